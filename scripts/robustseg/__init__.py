@@ -1,0 +1,3 @@
+"""Evaluate and train adversarially robust semantic segmentation models."""
+
+__version__ = "0.1.0"

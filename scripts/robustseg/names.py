@@ -1,0 +1,29 @@
+"""The words that configs, evidence and tables share. Imports nothing, so that checks are instant.
+
+The modules that implement them check on import that their registry has just these names.
+"""
+
+LOSSES = ("ce", "bal_ce", "cossim_ce", "js", "mask_ce", "mask_sph")
+"""Sec. 2.2 of the paper, in the order of its Table 2."""
+
+SEA_LOSSES = ("mask_ce", "bal_ce", "js", "mask_sph")
+"""Sec. 2.4, in the order of its Table 9."""
+
+OPTIMIZERS = ("pgd", "apgd")
+SCHEDULES = ("constant", "restarts", "reduced")
+"""const-eps, const-eps with 3 random restarts, red-eps (Sec. 2.3)."""
+
+SCHEMES = ("clean", "at", "pir_at", "half_at")
+"""Training: clean; AT from a clean and PIR-AT from a robust backbone (Sec. 3); AT on half clean and
+half adversarial inputs, the nearest relative of DDC-AT that the embedded data set allows."""
+
+LOSS_LABELS = {
+    "ce": "CE",
+    "bal_ce": "Bal-CE",
+    "cossim_ce": "CosSim-CE",
+    "js": "JS",
+    "mask_ce": "Mask-CE",
+    "mask_sph": "Mask-Sph.",
+}
+SCHEME_LABELS = {"clean": "clean", "at": "AT", "pir_at": "PIR-AT", "half_at": "half-clean AT"}
+SCHEDULE_LABELS = {"constant": "const-ε", "restarts": "const-ε, 3 restarts", "reduced": "red-ε"}

@@ -1,0 +1,41 @@
+"""Progress of a long step as lines of text: on the terminal and in the job's log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import IO, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+class Progress:
+    """Says what a step does, how far it is and how long it will take.
+
+    Lines, not a bar, since several jobs share one terminal and a log file is read later.
+
+    Args:
+        what: the step, for example "attack pir_at_5, sea at 8/255".
+        log: a file for the same lines; the terminal gets them in any case.
+        every_s: seconds between two lines.
+    """
+
+    def __init__(self, what: str, log: IO[str] | None = None, every_s: float = 5.0) -> None:
+        self.what, self.log, self.every_s = what, log, every_s
+
+    def say(self, text: str) -> None:
+        """Print one line to the terminal and to the log."""
+        line = f"[{self.what}] {text}"
+        for stream in filter(None, (sys.stderr, self.log)):
+            print(line, file=stream, flush=True)
+
+    def track(self, items: Iterable[Item], total: int, unit: str) -> Iterator[Item]:
+        """Yield `items`, saying after each, at most once in `every_s`, how far along `total` it is."""
+        start = last = time.monotonic()
+        for done, item in enumerate(items, start=1):
+            yield item
+            now = time.monotonic()
+            if now - last >= self.every_s or done == total:
+                last = now
+                self.say(tqdm.format_meter(done, total, now - start, unit=f" {unit}", ncols=79))
