@@ -1,0 +1,117 @@
+"""Accuracy, mIoU and the image-wise worst case, all from counts per image and class.
+
+Counts come first and are reduced later, so that every score is a query over evidence.
+Definitions: arXiv 2306.12941, Sec. 2.1 "Metrics". Fractions in [0, 1] everywhere here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustseg.errors import RobustsegError
+
+if TYPE_CHECKING:
+    import torch
+
+Ints = NDArray[np.integer]
+Floats = NDArray[np.float64]
+
+
+class Counts(NamedTuple):
+    """What a batch of B predictions got right, for K classes; ignored pixels are nowhere in it.
+
+    Attributes:
+        pixels: (B,) int64, labelled pixels of each image.
+        pixels_correct: (B,) int64, those predicted as labelled.
+        intersection: (B, K) int64, pixels predicted and labelled as the class.
+        union: (B, K) int64, pixels predicted or labelled as the class.
+    """
+
+    pixels: NDArray[np.int64]
+    pixels_correct: NDArray[np.int64]
+    intersection: NDArray[np.int64]
+    union: NDArray[np.int64]
+
+
+def count_pixels(
+    prediction: torch.Tensor, label: torch.Tensor, num_classes: int, ignore_label: int = 255
+) -> Counts:
+    """Count the pixels of each image by one confusion matrix an image, in a single bincount.
+
+    Args:
+        prediction: (B, H, W) integers in [0, num_classes), on any device.
+        label: (B, H, W) integers in [0, num_classes) or `ignore_label`, on the same device.
+        num_classes: K.
+        ignore_label: pixels with this label are not counted, whatever is predicted there.
+
+    Raises:
+        RobustsegError: shapes differ, or a class is out of range.
+    """
+    import torch
+
+    if prediction.shape != label.shape or label.ndim != 3:
+        raise RobustsegError(
+            f"predictions {tuple(prediction.shape)} and labels {tuple(label.shape)} must both be "
+            "(images, height, width); upsample the logits to the label's resolution first"
+        )
+    counted = label != ignore_label
+    truth, guess = label[counted].long(), prediction[counted].long()
+    for name, classes in (("label", truth), ("prediction", guess)):
+        if classes.numel() and not (0 <= classes.min() and classes.max() < num_classes):
+            raise RobustsegError(
+                f"a {name} is outside 0..{num_classes - 1} and not the ignore label {ignore_label} "
+                f"(found {int(classes.min())}..{int(classes.max())}); check the number of classes"
+            )
+    image = torch.arange(len(label), device=label.device).view(-1, 1, 1).expand_as(label)[counted]
+    cells = (image * num_classes + truth) * num_classes + guess
+    confusion = torch.bincount(cells, minlength=len(label) * num_classes**2)
+    confusion = confusion.view(len(label), num_classes, num_classes)
+    return _counts_of_confusion(confusion.cpu().numpy())
+
+
+def _counts_of_confusion(confusion: NDArray[np.int64]) -> Counts:
+    """Reduce (B, label K, prediction K) to counts."""
+    intersection = np.ascontiguousarray(np.diagonal(confusion, axis1=1, axis2=2))
+    union = confusion.sum(axis=1) + confusion.sum(axis=2) - intersection
+    return Counts(confusion.sum(axis=(1, 2)), intersection.sum(axis=1), intersection, union)
+
+
+def image_accuracy(pixels: Ints, pixels_correct: Ints) -> Floats:
+    """Return the share of each image's labelled pixels that are right; NaN where there are none."""
+    pixels = np.asarray(pixels)
+    shares = np.full(pixels.shape, np.nan)
+    return np.divide(pixels_correct, pixels, out=shares, where=pixels > 0)
+
+
+def mean_accuracy(pixels: Ints, pixels_correct: Ints) -> float:
+    """Return ACC: the mean over images of the per-image accuracy; unlabelled images do not count."""
+    return float(np.nanmean(image_accuracy(pixels, pixels_correct)))
+
+
+def pooled_accuracy(pixels: Ints, pixels_correct: Ints) -> float:
+    """Return the share of all pixels of all images that are right.
+
+    RELEASED CODE: reports this for single losses; the paper's SEA and every table here use ACC.
+    """
+    return float(np.sum(pixels_correct, dtype=np.int64) / np.sum(pixels, dtype=np.int64))
+
+
+def miou(intersection: Ints, union: Ints) -> float:
+    """Return mIoU of (N, K) counts: summed over images per class, then averaged over classes.
+
+    A class that is neither labelled nor predicted anywhere (union 0) is left out of the average.
+    """
+    totals = np.sum(union, axis=0, dtype=np.int64)
+    occurs = totals > 0
+    return float(np.mean(np.sum(intersection, axis=0, dtype=np.int64)[occurs] / totals[occurs]))
+
+
+def worst_case(accuracies: Floats) -> NDArray[np.intp]:
+    """Return, for (A, N) accuracies of A attacks on N images, the attack that hurts each image most.
+
+    By ACC alone, as the paper selects also for mIoU (Sec. 2.1); ties go to the first attack.
+    """
+    return np.argmin(np.where(np.isnan(accuracies), np.inf, accuracies), axis=0)

@@ -1,0 +1,316 @@
+"""Evidence: one row for each (image, attack), in Parquet, from which every table is a query.
+
+Files carry their provenance in the Parquet metadata and no wall clock: the same rows and the same
+provenance give the same bytes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from robustseg import __version__
+from robustseg.errors import RobustsegError
+from robustseg.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EPS_TOLERANCE_255 = 1e-3
+"""Slack on a perturbation's measured norm, in 1/255: float32 rounding of image plus perturbation."""
+
+
+def _field(name: str, kind: pa.DataType, unit: str, description: str) -> pa.Field:
+    documentation = {"unit": unit, "description": description}
+    return pa.field(name, kind, nullable=False, metadata=documentation)
+
+
+_COUNTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
+
+SCHEMA: pa.Schema = pa.schema(
+    [
+        _field("dataset", pa.string(), "name", "data set of the image, as in the configuration"),
+        _field("model", pa.string(), "name", "attacked model, as in the configuration"),
+        _field("training_seed", pa.int32(), "seed", "seed the model was trained with"),
+        _field("suite", pa.string(), "name", "set of attacks the row belongs to; `clean` for none"),
+        _field("attack", pa.string(), "name", "one loss, optimizer, schedule and iterations"),
+        _field("loss", pa.string(), "name", "attacked loss, one of names.LOSSES, or `none`"),
+        _field("optimizer", pa.string(), "name", "one of names.OPTIMIZERS, or `none`"),
+        _field("schedule", pa.string(), "name", "one of names.SCHEDULES, or `none`"),
+        _field("iterations", pa.int32(), "iterations", "budget of the attack; 0 without one"),
+        _field("eps_255", pa.float64(), "1/255", "radius of the l_inf ball; 0 without an attack"),
+        _field("seed", pa.int32(), "seed", "seed of the attack's random draws"),
+        _field("image_id", pa.string(), "name", "the image's id in its data set, never a position"),
+        _field("pixels", pa.int64(), "pixels", "labelled pixels, that is, all but the ignored"),
+        _field("pixels_correct", pa.int64(), "pixels", "labelled pixels predicted as labelled"),
+        _field("intersection", _COUNTS, "pixels", "for each class: predicted and labelled as it"),
+        _field("union", _COUNTS, "pixels", "for each class: predicted or labelled as it"),
+        _field("linf_255", pa.float64(), "1/255", "measured l_inf norm of the perturbation"),
+        _field("forward_passes", pa.int32(), "passes", "forward passes this image cost"),
+        _field("backward_passes", pa.int32(), "passes", "backward passes this image cost"),
+        _field(
+            "inherited",
+            pa.bool_(),
+            "flag",
+            "true: not run, since an earlier attack of the suite had brought the image to 0 %; "
+            "the counts are that attack's",
+        ),
+    ]
+)
+
+KEY = ("dataset", "model", "training_seed", "suite", "attack", "eps_255", "seed", "image_id")
+"""What tells one row from all others."""
+
+_ARRAYS = ("intersection", "union")
+
+
+def write_evidence(
+    path: str | Path, rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, str]
+) -> None:
+    """Check `rows` and write them as one Parquet file, whole or not at all.
+
+    Args:
+        path: the file; its folder is made.
+        rows: one mapping an (image, attack) with just the columns of SCHEMA; `intersection` and
+            `union` are sequences or arrays of K integers, the same K in all rows.
+        provenance: what made them, see `provenance`; stored in the file's metadata.
+
+    Raises:
+        RobustsegError: a row breaks the schema, leaves its radius, contradicts itself or is there
+            twice, or the file cannot be written.
+    """
+    table = _as_table(path, rows)
+    _check_counts(path, table)
+    _check_values(path, table)
+    _check_unique(str(path), [table.column(name).combine_chunks() for name in KEY])
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table.replace_schema_metadata(dict(sorted(provenance.items()))),
+            temporary,
+            compression="zstd",
+        )
+
+
+def read_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read evidence files into one frame, sorted by KEY, whatever their order and sharding.
+
+    Columns are those of SCHEMA: names are categoricals, `intersection` and `union` hold one int32
+    array of K values a row. Reads in threads; memory is that of the counts plus about 400 B a row.
+
+    Raises:
+        RobustsegError: no file, a file missing, truncated or not evidence, a row there twice, or
+            data sets with different numbers of classes under one name.
+    """
+    import pandas as pd
+
+    paths = sorted(map(Path, paths))
+    if not paths:
+        raise RobustsegError("no evidence file was given; run the attacks first")
+    with ThreadPoolExecutor() as pool:
+        tables = list(pool.map(_read_table, paths))
+    table = pa.concat_tables(table.drop_columns(list(_ARRAYS)) for table in tables)
+    names = [field.name for field in table.schema if field.type == pa.string()]
+    for name in names:
+        column = table.column(name).dictionary_encode()
+        table = table.set_column(table.column_names.index(name), name, column)
+    frame = table.to_pandas()
+    for name in names:
+        frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+    for name in _ARRAYS:
+        vectors = (vector for part in tables for vector in _matrix(part, name))
+        frame[name] = np.fromiter(vectors, dtype=object, count=len(frame))
+    frame = frame[SCHEMA.names]
+    _check_unique(_some(paths), [pa.array(_codes(frame[name])) for name in KEY], frame)
+    _check_classes(frame)
+    return cast("pd.DataFrame", frame.sort_values(list(KEY), ignore_index=True))
+
+
+def read_provenance(path: str | Path) -> dict[str, str]:
+    """Return what made an evidence file: code, configuration, library versions, device."""
+    stored = _open(Path(path)).schema_arrow.metadata or {}
+    return {key.decode(): value.decode() for key, value in sorted(stored.items())}
+
+
+def provenance(config_hash: str, device: str, precision: str) -> dict[str, str]:
+    """Return what evidence made now, by this code, has to say about its making.
+
+    Args:
+        config_hash: hash of the settings that the evidence depends on.
+        device: where it ran, for example "cpu" or the GPU's name.
+        precision: of the attack's passes, for example "float32".
+    """
+    versions = {name: _version(name) for name in ("torch", "timm", "numpy")}
+    made_by = {"robustseg": __version__, "git_commit": _git_commit(), "config_hash": config_hash}
+    return made_by | versions | {"device": device, "precision": precision}
+
+
+def _version(package: str) -> str:
+    """Return an installed package's version without importing it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git_commit() -> str:
+    """Return the commit of this code, "-dirty" if edited since; "unknown" outside its repository."""
+    here = Path(__file__)
+    tracked = ["git", "ls-files", "--error-unmatch", here.name]
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        for command in (tracked, describe):
+            answer = subprocess.run(command, cwd=here.parent, capture_output=True, text=True)
+            if answer.returncode:
+                return "unknown"
+    except OSError:
+        return "unknown"
+    return answer.stdout.strip()
+
+
+def _as_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    if not rows:
+        raise RobustsegError(f"no rows to write to {path}; check that the data set has images")
+    for row in rows:
+        if set(row) != set(SCHEMA.names):
+            wrong = sorted(set(row) ^ set(SCHEMA.names))
+            raise RobustsegError(f"a row for {path} misses or has unknown columns: {wrong}")
+    try:
+        columns = [pa.array([row[f.name] for row in rows], type=f.type) for f in SCHEMA]
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise RobustsegError(f"a row for {path} has a value of the wrong type: {error}") from error
+    for field, column in zip(SCHEMA, columns, strict=True):
+        if column.null_count:
+            raise RobustsegError(f"a row for {path} has no value in column {field.name}")
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _check_counts(path: str | Path, table: pa.Table) -> None:
+    """Refuse counts that cannot come from one confusion matrix an image."""
+    lengths = {
+        n for name in _ARRAYS for n in pc.unique(pc.list_value_length(table[name])).to_pylist()
+    }
+    if len(lengths) != 1 or lengths == {0}:
+        raise RobustsegError(
+            f"rows for {path} count different numbers of classes: {sorted(lengths)}"
+        )
+    pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
+    intersection, union = (_matrix(table, name) for name in _ARRAYS)
+    agree = {
+        "intersections below 0 or above the unions": (
+            (intersection >= 0) & (intersection <= union)
+        ).all(axis=1),
+        "more correct than labelled pixels": correct <= pixels,
+        "pixels_correct unlike the sum of intersections": intersection.sum(axis=1) == correct,
+        "unions that do not add up to 2 pixels - pixels_correct": (
+            union.sum(axis=1) == 2 * pixels - correct
+        ),
+    }
+    _refuse(path, table, agree)
+
+
+def _check_values(path: str | Path, table: pa.Table) -> None:
+    """Refuse radii, norms and costs that cannot be."""
+    radius, norm = (table[name].to_numpy() for name in ("eps_255", "linf_255"))
+    costs = ("training_seed", "seed", "iterations", "forward_passes", "backward_passes")
+    agree = {f"negative {name}": table[name].to_numpy() >= 0 for name in costs} | {
+        "eps_255 outside 0..255": np.isfinite(radius) & (radius >= 0) & (radius <= 255),
+        "a perturbation that is not finite": np.isfinite(norm) & (norm >= 0),
+        "a perturbation outside its radius": norm <= radius + EPS_TOLERANCE_255,
+    }
+    _refuse(path, table, agree)
+
+
+def _refuse(path: str | Path, table: pa.Table, agree: Mapping[str, np.ndarray]) -> None:
+    for problem, good in agree.items():
+        if not good.all():
+            row = table.slice(int(np.argmin(good)), 1).to_pylist()[0]
+            raise RobustsegError(
+                f"{path} was not written: image {row['image_id']} under {row['attack']} has "
+                f"{problem} (eps_255 {row['eps_255']:g}, measured {row['linf_255']:g}, "
+                f"{row['pixels_correct']} of {row['pixels']} pixels correct); this is a defect "
+                "of the code that made it"
+            )
+
+
+def _check_unique(where: str, key: list[pa.Array], frame: pd.DataFrame | None = None) -> None:
+    """Refuse two rows with one key, by one hashed aggregation."""
+    table = pa.table(dict(zip(KEY, key, strict=True)))
+    groups = table.group_by(list(KEY)).aggregate([([], "count_all")])
+    if groups.num_rows == table.num_rows:
+        return
+    twice = groups.filter(pc.greater(groups["count_all"], 1)).slice(0, 1).to_pylist()[0]
+    if frame is not None:
+        twice = {
+            name: frame[name].cat.categories[twice[name]] if _is_named(frame[name]) else twice[name]
+            for name in KEY
+        }
+    what = ", ".join(f"{name} {twice[name]}" for name in KEY)
+    raise RobustsegError(f"{where}: a row is there twice ({what}); list each evidence file once")
+
+
+def _check_classes(frame: pd.DataFrame) -> None:
+    """Refuse one data set name with two numbers of classes."""
+    import pandas as pd
+
+    lengths = pd.DataFrame({"dataset": frame["dataset"], "classes": frame["union"].map(len)})
+    for dataset, classes in lengths.groupby("dataset", observed=True)["classes"]:
+        if classes.nunique() > 1:
+            found = sorted(classes.unique().tolist())
+            raise RobustsegError(
+                f"evidence of data set {dataset} counts {found} classes; "
+                "rows of different label sets cannot be read together"
+            )
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise RobustsegError(f"evidence file {path} is missing; run its job again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path, error) from error
+
+
+def _read_table(path: Path) -> pa.Table:
+    with _open(path) as file:
+        if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
+            raise RobustsegError(f"{path} is not an evidence file of this version; make it again")
+        try:
+            return file.read(use_threads=False).replace_schema_metadata(None)
+        except (pa.ArrowException, OSError) as error:
+            raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> RobustsegError:
+    return RobustsegError(
+        f"evidence file {path} is truncated or damaged ({error}); delete it and run its job again"
+    )
+
+
+def _matrix(table: pa.Table, name: str) -> np.ndarray:
+    """Return a count column as (rows, K) int32, without a copy when it is one chunk."""
+    column = table.column(name).combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0)
+    return cast(np.ndarray, column.flatten().to_numpy().reshape(len(column), -1))
+
+
+def _is_named(column: pd.Series) -> bool:
+    return hasattr(column, "cat")
+
+
+def _codes(column: pd.Series) -> np.ndarray:
+    return cast(np.ndarray, (column.cat.codes if _is_named(column) else column).to_numpy())
+
+
+def _some(paths: Sequence[Path]) -> str:
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
