@@ -1,0 +1,1 @@
+"""Data sets: the generated ones and how a split is read."""

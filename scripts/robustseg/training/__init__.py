@@ -1,0 +1,1 @@
+"""Clean and adversarial training of backbones and segmentation models."""
