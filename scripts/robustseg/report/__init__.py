@@ -1,0 +1,1 @@
+"""Tables, figures and the page: queries over evidence, and what they look like."""
