@@ -1,0 +1,125 @@
+"""The numbers that the paper prints, read from `config/paper/table{N}.csv`."""
+
+import csv
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustseg.errors import RobustsegError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("table", "dataset", "model", "attack", "eps_255", "metric", "value", "std", "by")
+KEY = ("table", "dataset", "model", "attack", "eps_255", "metric")
+PERCENT = ("acc", "miou")
+SETTINGS = (
+    "base_size_px",
+    "crop_height_px",
+    "crop_width_px",
+    "learning_rate",
+    "weight_decay",
+    "images_per_gpu",
+    "gpus",
+    "epochs_short",
+    "epochs_long",
+    "warmup_epochs_short",
+    "warmup_epochs_long",
+    "sgd_momentum",
+    "adamw_beta1",
+    "adamw_beta2",
+    "schedule_power",
+    "lr_ratio_encoder",
+    "lr_ratio_decoder",
+    "auxiliary_loss_weight",
+)
+"""Metrics of Table 5, which prints settings and not scores."""
+
+
+def read_reported(folder: str | Path) -> "pd.DataFrame":
+    """Read every `table{N}.csv` of a folder into one long table of the paper's printed numbers.
+
+    Args:
+        folder: holds the files; their words are described in its README.md.
+
+    Returns:
+        One row per printed number, with the columns of `COLUMNS`: `eps_255` float in [0, 255];
+        `value` float, in percent for the metrics `acc` and `miou`; `std` float or NaN; `by`
+        "paper", or "others" for a number that the paper takes from someone else.
+
+    Raises:
+        RobustsegError: no file, a wrong column, a value that is no number or out of range, or a
+            number given twice; names the file and the line.
+
+    Source: arXiv 2306.12941, Tables 1-11.
+    """
+    import pandas as pd
+
+    paths = sorted(Path(folder).glob("table*.csv"), key=lambda path: (len(path.stem), path.stem))
+    if not paths:
+        raise RobustsegError(
+            f"{folder} holds no table*.csv; give the folder of the paper's numbers, config/paper"
+        )
+    return pd.DataFrame([row for path in paths for row in _read_table(path)], columns=list(COLUMNS))
+
+
+def _read_table(path: Path) -> list[dict[str, str | float]]:
+    """Return the checked rows of one file."""
+    rows = []
+    first_line: dict[tuple[str | float, ...], int] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        if tuple(header) != COLUMNS:
+            raise RobustsegError(
+                f"{path}, line 1: the columns are {','.join(header)}; "
+                f"they must be {','.join(COLUMNS)}"
+            )
+        for fields in reader:
+            place = f"{path}, line {reader.line_num}"
+            row = _check_row(fields, path.stem, place)
+            key = tuple(row[name] for name in KEY)
+            if key in first_line:
+                raise RobustsegError(
+                    f"{place} repeats the number of line {first_line[key]}; delete one of them"
+                )
+            first_line[key] = reader.line_num
+            rows.append(row)
+    return rows
+
+
+def _check_row(fields: list[str], table: str, place: str) -> dict[str, str | float]:
+    """Return one row with its numbers as floats; `place` names it in an error."""
+    if len(fields) != len(COLUMNS):
+        raise RobustsegError(f"{place} has {len(fields)} fields; it must have {len(COLUMNS)}")
+    text = dict(zip(COLUMNS, fields, strict=True))
+    if text["table"] != table:
+        raise RobustsegError(f"{place}: table is {text['table']}; in this file it must be {table}")
+    for name in ("dataset", "model", "attack"):
+        if not text[name].strip():
+            raise RobustsegError(f"{place}: {name} is empty; fill it in")
+    _check_word(text["metric"], "metric", (*PERCENT, *SETTINGS), place)
+    _check_word(text["by"], "by", ("paper", "others"), place)
+    highest = 100.0 if text["metric"] in PERCENT else math.inf
+    row: dict[str, str | float] = {**text}
+    row["eps_255"] = _number(text["eps_255"], "eps_255", 255.0, place)
+    row["value"] = _number(text["value"], "value", highest, place)
+    row["std"] = _number(text["std"], "std", highest, place) if text["std"] else math.nan
+    return row
+
+
+def _check_word(word: str, column: str, known: tuple[str, ...], place: str) -> None:
+    if word not in known:
+        raise RobustsegError(f"{place}: {column} is {word!r}; use one of {', '.join(known)}")
+
+
+def _number(text: str, column: str, highest: float, place: str) -> float:
+    """Return `text` as a finite float in [0, highest]."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise RobustsegError(f"{place}: {column} is {text!r}; write a number") from None
+    if not (math.isfinite(number) and 0 <= number <= highest):
+        allowed = "0 or more" if math.isinf(highest) else f"between 0 and {highest:g}"
+        raise RobustsegError(f"{place}: {column} is {text}; it must be {allowed}")
+    return number
