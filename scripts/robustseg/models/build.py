@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from robustseg.models.backbones import build_backbone, look_up
 from robustseg.models.convnext import ConvNeXt, LayerNorm2d
+from robustseg.models.interpolation import resize
 from robustseg.models.registry import DECODERS
-from robustseg.models.upernet import FCNHead, UPerHead, resize
+from robustseg.models.upernet import FCNHead, UPerHead
 
 
 class SegmentationModel(nn.Module):
@@ -31,13 +32,13 @@ class SegmentationModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, K, H, W) of images (B, 3, H, W) in [0, 1], without mean and std."""
-        return resize(self.decode_head(self.feature_maps(images)), images)
+        return resize(self.decode_head(self.feature_maps(images)).contiguous(), images)
 
     def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the decoder and of the auxiliary head, both (B, K, H, W)."""
         features = self.feature_maps(images)
-        auxiliary = self.auxiliary_head(features[2])
-        return resize(self.decode_head(features), images), resize(auxiliary, images)
+        logits, auxiliary = self.decode_head(features), self.auxiliary_head(features[2])
+        return resize(logits.contiguous(), images), resize(auxiliary.contiguous(), images)
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Return the normalised outputs of the four stages."""

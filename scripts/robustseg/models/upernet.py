@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustseg.models.interpolation import pool, resize
 from robustseg.models.registry import UPerNetSize
 
 POOL_SIZES = (1, 2, 3, 6)
@@ -29,6 +30,18 @@ class ConvBlock(nn.Module):
         return functional.relu(self.batch_norm(self.conv(features)), inplace=True)
 
 
+class Pool(nn.Module):
+    """Average over regions x regions parts of the image."""
+
+    def __init__(self, regions: int) -> None:
+        super().__init__()
+        self.regions = regions
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, regions, regions)."""
+        return pool(features, self.regions)
+
+
 class UPerHead(nn.Module):
     """Decoder: feature maps at strides 4, 8, 16, 32 to logits at stride 4.
 
@@ -42,8 +55,7 @@ class UPerHead(nn.Module):
         super().__init__()
         width = size.channels
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(pool), ConvBlock(dims[-1], width, 1))
-            for pool in POOL_SIZES
+            nn.Sequential(Pool(regions), ConvBlock(dims[-1], width, 1)) for regions in POOL_SIZES
         )
         self.bottleneck = ConvBlock(dims[-1] + len(POOL_SIZES) * width, width, 3)
         self.lateral_convs = nn.ModuleList(ConvBlock(channels, width, 1) for channels in dims[:-1])
@@ -83,10 +95,3 @@ class FCNHead(nn.Module):
         logits: Tensor = self.classifier(self.convs(features))
         return logits
 
-
-def resize(features: Tensor, like: Tensor) -> Tensor:
-    """Interpolate (B, C, h, w) bilinearly to the height and width of `like`."""
-    size = like.shape[-2:]
-    if features.shape[-2:] == size:
-        return features
-    return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)

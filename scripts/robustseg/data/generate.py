@@ -1,0 +1,48 @@
+"""From the config's section of an embedded data set to its files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robustseg.data.datasets import ArrayDataset, save_split
+from robustseg.data.scenes import OBJECT_NAMES, generate_scenes, generate_shapes
+from robustseg.errors import RobustsegError
+
+OBJECT_PALETTE = [
+    (228, 87, 86), (84, 162, 75), (76, 120, 168),
+    (255, 157, 152), (136, 210, 122), (158, 202, 233),
+    (157, 39, 57), (30, 92, 46), (31, 64, 122),
+]  # fmt: skip
+"""Hue by colour, lightness by structure."""
+GENERATORS = {"scenes": generate_scenes, "shapes": generate_shapes}
+
+
+def generate_split(settings: Mapping[str, Any], split: str) -> ArrayDataset:
+    """Generate "train" or "val" of a data set as its config section describes it.
+
+    Args:
+        settings: kind ("scenes" or "shapes"), size_px, train_images, val_images, seed.
+        split: "train" or "val".
+
+    Raises:
+        RobustsegError: unknown kind.
+    """
+    kind = settings["kind"]
+    if kind not in GENERATORS:
+        raise RobustsegError(f"unknown kind of data {kind!r}; known are {', '.join(GENERATORS)}")
+    count = settings[f"{split}_images"]
+    images, labels = GENERATORS[kind](split, count, settings["size_px"], settings["seed"])
+    background = kind == "scenes"
+    return ArrayDataset(
+        images=images,
+        labels=labels,
+        image_ids=[f"{split}-{index:05d}" for index in range(count)],
+        class_names=["background"] * background + list(OBJECT_NAMES),
+        palette=[(64, 64, 64)] * background + OBJECT_PALETTE,
+    )
+
+
+def write_dataset(settings: Mapping[str, Any], train: str | Path, val: str | Path) -> None:
+    """Generate both splits and write them as .npz."""
+    for split, path in (("train", train), ("val", val)):
+        save_split(path, generate_split(settings, split))

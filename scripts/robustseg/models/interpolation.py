@@ -1,0 +1,47 @@
+"""Bilinear interpolation and adaptive average pooling as two small matrix products.
+
+Same values as torch's own functions (a test compares them). The gradients of those add up in an order
+that changes from run to run on a GPU; a product's do not, and on a CPU it is several times faster.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def resize(features: Tensor, like: Tensor) -> Tensor:
+    """Interpolate (B, C, h, w) bilinearly, align_corners off, to the height and width of `like`."""
+    if features.shape[-2:] == like.shape[-2:]:
+        return features
+    return _transform(features, "resize", like.shape[-2], like.shape[-1])
+
+
+def pool(features: Tensor, size: int) -> Tensor:
+    """Average (B, C, h, w) over size x size regions, as adaptive average pooling does."""
+    return _transform(features, "pool", size, size)
+
+
+def _transform(features: Tensor, kind: str, height: int, width: int) -> Tensor:
+    """Apply one matrix along the height and one along the width, channels last where they are."""
+    rows = _matrix(kind, features.shape[-2], height, features.device, features.dtype)
+    columns = _matrix(kind, features.shape[-1], width, features.device, features.dtype)
+    if features.is_contiguous(memory_format=torch.channels_last):
+        lines = rows @ features.permute(0, 2, 3, 1).flatten(2)  # (B, height, w * C)
+        pixels = columns @ lines.unflatten(2, (features.shape[-1], -1))  # (B, height, width, C)
+        return pixels.permute(0, 3, 1, 2)
+    return rows @ features @ columns.T
+
+
+@lru_cache(maxsize=256)
+def _matrix(
+    kind: str, size_in: int, size: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return the (size, size_in) matrix of the operation along one axis, found by doing it."""
+    lines = torch.eye(size_in, dtype=torch.float64)[None]
+    if kind == "resize":
+        result = functional.interpolate(lines, size=size, mode="linear", align_corners=False)
+    else:
+        result = functional.adaptive_avg_pool1d(lines, size)
+    return result[0].T.contiguous().to(device, dtype)
