@@ -1,0 +1,139 @@
+# Reproduces "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models"
+# (arXiv 2306.12941), from data to tables, figures and a page.
+
+import sys
+from pathlib import Path
+
+# The library needs no installation: Snakemake hands this path on to the jobs.
+sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+
+from robustseg.config import load_config
+from robustseg.errors import RobustsegError
+
+# A configuration named on the command line replaces the default instead of being merged into it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    CONFIG = load_config(config, workflow.configfiles)
+except RobustsegError as error:
+    raise WorkflowError(str(error)) from None
+
+
+pathvars:
+    results=f"results/{CONFIG.run}",
+    logs=f"results/{CONFIG.run}/logs",
+    benchmarks=f"results/{CONFIG.run}/benchmarks",
+
+
+wildcard_constraints:
+    dataset="|".join(CONFIG.data),
+    backbone="|".join(CONFIG.backbones),
+    model="|".join(CONFIG.models),
+    suite="|".join(CONFIG.attacks.suites),
+    table="|".join([*CONFIG.tables, "seeds"]),
+    figure="|".join(CONFIG.figures),
+    page="index|seeds",
+    training_seed=r"\d+",
+    eps_255=r"[\d.]+",
+    seed=r"\d+",
+    shard=r"\d+",
+
+
+include: "rules/data.smk"
+include: "rules/backbones.smk"
+include: "rules/models.smk"
+include: "rules/attacks.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+include: "rules/report.smk"
+
+# What may be asked for: `snakemake TARGET`.
+
+
+rule all:
+    input:
+        expand(rules.make_page.output.page, page="index"),
+        expand(rules.make_table.output, table=CONFIG.tables),
+        expand(rules.make_figure.output, figure=CONFIG.figures),
+    default_target: True
+    localrule: True
+
+
+rule data:
+    input:
+        expand(rules.generate_data.output, dataset=CONFIG.data),
+    localrule: True
+
+
+rule backbones:
+    input:
+        expand(
+            rules.pretrain_backbone.output,
+            backbone=CONFIG.backbones,
+            training_seed=CONFIG.training_seeds[0],
+        ),
+    localrule: True
+
+
+rule models:
+    input:
+        expand(
+            rules.train_model.output,
+            model=CONFIG.models,
+            training_seed=CONFIG.training_seeds[0],
+        ),
+    localrule: True
+
+
+rule attacks:
+    input:
+        evidence_of(*CONFIG.tables, *CONFIG.figures),
+    localrule: True
+
+
+rule tables:
+    input:
+        expand(rules.make_table.output, table=CONFIG.tables),
+    localrule: True
+
+
+rule figures:
+    input:
+        expand(rules.make_figure.output, figure=CONFIG.figures),
+    localrule: True
+
+
+rule report:
+    input:
+        expand(rules.make_page.output.page, page="index"),
+    localrule: True
+
+
+rule seeds:
+    input:
+        expand(rules.make_table.output, table="seeds"),
+        expand(rules.make_page.output.page, page="seeds"),
+    localrule: True
+
+
+for table in CONFIG.tables:
+
+    rule:
+        name:
+            table
+        input:
+            expand(rules.make_table.output, table=table),
+        localrule: True
+
+
+for figure in CONFIG.figures:
+
+    rule:
+        name:
+            figure
+        input:
+            expand(rules.make_figure.output, figure=figure),
+        localrule: True

@@ -1,0 +1,28 @@
+# Figures: drawings of evidence.
+
+
+rule make_figure:
+    input:
+        evidence=lambda wildcards: evidence_of(wildcards.figure),
+    output:
+        pdf="<results>/figures/{figure}.pdf",
+        png="<results>/figures/{figure}.png",
+        svg="<results>/figures/{figure}.svg",
+        csv="<results>/figures/{figure}.csv",
+    params:
+        reads=lambda wildcards: CONFIG.settings_of(wildcards.figure),
+        models=lambda wildcards: CONFIG.models_of(wildcards.figure),
+    log:
+        "<logs>/figures/{figure}.log",
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    localrule: True
+    message:
+        "Draw {wildcards.figure} from evidence"
+    script:
+        "../scripts/make_figure.py"

@@ -1,0 +1,38 @@
+# The page of a run (index), and the one over all training seeds (seeds).
+
+PAGE_TABLES = {"index": list(CONFIG.tables), "seeds": ["seeds"]}
+PAGE_FIGURES = {"index": list(CONFIG.figures), "seeds": []}
+
+
+rule make_page:
+    input:
+        tables=lambda wildcards: expand(
+            rules.make_table.output.html, table=PAGE_TABLES[wildcards.page]
+        ),
+        figures=lambda wildcards: expand(
+            rules.make_figure.output.svg, figure=PAGE_FIGURES[wildcards.page]
+        ),
+        evidence=lambda wildcards: evidence_of(
+            *PAGE_TABLES[wildcards.page], *PAGE_FIGURES[wildcards.page]
+        ),
+    output:
+        page="<results>/report/{page}.html",
+    params:
+        tables=lambda wildcards: PAGE_TABLES[wildcards.page],
+        figures=lambda wildcards: PAGE_FIGURES[wildcards.page],
+        config=CONFIG.model_dump(),
+        benchmarks=f"results/{CONFIG.run}/benchmarks",
+    log:
+        "<logs>/report/{page}.log",
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    localrule: True
+    message:
+        "Put tables and figures together in {output.page}"
+    script:
+        "../scripts/make_page.py"

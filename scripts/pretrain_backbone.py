@@ -1,0 +1,1 @@
+"""Train a classifier, clean or robust, as the start of segmentation models."""

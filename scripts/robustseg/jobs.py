@@ -1,0 +1,54 @@
+"""What every job does around its work: a log, progress, and errors as one sentence."""
+
+import hashlib
+import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from robustseg.errors import RobustsegError
+from robustseg.progress import Progress
+
+
+@contextmanager
+def job(what: str, log: str | Path) -> Iterator[Progress]:
+    """Run the block as a job that reports to the terminal and to a log file.
+
+    What a person can mend ends in one sentence and exit status 1; a defect of the code keeps its
+    traceback. The log has either.
+
+    Args:
+        what: the job in a few words, in front of every line that it prints.
+        log: the job's log file; its folder is made, an older log is replaced.
+    """
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with Path(log).open("w", encoding="utf-8") as file:
+        progress = Progress(what, file)
+        try:
+            yield progress
+        except RobustsegError as error:
+            progress.say(f"error: {error}")
+            raise SystemExit(1) from None
+        except Exception:
+            traceback.print_exc(file=file)
+            raise
+
+
+def choose_device(gpus: int, progress: Progress) -> str:
+    """Return "cuda" if the job was given a GPU and there is one, otherwise "cpu"."""
+    import torch
+
+    if not gpus:
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    progress.say("no GPU is visible here: running on the CPU, which is slow for large models")
+    return "cpu"
+
+
+def hash_settings(*settings: Any) -> str:
+    """Return 16 hexadecimal digits that tell settings (plain data) apart."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
