@@ -1,0 +1,239 @@
+"""What all tables and figures share: evidence, models' names, numbers in print, captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustseg.errors import RobustsegError
+from robustseg.names import SCHEME_LABELS, SEA_LOSSES
+from robustseg.records import read_evidence, read_provenance
+from robustseg.report.layout import Cell
+from robustseg.report.queries import Evidence, Outcomes, Run, interval, score, worst_case
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Reads = Sequence[Mapping[str, Any]]
+Models = Mapping[str, Mapping[str, Any]]
+
+LONG_COLUMNS = (
+    "table",
+    "dataset",
+    "model",
+    "training_seed",
+    "suites",
+    "attack",
+    "eps_255",
+    "metric",
+    "value",
+    "std",
+    "images",
+    "low",
+    "high",
+)
+"""Long form of tables and figures. `value`, `std`, `low`, `high` are in percent; `metric` is acc or
+miou; `std` is over attack or training seeds, `low` and `high` the 95 % bootstrap interval over images."""
+
+DECODER_LABELS = {"upernet": "UPerNet", "pspnet": "PSPNet", "segmenter": "Segmenter"}
+ARCHITECTURE_LABELS = {
+    "convnext_demo": "ConvNeXt (demo size)",
+    "convnext_tiny": "ConvNeXt-T",
+    "convnext_small": "ConvNeXt-S",
+    "resnet50": "ResNet-50",
+    "vit_small": "ViT-S",
+}
+HALF_AT_NOTE = (
+    "half-clean AT: adversarial training on half clean and half adversarial inputs with few weak "
+    "steps, trained here as the nearest relative of DDC-AT (Xu et al., 2021); it is not DDC-AT."
+)
+
+
+def percent(fraction: float) -> float:
+    """Turn a fraction in [0, 1] into a percentage: the only place where this is done."""
+    return 100.0 * fraction
+
+
+def printed(value: float) -> str:
+    """Return a percentage as it is printed: one decimal."""
+    return f"{value:.1f}"
+
+
+def radius(eps_255: float) -> str:
+    """Return a radius as the paper prints it: 0 or a multiple of 1/255."""
+    return f"{eps_255:g}/255" if eps_255 else "0"
+
+
+@dataclass
+class Book:
+    """Everything a builder of one table or figure needs, and the numbers it has used so far."""
+
+    name: str
+    evidence: Evidence
+    models: Models
+    long: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def training_seed(self) -> int:
+        """The one training seed of the evidence.
+
+        Raises:
+            RobustsegError: the evidence is of several.
+        """
+        seeds = self.evidence.training_seeds
+        if len(seeds) != 1:
+            raise RobustsegError(
+                f"{self.name} shows one training seed and was given evidence of {seeds}; "
+                "pass that of one (the table `seeds` shows them all)"
+            )
+        return seeds[0]
+
+    def sea(self, **criteria: Any) -> list[Run]:
+        """Return SEA's runs of one model, radius and seed: red-eps APGD on each of its losses."""
+        return [
+            self.evidence.one(loss=loss, optimizer="apgd", schedule="reduced", **criteria)
+            for loss in SEA_LOSSES
+        ]
+
+    def worst(self, runs: Sequence[Run]) -> Outcomes:
+        """Return the image-wise worst case over runs."""
+        return worst_case([self.evidence.outcomes(run) for run in runs])
+
+    def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
+        """Record ACC and mIoU of the worst case over runs under a label, and return both cells."""
+        attacked = self.worst(runs)
+        value, ends = score(attacked), interval(attacked)
+        return tuple(  # type: ignore[return-value]
+            self._cell(attack, runs, metric, getattr(value, metric), len(attacked.image_ids), span)
+            for metric, span in (
+                ("acc", (ends.low.acc, ends.high.acc)),
+                ("miou", (ends.low.miou, ends.high.miou)),
+            )
+        )
+
+    def _cell(
+        self,
+        attack: str,
+        runs: Sequence[Run],
+        metric: str,
+        fraction: float,
+        images: int,
+        ends: tuple[float, float],
+    ) -> Cell:
+        low, high = map(percent, ends)
+        value = percent(fraction)
+        self.record(attack, runs, metric, value, images=images, low=low, high=high)
+        note = f"95 % interval over {images} images: {printed(low)} to {printed(high)}"
+        return Cell(printed(value), note=note)
+
+    def record(
+        self, attack: str, runs: Sequence[Run], metric: str, value: float, **rest: Any
+    ) -> None:
+        """Add one number, in percent, to the long form."""
+        first = runs[0]
+        row = {
+            "table": self.name,
+            "dataset": first.dataset,
+            "model": first.model,
+            "training_seed": first.training_seed,
+            "suites": " ".join(sorted({run.suite for run in runs})),
+            "attack": attack,
+            "eps_255": first.eps_255,
+            "metric": metric,
+            "value": value,
+        }
+        self.long.append(row | rest)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the long form, with LONG_COLUMNS."""
+        import pandas as pd
+
+        return pd.DataFrame(self.long, columns=list(LONG_COLUMNS))
+
+    def clean(self, model: str) -> tuple[Cell, Cell]:
+        """Return ACC and mIoU without an attack."""
+        return self.cells("clean", [self.evidence.clean(model, self.training_seed)])
+
+    def radii(self, model: str) -> list[float]:
+        """Return the radii at which the model was attacked, ascending."""
+        return sorted({run.eps_255 for run in self.evidence.find(model=model) if run.eps_255})
+
+    def read_models(self) -> list[str]:
+        """Return the models that are read, in the order of the configuration's models."""
+        present = {run.model for run in self.evidence.runs}
+        unknown = present - set(self.models)
+        if unknown:
+            raise RobustsegError(
+                f"{self.name}: evidence of {sorted(unknown)[0]}, which is no model of this "
+                "configuration; use the evidence of this run"
+            )
+        return [model for model in self.models if model in present]
+
+    def training(self, model: str) -> str:
+        """Return a model's training in words, for example "PIR-AT, 5 steps, 50 epochs"."""
+        settings = self.models[model]
+        steps = f", {settings['steps']} steps" if settings.get("steps") else ""
+        aimed = f", trained for {radius(settings['eps_255'])}" if settings.get("eps_255") else ""
+        label = SCHEME_LABELS[settings["scheme"]]
+        return f"{label}{steps}, {settings['epochs']} epochs{aimed}"
+
+    def architecture(self, model: str) -> str:
+        """Return a model's decoder and backbone in words."""
+        settings = self.models[model]
+        backbone = settings.get("architecture", settings["backbone"])
+        decoder = DECODER_LABELS.get(settings["decoder"], settings["decoder"])
+        return f"{decoder} + {ARCHITECTURE_LABELS.get(backbone, backbone)}"
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what must be said of the models shown."""
+        half = any(self.models[model]["scheme"] == "half_at" for model in self.read_models())
+        return (HALF_AT_NOTE,) if half else ()
+
+    def about(self, metrics: Sequence[str] = ("acc", "miou")) -> str:
+        """Return what the numbers are: metrics, images, seeds, read from the evidence itself."""
+        said = {
+            "acc": "ACC is the mean over images of the pixel accuracy of each image, in percent.",
+            "miou": "mIoU sums intersections and unions of each class over images, in percent.",
+        }
+        runs = self.evidence.runs
+        attack_seeds = sorted({run.seed for run in runs if run.eps_255})
+        images = {
+            run.dataset: len(self.evidence.outcomes(run).image_ids)
+            for run in runs
+            if not run.eps_255
+        }
+        sets = " and ".join(f"{count} images of {name}" for name, count in images.items())
+        return " ".join(
+            [
+                *(said[metric] for metric in metrics),
+                f"{sets}; {_seeds('training seed', self.evidence.training_seeds)}; "
+                f"{_seeds('attack seed', attack_seeds)}.",
+            ]
+        )
+
+
+def iterations(runs: Iterable[Run]) -> str:
+    """Return the iterations of runs, for example "300", or "50/100" where they differ."""
+    return "/".join(str(count) for count in sorted({run.iterations for run in runs}))
+
+
+def open_book(
+    name: str, evidence_paths: Iterable[str | Path], reads: Reads, models: Models
+) -> Book:
+    """Read the evidence of one table or figure and check that it is complete."""
+    return Book(name, Evidence(read_evidence(evidence_paths), reads, name), models)
+
+
+def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:
+    """Return each provenance key with the different values that the files give it, sorted."""
+    merged: dict[str, set[str]] = {}
+    for path in paths:
+        for key, value in read_provenance(path).items():
+            merged.setdefault(key, set()).add(value)
+    return {key: sorted(values) for key, values in sorted(merged.items())}
+
+
+def _seeds(what: str, seeds: Sequence[int]) -> str:
+    return f"{what}{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

@@ -1,0 +1,250 @@
+"""Which of the paper's claims hold on a set of tables, with the numbers and the margin."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robustseg.errors import RobustsegError
+from robustseg.report.predicates import DIMENSIONS, Claim, Place, Predicate, Selection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUPPORTED, CONTRADICTED, NOT_EVALUATED = "supported", "contradicted", "not evaluated"
+
+RESULT_COLUMNS = (
+    *("claim", "sentence", "source", "place", "verdict", "comparisons", "holding"),
+    *("left", "right", "margin", "low", "high", "detail"),
+)
+CELL = ("table", "dataset", "model", "attack", "eps_255", "metric")
+_IMAGE_CELL = CELL[:-1]
+_BOOTSTRAP_DRAWS = 1000
+_DECIMALS = 9  # 88.7 - 88.6 is 0.1, not 0.10000000000000853
+
+
+def evaluate_claims(
+    claims: Iterable[Claim],
+    places: Iterable[Place],
+    tables: "pd.DataFrame",
+    images: "pd.DataFrame | None" = None,
+) -> "pd.DataFrame":
+    """Check every claim at every place that the tables have numbers of.
+
+    Args:
+        claims, places: from `predicates.read_claims`.
+        tables: long form: table, dataset, model, attack, eps_255 (1/255), metric, value (for acc
+            and miou in percent), std; further columns are ignored.
+        images: accuracy of each image behind the cells of metric acc: table, dataset, model,
+            attack, eps_255, image_id, acc (percent). Gives the intervals; None: no intervals.
+
+    Returns:
+        One row for each claim and place where it can be checked, or one row "not evaluated" for a
+        claim that can be checked nowhere. `comparisons` and `holding` count compared cells;
+        `left`, `right` and `margin` are of the comparison that decides the verdict: a margin below
+        0 contradicts, above 0 supports, and 0 does what the predicate says of equality. `low` and
+        `high` bound the margin's paired 95 % bootstrap interval over images, NaN where images do
+        not tell (mIoU, standard deviations, no `images`). Points of a percent throughout.
+
+    Raises:
+        RobustsegError: `tables` lacks a column or has a cell twice.
+    """
+    import pandas as pd
+
+    _check_tables(tables)
+    scores = _scores_by_cell(images)
+    at_places = [(place, _cells(tables, place)) for place in places]
+    rows = []
+    for claim in claims:
+        evaluated, reasons = [], []
+        for place, cells in at_places:
+            compared = [_compare(predicate, cells) for predicate in claim.predicates]
+            missing = [reason for reason in compared if isinstance(reason, str)]
+            if missing:
+                reasons += [f"{place.title}: {missing[0]}"] if len(cells) else []
+            else:
+                pairs = [pair for pair in compared if not isinstance(pair, str)]
+                evaluated.append(_judge(claim, place, pairs, scores))
+        rows += evaluated or [_not_evaluated(claim, reasons)]
+    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+
+
+def overall_verdicts(results: "pd.DataFrame") -> dict[str, str]:
+    """Return {claim: verdict}: contradicted as soon as one place contradicts."""
+    verdicts: dict[str, str] = {}
+    for claim, verdict in zip(results["claim"], results["verdict"], strict=True):
+        if verdicts.get(claim) != CONTRADICTED:
+            verdicts[claim] = verdict
+    return verdicts
+
+
+def _check_tables(tables: "pd.DataFrame") -> None:
+    for column in (*CELL, "value", "std"):
+        if column not in tables.columns:
+            raise RobustsegError(f"the tables have no column {column!r}, which claims need")
+    twice = tables[tables.duplicated(list(CELL))]
+    if len(twice):
+        cell = ", ".join(str(word) for word in twice.iloc[0][list(CELL)])
+        raise RobustsegError(f"the tables have a cell twice: {cell}; give each table once")
+
+
+def _cells(tables: "pd.DataFrame", place: Place) -> "pd.DataFrame":
+    """Return the cells of a place's models, with the role of each in the column `role`."""
+    cells = tables[tables["dataset"] == place.dataset]
+    role_of = {model: role for role, model in place.roles.items()}
+    return cells.assign(role=cells["model"].map(role_of)).dropna(subset=["role"])
+
+
+def _compare(predicate: Predicate, cells: "pd.DataFrame") -> "pd.DataFrame | str":
+    """Return one row for each pair of cells compared, or why none can be.
+
+    The two sides meet in cells that agree in every dimension that neither side names itself.
+    """
+    left, right = predicate.left, predicate.right
+    own = left.own if isinstance(right, float) else left.own | right.own
+    shared = [name for name in DIMENSIONS if name not in own]
+    left_cells = _select(left, cells, shared)
+    if isinstance(left_cells, str):
+        return left_cells
+    if isinstance(right, float):
+        pairs = left_cells.add_suffix("_left").assign(number_right=right)
+    else:
+        right_cells = _select(right, cells, shared)
+        if isinstance(right_cells, str):
+            return right_cells
+        how: Any = {"left_on": [f"{name}_left" for name in shared]} if shared else {"how": "cross"}
+        if shared:
+            how["right_on"] = [f"{name}_right" for name in shared]
+        pairs = left_cells.add_suffix("_left").merge(right_cells.add_suffix("_right"), **how)
+        if pairs.empty:
+            return f"{left.table} and {right.table} have no cells to compare"
+    return _with_margins(pairs, predicate, shared)
+
+
+def _select(selection: Selection, cells: "pd.DataFrame", shared: list[str]) -> "pd.DataFrame | str":
+    """Return the selected cells with their `number`, or why there are none.
+
+    A word that the claim lists must be there: a claim about four losses is not checked on three.
+    """
+    rows = cells[cells["table"] == selection.table].dropna(subset=[selection.column])
+    if rows.empty:
+        return f"no {selection.column} of {selection.table}"
+    for name, words in selection.words.items():
+        rows = rows[rows[name].isin(words)]
+        missing = [f"{word:g}" if name == "eps_255" else str(word) for word in words]
+        present = {f"{word:g}" if name == "eps_255" else str(word) for word in rows[name]}
+        if missing := [word for word in missing if word not in present]:
+            return f"{selection.table} has no {name} {', '.join(missing)}"
+    rows = rows.assign(number=rows[selection.column], is_score=selection.column == "value")
+    if selection.take:
+        rows = rows.sort_values("number", ascending=selection.take == "lowest", kind="stable")
+        rows = rows.drop_duplicates(shared) if shared else rows.head(1)
+    return rows[[*CELL, "role", "number", "is_score"]]
+
+
+def _with_margins(pairs: "pd.DataFrame", predicate: Predicate, shared: list[str]) -> "pd.DataFrame":
+    """Add the margin of each pair, whether it holds, and a label of what is compared where."""
+    by = predicate.by or 0.0
+    gap = pairs["number_right"] - pairs["number_left"]
+    margin = _margin(predicate.verb, gap.to_numpy(), by).round(_DECIMALS)
+    holds = margin > 0 if predicate.by is None else margin >= 0
+    ranked = pairs.assign(margin=margin, holds=holds, verb=predicate.verb, by=by)
+    ranked["needed"] = _needed(predicate.quantifier, len(ranked))
+    ranked["label"] = [_label(pair, shared) for pair in ranked.to_dict("records")]
+    return ranked.sort_values("margin", ascending=False, kind="stable", ignore_index=True)
+
+
+def _margin(verb: str, gap: np.ndarray, by: float) -> np.ndarray:
+    """Return how far beyond the threshold a pair is, for gap = right - left, in points."""
+    if verb == "close":
+        return by - np.abs(gap)
+    return (gap if verb == "lower" else -gap) - by
+
+
+def _needed(quantifier: str, count: int) -> int:
+    """Return how many of `count` comparisons must hold."""
+    return {"every": count, "most": count // 2 + 1, "some": 1}[quantifier]
+
+
+def _label(pair: Mapping[str, Any], shared: list[str]) -> str:
+    """Return what a pair compares: "sea 27.4 against subset_b 27.5 (pir_at_5, 12/255, acc)"."""
+
+    def words(names: Iterable[str], side: str) -> str:
+        return ", ".join(
+            f"{pair[name + side]:g}/255" if name == "eps_255" else str(pair[name + side])
+            for name in names
+        )
+
+    own = [name for name in DIMENSIONS if name not in shared]
+    if pair.get("metric_right") is None:
+        return f"{words(DIMENSIONS, '_left')}: {pair['number_left']:g} against {pair['number_right']:g}"
+    left = f"{words(own, '_left')} {pair['number_left']:g}"
+    right = f"{words(own, '_right')} {pair['number_right']:g}"
+    return f"{left} against {right} ({words(shared, '_left')})"
+
+
+def _judge(
+    claim: Claim,
+    place: Place,
+    compared: "list[pd.DataFrame]",
+    scores: Mapping[tuple[Any, ...], "pd.Series[float]"],
+) -> dict[str, Any]:
+    """Return the result row of a claim at a place; the weakest predicate decides."""
+    # Margins fall, so the comparison that makes the needed number complete is at needed - 1.
+    deciding = [pairs.iloc[int(pairs["needed"].iloc[0]) - 1] for pairs in compared]
+    weakest = min(deciding, key=lambda pair: (bool(pair["holds"]), pair["margin"]))
+    low, high = _interval(weakest, scores)
+    return _result(
+        claim,
+        place=place.title,
+        verdict=SUPPORTED if weakest["holds"] else CONTRADICTED,
+        comparisons=sum(len(pairs) for pairs in compared),
+        holding=sum(int(pairs["holds"].sum()) for pairs in compared),
+        left=weakest["number_left"],
+        right=weakest["number_right"],
+        margin=weakest["margin"],
+        low=low,
+        high=high,
+        detail=weakest["label"],
+    )
+
+
+def _not_evaluated(claim: Claim, reasons: list[str]) -> dict[str, Any]:
+    detail = "; ".join(reasons) or "no numbers of any place"
+    return _result(claim, place="", verdict=NOT_EVALUATED, comparisons=0, holding=0, detail=detail)
+
+
+def _result(claim: Claim, **fields: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("left", "right", "margin", "low", "high"), np.nan)
+    about = {"claim": claim.id, "sentence": claim.sentence, "source": claim.source}
+    return {**empty, **about, **fields}
+
+
+def _scores_by_cell(images: "pd.DataFrame | None") -> dict[tuple[Any, ...], "pd.Series[float]"]:
+    """Return {cell without its metric: accuracy in percent by image_id}."""
+    if images is None:
+        return {}
+    groups = images.set_index("image_id").groupby(list(_IMAGE_CELL), sort=False)["acc"]
+    return dict(iter(groups))  # type: ignore[arg-type]
+
+
+def _interval(
+    pair: "pd.Series[Any]", scores: Mapping[tuple[Any, ...], "pd.Series[float]"]
+) -> tuple[float, float]:
+    """Return the 95 % interval of a pair's margin, resampling the images that both cells share."""
+    sides = []
+    for side in ("_left", "_right"):
+        if side == "_right" and "metric_right" not in pair.index:
+            continue
+        cell = tuple(pair[name + side] for name in _IMAGE_CELL)
+        if pair["metric" + side] != "acc" or not pair["is_score" + side] or cell not in scores:
+            return np.nan, np.nan
+        sides.append(scores[cell])
+    left, right = sides if len(sides) == 2 else (sides[0], sides[0] * 0 + pair["number_right"])
+    gap = (right - left).dropna().to_numpy()  # aligned by image_id
+    if not len(gap):
+        return np.nan, np.nan
+    draws = np.random.default_rng(0).integers(0, len(gap), (_BOOTSTRAP_DRAWS, len(gap)))
+    margins = _margin(str(pair["verb"]), gap[draws].mean(axis=1), float(pair["by"]))
+    low, high = np.percentile(margins, (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,275 @@
+"""What a table looks like, and its Markdown, LaTeX (booktabs) and HTML.
+
+Text is Unicode throughout; each renderer escapes it for its own language.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+MISSING = "–"
+"""Printed where the table has a place for a number that was not asked for."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed value; `note` is shown when a reader of the page points at it."""
+
+    text: str
+    bold: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line: what it is about (`stub`), then its values."""
+
+    stub: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines under one title; `heads` are column heads of this group alone, above the table's."""
+
+    title: str
+    rows: tuple[Row, ...]
+    heads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as it is printed.
+
+    Attributes:
+        stub: heads of the columns that say what a line is about.
+        columns: for each column of values its heads from top to bottom, all of the same depth;
+            equal neighbours are printed once, across their columns.
+        groups: the lines.
+        notes: sentences below.
+        label: "Table 2" where the paper has one; LaTeX numbers its tables itself.
+    """
+
+    title: str
+    caption: str
+    stub: tuple[str, ...]
+    columns: tuple[tuple[str, ...], ...]
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...] = field(default=())
+    label: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Title, with the number of the paper's table that it is laid out like."""
+        return ": ".join(filter(None, (self.label, self.title)))
+
+    @property
+    def depth(self) -> int:
+        """Number of head lines."""
+        return len(self.columns[0])
+
+
+def spans(texts: Sequence[str]) -> list[tuple[str, int]]:
+    """Return runs of equal neighbours with their lengths."""
+    return [(text, len(list(run))) for text, run in groupby(texts)]
+
+
+def head_spans(layout: Layout, level: int) -> list[tuple[str, int]]:
+    """Return one head line; heads merge only below a common head."""
+    paths = [column[: level + 1] for column in layout.columns]
+    return [(path[-1], len(list(run))) for path, run in groupby(paths)]
+
+
+def to_markdown(layout: Layout) -> str:
+    """Return the table in Markdown: heads joined to one line, group titles as lines of their own."""
+    heads = [*layout.stub, *(" ".join(filter(None, column)) for column in layout.columns)]
+    lines = [_markdown_row(heads)]
+    lines.append(_markdown_row(["---"] * len(layout.stub) + ["---:"] * len(layout.columns), False))
+    for group in layout.groups:
+        lines.extend(_markdown_group(layout, group))
+    notes = "".join(f"\n- {_markdown_text(note)}" for note in layout.notes)
+    caption = f"**{_markdown_text(layout.heading)}.** {_markdown_text(layout.caption)}"
+    return "\n".join([caption, "", *lines]) + (f"\n{notes}" if notes else "") + "\n"
+
+
+def _markdown_group(layout: Layout, group: Group) -> list[str]:
+    lines = []
+    if group.title or group.heads:
+        title = f"**{_markdown_text(group.title)}**" if group.title else ""
+        heads = group.heads or ("",) * len(layout.columns)
+        padding = [""] * (len(layout.stub) - 1)
+        lines.append(_markdown_row([title, *padding, *map(_markdown_text, heads)], False))
+    for row in group.rows:
+        cells = [_markdown_text(cell.text) for cell in row.cells]
+        marked = [f"**{t}**" if c.bold else t for t, c in zip(cells, row.cells, strict=True)]
+        lines.append(_markdown_row([*map(_markdown_text, row.stub), *marked], False))
+    return lines
+
+
+def _markdown_row(cells: Sequence[str], escape: bool = True) -> str:
+    return f"| {' | '.join(map(_markdown_text, cells) if escape else cells)} |"
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
+
+
+def to_latex(layout: Layout, label: str) -> str:
+    """Return the table as a LaTeX float with booktabs rules.
+
+    Needs the packages booktabs and amsmath; compiles with any engine since all text is ASCII.
+    """
+    width = len(layout.stub) + len(layout.columns)
+    lines = [
+        "% needs \\usepackage{booktabs,amsmath}",
+        "\\begin{table}[t]",
+        "\\centering",
+        f"\\caption{{\\textbf{{{_tex(layout.title)}.}} {_tex(layout.caption)}}}",
+        f"\\label{{tab:{label}}}",
+        f"\\begin{{tabular}}{{{'l' * len(layout.stub)}{'r' * len(layout.columns)}}}",
+        "\\toprule",
+        *_latex_heads(layout),
+    ]
+    for group in layout.groups:
+        lines.append("\\midrule")
+        lines.extend(_latex_group(layout, group, width))
+    lines += ["\\bottomrule", "\\end{tabular}"]
+    lines += [f"\\par\\smallskip {{\\footnotesize {_tex(note)}}}" for note in layout.notes]
+    return "\n".join([*lines, "\\end{table}"]) + "\n"
+
+
+def _latex_heads(layout: Layout) -> list[str]:
+    lines = []
+    for level in range(layout.depth):
+        last = level == layout.depth - 1
+        stub = [_tex(text) if last else "" for text in layout.stub]
+        merged = head_spans(layout, level)
+        lines.append(_latex_row([*stub, *(_latex_span(text, span) for text, span in merged)]))
+        if not last:
+            lines.append(_latex_rules(merged, len(layout.stub) + 1))
+    return lines
+
+
+def _latex_rules(merged: Sequence[tuple[str, int]], start: int) -> str:
+    rules = []
+    for text, span in merged:
+        if text:
+            rules.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
+        start += span
+    return "".join(rules)
+
+
+def _latex_group(layout: Layout, group: Group, width: int) -> list[str]:
+    lines = []
+    if group.heads:
+        stub = [f"\\textit{{{_tex(group.title)}}}", *[""] * (len(layout.stub) - 1)]
+        merged = spans(group.heads)
+        lines.append(_latex_row([*stub, *(_latex_span(text, span) for text, span in merged)]))
+    elif group.title:
+        lines.append(
+            _latex_row([f"\\multicolumn{{{width}}}{{l}}{{\\textit{{{_tex(group.title)}}}}}"])
+        )
+    for row in group.rows:
+        cells = [f"\\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text) for c in row.cells]
+        lines.append(_latex_row([*map(_tex, row.stub), *cells]))
+    return lines
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _latex_span(text: str, span: int) -> str:
+    return _tex(text) if span == 1 else f"\\multicolumn{{{span}}}{{c}}{{{_tex(text)}}}"
+
+
+_TEX = {
+    "\\": "\\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\ensuremath{<}",
+    ">": "\\ensuremath{>}",
+    "ε∞": "\\ensuremath{\\epsilon_\\infty}",
+    "ε": "\\ensuremath{\\epsilon}",
+    "ℓ∞": "\\ensuremath{\\ell_\\infty}",
+    "×": "\\ensuremath{\\times}",
+    "±": "\\ensuremath{\\pm}",
+    "−": "\\ensuremath{-}",
+    "≤": "\\ensuremath{\\le}",
+    "≥": "\\ensuremath{\\ge}",
+    "∪": "\\ensuremath{\\cup}",
+    "→": "\\ensuremath{\\to}",
+    "–": "--",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    "\u00a0": "~",
+}
+_TEX_SIGNS = re.compile("|".join(map(re.escape, sorted(_TEX, key=len, reverse=True))))
+
+
+def _tex(text: str) -> str:
+    return _TEX_SIGNS.sub(lambda match: _TEX[match[0]], text)
+
+
+def to_html(layout: Layout, name: str) -> str:
+    """Return the table as an HTML fragment: a figure with a caption, heads that name their scope."""
+    heads = "\n".join(_html_head(layout, level) for level in range(layout.depth))
+    bodies = "\n".join(_html_group(layout, group) for group in layout.groups)
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in layout.notes)
+    return (
+        f'<figure class="table" id="{html.escape(name)}">\n'
+        f"<figcaption><strong>{html.escape(layout.heading)}.</strong> "
+        f"{html.escape(layout.caption)}</figcaption>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(layout.heading)}">\n'
+        f"<table>\n<thead>\n{heads}\n</thead>\n{bodies}\n</table>\n</div>\n"
+        + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
+        + "</figure>\n"
+    )
+
+
+def _html_head(layout: Layout, level: int) -> str:
+    cells = []
+    if level == 0:
+        cells = [
+            f'<th scope="col" rowspan="{layout.depth}">{html.escape(text)}</th>'
+            for text in layout.stub
+        ]
+    for text, span in head_spans(layout, level):
+        scope = f' scope="colgroup" colspan="{span}"' if span > 1 else ' scope="col"'
+        cells.append(
+            f"<th{scope}>{html.escape(text)}</th>" if text else f'<td colspan="{span}"></td>'
+        )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _html_group(layout: Layout, group: Group) -> str:
+    lines = ["<tbody>"]
+    stub, width = len(layout.stub), len(layout.stub) + len(layout.columns)
+    title = html.escape(group.title)
+    if group.heads:
+        heads = "".join(
+            f'<th scope="colgroup" colspan="{span}">{html.escape(text)}</th>'
+            for text, span in spans(group.heads)
+        )
+        lines.append(f'<tr class="group"><th colspan="{stub}">{title}</th>{heads}</tr>')
+    elif group.title:
+        lines.append(f'<tr class="group"><th scope="rowgroup" colspan="{width}">{title}</th></tr>')
+    lines += [_html_row(row) for row in group.rows]
+    return "\n".join([*lines, "</tbody>"])
+
+
+def _html_row(row: Row) -> str:
+    stub = "".join(f'<th scope="row">{html.escape(text)}</th>' for text in row.stub)
+    cells = "".join(
+        f"<td{f' title={chr(34)}{html.escape(cell.note)}{chr(34)}' if cell.note else ''}>"
+        + (f"<strong>{html.escape(cell.text)}</strong>" if cell.bold else html.escape(cell.text))
+        + "</td>"
+        for cell in row.cells
+    )
+    return f"<tr>{stub}{cells}</tr>"

@@ -1,0 +1,294 @@
+"""Queries over evidence: scores, image-wise worst cases and bootstrap intervals.
+
+A frame of evidence (records.read_evidence) becomes `Evidence`, a set of runs; a run of one attack
+gives `Outcomes`, one for each image; outcomes have a score, an interval and a worst case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustseg import metrics
+from robustseg.errors import RobustsegError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+LEVEL = 0.95
+"""Bootstrap over images: number of resamples and level of the percentile interval."""
+
+CLEAN_SUITE = "clean"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What N images look like after an attack, or after the worst of several; sorted by image id.
+
+    Attributes:
+        image_ids: (N,) str.
+        pixels, pixels_correct: (N,) int64, labelled pixels and those predicted as labelled.
+        intersection, union: (N, K) int32, pixels of each class.
+    """
+
+    image_ids: NDArray[np.object_]
+    pixels: NDArray[np.int64]
+    pixels_correct: NDArray[np.int64]
+    intersection: NDArray[np.int32]
+    union: NDArray[np.int32]
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        """(N,) pixel accuracy of each image, in [0, 1]; NaN for an image without labelled pixels."""
+        return metrics.image_accuracy(self.pixels, self.pixels_correct)
+
+
+class Score(NamedTuple):
+    """ACC (mean over images) and mIoU, fractions in [0, 1]."""
+
+    acc: float
+    miou: float
+
+
+class Interval(NamedTuple):
+    """Lower and upper ends of the bootstrap intervals of ACC and mIoU."""
+
+    low: Score
+    high: Score
+
+
+class Run(NamedTuple):
+    """One attack on one model at one radius with one seed: what all its rows share."""
+
+    dataset: str
+    model: str
+    training_seed: int
+    suite: str
+    attack: str
+    loss: str
+    optimizer: str
+    schedule: str
+    iterations: int
+    eps_255: float
+    seed: int
+
+
+def outcomes(rows: pd.DataFrame) -> Outcomes:
+    """Return the outcomes of evidence rows of one attack, one row an image.
+
+    Raises:
+        RobustsegError: an image has more than one row, so that the rows mix attacks.
+    """
+    rows = rows.sort_values("image_id")
+    image_ids = rows["image_id"].to_numpy(dtype=object)
+    if (image_ids[1:] == image_ids[:-1]).any():
+        raise RobustsegError("rows of several attacks were scored as one; choose one attack first")
+    return Outcomes(
+        image_ids=image_ids,
+        pixels=rows["pixels"].to_numpy(),
+        pixels_correct=rows["pixels_correct"].to_numpy(),
+        intersection=np.stack(rows["intersection"].to_numpy()),
+        union=np.stack(rows["union"].to_numpy()),
+    )
+
+
+def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
+    """Return, image by image, the outcome with the lowest accuracy; ties go to the first attack.
+
+    The image-wise worst case of Sec. 2.1: chosen by ACC alone, mIoU follows from the images chosen.
+
+    Raises:
+        RobustsegError: no attack, or attacks on different images or labels.
+    """
+    if not attacks:
+        raise RobustsegError("the worst case over no attack was asked for; name at least one")
+    first = attacks[0]
+    for other in attacks[1:]:
+        if not np.array_equal(first.image_ids, other.image_ids):
+            differ = sorted(set(first.image_ids) ^ set(other.image_ids))
+            raise RobustsegError(
+                f"attacks on different images cannot be compared: {len(differ)} images, for "
+                f"example {differ[0]}, are in one and not in the other; run the missing ones"
+            )
+        if not np.array_equal(first.pixels, other.pixels):
+            image = first.image_ids[np.argmax(first.pixels != other.pixels)]
+            raise RobustsegError(f"image {image} has different labels under two attacks")
+    chosen = metrics.worst_case(np.stack([attack.accuracy for attack in attacks]))
+
+    def pick(name: str) -> Any:
+        result = getattr(first, name).copy()
+        for index, attack in enumerate(attacks[1:], start=1):
+            result[chosen == index] = getattr(attack, name)[chosen == index]
+        return result
+
+    return Outcomes(
+        first.image_ids,
+        first.pixels,
+        *(pick(name) for name in ("pixels_correct", "intersection", "union")),
+    )
+
+
+def score(attacked: Outcomes) -> Score:
+    """Return ACC and mIoU."""
+    return Score(
+        metrics.mean_accuracy(attacked.pixels, attacked.pixels_correct),
+        metrics.miou(attacked.intersection, attacked.union),
+    )
+
+
+def interval(attacked: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Return percentile bootstrap intervals over images, level 95 %.
+
+    All attacks on the same number of images are resampled alike, so that intervals of two attacks
+    on one model differ by the attacks and not by the draw.
+    """
+    labelled = attacked.pixels > 0
+    weights = _resamples(int(labelled.sum()), resamples, seed)
+    acc = weights @ attacked.accuracy[labelled] / weights.shape[1]
+    occurs = attacked.union.any(axis=0)
+    intersection, union = (
+        weights @ counts[labelled][:, occurs].astype(np.float64)
+        for counts in (attacked.intersection, attacked.union)
+    )
+    shares = np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
+    tail = (1 - LEVEL) / 2
+    ends = np.quantile(np.stack([acc, np.nanmean(shares, axis=1)]), [tail, 1 - tail], axis=1)
+    return Interval(Score(*map(float, ends[0])), Score(*map(float, ends[1])))
+
+
+@lru_cache(maxsize=4)
+def _resamples(images: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return (resamples, images): how often each image is drawn."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(images, np.full(images, 1 / images), size=resamples)
+    return drawn.astype(np.float64)
+
+
+class Evidence:
+    """The runs that one table or figure reads, complete, and their outcomes.
+
+    Args:
+        frame: evidence rows, see records.read_evidence.
+        reads: mappings with model, suites, eps_255 and, optionally, seeds ([0] by default).
+        wanted_by: the table or figure, named when something is missing.
+
+    Raises:
+        RobustsegError: evidence that `reads` names is missing, or an attack was run on other images
+            than the model's clean evaluation.
+    """
+
+    def __init__(
+        self, frame: pd.DataFrame, reads: Sequence[Mapping[str, Any]], wanted_by: str
+    ) -> None:
+        self.wanted_by = wanted_by
+        self._frame = frame
+        groups = frame.groupby(list(Run._fields), observed=True, sort=False).indices
+        runs = {_run(key): rows for key, rows in groups.items()}
+        self.training_seeds = sorted({run.training_seed for run in runs})
+        wanted = {job for read in reads for job in _jobs(read)}
+        self._rows = {run: rows for run, rows in runs.items() if _job(run) in wanted}
+        self._cache: dict[Run, Outcomes] = {}
+        self._check_jobs(wanted)
+        self._check_images()
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, in the order of names, then of radius and seed."""
+        return sorted(self._rows)
+
+    def find(self, **criteria: Any) -> list[Run]:
+        """Return the runs whose fields equal all `criteria`; a tuple means any of its members."""
+        return [
+            run
+            for run in self.runs
+            if all(
+                getattr(run, field) in (value if isinstance(value, tuple) else (value,))
+                for field, value in criteria.items()
+            )
+        ]
+
+    def one(self, **criteria: Any) -> Run:
+        """Return the only run with these fields.
+
+        Raises:
+            RobustsegError: there is none, or more than one.
+        """
+        found = self.find(**criteria)
+        if len(found) != 1:
+            asked = ", ".join(f"{field} {value}" for field, value in criteria.items())
+            what = "no run" if not found else f"{len(found)} runs ({_names(found)})"
+            raise RobustsegError(
+                f"{self.wanted_by} needs one run of {asked} and found {what}; "
+                "check the suites it reads in the configuration"
+            )
+        return found[0]
+
+    def outcomes(self, run: Run) -> Outcomes:
+        """Return what the images look like after this run."""
+        if run not in self._cache:
+            self._cache[run] = outcomes(self._frame.iloc[self._rows[run]])
+        return self._cache[run]
+
+    def clean(self, model: str, training_seed: int) -> Run:
+        """Return the run without an attack."""
+        return self.one(model=model, training_seed=training_seed, suite=CLEAN_SUITE)
+
+    def _check_jobs(self, wanted: set[tuple[str, str, float, int]]) -> None:
+        present = {(run.training_seed, *_job(run)) for run in self._rows}
+        seeds = self.training_seeds or [0]
+        missing = sorted({(seed, *job) for seed in seeds for job in wanted} - present)
+        if missing:
+            named = "; ".join(
+                f"model {model} (training seed {training_seed}), suite {suite} at {eps:g}/255, "
+                f"seed {seed}"
+                for training_seed, model, suite, eps, seed in missing[:5]
+            )
+            more = f"; and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise RobustsegError(
+                f"{self.wanted_by} misses evidence of {len(missing)} jobs: {named}{more}; run them"
+            )
+
+    def _check_images(self) -> None:
+        images = self._frame["image_id"].cat.codes.to_numpy()
+        sets = {run: np.sort(images[rows]) for run, rows in self._rows.items()}
+        clean = {
+            (run.model, run.training_seed): ids
+            for run, ids in sets.items()
+            if run.suite == CLEAN_SUITE
+        }
+        for run, ids in sets.items():
+            expected = clean[run.model, run.training_seed]
+            if not np.array_equal(ids, expected):
+                raise RobustsegError(
+                    f"{self.wanted_by}: {run.attack} on {run.model} at {run.eps_255:g}/255 has "
+                    f"{len(ids)} images that are not the {len(expected)} of the clean evaluation; "
+                    "run the missing shards"
+                )
+
+
+def _jobs(read: Mapping[str, Any]) -> Iterable[tuple[str, str, float, int]]:
+    """Yield (model, suite, eps_255, seed) of the jobs that one entry of `reads` names."""
+    yield read["model"], CLEAN_SUITE, 0.0, 0
+    for suite in read["suites"]:
+        for eps_255 in read["eps_255"]:
+            for seed in read.get("seeds", [0]):
+                yield read["model"], suite, float(eps_255), seed
+
+
+def _job(run: Run) -> tuple[str, str, float, int]:
+    return run.model, run.suite, run.eps_255, run.seed
+
+
+def _run(key: tuple[Any, ...]) -> Run:
+    """Return a group's key with plain Python values."""
+    return Run(*(value.item() if isinstance(value, np.generic) else value for value in key))
+
+
+def _names(runs: Sequence[Run]) -> str:
+    return ", ".join(f"{run.suite}/{run.attack}" for run in runs[:3])
