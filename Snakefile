@@ -50,15 +50,16 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 
+
 # What may be asked for: `snakemake TARGET`.
 
 
 rule all:
+    default_target: True
     input:
         expand(rules.make_page.output.page, page="index"),
         expand(rules.make_table.output, table=CONFIG.tables),
         expand(rules.make_figure.output, figure=CONFIG.figures),
-    default_target: True
     localrule: True
 
 

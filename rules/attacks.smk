@@ -21,8 +21,6 @@ rule evaluate_clean:
         unpack(attacked),
     output:
         evidence="<results>/attacks/clean/{model}/seed{training_seed}/eps0/seed0-shard0.parquet",
-    params:
-        dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
     log:
         "<logs>/attacks/clean-{model}-seed{training_seed}.log",
     benchmark:
@@ -35,6 +33,8 @@ rule evaluate_clean:
         runtime=lambda wildcards, attempt: 30 * attempt,
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
+    params:
+        dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
     message:
         "Evaluate {wildcards.model}, seed {wildcards.training_seed}, without an attack"
     script:
@@ -48,12 +48,6 @@ rule attack_model:
         unpack(attacked),
     output:
         evidence="<results>/attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}-shard{shard}.parquet",
-    params:
-        dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
-        suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(
-            float(wildcards.eps_255)
-        ),
-        shards=CONFIG.attacks.shards,
     log:
         "<logs>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.log",
     benchmark:
@@ -66,6 +60,10 @@ rule attack_model:
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
+    params:
+        dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
+        suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(float(wildcards.eps_255)),
+        shards=CONFIG.attacks.shards,
     message:
         "Attack {wildcards.model}, seed {wildcards.training_seed}, with {wildcards.suite} at {wildcards.eps_255}/255, seed {wildcards.seed}"
     script:

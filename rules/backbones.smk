@@ -5,8 +5,7 @@ def backbone_data(wildcards):
     """Return both splits of the data set that a backbone is trained on."""
     dataset = CONFIG.backbones[wildcards.backbone].dataset
     return {
-        split: expand(path, dataset=dataset)
-        for split, path in rules.generate_data.output.items()
+        split: expand(path, dataset=dataset) for split, path in rules.generate_data.output.items()
     }
 
 
@@ -16,11 +15,6 @@ rule pretrain_backbone:
     output:
         weights="<results>/backbones/{backbone}/seed{training_seed}/weights.safetensors",
         metrics="<results>/backbones/{backbone}/seed{training_seed}/metrics.parquet",
-    params:
-        backbone=lambda wildcards: CONFIG.backbones[wildcards.backbone].model_dump(),
-        training=lambda wildcards: CONFIG.training_of(
-            CONFIG.backbones[wildcards.backbone]
-        ),
     log:
         "<logs>/backbones/{backbone}-seed{training_seed}.log",
     benchmark:
@@ -32,6 +26,9 @@ rule pretrain_backbone:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=1,
+    params:
+        backbone=lambda wildcards: CONFIG.backbones[wildcards.backbone].model_dump(),
+        training=lambda wildcards: CONFIG.training_of(CONFIG.backbones[wildcards.backbone]),
     message:
         "Pretrain the backbone {wildcards.backbone}, seed {wildcards.training_seed}"
     script:

@@ -5,8 +5,6 @@ rule generate_data:
     output:
         train="<results>/data/{dataset}/train.npz",
         val="<results>/data/{dataset}/val.npz",
-    params:
-        settings=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
     log:
         "<logs>/data/{dataset}.log",
     benchmark:
@@ -18,6 +16,8 @@ rule generate_data:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=10,
         gpu=0,
+    params:
+        settings=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
     message:
         "Generate the data set {wildcards.dataset}"
     script:

@@ -9,11 +9,9 @@ rule make_figure:
         png="<results>/figures/{figure}.png",
         svg="<results>/figures/{figure}.svg",
         csv="<results>/figures/{figure}.csv",
-    params:
-        reads=lambda wildcards: CONFIG.settings_of(wildcards.figure),
-        models=lambda wildcards: CONFIG.models_of(wildcards.figure),
     log:
         "<logs>/figures/{figure}.log",
+    localrule: True
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -21,7 +19,9 @@ rule make_figure:
         mem_mb=1000,
         runtime=10,
         gpu=0,
-    localrule: True
+    params:
+        reads=lambda wildcards: CONFIG.settings_of(wildcards.figure),
+        models=lambda wildcards: CONFIG.models_of(wildcards.figure),
     message:
         "Draw {wildcards.figure} from evidence"
     script:

@@ -23,9 +23,6 @@ rule train_model:
     output:
         weights="<results>/models/{model}/seed{training_seed}/weights.safetensors",
         metrics="<results>/models/{model}/seed{training_seed}/metrics.parquet",
-    params:
-        model=lambda wildcards: CONFIG.model_of(wildcards.model),
-        training=lambda wildcards: CONFIG.training_of(CONFIG.models[wildcards.model]),
     log:
         "<logs>/models/{model}-seed{training_seed}.log",
     benchmark:
@@ -37,6 +34,9 @@ rule train_model:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=1,
+    params:
+        model=lambda wildcards: CONFIG.model_of(wildcards.model),
+        training=lambda wildcards: CONFIG.training_of(CONFIG.models[wildcards.model]),
     message:
         "Train the model {wildcards.model}, seed {wildcards.training_seed}"
     script:

@@ -17,13 +17,9 @@ rule make_page:
         ),
     output:
         page="<results>/report/{page}.html",
-    params:
-        tables=lambda wildcards: PAGE_TABLES[wildcards.page],
-        figures=lambda wildcards: PAGE_FIGURES[wildcards.page],
-        config=CONFIG.model_dump(),
-        benchmarks=f"results/{CONFIG.run}/benchmarks",
     log:
         "<logs>/report/{page}.log",
+    localrule: True
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -31,7 +27,11 @@ rule make_page:
         mem_mb=1000,
         runtime=10,
         gpu=0,
-    localrule: True
+    params:
+        tables=lambda wildcards: PAGE_TABLES[wildcards.page],
+        figures=lambda wildcards: PAGE_FIGURES[wildcards.page],
+        config=CONFIG.model_dump(),
+        benchmarks=f"results/{CONFIG.run}/benchmarks",
     message:
         "Put tables and figures together in {output.page}"
     script:

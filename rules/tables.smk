@@ -10,11 +10,9 @@ rule make_table:
         md="<results>/tables/{table}.md",
         tex="<results>/tables/{table}.tex",
         html="<results>/tables/{table}.html",
-    params:
-        reads=lambda wildcards: CONFIG.settings_of(wildcards.table),
-        models=lambda wildcards: CONFIG.models_of(wildcards.table),
     log:
         "<logs>/tables/{table}.log",
+    localrule: True
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -22,7 +20,9 @@ rule make_table:
         mem_mb=1000,
         runtime=10,
         gpu=0,
-    localrule: True
+    params:
+        reads=lambda wildcards: CONFIG.settings_of(wildcards.table),
+        models=lambda wildcards: CONFIG.models_of(wildcards.table),
     message:
         "Make {wildcards.table} from evidence"
     script:

@@ -5,12 +5,15 @@ imports nothing slow; `docs/config.md` is written from these classes by `describ
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from robustseg.attacks.spec import AttackSpec
 from robustseg.errors import RobustsegError
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES
@@ -122,17 +125,18 @@ class Suite(Section):
         description="only for `pgd`: the step, for images in [0, 1], by radius in 1/255",
     )
 
-    def attacks(self) -> Iterator[tuple[str, str, str, int]]:
-        """Yield what tells attacks apart: optimizer, loss, schedule, iterations."""
-        for loss in self.losses:
-            for schedule in self.schedules:
-                for iterations in self.iterations:
-                    yield self.optimizer, loss, schedule, iterations
+    def attacks(self) -> list[AttackSpec]:
+        """Return the suite's attacks; PGD's with the step of the first radius."""
+        step_size = next(iter(self.step_size.values())) if self.step_size else None
+        return [
+            AttackSpec(loss, self.optimizer, schedule, iterations, step_size)
+            for loss, schedule, iterations in product(self.losses, self.schedules, self.iterations)
+        ]
 
     def at(self, eps_255: float) -> dict[str, Any]:
-        """Return the settings that matter at one radius, with that radius's step size."""
-        step_size = None if self.step_size is None else self.step_size[eps_255]
-        return self.model_dump() | {"step_size": step_size}
+        """Return the settings that matter at one radius: without the steps of other radii."""
+        steps = self.step_size
+        return self.model_dump() | {"step_size": steps and {eps_255: steps[eps_255]}}
 
 
 class Attacks(Section):
@@ -258,36 +262,37 @@ def load_config(settings: Mapping[str, Any], files: Sequence[str | Path]) -> Con
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        problems = [(_keys(e["loc"]), _explain(e)) for e in error.errors()]
+        problems = [(_key(e["loc"]), _explain(e)) for e in error.errors()]
     else:
-        problems = [(key.split("."), what) for key, what in _cross_checks(config)]
+        problems = list(_cross_checks(config))
         if not problems:
             return config
     raise RobustsegError(
-        "\n".join(f"{_source(keys, sources)}: {'.'.join(keys)} {what}" for keys, what in problems)
+        "\n".join(f"{_source(key, sources)}: {key} {problem}" for key, problem in problems)
     )
 
 
-def _keys(location: tuple[str | int, ...]) -> list[str]:
-    """Turn pydantic's location into the path of keys that a person wrote."""
-    keys: list[str] = []
+def _key(location: tuple[str | int, ...]) -> str:
+    """Return a location as a person writes it, for example tables.table1[0].model."""
+    key = ""
     for part in location:
-        if part == "[key]":
-            continue
-        if isinstance(part, int) and keys:
-            keys[-1] += f"[{part}]"
-        else:
-            keys.append(str(part))
-    return keys
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif part != "[key]":
+            key += f".{part}" if key else part
+    return key
 
 
-def _source(keys: list[str], sources: Mapping[str, Any]) -> str:
+def _source(key: str, sources: Mapping[str, Any]) -> str:
     """Return the last file that has the key, or all files if none has it."""
     found = ", ".join(sources) or "the configuration"
     for path, content in sources.items():
         node = content
-        for key in (key.split("[")[0] for key in keys):
-            node = node.get(key) if isinstance(node, dict) else None
+        for part in key.replace("]", "").replace("[", ".").split("."):
+            if isinstance(node, list):
+                node = dict(enumerate(node)).get(int(part))
+            else:
+                node = node.get(part) if isinstance(node, dict) else None
         if node is not None:
             found = path
     return found
@@ -339,7 +344,9 @@ def _cross_checks(config: Config) -> Iterator[tuple[str, str]]:
 def _repeats(config: Config) -> Iterator[tuple[str, str]]:
     lists: list[tuple[str, Sequence[object]]] = [("training_seeds", config.training_seeds)]
     for key, read in config.reads():
-        lists += [(f"{key}.{field}", getattr(read, field)) for field in ("suites", "eps_255", "seeds")]
+        lists += [
+            (f"{key}.{field}", getattr(read, field)) for field in ("suites", "eps_255", "seeds")
+        ]
     for key, values in lists:
         yield from ((key, f"names {value} twice") for value in _twice(values))
 
@@ -400,20 +407,20 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
-    owner: dict[tuple[str, str, str, int], str] = {}
-    for name, suite in config.attacks.suites.items():
-        key = f"attacks.suites.{name}"
-        if name == "clean":
-            yield key, "has the name of the evaluation without an attack; choose another"
-        if suite.optimizer == "pgd" and suite.schedules != ["constant"]:
-            yield f"{key}.schedules", "must be [constant] for pgd"
-        if (suite.optimizer == "pgd") != (suite.step_size is not None):
-            yield f"{key}.step_size", "must be there for pgd, and only for pgd"
-        for attack in suite.attacks():
-            if attack in owner:
-                where = "this suite" if owner[attack] == name else f"the suite {owner[attack]}"
-                yield key, f"names the attack {' '.join(map(str, attack))} that {where} has already"
-            owner[attack] = name
+    owner: dict[str, str] = {}
+    for suite_name, suite in config.attacks.suites.items():
+        key = f"attacks.suites.{suite_name}"
+        if suite_name == "clean":
+            yield key, "has the name of the evaluation without an attack: choose another"
+        try:
+            names = [attack.name for attack in suite.attacks()]
+        except RobustsegError as error:
+            yield key, f"is refused: {error}"
+            continue
+        for name in names:
+            if name in owner:
+                yield key, f"names the attack {name}, which is already in {owner[name]}"
+            owner[name] = key
 
 
 def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -437,15 +444,39 @@ def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
 def describe() -> str:
     """Return the reference of all keys as Markdown: the content of docs/config.md."""
     sections: list[type[Section]] = [Config]
-    lines = ["# Configuration", "", "Written by `make docs` from `scripts/robustseg/config.py`."]
-    while sections:
-        section = sections.pop(0)
+    lines = [
+        "# Configuration",
+        "",
+        "Every key that a configuration file may have, and must have unless a default is given.",
+        "Written by `make docs` from `scripts/robustseg/config.py`; do not edit.",
+    ]
+    for section in sections:  # grows while it is read
         lines += ["", f"## {section.__name__}", "", section.__doc__ or "", ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for name, field in section.model_fields.items():
             inner = _section_in(field.annotation)
             if inner and inner not in sections:
                 sections.append(inner)
-            default = "required" if field.is_required() else f"`{field.default}`"
-            lines.append(f"| `{name}` | {_type(field)} | {default} | {field.description} |")
+            default = "" if field.is_required() else f"`{field.default}`"
+            lines.append(
+                f"| `{name}` | {_words(field.annotation)} | {default} | {field.description} |"
+            )
     return "\n".join(lines) + "\n"
+
+
+def _words(annotation: Any) -> str:
+    """Return a type in words that a reader of YAML understands."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(arguments[0])
+    if origin is Literal:
+        return " or ".join(f"`{argument}`" for argument in arguments)
+    if origin is list:
+        return f"list of {_words(arguments[0])}"
+    if origin is dict:
+        return f"{_words(arguments[1])} by {_words(arguments[0])}"
+    if origin is UnionType:
+        return _words(arguments[0])
+    if issubclass(annotation, Section):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    return {"str": "text", "int": "integer", "float": "number"}[annotation.__name__]

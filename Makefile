@@ -1,0 +1,62 @@
+# Each target makes the environment that it needs in .venv.
+
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+ENVIRONMENT := .venv/.complete
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: help demo demo-seeds test lint format bench docs lock
+
+help:
+	@echo "make demo        the paper in miniature: results/demo/report/index.html"
+	@echo "make demo-seeds  its claims over several training seeds: results/demo/report/seeds.html"
+	@echo "make test        lint and all tests"
+	@echo "make lint        style and types"
+	@echo "make bench       speed of attacks, as ratios"
+	@echo "make format      put code into the project's format"
+	@echo "make docs        write docs/config.md from the configuration's schema"
+	@echo "make lock        resolve envs/requirements.in anew (needs uv)"
+	@echo "CORES=8 make demo uses more cores"
+
+demo: $(ENVIRONMENT)
+	$(SNAKEMAKE) --profile profiles/demo all
+	@echo "Open results/demo/report/index.html"
+
+demo-seeds: $(ENVIRONMENT)
+	$(SNAKEMAKE) --profile profiles/demo seeds
+	@echo "Open results/demo/report/seeds.html"
+
+test: lint
+	$(BIN)/pytest -n $(CORES)
+
+lint: $(ENVIRONMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+
+format: $(ENVIRONMENT)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+bench: $(ENVIRONMENT)
+	$(BIN)/python scripts/bench_attacks.py
+
+docs: $(ENVIRONMENT)
+	$(BIN)/python -c "from robustseg.config import describe; print(describe(), end='')" > docs/config.md
+
+lock:
+	uv pip compile --universal --python-version 3.11 --custom-compile-command "make lock" \
+		envs/requirements.in --output-file envs/requirements.lock
+
+# Complete once every package is there; an interrupted installation is continued.
+$(ENVIRONMENT): envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11: run make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@echo "Installing into .venv (about 6 GB with torch, a few minutes)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
