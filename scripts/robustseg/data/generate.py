@@ -42,7 +42,6 @@ def generate_split(settings: Mapping[str, Any], split: str) -> ArrayDataset:
     )
 
 
-def write_dataset(settings: Mapping[str, Any], train: str | Path, val: str | Path) -> None:
-    """Generate both splits and write them as .npz."""
-    for split, path in (("train", train), ("val", val)):
-        save_split(path, generate_split(settings, split))
+def generate(settings: Mapping[str, Any], split: str, path: str | Path) -> None:
+    """Generate a split and write it as .npz."""
+    save_split(path, generate_split(settings, split))

@@ -1,9 +1,9 @@
 """The embedded data sets: generated scenes of textured objects, in integer arithmetic alone.
 
-A class is a colour and a structure (bars, checks, rungs), which are robust cues and noisy ones, and
-mostly a shape. Inside each object also lies a faint tile, the same for all objects of a class, of a
-few /255: a cue that predicts the class almost perfectly and that a perturbation of that size erases.
-So clean training is accurate and not robust, for the same reason as on photographs.
+A class is a colour and a structure (bars, checks, rungs), which are robust cues and noisy ones,
+and mostly a shape. Inside each object also lies a faint tile, the same for all objects of a class,
+of a few /255: a cue that predicts the class almost perfectly and that a perturbation of that size
+erases. So clean training is accurate and not robust, for the same reason as on photographs.
 
 Only the raw 64-bit output of PCG64 is used, which NumPy guarantees, and integer operations, so the
 same settings give the same bytes on every machine. Image i depends on (seed, kind, split, i) alone.
@@ -75,7 +75,8 @@ class Row:
         count = int(np.prod(shape, dtype=int))
         words = np.ascontiguousarray(self._take(-(-count // 8)).astype("<u8"))
         drawn = words.view(np.uint8)[:, :count].astype(np.int32)
-        return ((drawn * np.int32(2 * amplitude + 1)) >> 8).reshape(-1, *shape) - np.int32(amplitude)
+        steps = (drawn * np.int32(2 * amplitude + 1)) >> 8
+        return (steps - np.int32(amplitude)).reshape(-1, *shape)
 
     def _take(self, count: int) -> NDArray[np.uint64]:
         self._used += count
@@ -136,9 +137,7 @@ def _generate(
     return images, labels
 
 
-def _render(
-    row: Row, size_px: int, layout: Layout, look: Look, tiles: Ints
-) -> tuple[Ints, Bytes]:
+def _render(row: Row, size_px: int, layout: Layout, look: Look, tiles: Ints) -> tuple[Ints, Bytes]:
     """Paint background, clutter, objects and noise, in this order."""
     canvas = 128 + _smooth_noise(row, look.background_cells, size_px, look.background_amplitude)
     labels = np.zeros(canvas.shape[:3], np.uint8)
@@ -190,7 +189,7 @@ def _outline(row: Row, size_px: int, kind: Ints, layout: Layout, look: Look) -> 
     disc = dy * dy + dx * dx <= radius * radius
     square = np.maximum(dy, dx) * 8 <= radius * 7
     diamond = (dy + dx) * 4 <= radius * 5
-    return np.where(shape == 0, disc, np.where(shape == 1, square, diamond))
+    return np.choose(shape, (disc, square, diamond))
 
 
 def _structure(row: Row, size_px: int, structure: Ints, look: Look) -> Ints:
@@ -202,7 +201,7 @@ def _structure(row: Row, size_px: int, structure: Ints, look: Look) -> Ints:
     rung = ((axis.transpose(0, 2, 1) + phase[:, :1]) // half) & 1
     bar = ((axis + phase[:, 1:]) // half) & 1
     choice = structure[:, None, None]
-    sign = np.where(choice == 0, bar, np.where(choice == 1, bar ^ rung, rung))
+    sign = np.choose(choice, (bar, bar ^ rung, rung))
     return (2 * sign - 1) * amplitude
 
 
@@ -233,5 +232,10 @@ def class_tiles(amplitude: int) -> Ints:
     """
     source = np.random.PCG64(derive_seed("tiles"))
     order = np.argsort(source.random_raw(len(OBJECT_NAMES) * 3 * 8).reshape(-1, 3, 8), axis=2)
-    half = np.where(order < 4, 1, -1).reshape(-1, 3, TILE_PX, 2).transpose(0, 2, 3, 1)
-    return np.concatenate([half, half[:, :, ::-1]], axis=2).astype(np.int32) * np.int32(amplitude)
+    half = (
+        np.where(order < 4, amplitude, -amplitude)
+        .astype(np.int32)
+        .reshape(-1, 3, TILE_PX, 2)
+        .transpose(0, 2, 3, 1)
+    )
+    return np.concatenate([half, half[:, :, ::-1]], axis=2)

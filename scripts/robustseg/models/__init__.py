@@ -1,1 +1,1 @@
-"""Networks: backbones, decoders and their weights on disk. Importing the package itself is light."""
+"""Networks: backbones, decoders, their weights on disk. Importing the package alone is light."""

@@ -75,6 +75,11 @@ def build_classifier(backbone: str, num_classes: int) -> ConvNeXt:
     return build_backbone(backbone, num_classes).to(memory_format=torch.channels_last)
 
 
+def classifier_architecture(backbone: str, num_classes: int) -> dict[str, Any]:
+    """Describe a classifier so that `build` can build it again."""
+    return {"kind": "classifier", "backbone": backbone, "num_classes": num_classes}
+
+
 def build(architecture: dict[str, Any]) -> nn.Module:
     """Build the network that a weights file describes (its `architecture`)."""
     names = {key: value for key, value in architecture.items() if key != "kind"}

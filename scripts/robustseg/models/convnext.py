@@ -1,7 +1,7 @@
 """ConvNeXt (Liu et al. 2022, arXiv 2201.03545) with the convolutional stem of Singh et al. 2023.
 
-It is timm's network, key for key and value for value (a test compares the two): importing timm costs
-five seconds of every process, and the workflow starts many short ones. Tensors are kept in
+It is timm's network, key for key and value for value (a test compares the two): importing timm
+costs five seconds of every process, and the workflow starts many short ones. Tensors are kept in
 channels-last memory, where LayerNorm and the pointwise layers need no copy.
 """
 
@@ -54,7 +54,7 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H, W)."""
-        branch = self.norm(self.conv_dw(features).permute(0, 2, 3, 1))
+        branch: Tensor = self.norm(self.conv_dw(features).permute(0, 2, 3, 1))
         branch = self.mlp(branch) * self.gamma
         return features + branch.permute(0, 3, 1, 2)
 

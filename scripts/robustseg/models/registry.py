@@ -1,4 +1,4 @@
-"""The sizes of networks that configs may name. Imports no torch, so that configs are checked fast."""
+"""The sizes of networks that configs may name. Without torch: configs are checked fast."""
 
 from dataclasses import dataclass
 

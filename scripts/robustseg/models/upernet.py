@@ -65,12 +65,14 @@ class UPerHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return logits (B, K, H/4, W/4)."""
-        levels = [lateral(map_) for lateral, map_ in zip(self.lateral_convs, features, strict=False)]
-        levels.append(self.pool_pyramid(features[-1]))
+        *finer, last = features
+        levels = [conv(level) for conv, level in zip(self.lateral_convs, finer, strict=True)]
+        levels.append(self.pool_pyramid(last))
         for fine in range(len(levels) - 2, -1, -1):  # top down: 1/16, 1/8, 1/4
             levels[fine] = levels[fine] + resize(levels[fine + 1], levels[fine])
-        smooth = [conv(level) for conv, level in zip(self.fpn_convs, levels, strict=False)]
-        smooth.append(levels[-1])
+        *finer, last = levels
+        smooth = [conv(level) for conv, level in zip(self.fpn_convs, finer, strict=True)]
+        smooth.append(last)
         merged = torch.cat([resize(level, smooth[0]) for level in smooth], dim=1)
         logits: Tensor = self.classifier(self.fpn_bottleneck(merged))
         return logits
@@ -94,4 +96,3 @@ class FCNHead(nn.Module):
         """(B, C, h, w) to logits (B, K, h, w)."""
         logits: Tensor = self.classifier(self.convs(features))
         return logits
-

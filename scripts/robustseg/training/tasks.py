@@ -1,0 +1,91 @@
+"""What classification and segmentation need from the training loop: a loss and scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robustseg.data.datasets import IGNORE_LABEL, Dataset
+from robustseg.metrics import count_pixels, mean_accuracy, miou
+from robustseg.models.build import SegmentationModel
+
+Attack = Callable[[Tensor, Tensor], Tensor]
+"""Images and labels to perturbed images."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy (for segmentation the mean of the images' accuracies) and mIoU, as fractions."""
+
+    accuracy: float
+    miou: float | None
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over images or over pixels that are not ignored."""
+    return functional.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL)
+
+
+class Classification:
+    """Training of a classifier."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def training_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss to be minimised."""
+        return cross_entropy(self.model(images), labels)
+
+    def scores(self, dataset: Dataset, indices: list[list[int]], attack: Attack) -> Scores:
+        """Score the model in eval mode on some batches of a split."""
+        predicted = predict(self, dataset, indices, attack)
+        correct = torch.cat([prediction == labels for prediction, labels in predicted])
+        return Scores(float(correct.float().mean()), None)
+
+
+class Segmentation:
+    """Training of a segmentation model, with the loss of its auxiliary head."""
+
+    def __init__(self, model: SegmentationModel, auxiliary_weight: float) -> None:
+        self.model, self.auxiliary_weight = model, auxiliary_weight
+
+    def training_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss to be minimised (Table 5: the auxiliary loss weighs 0.4)."""
+        logits, auxiliary = self.model.forward_with_auxiliary(images)
+        auxiliary_loss = cross_entropy(auxiliary, labels)
+        return cross_entropy(logits, labels) + self.auxiliary_weight * auxiliary_loss
+
+    def scores(self, dataset: Dataset, indices: list[list[int]], attack: Attack) -> Scores:
+        """Score the model in eval mode on some batches of a split."""
+        counts = [
+            count_pixels(prediction, labels, dataset.num_classes, IGNORE_LABEL)
+            for prediction, labels in predict(self, dataset, indices, attack)
+        ]
+        pixels, correct, intersection, union = (
+            np.concatenate(parts) for parts in zip(*counts, strict=True)
+        )
+        return Scores(mean_accuracy(pixels, correct), miou(intersection, union))
+
+
+Task = Classification | Segmentation
+
+
+def predict(
+    task: Task, dataset: Dataset, indices: list[list[int]], attack: Attack
+) -> list[tuple[Tensor, Tensor]]:
+    """Return predicted and true classes of attacked images, batch by batch, in eval mode."""
+    device = next(task.model.parameters()).device
+    training = task.model.training
+    task.model.eval()
+    results = []
+    for chosen in indices:
+        images, labels, _ = dataset.batch(chosen)
+        images, labels = images.to(device), labels.to(device)
+        perturbed = attack(images, labels)
+        with torch.no_grad():
+            results.append((task.model(perturbed).argmax(1), labels))
+    task.model.train(training)
+    return results
