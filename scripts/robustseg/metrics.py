@@ -6,7 +6,7 @@ Definitions: arXiv 2306.12941, Sec. 2.1 "Metrics". Fractions in [0, 1] everywher
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from robustseg.errors import RobustsegError
 if TYPE_CHECKING:
     import torch
 
-Ints = NDArray[np.integer]
+Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 
@@ -60,7 +60,7 @@ def count_pixels(
     counted = label != ignore_label
     truth, guess = label[counted].long(), prediction[counted].long()
     for name, classes in (("label", truth), ("prediction", guess)):
-        if classes.numel() and not (0 <= classes.min() and classes.max() < num_classes):
+        if classes.numel() and not (classes.min() >= 0 and classes.max() < num_classes):
             raise RobustsegError(
                 f"a {name} is outside 0..{num_classes - 1} and not the ignore label {ignore_label} "
                 f"(found {int(classes.min())}..{int(classes.max())}); check the number of classes"
@@ -81,13 +81,13 @@ def _counts_of_confusion(confusion: NDArray[np.int64]) -> Counts:
 
 def image_accuracy(pixels: Ints, pixels_correct: Ints) -> Floats:
     """Return the share of each image's labelled pixels that are right; NaN where there are none."""
-    pixels = np.asarray(pixels)
-    shares = np.full(pixels.shape, np.nan)
-    return np.divide(pixels_correct, pixels, out=shares, where=pixels > 0)
+    shares: Floats = np.full(np.shape(pixels), np.nan)
+    np.divide(pixels_correct, pixels, out=shares, where=np.greater(pixels, 0))
+    return shares
 
 
 def mean_accuracy(pixels: Ints, pixels_correct: Ints) -> float:
-    """Return ACC: the mean over images of the per-image accuracy; unlabelled images do not count."""
+    """Return ACC: the mean over images, but unlabelled ones, of the accuracy of each."""
     return float(np.nanmean(image_accuracy(pixels, pixels_correct)))
 
 
@@ -104,14 +104,15 @@ def miou(intersection: Ints, union: Ints) -> float:
 
     A class that is neither labelled nor predicted anywhere (union 0) is left out of the average.
     """
-    totals = np.sum(union, axis=0, dtype=np.int64)
-    occurs = totals > 0
-    return float(np.mean(np.sum(intersection, axis=0, dtype=np.int64)[occurs] / totals[occurs]))
+    unions = union.sum(axis=0, dtype=np.int64)
+    occurs = unions > 0
+    return float(np.mean(intersection.sum(axis=0, dtype=np.int64)[occurs] / unions[occurs]))
 
 
 def worst_case(accuracies: Floats) -> NDArray[np.intp]:
-    """Return, for (A, N) accuracies of A attacks on N images, the attack that hurts each image most.
+    """Return the (N,) attack that hurts each image most, of (A, N) accuracies of A attacks.
 
     By ACC alone, as the paper selects also for mIoU (Sec. 2.1); ties go to the first attack.
     """
-    return np.argmin(np.where(np.isnan(accuracies), np.inf, accuracies), axis=0)
+    chosen: NDArray[np.intp] = np.where(np.isnan(accuracies), np.inf, accuracies).argmin(axis=0)
+    return chosen

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EPS_TOLERANCE_255 = 1e-3
-"""Slack on a perturbation's measured norm, in 1/255: float32 rounding of image plus perturbation."""
+"""Slack on a measured norm, in 1/255: float32 rounding of image plus perturbation."""
 
 
 def _field(name: str, kind: pa.DataType, unit: str, description: str) -> pa.Field:
@@ -110,13 +110,11 @@ def read_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
         RobustsegError: no file, a file missing, truncated or not evidence, a row there twice, or
             data sets with different numbers of classes under one name.
     """
-    import pandas as pd
-
-    paths = sorted(map(Path, paths))
-    if not paths:
+    files = sorted(map(Path, paths))
+    if not files:
         raise RobustsegError("no evidence file was given; run the attacks first")
     with ThreadPoolExecutor() as pool:
-        tables = list(pool.map(_read_table, paths))
+        tables = list(pool.map(_read_table, files))
     table = pa.concat_tables(table.drop_columns(list(_ARRAYS)) for table in tables)
     names = [field.name for field in table.schema if field.type == pa.string()]
     for name in names:
@@ -129,7 +127,7 @@ def read_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
         vectors = (vector for part in tables for vector in _matrix(part, name))
         frame[name] = np.fromiter(vectors, dtype=object, count=len(frame))
     frame = frame[SCHEMA.names]
-    _check_unique(_some(paths), [pa.array(_codes(frame[name])) for name in KEY], frame)
+    _check_unique(_some(files), [pa.array(_codes(frame[name])) for name in KEY], frame)
     _check_classes(frame)
     return cast("pd.DataFrame", frame.sort_values(list(KEY), ignore_index=True))
 
@@ -162,7 +160,7 @@ def _version(package: str) -> str:
 
 
 def _git_commit() -> str:
-    """Return the commit of this code, "-dirty" if edited since; "unknown" outside its repository."""
+    """Return this code's commit, "-dirty" if edited since; "unknown" outside its repository."""
     here = Path(__file__)
     tracked = ["git", "ls-files", "--error-unmatch", here.name]
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

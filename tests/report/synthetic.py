@@ -187,7 +187,7 @@ def _counts(
     accuracy: float, classes: int, pixels: int, generator: np.random.Generator
 ) -> dict[str, Any]:
     """Return the counts of one image with about this accuracy, all from one confusion matrix."""
-    correct = int(round(accuracy * pixels))
+    correct = round(float(accuracy) * pixels)
     intersection = generator.multinomial(correct, np.full(classes, 1 / classes))
     truth = generator.multinomial(pixels - correct, np.full(classes, 1 / classes))
     guess = np.roll(truth, 1)
@@ -205,7 +205,7 @@ def write_jobs(
     training_seeds: Sequence[int] = (0,),
     **size: int,
 ) -> list[Path]:
-    """Write the evidence that `reads` names, one file a job as the workflow does; return the files."""
+    """Write the evidence that `reads` names, one file a job, and return the files."""
     jobs = dict.fromkeys(
         job
         for training_seed in training_seeds

@@ -35,7 +35,8 @@ LONG_COLUMNS = (
     "high",
 )
 """Long form of tables and figures. `value`, `std`, `low`, `high` are in percent; `metric` is acc or
-miou; `std` is over attack or training seeds, `low` and `high` the 95 % bootstrap interval over images."""
+miou, and `attack` is in the words of config/paper/README.md where the paper has it. `std` is over
+attack seeds; `low` and `high` are the ends of the 95 % bootstrap interval over images."""
 
 DECODER_LABELS = {"upernet": "UPerNet", "pspnet": "PSPNet", "segmenter": "Segmenter"}
 ARCHITECTURE_LABELS = {
@@ -52,8 +53,11 @@ HALF_AT_NOTE = (
 
 
 def percent(fraction: float) -> float:
-    """Turn a fraction in [0, 1] into a percentage: the only place where this is done."""
-    return 100.0 * fraction
+    """Turn a fraction in [0, 1] into a percentage: the only place where this is done.
+
+    Rounded to 9 decimals, so that files do not depend on the order of a library's sums.
+    """
+    return round(100.0 * fraction, 9)
 
 
 def printed(value: float) -> str:
@@ -73,7 +77,7 @@ class Book:
     name: str
     evidence: Evidence
     models: Models
-    long: list[dict[str, Any]] = field(default_factory=list)
+    long: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
 
     @property
     def training_seed(self) -> int:
@@ -102,7 +106,7 @@ class Book:
         return worst_case([self.evidence.outcomes(run) for run in runs])
 
     def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
-        """Record ACC and mIoU of the worst case over runs under a label, and return both cells."""
+        """Record ACC and mIoU of the worst case over runs as `attack`, and return both cells."""
         attacked = self.worst(runs)
         value, ends = score(attacked), interval(attacked)
         return tuple(  # type: ignore[return-value]
@@ -131,9 +135,9 @@ class Book:
     def record(
         self, attack: str, runs: Sequence[Run], metric: str, value: float, **rest: Any
     ) -> None:
-        """Add one number, in percent, to the long form."""
+        """Add one number, in percent, to the long form; the same number twice is there once."""
         first = runs[0]
-        row = {
+        what = {
             "table": self.name,
             "dataset": first.dataset,
             "model": first.model,
@@ -142,15 +146,14 @@ class Book:
             "attack": attack,
             "eps_255": first.eps_255,
             "metric": metric,
-            "value": value,
         }
-        self.long.append(row | rest)
+        self.long[tuple(what.values())] = what | {"value": value} | rest
 
     def frame(self) -> pd.DataFrame:
         """Return the long form, with LONG_COLUMNS."""
         import pandas as pd
 
-        return pd.DataFrame(self.long, columns=list(LONG_COLUMNS))
+        return pd.DataFrame(list(self.long.values()), columns=list(LONG_COLUMNS))
 
     def clean(self, model: str) -> tuple[Cell, Cell]:
         """Return ACC and mIoU without an attack."""

@@ -85,7 +85,7 @@ def head_spans(layout: Layout, level: int) -> list[tuple[str, int]]:
 
 
 def to_markdown(layout: Layout) -> str:
-    """Return the table in Markdown: heads joined to one line, group titles as lines of their own."""
+    """Return the table in Markdown: heads joined to one line, group titles as lines."""
     heads = [*layout.stub, *(" ".join(filter(None, column)) for column in layout.columns)]
     lines = [_markdown_row(heads)]
     lines.append(_markdown_row(["---"] * len(layout.stub) + ["---:"] * len(layout.columns), False))
@@ -218,7 +218,7 @@ def _tex(text: str) -> str:
 
 
 def to_html(layout: Layout, name: str) -> str:
-    """Return the table as an HTML fragment: a figure with a caption, heads that name their scope."""
+    """Return the table as an HTML fragment: a figure with a caption, heads with their scope."""
     heads = "\n".join(_html_head(layout, level) for level in range(layout.depth))
     bodies = "\n".join(_html_group(layout, group) for group in layout.groups)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in layout.notes)
@@ -226,7 +226,8 @@ def to_html(layout: Layout, name: str) -> str:
         f'<figure class="table" id="{html.escape(name)}">\n'
         f"<figcaption><strong>{html.escape(layout.heading)}.</strong> "
         f"{html.escape(layout.caption)}</figcaption>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(layout.heading)}">\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(layout.heading)}">'
+        "\n"
         f"<table>\n<thead>\n{heads}\n</thead>\n{bodies}\n</table>\n</div>\n"
         + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
         + "</figure>\n"

@@ -45,7 +45,7 @@ class Outcomes:
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
-        """(N,) pixel accuracy of each image, in [0, 1]; NaN for an image without labelled pixels."""
+        """(N,) pixel accuracy of each image, in [0, 1]; NaN for one without labelled pixels."""
         return metrics.image_accuracy(self.pixels, self.pixels_correct)
 
 
@@ -93,8 +93,8 @@ def outcomes(rows: pd.DataFrame) -> Outcomes:
         image_ids=image_ids,
         pixels=rows["pixels"].to_numpy(),
         pixels_correct=rows["pixels_correct"].to_numpy(),
-        intersection=np.stack(rows["intersection"].to_numpy()),
-        union=np.stack(rows["union"].to_numpy()),
+        intersection=np.stack(list(rows["intersection"])),
+        union=np.stack(list(rows["union"])),
     )
 
 
@@ -285,7 +285,7 @@ def _job(run: Run) -> tuple[str, str, float, int]:
     return run.model, run.suite, run.eps_255, run.seed
 
 
-def _run(key: tuple[Any, ...]) -> Run:
+def _run(key: Any) -> Run:
     """Return a group's key with plain Python values."""
     return Run(*(value.item() if isinstance(value, np.generic) else value for value in key))
 

@@ -14,7 +14,7 @@ from typing import Any
 from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SEA_LOSSES
 from robustseg.report.book import Book, percent, printed, radius
 from robustseg.report.layout import Cell, Group, Layout, Row
-from robustseg.report.queries import Run, score
+from robustseg.report.queries import score
 
 PRINTED = 0.05
 """Percentage points: a smaller difference does not show at one decimal."""
@@ -67,7 +67,7 @@ class Effect:
         return sum(map(self.in_seed, comparison.first.values, comparison.second.values))
 
     def holds(self, comparison: Comparison) -> bool:
-        """Return whether the claim holds in every seed and, if asked, clearer than the seeds spread."""
+        """Return whether the claim holds in every seed and, if asked, beyond their spread."""
         differences = comparison.differences
         spread = stdev(differences) if self.beyond_spread and len(differences) > 1 else 0.0
         everywhere = self.seeds_held(comparison) == len(differences)
@@ -85,7 +85,8 @@ def seeds_table(book: Book) -> Layout:
     return Layout(
         "Effects over training seeds",
         f"Mean ± sample standard deviation over {len(seeds)} training seeds of ACC, and of its "
-        f"difference seed by seed in percentage points; seeds: in how many the claim holds. {book.about(['acc'])}",
+        "difference seed by seed in percentage points; seeds: in how many the claim holds. "
+        f"{book.about(['acc'])}",
         ("ε∞", "first", "second"),
         (
             ("ACC", "first"),
@@ -140,23 +141,28 @@ def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def _side(book: Book, name: str, runs_of: Callable[[int], Sequence[Run]]) -> Side:
-    """Return the ACC of a worst case for each training seed, and record mean and deviation."""
-    runs = {seed: list(runs_of(seed)) for seed in book.evidence.training_seeds}
+def _side(book: Book, name: str, word: str, losses: Sequence[str], **criteria: Any) -> Side:
+    """Return the ACC of the worst case over losses for each training seed.
+
+    Args:
+        book: where the numbers are recorded, as attack `word`.
+        name: how the side is called in print.
+        word: how it is called in the long form.
+        losses: what the worst case is taken over; ("none",) for the clean evaluation.
+        criteria: what else tells the runs from others, see Evidence.one.
+    """
     values = []
-    for seed, members in runs.items():
-        attacked = book.worst(members)
+    for seed in book.evidence.training_seeds:
+        runs = [book.evidence.one(loss=loss, training_seed=seed, **criteria) for loss in losses]
+        attacked = book.worst(runs)
         values.append(percent(score(attacked).acc))
-        book.record(name, members, "acc", values[-1], images=len(attacked.image_ids))
+        book.record(word, runs, "acc", values[-1], images=len(attacked.image_ids))
     return Side(name, tuple(values))
 
 
 def _sea(book: Book, model: str, eps_255: float) -> Side:
-    return _side(
-        book,
-        f"{model} under SEA",
-        lambda seed: book.sea(model=model, eps_255=eps_255, training_seed=seed),
-    )
+    at = {"model": model, "eps_255": eps_255, "optimizer": "apgd", "schedule": "reduced"}
+    return _side(book, f"{model} under SEA", "sea", SEA_LOSSES, **at)
 
 
 def _has_sea(book: Book, model: str, eps_255: float) -> bool:
@@ -171,11 +177,7 @@ def _clean_falls(book: Book) -> list[Comparison]:
     return [
         Comparison(
             eps_255,
-            _side(
-                book,
-                f"{model} without attack",
-                lambda seed, m=model: [book.evidence.clean(m, seed)],
-            ),
+            _side(book, f"{model} without attack", "clean", ("none",), model=model, eps_255=0.0),
             _sea(book, model, eps_255),
         )
         for model in book.read_models()
@@ -229,17 +231,19 @@ def _pgd_against_apgd(book: Book) -> list[Comparison]:
     comparisons = []
     for pgd in book.evidence.find(optimizer="pgd", training_seed=seed):
         shared: dict[str, Any] = {
-            name: getattr(pgd, name) for name in ("model", "loss", "iterations", "eps_255", "seed")
+            name: getattr(pgd, name) for name in ("model", "iterations", "eps_255", "seed")
         }
-        if not book.evidence.find(optimizer="apgd", schedule="constant", **shared):
+        if not book.evidence.find(loss=pgd.loss, optimizer="apgd", schedule="constant", **shared):
             continue
         sides = [
             _side(
                 book,
                 f"{pgd.model} under {optimizer.upper()} on {LOSS_LABELS[pgd.loss]}",
-                lambda seed, o=optimizer, s=shared: [
-                    book.evidence.one(optimizer=o, schedule="constant", training_seed=seed, **s)
-                ],
+                f"{optimizer}_{pgd.loss}",
+                (pgd.loss,),
+                optimizer=optimizer,
+                schedule="constant",
+                **shared,
             )
             for optimizer in ("pgd", "apgd")
         ]
@@ -267,16 +271,9 @@ def _constant_against_reduced(book: Book) -> list[Comparison]:
 
 
 def _schedule_side(book: Book, schedule: str, at: dict[str, Any]) -> Side:
-    return _side(
-        book,
-        f"{at['model']} under {SCHEDULE_LABELS[schedule]}",
-        lambda seed: [
-            book.evidence.one(
-                loss=loss, optimizer="apgd", schedule=schedule, training_seed=seed, **at
-            )
-            for loss in SEA_LOSSES
-        ],
-    )
+    name = f"{at['model']} under {SCHEDULE_LABELS[schedule]}"
+    word = "sea" if schedule == "reduced" else f"four_losses_{schedule}"
+    return _side(book, name, word, SEA_LOSSES, optimizer="apgd", schedule=schedule, **at)
 
 
 EFFECTS = (

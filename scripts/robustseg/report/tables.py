@@ -66,8 +66,8 @@ def make_table(
     Raises:
         RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
     """
-    evidence_paths = sorted(map(str, evidence_paths))
-    book = open_book(table_id, evidence_paths, reads, models)
+    paths = sorted(map(str, evidence_paths))
+    book = open_book(table_id, paths, reads, models)
     layout = replace(TABLES[table_id](book), label=_label(table_id))
     texts = {
         "md": lambda: to_markdown(layout),
@@ -77,7 +77,7 @@ def make_table(
     }
     for kind, path in out_paths.items():
         if kind == "parquet":
-            _write_parquet(book, layout, evidence_paths, path)
+            _write_parquet(book, layout, paths, path)
             continue
         with atomic_path(path) as temporary:
             temporary.write_text(texts[kind](), encoding="utf-8")
@@ -106,7 +106,7 @@ def _write_parquet(
 
 def table1(book: Book) -> Layout:
     """Table 1: SegPGD and CosPGD against Mask-CE and the ensemble SEA."""
-    used: dict[str, list[Run]] = {label: [] for label in ("CosPGD", "SegPGD", "Mask-CE", "SEA")}
+    used: dict[str, list[Run]] = {word: [] for word in ("cospgd", "segpgd", "mask_ce", "sea")}
     groups = []
     for model in book.read_models():
         lines = []
@@ -114,25 +114,29 @@ def table1(book: Book) -> Layout:
             at = {"model": model, "eps_255": eps_255}
             sea = book.sea(**at)
             attacks = {
-                "CosPGD": [book.evidence.one(loss="cossim_ce", optimizer="pgd", **at)],
-                "SegPGD": [book.evidence.one(loss="bal_ce", optimizer="pgd", **at)],
-                "Mask-CE": [run for run in sea if run.loss == "mask_ce"],
-                "SEA": sea,
+                "cospgd": [book.evidence.one(loss="cossim_ce", optimizer="pgd", **at)],
+                "segpgd": [book.evidence.one(loss="bal_ce", optimizer="pgd", **at)],
+                "mask_ce": [run for run in sea if run.loss == "mask_ce"],
+                "sea": sea,
             }
-            for label, runs in attacks.items():
-                used[label] += runs
-            cells = [cell for label, runs in attacks.items() for cell in book.cells(label, runs)]
+            for word, runs in attacks.items():
+                used[word] += runs
+            cells = [cell for word, runs in attacks.items() for cell in book.cells(word, runs)]
             lines.append(Row((radius(eps_255),), tuple(cells)))
         groups.append(Group(_model_title(book, model), tuple(lines)))
-    heads = {label: f"{label} ({iterations(runs)} iter.)" for label, runs in used.items()}
-    heads["SEA"] = f"SEA ({len(SEA_LOSSES)} × {iterations(used['SEA'])} iter.)"
+    heads = [
+        f"CosPGD ({iterations(used['cospgd'])} iter.)",
+        f"SegPGD ({iterations(used['segpgd'])} iter.)",
+        f"Mask-CE ({iterations(used['mask_ce'])} iter.)",
+        f"SEA ({len(SEA_LOSSES)} × {iterations(used['sea'])} iter.)",
+    ]
     works = ["Previous SOTA attacks"] * 2 + ["SEA and its parts"] * 2
     return Layout(
         "Comparison of existing attacks to the ensemble attack SEA",
-        "SegPGD and CosPGD are PGD on the Bal-CE and CosSim-CE loss; Mask-CE and SEA are red-ε APGD "
-        f"on one and on four losses, SEA their image-wise worst case. {book.about()}",
+        "SegPGD and CosPGD are PGD on the Bal-CE and CosSim-CE loss; Mask-CE and SEA are red-ε "
+        f"APGD on one and on four losses, SEA their image-wise worst case. {book.about()}",
         ("ε∞",),
-        _columns(list(zip(works, heads.values(), strict=True))),
+        _columns(list(zip(works, heads, strict=True))),
         tuple(groups),
         book.notes(),
     )
@@ -148,8 +152,8 @@ def table2(book: Book) -> Layout:
         for eps_255 in book.radii(model):
             runs = _constant_runs(book, prior + proposed, model=model, eps_255=eps_255)
             used += runs
-            cells = [c for run in runs for c in book.cells(LOSS_LABELS[run.loss], [run])]
-            worst = book.cells("worst case", runs)
+            cells = [c for run in runs for c in book.cells(run.loss, [run])]
+            worst = book.cells("worst", runs)
             lines.append(Row((radius(eps_255),), (*_best(cells, METRICS), *worst)))
         title = f"{_model_title(book, model)} (clean: ACC {acc.text}, mIoU {miou.text})"
         groups.append(Group(title, tuple(lines)))
@@ -191,7 +195,7 @@ def table3(book: Book) -> Layout:
     }
     return Layout(
         "Evaluation of models with SEA",
-        "Training scheme, initialization of the backbone, attack steps in training and architecture; "
+        "Training scheme, initialization of the backbone, attack steps in training, architecture; "
         f"ACC and mIoU without an attack (0) and under SEA ({_sea_budget(book)}). {book.about()}",
         ("Training", "Init.", "Steps", "Architecture"),
         _columns([(radius(eps),) for eps in radii]),
@@ -240,13 +244,13 @@ def table7(book: Book) -> Layout:
         lines = []
         for eps_255 in book.radii(model):
             cells: list[Cell] = []
-            for loss, name in (("bal_ce", "Seg"), ("cossim_ce", "Cos")):
+            for loss, name in (("bal_ce", "seg"), ("cossim_ce", "cos")):
                 at = {"model": model, "eps_255": eps_255, "loss": loss}
                 pgd = book.evidence.one(optimizer="pgd", **at)
                 apgd = book.evidence.one(optimizer="apgd", schedule="constant", **at)
                 _check_same_budget(book, pgd, apgd)
                 used += [pgd, apgd]
-                cells += [*book.cells(f"{name}PGD", [pgd]), *book.cells(f"{name}APGD", [apgd])]
+                cells += [*book.cells(f"{name}pgd", [pgd]), *book.cells(f"{name}apgd", [apgd])]
             lines.append(Row((radius(eps_255),), tuple(cells)))
         groups.append(Group(_model_title(book, model), tuple(lines)))
     return Layout(
@@ -274,21 +278,21 @@ def table8(book: Book) -> Layout:
     for model in models:
         radii = book.radii(model)
         lines = []
-        for label, losses in (("all losses", LOSSES), ("four losses", SEA_LOSSES)):
+        for word, losses in (("all_losses", LOSSES), ("four_losses", SEA_LOSSES)):
             cells: list[Cell] = []
             for eps_255 in radii:
                 runs = _constant_runs(book, losses, model=model, eps_255=eps_255)
                 used += runs
-                cells += book.cells(label, runs)
+                cells += book.cells(word, runs)
             cells += [Cell("")] * (2 * (places - len(radii)))
-            lines.append(Row((label,), tuple(cells)))
+            lines.append(Row((word.replace("_", " "),), tuple(cells)))
         heads = [radius(eps) for eps in radii for _ in METRICS]
         heads += [""] * (2 * places - len(heads))
         groups.append(Group(f"model: {book.training(model)}", tuple(lines), tuple(heads)))
     return Layout(
         "Loss selection for SEA",
-        f"Image-wise worst case over all six losses, APGD at constant radius for {iterations(used)} "
-        f"iterations, and over the four losses of SEA alone. {book.about()}",
+        "Image-wise worst case over all six losses, APGD at constant radius for "
+        f"{iterations(used)} iterations, and over the four losses of SEA alone. {book.about()}",
         ("Subset",),
         tuple((metric,) for _ in range(places) for metric in METRICS),
         tuple(groups),
@@ -303,14 +307,14 @@ def table9(book: Book) -> Layout:
         lines = []
         for eps_255 in book.radii(model):
             sea = book.sea(model=model, eps_255=eps_255)
-            cells = [book.cells(label, runs)[0] for label, runs in _components(sea).items()]
+            cells = [book.cells(word, runs)[0] for word, runs in _components(sea).items()]
             single, subsets = cells[: len(sea)], cells[len(sea) : -1]
             lines.append(Row((radius(eps_255),), (*_best(single), *_best(subsets), cells[-1])))
         groups.append(Group(_model_title(book, model), tuple(lines)))
     return Layout(
         "Component analysis for SEA",
-        f"ACC under red-ε APGD with each loss of SEA ({_sea_budget(book)}) and under the image-wise "
-        f"worst case over three of them and over all. Bold: the best single loss and the best "
+        f"ACC under red-ε APGD with each loss of SEA ({_sea_budget(book)}) and under the "
+        f"image-wise worst case over three of them and over all. Bold: the best single loss and the best "
         f"subset. {book.about(['acc'])}",
         ("ε∞",),
         _component_columns(),
@@ -334,9 +338,7 @@ def table10(book: Book) -> Layout:
                 )
             runs = [book.sea(model=model, eps_255=eps_255, seed=seed) for seed in seeds]
             parts = [_components(sea) for sea in runs]
-            cells = [
-                _spread_cell(book, label, [part[label] for part in parts]) for label in parts[0]
-            ]
+            cells = [_spread_cell(book, word, [part[word] for part in parts]) for word in parts[0]]
             lines.append(Row((radius(eps_255),), tuple(cells)))
         groups.append(Group(_model_title(book, model), tuple(lines)))
     return Layout(
@@ -350,21 +352,21 @@ def table10(book: Book) -> Layout:
     )
 
 
-def _spread_cell(book: Book, label: str, runs_by_seed: Sequence[Sequence[Run]]) -> Cell:
+def _spread_cell(book: Book, word: str, runs_by_seed: Sequence[Sequence[Run]]) -> Cell:
     """Record and return mean and standard deviation of ACC over seeds."""
     attacked = [book.worst(runs) for runs in runs_by_seed]
     values = [percent(score(one).acc) for one in attacked]
     # ASSUME: the sample standard deviation (n - 1); the paper does not say which.
     mean, std = fmean(values), stdev(values)
-    book.record(label, runs_by_seed[0], "acc", mean, std=std, images=len(attacked[0].image_ids))
+    book.record(word, runs_by_seed[0], "acc", mean, std=std, images=len(attacked[0].image_ids))
     return Cell(f"{printed(mean)} ± {printed(std)}", note=", ".join(map(printed, values)))
 
 
 def _components(sea: Sequence[Run]) -> dict[str, list[Run]]:
-    """Return Table 9's columns: single losses, subsets of three, all."""
-    singles = {LOSS_LABELS[run.loss]: [run] for run in sea}
+    """Return the runs behind each of Table 9's columns: single losses, subsets of three, all."""
+    singles = {run.loss: [run] for run in sea}
     subsets = {name: [run for run in sea if run.loss in losses] for name, losses in SUBSETS.items()}
-    return singles | subsets | {"SEA": list(sea)}
+    return singles | subsets | {"sea": list(sea)}
 
 
 def _component_columns() -> tuple[tuple[str, ...], ...]:
@@ -413,14 +415,14 @@ def _best(cells: Sequence[Cell], metrics: Sequence[str] = ("ACC",)) -> list[Cell
 
 
 def _sea_cells(book: Book, model: str, radii: Sequence[float]) -> tuple[Cell, ...]:
-    """Return ACC and mIoU under SEA at each radius (0: clean), a dash where it was not asked for."""
+    """Return ACC and mIoU under SEA at each radius (0: clean), a dash where not asked for."""
     cells: list[Cell] = []
     attacked = book.radii(model)
     for eps_255 in radii:
         if not eps_255:
             cells += book.clean(model)
         elif eps_255 in attacked:
-            cells += book.cells("SEA", book.sea(model=model, eps_255=eps_255))
+            cells += book.cells("sea", book.sea(model=model, eps_255=eps_255))
         else:
             cells += [Cell(MISSING)] * len(METRICS)
     return tuple(cells)
