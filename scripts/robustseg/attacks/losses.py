@@ -1,0 +1,258 @@
+"""The six losses of arXiv 2306.12941, Sec. 2.2, with their logit gradients in closed form.
+
+For five of them the gradient at pixel a is a weight times that of cross-entropy, w_a (p_a - e_y):
+
+    CE          w = 1
+    Bal-CE      w = 1 - lambda(t) where the pixel is right, lambda(t) where it is wrong
+    CosSim-CE   w = sigma(u_y) / ||sigma(u)||_2
+    JS          w = -1/2 p_y log(p_y / (1 + p_y))
+    Mask-CE     w = 1 where the pixel is right, else 0
+
+Mask-Spherical has a gradient of its own (Appendix A). The gradient goes to `backward` as it is, so
+that a loss costs one exponential and a few passes over the logits, and no second backward.
+
+Objective and gradient are two things. The objective is what an optimizer compares between iterates:
+
+- masks apply to the gradient only (B.1), so Mask-CE's objective is CE and Mask-Spherical's the
+  spherical loss;
+- ASSUME: other weights in front of CE are handled alike, so the objective of Bal-CE and CosSim-CE
+  is CE. Bal-CE's own value grows with lambda(t) and cannot be compared between iterations, and
+  CosSim-CE's "gradient" is not the gradient of its value.
+- JS steers by JS. RELEASED CODE: by CE.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from robustseg.errors import RobustsegError
+from robustseg.names import LOSSES
+
+IGNORE_LABEL = 255
+LOG2_E = math.log2(math.e)
+CHUNK_VALUES = {"cpu": 2**19}
+"""Logits that are handled at a time: on a CPU what its cache holds, else what bounds scratch memory."""
+CHUNK_VALUES_ELSEWHERE = 2**26
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels as the losses need them.
+
+    Attributes:
+        index: (B, 1, H, W) int64, the label, 0 where it is ignored.
+        counted: (B, 1, H, W) in the logits' dtype, 1 where the pixel counts, 0 where it is ignored.
+    """
+
+    index: Tensor
+    counted: Tensor
+
+    @classmethod
+    def of(cls, labels: Tensor, dtype: torch.dtype) -> "Labels":
+        """Prepare (B, H, W) int64 labels, where 255 stands for ignored."""
+        counted = (labels != IGNORE_LABEL).unsqueeze(1)
+        return cls(labels.unsqueeze(1) * counted, counted.to(dtype))
+
+    def select(self, kept: Tensor | slice) -> "Labels":
+        """Return the labels of the images `kept`."""
+        return Labels(self.index[kept], self.counted[kept])
+
+
+@dataclass
+class Softmax:
+    """The softmax of some images' logits, and what is per pixel, (b, 1, h, w) each.
+
+    Attributes:
+        exponentials: (b, K, h, w), e^(u - top), written into the memory of the gradient.
+        total: their sum over classes.
+        top: max_k u_k.
+        label_logit: u_y.
+        right: whether u_y is the maximum. ASSUME: a tie counts as right.
+    """
+
+    exponentials: Tensor
+    total: Tensor
+    top: Tensor
+    label_logit: Tensor
+    right: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, index: Tensor, memory: Tensor) -> "Softmax":
+        """Compute it for logits (b, K, h, w) and labels (b, 1, h, w), in `memory` like `logits`."""
+        top = logits.amax(1, keepdim=True)
+        label_logit = logits.gather(1, index)
+        # exp2 of a scaled argument: the same to rounding, and in torch on a CPU 4 times faster.
+        torch.sub(logits, top, out=memory).mul_(LOG2_E).exp2_()
+        total = memory.sum(1, keepdim=True)
+        return cls(memory, total, top, label_logit, label_logit >= top)
+
+    @cached_property
+    def below_top(self) -> Tensor:
+        """u_y - max_k u_k, at most 0."""
+        return self.label_logit - self.top
+
+    @cached_property
+    def probability(self) -> Tensor:
+        """p_y, which may underflow to 0."""
+        return self.below_top.exp() / self.total
+
+    def cross_entropy(self) -> Tensor:
+        """-log p_y, finite also where p_y underflows."""
+        return self.total.log().sub_(self.below_top)
+
+    def jensen_shannon(self) -> Tensor:
+        """D_JS(p || e_y) = log 2 + (p_y log p_y - (1 + p_y) log(1 + p_y)) / 2."""
+        p = self.probability
+        return torch.xlogy(p, p).sub_(torch.xlogy(1 + p, 1 + p)).mul_(0.5).add_(math.log(2))
+
+    def sigmoid_cosine(self) -> Tensor:
+        """sigma(u_y) / ||sigma(u)||_2.
+
+        sigma(u_k) is, up to a factor common to all classes, r_k = e_k / (e^min(-top, 0) +
+        e_k e^min(top, 0)) with e_k = e^(u_k - top): the largest r is at least 1/2, so that the norm
+        underflows for no logits.
+        """
+        offset, slope = (-self.top).clamp_(max=0).exp_(), self.top.clamp(max=0).exp_()
+        ratios = self.exponentials * slope
+        ratios = torch.div(self.exponentials, ratios.add_(offset), out=ratios)
+        norm = ratios.square_().sum(1, keepdim=True).sqrt_()
+        label = self.below_top.exp()
+        return label.div_((label * slope).add_(offset)).div_(norm)
+
+
+Weight = Callable[[Softmax, float], Tensor | float]
+Objective = Callable[[Softmax], Tensor]
+
+
+def _bal_ce(softmax: Softmax, lam: float) -> Tensor:
+    return softmax.right * (1 - 2 * lam) + lam
+
+
+def _js(softmax: Softmax, lam: float) -> Tensor:
+    p = softmax.probability
+    return torch.xlogy(p, 1 + p).sub_(torch.xlogy(p, p)).mul_(0.5)
+
+
+SOFTMAX_LOSSES: dict[str, tuple[Weight, Objective]] = {
+    "ce": (lambda softmax, lam: 1.0, Softmax.cross_entropy),
+    "bal_ce": (_bal_ce, Softmax.cross_entropy),
+    "cossim_ce": (lambda softmax, lam: softmax.sigmoid_cosine(), Softmax.cross_entropy),
+    "js": (_js, Softmax.jensen_shannon),
+    "mask_ce": (lambda softmax, lam: softmax.right, Softmax.cross_entropy),
+}
+"""Weight in front of p - e_y, and objective."""
+
+if {*SOFTMAX_LOSSES, "mask_sph"} != set(LOSSES):
+    raise AssertionError(f"implemented losses differ from names.LOSSES: {set(LOSSES)}")
+
+
+def _softmax_loss(
+    name: str, logits: Tensor, labels: Labels, lam: float, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Write w (p - e_y) into `gradient`; return objective and right, (b, 1, h, w) each."""
+    weight_of, objective_of = SOFTMAX_LOSSES[name]
+    softmax = Softmax.of(logits, labels.index, gradient)
+    weight = labels.counted * weight_of(softmax, lam)
+    objective = objective_of(softmax)
+    gradient.mul_(weight / softmax.total)
+    gradient.scatter_add_(1, labels.index, weight.neg_())
+    return objective, softmax.right
+
+
+def _mask_sph(logits: Tensor, labels: Labels, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Write the masked gradient of L = -u_y / ||u||_2 into `gradient`; return L and right.
+
+    dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
+    ASSUME: at u = 0, where L has no gradient, the gradient and L are 0.
+    """
+    label_logit = logits.gather(1, labels.index)
+    right = label_logit >= logits.amax(1, keepdim=True)
+    norm = torch.mul(logits, logits, out=gradient).sum(1, keepdim=True).sqrt_()
+    inverse = torch.where(norm > 0, 1 / norm, 0)
+    cosine = label_logit * inverse
+    weight = labels.counted * right * inverse
+    torch.mul(logits, weight * cosine * inverse, out=gradient)
+    gradient.scatter_add_(1, labels.index, weight.neg_())
+    return cosine.neg_(), right
+
+
+def loss_and_gradient(
+    name: str, logits: Tensor, labels: Labels, lam: float, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Write a loss's logit gradient into `gradient`; return objective and correct pixels by image.
+
+    Args:
+        name: one of `names.LOSSES`.
+        logits: u (B, K, H, W), detached; any memory layout.
+        labels: of the same images.
+        lam: lambda(t) of Bal-CE, in [0, 1/2).
+        gradient: memory like `logits`; becomes the gradient of the loss summed over pixels, 0 at
+            ignored pixels.
+
+    Returns:
+        Objective (B,) float64, summed over counted pixels (it is to be maximised), and the number
+        of counted pixels whose largest logit is the label's, (B,) int64.
+    """
+    per_image = logits[0].numel()
+    chunk = max(1, CHUNK_VALUES.get(logits.device.type, CHUNK_VALUES_ELSEWHERE) // per_image)
+    objectives, corrects = [], []
+    for start in range(0, len(logits), chunk):
+        part = slice(start, start + chunk)
+        some = labels.select(part)
+        if name == "mask_sph":
+            objective, right = _mask_sph(logits[part], some, gradient[part])
+        else:
+            objective, right = _softmax_loss(name, logits[part], some, lam, gradient[part])
+        objectives.append(objective.mul_(some.counted).flatten(1).sum(1, dtype=torch.float64))
+        corrects.append((right * some.counted).flatten(1).sum(1).long())
+    return torch.cat(objectives), torch.cat(corrects)
+
+
+def check_logits(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:
+    """Refuse logits that do not fit the labels, and labels that do not fit the logits.
+
+    Args:
+        logits: what the model returned for the images.
+        labels: (B, H, W) int64.
+        image_ids: of the B images, for the message.
+
+    Raises:
+        RobustsegError: logits not (B, K, H, W) floats, not at the labels' resolution, or not
+            finite; labels outside 0..K-1 that are not 255.
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 4 or len(logits) != len(labels):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise RobustsegError(
+            f"the model returned {got} for {len(labels)} images; it must return one tensor of "
+            "logits (images, classes, height, width)"
+        )
+    if logits.dtype not in (torch.float32, torch.float64):
+        raise RobustsegError(f"logits must be float32 or float64, not {logits.dtype}")
+    if logits.shape[2:] != labels.shape[1:]:
+        raise RobustsegError(
+            f"logits are {tuple(logits.shape[2:])} and labels {tuple(labels.shape[1:])} pixels; "
+            "let the model upsample its logits to the labels' resolution"
+        )
+    outside = ((labels < 0) | (labels >= logits.shape[1])) & (labels != IGNORE_LABEL)
+    refuse_images(
+        outside.flatten(1).any(1),
+        image_ids,
+        f"has a label outside 0..{logits.shape[1] - 1} that is not {IGNORE_LABEL} (ignored); "
+        "check the number of classes",
+    )
+    refuse_images(
+        ~logits.flatten(1).isfinite().all(1),
+        image_ids,
+        "gets logits that are not finite; check the model's weights and the image",
+    )
+
+
+def refuse_images(wrong: Tensor, image_ids: list[str], problem: str) -> None:
+    """Raise a RobustsegError that names the first image where `wrong` (B,) holds."""
+    for image_id, is_wrong in zip(image_ids, wrong.tolist(), strict=True):
+        if is_wrong:
+            raise RobustsegError(f"image {image_id} {problem}")

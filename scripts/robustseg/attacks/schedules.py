@@ -1,0 +1,55 @@
+"""How a budget of iterations is spent on radii: const-eps, its restarts, red-eps (Sec. 2.3)."""
+
+from dataclasses import dataclass
+
+from robustseg.attacks.spec import PARTS
+
+RADII = {"constant": (1.0,), "restarts": (1.0, 1.0, 1.0), "reduced": (2.0, 1.5, 1.0)}
+"""The radius of each part of a schedule, in multiples of the attack's own."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Iterations at one radius.
+
+    Attributes:
+        scale: the radius over the attack's own.
+        iterations: of this slot.
+        restart: which independent run of the schedule the slot belongs to.
+        before: iterations of the same run that came before; 0 means a random start.
+        budget: T of the run, over which Bal-CE's lambda grows.
+        final: whether the slot is at the attack's own radius, so that what it finds counts.
+    """
+
+    scale: float
+    iterations: int
+    restart: int
+    before: int
+    budget: int
+    final: bool
+
+
+def slots(schedule: str, iterations: int) -> list[Slot]:
+    """Return the slots of a schedule in order; their iterations add up to `iterations`.
+
+    ASSUME: a budget that the shares do not divide is cut at the rounded-down running total, so
+    that a rest goes to the later slots, which are at smaller radii.
+    ASSUME: each restart is an attack of its own: Bal-CE's lambda(t) = (t - 1) / (2 T) begins anew
+    with T its third of the budget, while red-eps is one attack and T its whole budget.
+    RELEASED CODE: lambda restarts in each slot of red-eps.
+    """
+    shares = PARTS[schedule]
+    ends = [iterations * sum(shares[: part + 1]) // sum(shares) for part in range(len(shares))]
+    starts = [0, *ends[:-1]]
+    independent = schedule == "restarts"
+    return [
+        Slot(
+            scale=scale,
+            iterations=end - start,
+            restart=part if independent else 0,
+            before=0 if independent else start,
+            budget=end - start if independent else iterations,
+            final=scale == 1.0,
+        )
+        for part, (scale, start, end) in enumerate(zip(RADII[schedule], starts, ends, strict=True))
+    ]

@@ -1,0 +1,111 @@
+"""What an attack is, in words that configs and evidence share. Imports no torch: checks are instant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from robustseg.errors import RobustsegError
+from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES
+
+PARTS = {"constant": (1,), "restarts": (1, 1, 1), "reduced": (3, 3, 4)}
+"""Shares of the budget that a schedule's parts get (arXiv 2306.12941, Sec. 2.3)."""
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """One attack: a loss, an optimizer, a schedule of radii and a budget.
+
+    Attributes:
+        loss: one of `names.LOSSES`.
+        optimizer: one of `names.OPTIMIZERS`.
+        schedule: one of `names.SCHEDULES`.
+        iterations: the whole budget, over all parts of the schedule.
+        step_size: of PGD, in [0, 1] image units; None for APGD, which chooses its own.
+
+    Raises:
+        RobustsegError: an unknown name, a budget too small for the schedule, or a step size
+            missing, not positive, or given to APGD.
+    """
+
+    loss: str
+    optimizer: str = "apgd"
+    schedule: str = "constant"
+    iterations: int = 100
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("loss", self.loss, LOSSES)
+        _check_name("optimizer", self.optimizer, OPTIMIZERS)
+        _check_name("schedule", self.schedule, SCHEDULES)
+        parts = len(PARTS[self.schedule])
+        if self.iterations < parts:
+            raise RobustsegError(
+                f"attack {self.name} needs at least {parts} iterations, one for each part of its "
+                f"schedule; got {self.iterations}"
+            )
+        if self.optimizer == "apgd" and self.step_size is not None:
+            raise RobustsegError(f"attack {self.name} chooses its own step size; remove step_size")
+        if self.optimizer == "pgd" and not (self.step_size and self.step_size > 0):
+            raise RobustsegError(
+                f"attack {self.name} needs a step_size above 0; got {self.step_size}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The attack in evidence and seeds, for example `apgd-mask_ce-reduced-300`."""
+        return f"{self.optimizer}-{self.loss}-{self.schedule}-{self.iterations}"
+
+
+def suite_attacks(
+    losses: Sequence[str],
+    optimizer: str,
+    schedules: Sequence[str],
+    iterations: Sequence[int],
+    step_size_by_eps: Mapping[float, float] | None,
+    eps_255: float,
+) -> tuple[AttackSpec, ...]:
+    """Return the attacks of a suite at one radius, in the order schedule, iterations, loss.
+
+    Args:
+        losses, schedules, iterations: every combination is an attack.
+        optimizer: of all of them.
+        step_size_by_eps: PGD's step sizes in [0, 1] image units, by radius in 1/255 (B.1, C.1).
+        eps_255: the radius in 1/255.
+
+    Raises:
+        RobustsegError: PGD without a step size at this radius, an attack named twice, or anything
+            that AttackSpec refuses.
+    """
+    step_size = None
+    if optimizer == "pgd":
+        by_eps = {float(eps): step for eps, step in (step_size_by_eps or {}).items()}
+        if float(eps_255) not in by_eps:
+            raise RobustsegError(
+                f"pgd has no step_size at eps_255 {eps_255:g} (there are some at: "
+                f"{', '.join(f'{eps:g}' for eps in sorted(by_eps)) or 'none'}); add one"
+            )
+        step_size = by_eps[float(eps_255)]
+    attacks = tuple(
+        AttackSpec(loss, optimizer, schedule, budget, step_size)
+        for schedule, budget, loss in product(schedules, iterations, losses)
+    )
+    names = [attack.name for attack in attacks]
+    for name in names:
+        if names.count(name) > 1:
+            raise RobustsegError(f"attack {name} is in the suite twice; name it once")
+    return attacks
+
+
+def check_radius(eps_255: float) -> None:
+    """Refuse a radius that is no radius.
+
+    Raises:
+        RobustsegError: below 0, above 255, or not a number.
+    """
+    if not 0 <= eps_255 <= 255:
+        raise RobustsegError(f"eps_255 must be between 0 and 255, in units of 1/255; got {eps_255}")
+
+
+def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise RobustsegError(f"unknown {kind} {name}; choose one of {', '.join(known)}")
