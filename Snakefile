@@ -54,15 +54,6 @@ include: "rules/report.smk"
 # What may be asked for: `snakemake TARGET`.
 
 
-rule all:
-    default_target: True
-    input:
-        expand(rules.make_page.output.page, page="index"),
-        expand(rules.make_table.output, table=CONFIG.tables),
-        expand(rules.make_figure.output, figure=CONFIG.figures),
-    localrule: True
-
-
 rule data:
     input:
         expand(rules.generate_data.output, dataset=CONFIG.data),
@@ -113,10 +104,21 @@ rule report:
     localrule: True
 
 
-rule seeds:
+if CONFIG.seeds:
+
+    rule seeds:
+        input:
+            expand(rules.make_table.output, table="seeds"),
+            expand(rules.make_page.output.page, page="seeds"),
+        localrule: True
+
+
+rule all:
+    default_target: True
     input:
-        expand(rules.make_table.output, table="seeds"),
-        expand(rules.make_page.output.page, page="seeds"),
+        rules.tables.input,
+        rules.figures.input,
+        rules.report.input,
     localrule: True
 
 
@@ -138,3 +140,22 @@ for figure in CONFIG.figures:
         input:
             expand(rules.make_figure.output, figure=figure),
         localrule: True
+
+
+def refuse(wildcards):
+    """Name the known targets, where Snakemake would say that no rule produces the unknown one."""
+    targets = ", ".join(rule.name for rule in workflow.rules if not rule.output)
+    raise WorkflowError(
+        f"{wildcards.unknown} is not a target; known are {targets}, "
+        f"and the files under results/{CONFIG.run}"
+    )
+
+
+rule unknown_target:
+    input:
+        refuse,
+    output:
+        "{unknown}",
+    wildcard_constraints:
+        unknown="[^/.]+",
+    localrule: True

@@ -35,6 +35,7 @@ rule evaluate_clean:
         batch_size=CONFIG.attacks.batch_size,
     params:
         dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
+        lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
     message:
         "Evaluate {wildcards.model}, seed {wildcards.training_seed}, without an attack"
     script:
@@ -62,6 +63,7 @@ rule attack_model:
         batch_size=CONFIG.attacks.batch_size,
     params:
         dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
+        lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
         suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(float(wildcards.eps_255)),
         shards=CONFIG.attacks.shards,
     message:

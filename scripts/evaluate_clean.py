@@ -1,1 +1,54 @@
-"""Evaluate a model on unperturbed images."""
+"""Evaluate a model on images without an attack, and write the evidence."""
+
+from collections.abc import Mapping
+
+from robustseg.attacks.evaluate import evaluate_clean
+from robustseg.data.datasets import load_split
+from robustseg.jobs import choose_device, hash_settings, job
+from robustseg.models.checkpoints import load_model
+from robustseg.records import provenance, write_evidence
+
+
+def write_clean_evidence(
+    weights: str,
+    val: str,
+    evidence: str,
+    *,
+    identity: Mapping[str, str | int],
+    config_hash: str,
+    batch_size: int,
+    device: str,
+) -> None:
+    """Evaluate the model in `weights` on the split `val` and write one row an image.
+
+    Args:
+        weights: a segmentation model, safetensors.
+        val: the images, .npz.
+        evidence: the output, Parquet.
+        identity: `dataset`, `model` and `training_seed` of the rows.
+        config_hash: of the settings that the rows follow from.
+        batch_size: images at a time.
+        device: of torch.
+    """
+    model, _ = load_model(weights, device)
+    rows = evaluate_clean(model, load_split(val), batch_size=batch_size, identity=identity)
+    write_evidence(evidence, rows, provenance(config_hash, device, "float32"))
+
+
+if __name__ == "__main__":
+    wildcards, params = snakemake.wildcards, snakemake.params
+    what = f"clean evaluation of {wildcards.model}, seed {wildcards.training_seed}"
+    with job(what, snakemake.log[0]) as progress:
+        write_clean_evidence(
+            snakemake.input.weights,
+            snakemake.input.val,
+            snakemake.output.evidence,
+            identity={
+                "dataset": params.dataset,
+                "model": wildcards.model,
+                "training_seed": int(wildcards.training_seed),
+            },
+            config_hash=hash_settings(params.lineage),
+            batch_size=snakemake.resources.batch_size,
+            device=choose_device(snakemake.resources.gpu, progress),
+        )

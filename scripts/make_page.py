@@ -1,29 +1,16 @@
-"""Make one table from evidence."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any
+"""Put tables and figures together on one page."""
 
 from robustseg.jobs import job
-from robustseg.report.tables import make_table
-
-
-def run(
-    table: str,
-    evidence: Sequence[str],
-    reads: Sequence[Mapping[str, Any]],
-    models: Mapping[str, Mapping[str, Any]],
-    outputs: Mapping[str, str],
-) -> None:
-    """Write a table in every format that `outputs` names; see `report.tables.make_table`."""
-    make_table(table, evidence, reads, models, outputs)
-
+from robustseg.report.page import make_page
 
 if __name__ == "__main__":
-    with job(snakemake.wildcards.table, snakemake.log[0]):
-        make_table(
-            snakemake.wildcards.table,
+    with job(f"page {snakemake.wildcards.page}", snakemake.log[0]) as progress:
+        make_page(
+            dict(zip(snakemake.params.tables, snakemake.input.tables, strict=True)),
+            dict(zip(snakemake.params.figures, snakemake.input.figures, strict=True)),
+            snakemake.params.config,
             snakemake.input.evidence,
-            snakemake.params.reads,
-            snakemake.params.models,
-            dict(snakemake.output.items()),
+            snakemake.params.benchmarks,
+            snakemake.output.page,
         )
+        progress.say(f"written to {snakemake.output.page}")

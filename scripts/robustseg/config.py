@@ -201,6 +201,19 @@ class Config(Section):
         model = self.models[name]
         return model.model_dump() | {"architecture": self.backbones[model.backbone].architecture}
 
+    def lineage_of(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return all settings that a model's weights follow from, as plain data."""
+        model = self.models[name]
+        backbone = self.backbones[model.backbone]
+        return {
+            "model": self.model_of(name),
+            "training": self.training_of(model),
+            "data": self.data[model.dataset].model_dump(),
+            "backbone": backbone.model_dump(),
+            "backbone_training": self.training_of(backbone),
+            "backbone_data": self.data[backbone.dataset].model_dump(),
+        }
+
     def models_of(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the settings of the models that a table or figure reads."""
         return {read.model: self.model_of(read.model) for read in self.reads_of(name)}
@@ -284,8 +297,8 @@ def _key(location: tuple[str | int, ...]) -> str:
 
 
 def _source(key: str, sources: Mapping[str, Any]) -> str:
-    """Return the last file that has the key, or all files if none has it."""
-    found = ", ".join(sources) or "the configuration"
+    """Return the last file that has the key; if none has, it is missing or from `--config`."""
+    found = ", ".join(sources) or "--config"
     for path, content in sources.items():
         node = content
         for part in key.replace("]", "").replace("[", ".").split("."):
