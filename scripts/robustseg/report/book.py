@@ -189,6 +189,10 @@ class Book:
         decoder = DECODER_LABELS.get(settings["decoder"], settings["decoder"])
         return f"{decoder} + {ARCHITECTURE_LABELS.get(backbone, backbone)}"
 
+    def title(self, model: str) -> str:
+        """Return what a model is: architecture and training."""
+        return f"{self.architecture(model)}, {self.training(model)}"
+
     def notes(self) -> tuple[str, ...]:
         """Return what must be said of the models shown."""
         half = any(self.models[model]["scheme"] == "half_at" for model in self.read_models())

@@ -226,8 +226,8 @@ def to_html(layout: Layout, name: str) -> str:
         f'<figure class="table" id="{html.escape(name)}">\n'
         f"<figcaption><strong>{html.escape(layout.heading)}.</strong> "
         f"{html.escape(layout.caption)}</figcaption>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(layout.heading)}">'
-        "\n"
+        '<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{html.escape(layout.heading)}">\n'
         f"<table>\n<thead>\n{heads}\n</thead>\n{bodies}\n</table>\n</div>\n"
         + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
         + "</figure>\n"

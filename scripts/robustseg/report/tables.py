@@ -123,7 +123,7 @@ def table1(book: Book) -> Layout:
                 used[word] += runs
             cells = [cell for word, runs in attacks.items() for cell in book.cells(word, runs)]
             lines.append(Row((radius(eps_255),), tuple(cells)))
-        groups.append(Group(_model_title(book, model), tuple(lines)))
+        groups.append(Group(book.title(model), tuple(lines)))
     heads = [
         f"CosPGD ({iterations(used['cospgd'])} iter.)",
         f"SegPGD ({iterations(used['segpgd'])} iter.)",
@@ -155,7 +155,7 @@ def table2(book: Book) -> Layout:
             cells = [c for run in runs for c in book.cells(run.loss, [run])]
             worst = book.cells("worst", runs)
             lines.append(Row((radius(eps_255),), (*_best(cells, METRICS), *worst)))
-        title = f"{_model_title(book, model)} (clean: ACC {acc.text}, mIoU {miou.text})"
+        title = f"{book.title(model)} (clean: ACC {acc.text}, mIoU {miou.text})"
         groups.append(Group(title, tuple(lines)))
     return Layout(
         "Attack performance of different losses",
@@ -252,7 +252,7 @@ def table7(book: Book) -> Layout:
                 used += [pgd, apgd]
                 cells += [*book.cells(f"{name}pgd", [pgd]), *book.cells(f"{name}apgd", [apgd])]
             lines.append(Row((radius(eps_255),), tuple(cells)))
-        groups.append(Group(_model_title(book, model), tuple(lines)))
+        groups.append(Group(book.title(model), tuple(lines)))
     return Layout(
         "APGD and PGD on the losses of two existing attacks",
         f"PGD returns the iterate of highest loss; {iterations(used)} iterations each. "
@@ -310,12 +310,12 @@ def table9(book: Book) -> Layout:
             cells = [book.cells(word, runs)[0] for word, runs in _components(sea).items()]
             single, subsets = cells[: len(sea)], cells[len(sea) : -1]
             lines.append(Row((radius(eps_255),), (*_best(single), *_best(subsets), cells[-1])))
-        groups.append(Group(_model_title(book, model), tuple(lines)))
+        groups.append(Group(book.title(model), tuple(lines)))
     return Layout(
         "Component analysis for SEA",
         f"ACC under red-ε APGD with each loss of SEA ({_sea_budget(book)}) and under the "
-        f"image-wise worst case over three of them and over all. Bold: the best single loss and the best "
-        f"subset. {book.about(['acc'])}",
+        f"image-wise worst case over three of them and over all. Bold: the best single loss and "
+        f"the best subset. {book.about(['acc'])}",
         ("ε∞",),
         _component_columns(),
         tuple(groups),
@@ -340,7 +340,7 @@ def table10(book: Book) -> Layout:
             parts = [_components(sea) for sea in runs]
             cells = [_spread_cell(book, word, [part[word] for part in parts]) for word in parts[0]]
             lines.append(Row((radius(eps_255),), tuple(cells)))
-        groups.append(Group(_model_title(book, model), tuple(lines)))
+        groups.append(Group(book.title(model), tuple(lines)))
     return Layout(
         "Stability of SEA across different runs",
         f"ACC as in the component analysis of SEA ({_sea_budget(book)}): mean ± sample standard "
@@ -442,10 +442,6 @@ def _grouped(book: Book, key: Callable[[str], str]) -> dict[str, list[str]]:
 def _dataset_title(book: Book, model: str) -> str:
     settings = book.models[model]
     return f"{settings['dataset']}: {settings['epochs']} epochs"
-
-
-def _model_title(book: Book, model: str) -> str:
-    return f"{book.architecture(model)}, {book.training(model)}"
 
 
 def _initialisation(book: Book, model: str) -> str:
