@@ -70,7 +70,7 @@ def test_every_printed_number_is_there(reported: pd.DataFrame) -> None:
         ("table6", "imagenet", "convnext_s_cvst_robust", "linf", 4, "acc", 52.4),
         ("table7", "voc", PIR_AT, "cosapgd", 16, "miou", 15.3),
         ("table8", "voc", CLEAN, "four_losses", 0.25, "miou", 40.0),
-        ("table9", "ade20k", "pir_at_5_128ep_upernet_convnext_s", "subset_b", 12, "acc", 4.1),
+        ("table9", "ade20k", "pir_at_5_128ep_upernet_convnext_s", "B", 12, "acc", 4.1),
         ("table10", "voc", PIR_AT, "js", 12, "acc", 38.2),
         ("table11", "ade20k", "pir_at_5_128ep_segmenter_vit_s", "transfer_at", 12, "acc", 57.4),
     ],

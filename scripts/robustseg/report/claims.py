@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
 from robustseg.report.predicates import DIMENSIONS, Claim, Place, Predicate, Selection
@@ -58,10 +59,12 @@ def evaluate_claims(
     for claim in claims:
         evaluated, reasons = [], []
         for place, cells in at_places:
+            if claim.datasets and place.dataset not in claim.datasets:
+                continue
             compared = [_compare(predicate, cells) for predicate in claim.predicates]
             missing = [reason for reason in compared if isinstance(reason, str)]
             if missing:
-                reasons += [f"{place.title}: {missing[0]}"] if len(cells) else []
+                reasons += missing[:1] if len(cells) else []
             else:
                 pairs = [pair for pair in compared if not isinstance(pair, str)]
                 evaluated.append(_judge(claim, place, pairs, scores))
@@ -104,20 +107,13 @@ def _compare(predicate: Predicate, cells: "pd.DataFrame") -> "pd.DataFrame | str
     own = left.own if isinstance(right, float) else left.own | right.own
     shared = [name for name in DIMENSIONS if name not in own]
     left_cells = _select(left, cells, shared)
-    if isinstance(left_cells, str):
-        return left_cells
-    if isinstance(right, float):
-        pairs = left_cells.add_suffix("_left").assign(number_right=right)
-    else:
-        right_cells = _select(right, cells, shared)
-        if isinstance(right_cells, str):
-            return right_cells
-        how: Any = {"left_on": [f"{name}_left" for name in shared]} if shared else {"how": "cross"}
-        if shared:
-            how["right_on"] = [f"{name}_right" for name in shared]
-        pairs = left_cells.add_suffix("_left").merge(right_cells.add_suffix("_right"), **how)
-        if pairs.empty:
-            return f"{left.table} and {right.table} have no cells to compare"
+    right_cells = right if isinstance(right, float) else _select(right, cells, shared)
+    for side in (left_cells, right_cells):
+        if isinstance(side, str):
+            return side
+    pairs = _pair(left_cells, right_cells, shared)  # type: ignore[arg-type]
+    if pairs.empty:
+        return f"no cell of {left.table} has its counterpart"
     return _with_margins(pairs, predicate, shared)
 
 
@@ -128,13 +124,12 @@ def _select(selection: Selection, cells: "pd.DataFrame", shared: list[str]) -> "
     """
     rows = cells[cells["table"] == selection.table].dropna(subset=[selection.column])
     if rows.empty:
-        return f"no {selection.column} of {selection.table}"
+        return f"there is no {selection.column} of {selection.table}"
     for name, words in selection.words.items():
         rows = rows[rows[name].isin(words)]
-        missing = [f"{word:g}" if name == "eps_255" else str(word) for word in words]
-        present = {f"{word:g}" if name == "eps_255" else str(word) for word in rows[name]}
-        if missing := [word for word in missing if word not in present]:
-            return f"{selection.table} has no {name} {', '.join(missing)}"
+        if missing := [word for word in words if not rows[name].eq(word).any()]:
+            listed = ", ".join(_print(name, word) for word in missing)
+            return f"{selection.table} has no {name} {listed}"
     rows = rows.assign(number=rows[selection.column], is_score=selection.column == "value")
     if selection.take:
         rows = rows.sort_values("number", ascending=selection.take == "lowest", kind="stable")
@@ -142,23 +137,34 @@ def _select(selection: Selection, cells: "pd.DataFrame", shared: list[str]) -> "
     return rows[[*CELL, "role", "number", "is_score"]]
 
 
+def _pair(left: "pd.DataFrame", right: "pd.DataFrame | float", shared: list[str]) -> "pd.DataFrame":
+    """Return each cell of the left beside the number, or each cell of the right that meets it."""
+    pairs = left.add_suffix("_left")
+    if isinstance(right, float):
+        return pairs.assign(number_right=right)
+    others = right.add_suffix("_right")
+    if not shared:
+        return pairs.merge(others, how="cross")
+    lefts, rights = ([name + side for name in shared] for side in ("_left", "_right"))
+    return pairs.merge(others, left_on=lefts, right_on=rights)
+
+
 def _with_margins(pairs: "pd.DataFrame", predicate: Predicate, shared: list[str]) -> "pd.DataFrame":
     """Add the margin of each pair, whether it holds, and a label of what is compared where."""
     by = predicate.by or 0.0
     gap = pairs["number_right"] - pairs["number_left"]
-    margin = _margin(predicate.verb, gap.to_numpy(), by).round(_DECIMALS)
+    margin = _margin(predicate.verb, gap.to_numpy(), by).round(_DECIMALS) + 0.0  # no -0.0
     holds = margin > 0 if predicate.by is None else margin >= 0
     ranked = pairs.assign(margin=margin, holds=holds, verb=predicate.verb, by=by)
     ranked["needed"] = _needed(predicate.quantifier, len(ranked))
-    ranked["label"] = [_label(pair, shared) for pair in ranked.to_dict("records")]
+    ranked["label"] = [_label(pair, shared) for _, pair in ranked.iterrows()]
     return ranked.sort_values("margin", ascending=False, kind="stable", ignore_index=True)
 
 
-def _margin(verb: str, gap: np.ndarray, by: float) -> np.ndarray:
-    """Return how far beyond the threshold a pair is, for gap = right - left, in points."""
-    if verb == "close":
-        return by - np.abs(gap)
-    return (gap if verb == "lower" else -gap) - by
+def _margin(verb: str, gap: NDArray[np.float64], by: float) -> NDArray[np.float64]:
+    """Return how far beyond the threshold pairs are, for gap = right - left, in points."""
+    side = {"lower": gap, "higher": -gap, "close": -np.abs(gap)}[verb]
+    return side + by if verb == "close" else side - by
 
 
 def _needed(quantifier: str, count: int) -> int:
@@ -166,21 +172,22 @@ def _needed(quantifier: str, count: int) -> int:
     return {"every": count, "most": count // 2 + 1, "some": 1}[quantifier]
 
 
-def _label(pair: Mapping[str, Any], shared: list[str]) -> str:
-    """Return what a pair compares: "sea 27.4 against subset_b 27.5 (pir_at_5, 12/255, acc)"."""
+def _label(pair: "pd.Series[Any]", shared: list[str]) -> str:
+    """Return what a pair compares: "sea 27.4 against B 27.5 (pir_at_5, 12/255, acc)"."""
+    left, right = (f"{round(pair['number' + side], 2):g}" for side in ("_left", "_right"))
 
     def words(names: Iterable[str], side: str) -> str:
-        return ", ".join(
-            f"{pair[name + side]:g}/255" if name == "eps_255" else str(pair[name + side])
-            for name in names
-        )
+        return ", ".join(_print(name, pair[name + side]) for name in names)
 
+    if "metric_right" not in pair.index:
+        return f"{words(DIMENSIONS, '_left')} {left} against {right}"
     own = [name for name in DIMENSIONS if name not in shared]
-    if pair.get("metric_right") is None:
-        return f"{words(DIMENSIONS, '_left')}: {pair['number_left']:g} against {pair['number_right']:g}"
-    left = f"{words(own, '_left')} {pair['number_left']:g}"
-    right = f"{words(own, '_right')} {pair['number_right']:g}"
-    return f"{left} against {right} ({words(shared, '_left')})"
+    where = words(shared, "_left")
+    return f"{words(own, '_left')} {left} against {words(own, '_right')} {right} ({where})"
+
+
+def _print(name: str, word: Any) -> str:
+    return f"{word:g}/255" if name == "eps_255" else str(word)
 
 
 def _judge(
@@ -210,7 +217,8 @@ def _judge(
 
 
 def _not_evaluated(claim: Claim, reasons: list[str]) -> dict[str, Any]:
-    detail = "; ".join(reasons) or "no numbers of any place"
+    where = " or ".join(claim.datasets) or "any place"
+    detail = "; ".join(dict.fromkeys(reasons)) or f"no table has numbers of {where}"
     return _result(claim, place="", verdict=NOT_EVALUATED, comparisons=0, holding=0, detail=detail)
 
 
@@ -225,7 +233,7 @@ def _scores_by_cell(images: "pd.DataFrame | None") -> dict[tuple[Any, ...], "pd.
     if images is None:
         return {}
     groups = images.set_index("image_id").groupby(list(_IMAGE_CELL), sort=False)["acc"]
-    return dict(iter(groups))  # type: ignore[arg-type]
+    return dict(iter(groups))
 
 
 def _interval(

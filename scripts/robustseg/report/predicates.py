@@ -23,7 +23,7 @@ VERBS = {"lower": "than", "higher": "than", "close": "to"}
 """Verb and the word before what is compared with."""
 
 QUANTIFIERS = ("every", "most", "some")
-METRICS = ("acc", "miou")
+METRICS = ("acc", "miou", "robust_images")
 COLUMNS = ("value", "std")
 TAKES = ("lowest", "highest")
 DIMENSIONS = ("role", "attack", "eps_255", "metric")
@@ -55,12 +55,16 @@ class Predicate:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim; all its predicates must hold. `source` says where the paper makes it."""
+    """One claim; all its predicates must hold. `source` says where the paper makes it.
+
+    `datasets` names those it is about where it gives numbers of theirs; empty: all.
+    """
 
     id: str
     sentence: str
     source: str
     predicates: tuple[Predicate, ...]
+    datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,30 +101,49 @@ def parse_claims(content: Any, file: str) -> tuple[tuple[Claim, ...], tuple[Plac
         RobustsegError: an unknown key, table, column, verb, role or other word, or an id given
             twice; the sentence names `file` and the claim.
     """
-    _check_keys(content, ("places", "claims"), ("places", "claims"), file)
-    places = []
-    for index, item in enumerate(content["places"]):
-        where = f"{file}, place {index + 1}"
-        _check_keys(item, ("title", "dataset", "roles"), ("title", "dataset", "roles"), where)
-        models = list(item["roles"].values())
-        for model in {model for model in models if models.count(model) > 1}:
-            raise RobustsegError(f"{where}: {model} plays two roles; it can play one")
-        places.append(Place(**item))
-    roles = {role for place in places for role in place.roles}
-    claims = []
-    for index, item in enumerate(content["claims"]):
-        where = (
-            f"{file}, claim {item.get('id', index + 1) if isinstance(item, dict) else index + 1}"
-        )
-        names = ("id", "sentence", "source", "predicate")
-        _check_keys(item, names, names, where)
-        listed = item["predicate"] if isinstance(item["predicate"], list) else [item["predicate"]]
-        predicates = tuple(_parse_predicate(predicate, roles, where) for predicate in listed)
-        claims.append(Claim(item["id"], item["sentence"], item["source"], predicates))
+    _check_keys(content, ("places", "claims"), (), file)
+    for key, found in content.items():
+        if not isinstance(found, list):
+            raise RobustsegError(f"{file}: {key} is {found!r}; write a list")
+    places = tuple(
+        _parse_place(item, f"{file}, place {number}")
+        for number, item in enumerate(content["places"], 1)
+    )
+    claims = tuple(
+        _parse_claim(item, places, f"{file}, claim {_name(item, number)}")
+        for number, item in enumerate(content["claims"], 1)
+    )
     ids = [claim.id for claim in claims]
-    for twice in {name for name in ids if ids.count(name) > 1}:
+    for twice in sorted({name for name in ids if ids.count(name) > 1}):
         raise RobustsegError(f"{file}: two claims have the id {twice}; rename one of them")
-    return tuple(claims), tuple(places)
+    return claims, places
+
+
+def _name(item: Any, number: int) -> Any:
+    """Return what names a claim in an error: its id or, without one, its number."""
+    return item.get("id", number) if isinstance(item, dict) else number
+
+
+def _parse_place(item: Any, where: str) -> Place:
+    _check_keys(item, ("title", "dataset", "roles"), (), where)
+    if not isinstance(item["roles"], dict):
+        raise RobustsegError(f"{where}: roles is {item['roles']!r}; write role: model pairs")
+    models = list(item["roles"].values())
+    for model in sorted({model for model in models if models.count(model) > 1}):
+        raise RobustsegError(f"{where}: {model} plays two roles; it can play one")
+    return Place(**item)
+
+
+def _parse_claim(item: Any, places: tuple[Place, ...], where: str) -> Claim:
+    _check_keys(item, ("id", "sentence", "source", "predicate"), ("datasets",), where)
+    datasets = _as_tuple(item.get("datasets", []))
+    for dataset in datasets:
+        _check_word(dataset, sorted({place.dataset for place in places}), "dataset", where)
+    roles = sorted({role for place in places for role in place.roles})
+    predicates = tuple(
+        _parse_predicate(predicate, roles, where) for predicate in _as_tuple(item["predicate"])
+    )
+    return Claim(item["id"], item["sentence"], item["source"], predicates, datasets)
 
 
 def _parse_predicate(content: Any, roles: Iterable[str], where: str) -> Predicate:
@@ -133,8 +156,8 @@ def _parse_predicate(content: Any, roles: Iterable[str], where: str) -> Predicat
         )
     verb = verbs[0]
     threshold = "within" if verb == "close" else "by_at_least"
-    needed = (verb, VERBS[verb], *(("within",) if verb == "close" else ()))
-    _check_keys(content, (verb, VERBS[verb], threshold, "at", "in"), needed, where)
+    needed = (verb, VERBS[verb], threshold) if verb == "close" else (verb, VERBS[verb])
+    _check_keys(content, needed, (threshold, "at", "in"), where)
     shared = content.get("at", {})
     left = _parse_selection(content[verb], shared, roles, where)
     other = content[VERBS[verb]]
@@ -152,7 +175,7 @@ def _parse_predicate(content: Any, roles: Iterable[str], where: str) -> Predicat
 def _parse_selection(own: Any, shared: Any, roles: Iterable[str], where: str) -> Selection:
     """Return the selection that one side of a verb and the predicate's `at` make together."""
     for part in (own, shared):
-        _check_keys(part, _SELECTION_KEYS, (), where)
+        _check_keys(part, (), _SELECTION_KEYS, where)
     merged = {**shared, **own}
     if "table" not in merged:
         raise RobustsegError(f"{where}: no table is named; name it in `at` or beside the verb")
@@ -163,7 +186,7 @@ def _parse_selection(own: Any, shared: Any, roles: Iterable[str], where: str) ->
         _check_word(take, TAKES, "take", where)
     words = {name: _as_tuple(merged[name]) for name in DIMENSIONS if name in merged}
     for role in words.get("role", ()):
-        _check_word(role, sorted(roles), "role", where)
+        _check_word(role, roles, "role", where)
     for metric in words.get("metric", ()):
         _check_word(metric, METRICS, "metric", where)
     if "eps_255" in words:
@@ -186,14 +209,14 @@ def _check_word(word: Any, known: Iterable[str], key: str, where: str) -> None:
         raise RobustsegError(f"{where}: unknown {key} {word!r}; use one of {', '.join(known)}")
 
 
-def _check_keys(content: Any, allowed: Iterable[str], needed: Iterable[str], where: str) -> None:
-    """Refuse what is no mapping, has a key that is not allowed, or lacks one that is needed."""
+def _check_keys(
+    content: Any, needed: tuple[str, ...], optional: tuple[str, ...], where: str
+) -> None:
+    """Refuse what is no mapping, has an unknown key, or lacks one that is needed."""
     if not isinstance(content, dict):
         raise RobustsegError(f"{where}: {content!r} stands where a mapping must be")
-    allowed = tuple(allowed)
     for key in content:
-        if key not in allowed:
-            raise RobustsegError(f"{where}: unknown key {key!r}; use {', '.join(allowed)}")
+        _check_word(key, (*needed, *optional), "key", where)
     for key in needed:
         if key not in content:
-            raise RobustsegError(f"{where}: the key {key!r} is missing")
+            raise RobustsegError(f"{where}: the key {key!r} is missing; add it")
