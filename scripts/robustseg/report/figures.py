@@ -264,7 +264,7 @@ def _style(salt: str) -> Any:
         "svg.hashsalt": salt,
         "svg.fonttype": "none",
         "pdf.fonttype": 42,
-        "font.family": "DejaVu Sans",
+        "font.family": "sans-serif",
         "font.size": 9,
         "axes.titlesize": 9,
         "axes.spines.top": False,
