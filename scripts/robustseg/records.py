@@ -30,6 +30,7 @@ EPS_TOLERANCE_255 = 1e-3
 
 
 def _field(name: str, kind: pa.DataType, unit: str, description: str) -> pa.Field:
+    """Return a column that is never empty and says what it holds."""
     documentation = {"unit": unit, "description": description}
     return pa.field(name, kind, nullable=False, metadata=documentation)
 
@@ -130,6 +131,16 @@ def read_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
     _check_unique(_some(files), [pa.array(_codes(frame[name])) for name in KEY], frame)
     _check_classes(frame)
     return cast("pd.DataFrame", frame.sort_values(list(KEY), ignore_index=True))
+
+
+def schema_reference() -> str:
+    """Return SCHEMA as a Markdown table: the part of docs/evidence.md that code decides."""
+    lines = ["| column | type | unit | what |", "|---|---|---|---|"]
+    for field in SCHEMA:
+        kind = "list of int32, one a class" if field.type == _COUNTS else str(field.type)
+        said = {key.decode(): text.decode() for key, text in field.metadata.items()}
+        lines.append(f"| `{field.name}` | {kind} | {said['unit']} | {said['description']} |")
+    return "\n".join(lines) + "\n"
 
 
 def read_provenance(path: str | Path) -> dict[str, str]:

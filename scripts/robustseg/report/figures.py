@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
-from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SCHEDULES, SEA_LOSSES
+from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SCHEDULES, SCHEME_LABELS, SEA_LOSSES
 from robustseg.report.book import Book, Models, Reads, iterations, open_book, printed, radius
 from robustseg.report.queries import Run
 
@@ -146,15 +146,17 @@ def _schedules(book: Book, metrics: list[str]) -> Drawing:
         chosen = (numbers["eps_255"] == eps_255) & (numbers["metric"] == metric)
         _bars(axis, numbers[chosen], METRIC_LABELS[metric])
         axis.set_title(f"ε = {radius(eps_255)}")
+    names = [METRIC_LABELS[metric].removesuffix(" (%)") for metric in metrics]
     handles = [Patch(color=SCHEDULE_COLOURS[s], label=SCHEDULE_LABELS[s]) for s in SCHEDULES]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(SCHEDULES))
     return Drawing(
         figure,
-        "Constant against reduced radius",
+        f"Constant against reduced radius: {' and '.join(names)} of a "
+        f"{SCHEME_LABELS[book.models[model]['scheme']]} model",
         f"APGD with {iterations(used)} iterations in all on {book.title(model)}, for each "
         "loss of SEA and for their image-wise worst case; lower is a stronger attack. Lines: 95 % "
         f"bootstrap interval over images. {book.about(metrics)}",
-        f"Bars of {' and '.join(METRIC_LABELS[m] for m in metrics)} by loss and schedule. "
+        f"Bars of {' and '.join(names)} by loss and schedule. "
         + _spoken(numbers[numbers["metric"].isin(metrics)]),
     )
 

@@ -27,7 +27,7 @@ SECTIONS = (
     ),
     (
         "Which losses does an attack need?",
-        "No single loss is best everywhere; together they find more than any of them alone.",
+        "Each loss by itself, and the image-wise worst case over several of them.",
         ("table2", "table8", "table9"),
     ),
     (
@@ -133,12 +133,14 @@ def inline_figure(name: str, svg: str) -> str:
     heading = f"Figure {name.removeprefix('figure')}: {said['title']}"
     return (
         f'<figure class="drawing" id="{name}">\n<figcaption><strong>{escape(heading)}.</strong> '
-        f"{escape(said['caption'])}</figcaption>\n{drawing.strip()}\n</figure>\n"
+        f"{escape(said['caption'])}</figcaption>\n"
+        f'<div class="pan" tabindex="0" role="region" aria-label="{escape(heading)}">\n'
+        f"{drawing.strip()}\n</div>\n</figure>\n"
     )
 
 
 def read_costs(benchmarks_dir: str | Path) -> list[Cost]:
-    """Return what each stage took, from `{benchmarks_dir}/{stage}/**/*.tsv`, in the order of names."""
+    """Return what each stage took, from `{benchmarks_dir}/{stage}/**/*.tsv`, sorted by name."""
     stages: dict[str, list[tuple[float, float]]] = {}
     root = Path(benchmarks_dir)
     for path in sorted(root.rglob("*.tsv")):
