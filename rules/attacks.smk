@@ -1,24 +1,15 @@
 # Attacks: evidence, one row for each image and attack.
 
 
-def attacked(wildcards):
-    """Return the weights of a model and the images to attack it on."""
-    return {
-        "weights": expand(
-            rules.train_model.output.weights,
-            model=wildcards.model,
-            training_seed=wildcards.training_seed,
-        ),
-        "val": expand(
-            rules.generate_data.output.val,
-            dataset=CONFIG.models[wildcards.model].dataset,
-        ),
-    }
+def images_to_attack(wildcards):
+    """Return the images of a model's validation split."""
+    return splits_of(CONFIG.models[wildcards.model].dataset)["val"]
 
 
 rule evaluate_clean:
     input:
-        unpack(attacked),
+        weights=rules.train_model.output.weights,
+        val=images_to_attack,
     output:
         evidence="<results>/attacks/clean/{model}/seed{training_seed}/eps0/seed0-shard0.parquet",
     log:
@@ -46,7 +37,8 @@ rule evaluate_clean:
 # makes no evidence out of date.
 rule attack_model:
     input:
-        unpack(attacked),
+        weights=rules.train_model.output.weights,
+        val=images_to_attack,
     output:
         evidence="<results>/attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}-shard{shard}.parquet",
     log:

@@ -3,10 +3,7 @@
 
 def backbone_data(wildcards):
     """Return both splits of the data set that a backbone is trained on."""
-    dataset = CONFIG.backbones[wildcards.backbone].dataset
-    return {
-        split: expand(path, dataset=dataset) for split, path in rules.generate_data.output.items()
-    }
+    return splits_of(CONFIG.backbones[wildcards.backbone].dataset)
 
 
 rule pretrain_backbone:

@@ -22,3 +22,10 @@ rule generate_data:
         "Generate the data set {wildcards.dataset}"
     script:
         "../scripts/generate_data.py"
+
+
+def splits_of(dataset):
+    """Return the files of a data set by split."""
+    return {
+        split: path.format(dataset=dataset) for split, path in rules.generate_data.output.items()
+    }

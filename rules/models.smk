@@ -4,17 +4,10 @@
 def model_inputs(wildcards):
     """Return both splits of the data set that a model is trained on, and its backbone."""
     model = CONFIG.models[wildcards.model]
-    data = {
-        split: expand(path, dataset=model.dataset)
-        for split, path in rules.generate_data.output.items()
-    }
-    return data | {
-        "backbone": expand(
-            rules.pretrain_backbone.output.weights,
-            backbone=model.backbone,
-            training_seed=wildcards.training_seed,
-        )
-    }
+    backbone = rules.pretrain_backbone.output.weights.format(
+        backbone=model.backbone, training_seed=wildcards.training_seed
+    )
+    return {**splits_of(model.dataset), "backbone": backbone}
 
 
 rule train_model:

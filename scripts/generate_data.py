@@ -1,10 +1,11 @@
 """Generate both splits of an embedded data set."""
 
-from robustseg.data.generate import write_dataset
+from robustseg.data.generate import generate
 from robustseg.jobs import job
 
 if __name__ == "__main__":
     with job(f"data {snakemake.wildcards.dataset}", snakemake.log[0]) as progress:
         settings = snakemake.params.settings
-        progress.say(f"generate {settings['train_images']} + {settings['val_images']} images")
-        write_dataset(settings, snakemake.output.train, snakemake.output.val)
+        for split, path in snakemake.output.items():
+            progress.say(f"generate {settings[f'{split}_images']} images for {path}")
+            generate(settings, split, path)
