@@ -1,7 +1,7 @@
 """Which of the paper's claims hold on a set of tables, with the numbers and the margin."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from robustseg.report.predicates import DIMENSIONS, Claim, Place, Predicate, Sel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Cells: TypeAlias = "dict[str, pd.DataFrame]"
 
 SUPPORTED, CONTRADICTED, NOT_EVALUATED = "supported", "contradicted", "not evaluated"
 
@@ -91,14 +93,15 @@ def _check_tables(tables: "pd.DataFrame") -> None:
         raise RobustsegError(f"the tables have a cell twice: {cell}; give each table once")
 
 
-def _cells(tables: "pd.DataFrame", place: Place) -> "pd.DataFrame":
-    """Return the cells of a place's models, with the role of each in the column `role`."""
+def _cells(tables: "pd.DataFrame", place: Place) -> Cells:
+    """Return, by table, the cells of a place's models, each with its role in the column `role`."""
     cells = tables[tables["dataset"] == place.dataset]
     role_of = {model: role for role, model in place.roles.items()}
-    return cells.assign(role=cells["model"].map(role_of)).dropna(subset=["role"])
+    cells = cells.assign(role=cells["model"].map(role_of)).dropna(subset=["role"])
+    return {str(table): rows for table, rows in cells.groupby("table", observed=True)}
 
 
-def _compare(predicate: Predicate, cells: "pd.DataFrame") -> "pd.DataFrame | str":
+def _compare(predicate: Predicate, cells: Cells) -> "pd.DataFrame | str":
     """Return one row for each pair of cells compared, or why none can be.
 
     The two sides meet in cells that agree in every dimension that neither side names itself.
@@ -117,14 +120,14 @@ def _compare(predicate: Predicate, cells: "pd.DataFrame") -> "pd.DataFrame | str
     return _with_margins(pairs, predicate, shared)
 
 
-def _select(selection: Selection, cells: "pd.DataFrame", shared: list[str]) -> "pd.DataFrame | str":
+def _select(selection: Selection, cells: Cells, shared: list[str]) -> "pd.DataFrame | str":
     """Return the selected cells with their `number`, or why there are none.
 
     A word that the claim lists must be there: a claim about four losses is not checked on three.
     """
-    rows = cells[cells["table"] == selection.table].dropna(subset=[selection.column])
-    if rows.empty:
-        return f"there is no {selection.column} of {selection.table}"
+    if selection.table not in cells:
+        return f"there are no numbers of {selection.table}"
+    rows = cells[selection.table].dropna(subset=[selection.column])
     for name, words in selection.words.items():
         rows = rows[rows[name].isin(words)]
         if missing := [word for word in words if not rows[name].eq(word).any()]:
