@@ -212,12 +212,25 @@ class Book:
             if not run.eps_255
         }
         sets = " and ".join(f"{count} images of {name}" for name, count in images.items())
-        return " ".join(
+        seeds = "; ".join(
             [
-                *(said[metric] for metric in metrics),
-                f"{sets}; {_seeds('training seed', self.evidence.training_seeds)}; "
-                f"{_seeds('attack seed', attack_seeds)}.",
+                _seeds("training seed", self.evidence.training_seeds),
+                _seeds("attack seed", attack_seeds),
             ]
+        )
+        return " ".join(
+            [*(said[m] for m in metrics), f"{sets}; {seeds}.", self._inherited()]
+        ).strip()
+
+    def _inherited(self) -> str:
+        """Return what to know of images that an earlier attack of a suite had brought to 0 %."""
+        inherited, rows = self.evidence.inherited()
+        if not inherited:
+            return ""
+        return (
+            f"{percent(inherited / rows):.1f} % of the attacks on an image were not run, since an "
+            "earlier attack of the suite had brought it to 0 %, and count as 0 %: worst cases are "
+            "exact, later single losses may look stronger than they are."
         )
 
 

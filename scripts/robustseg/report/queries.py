@@ -235,6 +235,12 @@ class Evidence:
             self._cache[run] = outcomes(self._frame.iloc[self._rows[run]])
         return self._cache[run]
 
+    def inherited(self) -> tuple[int, int]:
+        """Return how many rows of attacks were inherited instead of run, and how many there are."""
+        attacks = [rows for run, rows in self._rows.items() if run.suite != CLEAN_SUITE]
+        flags = self._frame["inherited"].to_numpy()[np.concatenate(attacks)]
+        return int(flags.sum()), len(flags)
+
     def clean(self, model: str, training_seed: int) -> Run:
         """Return the run without an attack."""
         return self.one(model=model, training_seed=training_seed, suite=CLEAN_SUITE)
