@@ -105,32 +105,25 @@ class Book:
         """Return the image-wise worst case over runs."""
         return worst_case([self.evidence.outcomes(run) for run in runs])
 
-    def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
-        """Record ACC and mIoU of the worst case over runs as `attack`, and return both cells."""
+    def cells(
+        self, attack: str, runs: Sequence[Run], metrics: Sequence[str] = ("acc", "miou")
+    ) -> tuple[Cell, ...]:
+        """Record metrics of the worst case over runs as `attack`, and return a cell for each."""
         attacked = self.worst(runs)
-        value, ends = score(attacked), interval(attacked)
-        return tuple(  # type: ignore[return-value]
-            self._cell(attack, runs, metric, getattr(value, metric), len(attacked.image_ids), span)
-            for metric, span in (
-                ("acc", (ends.low.acc, ends.high.acc)),
-                ("miou", (ends.low.miou, ends.high.miou)),
-            )
+        value, (low, high) = score(attacked), interval(attacked)
+        return tuple(
+            self._cell(attack, runs, metric, *(getattr(one, metric) for one in (value, low, high)))
+            for metric in metrics
         )
 
     def _cell(
-        self,
-        attack: str,
-        runs: Sequence[Run],
-        metric: str,
-        fraction: float,
-        images: int,
-        ends: tuple[float, float],
+        self, attack: str, runs: Sequence[Run], metric: str, share: float, low: float, high: float
     ) -> Cell:
-        low, high = map(percent, ends)
-        value = percent(fraction)
-        self.record(attack, runs, metric, value, images=images, low=low, high=high)
-        note = f"95 % interval over {images} images: {printed(low)} to {printed(high)}"
-        return Cell(printed(value), note=note)
+        images = len(self.evidence.outcomes(runs[0]).image_ids)
+        ends = {"low": percent(low), "high": percent(high)}
+        self.record(attack, runs, metric, percent(share), images=images, **ends)
+        note = f"95 % interval over {images} images: "
+        return Cell(printed(percent(share)), note=note + " to ".join(map(printed, ends.values())))
 
     def record(
         self, attack: str, runs: Sequence[Run], metric: str, value: float, **rest: Any
@@ -155,7 +148,7 @@ class Book:
 
         return pd.DataFrame(list(self.long.values()), columns=list(LONG_COLUMNS))
 
-    def clean(self, model: str) -> tuple[Cell, Cell]:
+    def clean(self, model: str) -> tuple[Cell, ...]:
         """Return ACC and mIoU without an attack."""
         return self.cells("clean", [self.evidence.clean(model, self.training_seed)])
 

@@ -135,7 +135,7 @@ def _schedules(book: Book, metrics: list[str]) -> Drawing:
 
     model = _only_model(book)
     radii = book.radii(model)
-    used = [run for eps in radii for run in _record_schedules(book, model, eps)]
+    used = [run for eps in radii for run in _record_schedules(book, model, eps, metrics)]
     numbers = book.frame()
     numbers[["loss", "schedule"]] = numbers["attack"].str.split("/", expand=True)
     panels = [(eps, metric) for eps in radii for metric in metrics]
@@ -156,20 +156,19 @@ def _schedules(book: Book, metrics: list[str]) -> Drawing:
         f"APGD with {iterations(used)} iterations in all on {book.title(model)}, for each "
         "loss of SEA and for their image-wise worst case; lower is a stronger attack. Lines: 95 % "
         f"bootstrap interval over images. {book.about(metrics)}",
-        f"Bars of {' and '.join(names)} by loss and schedule. "
-        + _spoken(numbers[numbers["metric"].isin(metrics)]),
+        f"Bars of {' and '.join(names)} by loss and schedule. " + _spoken(numbers),
     )
 
 
-def _record_schedules(book: Book, model: str, eps_255: float) -> list[Run]:
+def _record_schedules(book: Book, model: str, eps_255: float, metrics: list[str]) -> list[Run]:
     """Record each loss and the worst case under each schedule; return the runs."""
     used: list[Run] = []
     for schedule in SCHEDULES:
         at = {"model": model, "eps_255": eps_255, "optimizer": "apgd", "schedule": schedule}
         runs = [book.evidence.one(loss=loss, **at) for loss in SEA_LOSSES]
         for run in runs:
-            book.cells(f"{run.loss}/{schedule}", [run])
-        book.cells(f"{WORST}/{schedule}", runs)
+            book.cells(f"{run.loss}/{schedule}", [run], metrics)
+        book.cells(f"{WORST}/{schedule}", runs, metrics)
         used += runs
     return used
 

@@ -307,7 +307,7 @@ def table9(book: Book) -> Layout:
         lines = []
         for eps_255 in book.radii(model):
             sea = book.sea(model=model, eps_255=eps_255)
-            cells = [book.cells(word, runs)[0] for word, runs in _components(sea).items()]
+            cells = [book.cells(word, runs, ["acc"])[0] for word, runs in _components(sea).items()]
             single, subsets = cells[: len(sea)], cells[len(sea) : -1]
             lines.append(Row((radius(eps_255),), (*_best(single), *_best(subsets), cells[-1])))
         groups.append(Group(book.title(model), tuple(lines)))
@@ -365,7 +365,10 @@ def _spread_cell(book: Book, word: str, runs_by_seed: Sequence[Sequence[Run]]) -
 def _components(sea: Sequence[Run]) -> dict[str, list[Run]]:
     """Return the runs behind each of Table 9's columns: single losses, subsets of three, all."""
     singles = {run.loss: [run] for run in sea}
-    subsets = {name: [run for run in sea if run.loss in losses] for name, losses in SUBSETS.items()}
+    subsets = {
+        f"subset_{name.lower()}": [run for run in sea if run.loss in losses]
+        for name, losses in SUBSETS.items()
+    }
     return singles | subsets | {"sea": list(sea)}
 
 
