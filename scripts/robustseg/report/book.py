@@ -72,11 +72,20 @@ def radius(eps_255: float) -> str:
 
 @dataclass
 class Book:
-    """Everything a builder of one table or figure needs, and the numbers it has used so far."""
+    """Everything a builder of one table or figure needs, and the numbers it has used so far.
+
+    Attributes:
+        name: of the table or figure.
+        evidence: what it reads.
+        models: the configuration's models.
+        metrics: those that it prints; only they are recorded.
+        long: the numbers, in LONG_COLUMNS.
+    """
 
     name: str
     evidence: Evidence
     models: Models
+    metrics: Sequence[str] = ("acc", "miou")
     long: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -105,15 +114,13 @@ class Book:
         """Return the image-wise worst case over runs."""
         return worst_case([self.evidence.outcomes(run) for run in runs])
 
-    def cells(
-        self, attack: str, runs: Sequence[Run], metrics: Sequence[str] = ("acc", "miou")
-    ) -> tuple[Cell, ...]:
-        """Record metrics of the worst case over runs as `attack`, and return a cell for each."""
+    def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
+        """Record the worst case over runs as `attack`, and return the cells of ACC and mIoU."""
         attacked = self.worst(runs)
         value, (low, high) = score(attacked), interval(attacked)
-        return tuple(
-            self._cell(attack, runs, metric, *(getattr(one, metric) for one in (value, low, high)))
-            for metric in metrics
+        return (
+            self._cell(attack, runs, "acc", value.acc, low.acc, high.acc),
+            self._cell(attack, runs, "miou", value.miou, low.miou, high.miou),
         )
 
     def _cell(
@@ -121,7 +128,8 @@ class Book:
     ) -> Cell:
         images = len(self.evidence.outcomes(runs[0]).image_ids)
         ends = {"low": percent(low), "high": percent(high)}
-        self.record(attack, runs, metric, percent(share), images=images, **ends)
+        if metric in self.metrics:
+            self.record(attack, runs, metric, percent(share), images=images, **ends)
         note = f"95 % interval over {images} images: "
         return Cell(printed(percent(share)), note=note + " to ".join(map(printed, ends.values())))
 
@@ -148,7 +156,7 @@ class Book:
 
         return pd.DataFrame(list(self.long.values()), columns=list(LONG_COLUMNS))
 
-    def clean(self, model: str) -> tuple[Cell, ...]:
+    def clean(self, model: str) -> tuple[Cell, Cell]:
         """Return ACC and mIoU without an attack."""
         return self.cells("clean", [self.evidence.clean(model, self.training_seed)])
 
@@ -191,7 +199,7 @@ class Book:
         half = any(self.models[model]["scheme"] == "half_at" for model in self.read_models())
         return (HALF_AT_NOTE,) if half else ()
 
-    def about(self, metrics: Sequence[str] = ("acc", "miou")) -> str:
+    def about(self) -> str:
         """Return what the numbers are: metrics, images, seeds, read from the evidence itself."""
         said = {
             "acc": "ACC is the mean over images of the pixel accuracy of each image, in percent.",
@@ -212,7 +220,7 @@ class Book:
             ]
         )
         return " ".join(
-            [*(said[m] for m in metrics), f"{sets}; {seeds}.", self._inherited()]
+            [*(said[m] for m in self.metrics), f"{sets}; {seeds}.", self._inherited()]
         ).strip()
 
     def _inherited(self) -> str:

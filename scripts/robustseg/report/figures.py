@@ -87,17 +87,19 @@ def make_figure(
 
 def figure2(book: Book) -> Drawing:
     """Figure 2: ACC under each loss by schedule, at the same number of iterations."""
-    return _schedules(book, ["acc"])
+    book.metrics = ("acc",)
+    return _schedules(book)
 
 
 def figure3(book: Book) -> Drawing:
     """Figure 3: the same in mIoU."""
-    return _schedules(book, ["miou"])
+    book.metrics = ("miou",)
+    return _schedules(book)
 
 
 def figure4(book: Book) -> Drawing:
     """Figure 4: the same on a clean model, in both metrics."""
-    return _schedules(book, ["acc", "miou"])
+    return _schedules(book)
 
 
 def figure5(book: Book) -> Drawing:
@@ -128,17 +130,17 @@ def figure5(book: Book) -> Drawing:
     )
 
 
-def _schedules(book: Book, metrics: list[str]) -> Drawing:
+def _schedules(book: Book) -> Drawing:
     """Draw bars by loss and schedule, one panel a metric and radius."""
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 
     model = _only_model(book)
     radii = book.radii(model)
-    used = [run for eps in radii for run in _record_schedules(book, model, eps, metrics)]
+    used = [run for eps in radii for run in _record_schedules(book, model, eps)]
     numbers = book.frame()
     numbers[["loss", "schedule"]] = numbers["attack"].str.split("/", expand=True)
-    panels = [(eps, metric) for eps in radii for metric in metrics]
+    panels = [(eps, metric) for eps in radii for metric in book.metrics]
     figure, axes = plt.subplots(
         1, len(panels), figsize=(4.2 * len(panels), 3.1), layout="constrained", squeeze=False
     )
@@ -146,7 +148,7 @@ def _schedules(book: Book, metrics: list[str]) -> Drawing:
         chosen = (numbers["eps_255"] == eps_255) & (numbers["metric"] == metric)
         _bars(axis, numbers[chosen], METRIC_LABELS[metric])
         axis.set_title(f"ε = {radius(eps_255)}")
-    names = [METRIC_LABELS[metric].removesuffix(" (%)") for metric in metrics]
+    names = [METRIC_LABELS[metric].removesuffix(" (%)") for metric in book.metrics]
     handles = [Patch(color=SCHEDULE_COLOURS[s], label=SCHEDULE_LABELS[s]) for s in SCHEDULES]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(SCHEDULES))
     return Drawing(
@@ -155,20 +157,20 @@ def _schedules(book: Book, metrics: list[str]) -> Drawing:
         f"{SCHEME_LABELS[book.models[model]['scheme']]} model",
         f"APGD with {iterations(used)} iterations in all on {book.title(model)}, for each "
         "loss of SEA and for their image-wise worst case; lower is a stronger attack. Lines: 95 % "
-        f"bootstrap interval over images. {book.about(metrics)}",
+        f"bootstrap interval over images. {book.about()}",
         f"Bars of {' and '.join(names)} by loss and schedule. " + _spoken(numbers),
     )
 
 
-def _record_schedules(book: Book, model: str, eps_255: float, metrics: list[str]) -> list[Run]:
+def _record_schedules(book: Book, model: str, eps_255: float) -> list[Run]:
     """Record each loss and the worst case under each schedule; return the runs."""
     used: list[Run] = []
     for schedule in SCHEDULES:
         at = {"model": model, "eps_255": eps_255, "optimizer": "apgd", "schedule": schedule}
         runs = [book.evidence.one(loss=loss, **at) for loss in SEA_LOSSES]
         for run in runs:
-            book.cells(f"{run.loss}/{schedule}", [run], metrics)
-        book.cells(f"{WORST}/{schedule}", runs, metrics)
+            book.cells(f"{run.loss}/{schedule}", [run])
+        book.cells(f"{WORST}/{schedule}", runs)
         used += runs
     return used
 

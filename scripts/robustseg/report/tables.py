@@ -302,12 +302,13 @@ def table8(book: Book) -> Layout:
 
 def table9(book: Book) -> Layout:
     """Table 9: each loss of SEA, three of four, and all; ACC."""
+    book.metrics = ("acc",)
     groups = []
     for model in book.read_models():
         lines = []
         for eps_255 in book.radii(model):
             sea = book.sea(model=model, eps_255=eps_255)
-            cells = [book.cells(word, runs, ["acc"])[0] for word, runs in _components(sea).items()]
+            cells = [book.cells(word, runs)[0] for word, runs in _components(sea).items()]
             single, subsets = cells[: len(sea)], cells[len(sea) : -1]
             lines.append(Row((radius(eps_255),), (*_best(single), *_best(subsets), cells[-1])))
         groups.append(Group(book.title(model), tuple(lines)))
@@ -315,7 +316,7 @@ def table9(book: Book) -> Layout:
         "Component analysis for SEA",
         f"ACC under red-ε APGD with each loss of SEA ({_sea_budget(book)}) and under the "
         f"image-wise worst case over three of them and over all. Bold: the best single loss and "
-        f"the best subset. {book.about(['acc'])}",
+        f"the best subset. {book.about()}",
         ("ε∞",),
         _component_columns(),
         tuple(groups),
@@ -325,6 +326,7 @@ def table9(book: Book) -> Layout:
 
 def table10(book: Book) -> Layout:
     """Table 10: Table 9 as mean and standard deviation over seeds of the attacks; ACC."""
+    book.metrics = ("acc",)
     groups = []
     for model in book.read_models():
         lines = []
@@ -344,7 +346,7 @@ def table10(book: Book) -> Layout:
     return Layout(
         "Stability of SEA across different runs",
         f"ACC as in the component analysis of SEA ({_sea_budget(book)}): mean ± sample standard "
-        f"deviation over the attack seeds. {book.about(['acc'])}",
+        f"deviation over the attack seeds. {book.about()}",
         ("ε∞",),
         _component_columns(),
         tuple(groups),
