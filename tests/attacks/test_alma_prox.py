@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,12 +13,16 @@ from torch import Tensor
 
 from robustseg.attacks.alma_prox import (
     AlmaSettings,
+    _decay,
     alma_prox,
     penalty_slope,
     prox_linf,
     relative_margin,
 )
+from robustseg.attacks.evaluate_alma import evaluate_alma
+from robustseg.data.datasets import ArrayDataset
 from robustseg.errors import RobustsegError
+from robustseg.records import write_evidence
 
 # Corners of a tetrahedron: any two rows differ by the same l1 norm, so that the class of the second
 # largest logit, which ALMA prox goes for, is the nearest in l_inf.
@@ -124,7 +129,7 @@ def test_nothing_found_is_inf_and_the_clean_image() -> None:
 
 
 def test_model_that_cannot_be_fooled_stays_finite() -> None:
-    """Penalties grow by 2^50 in 500 steps, past what a float32 can square."""
+    """Penalties grow by 16^30, past what a float32 can square."""
     images, labels = scene(5, 0.1, size=6)
     wall = 10 * torch.nn.functional.one_hot(labels, 4).permute(0, 3, 1, 2).float()
     shown = []
@@ -133,7 +138,8 @@ def test_model_that_cannot_be_fooled_stays_finite() -> None:
         shown.append(batch.detach().isfinite().all().item())
         return linear_model(batch) + wall
 
-    found = alma_prox(wall_model, images, labels)
+    fast_growth = AlmaSettings(gamma=16.0)
+    found = alma_prox(wall_model, images, labels, steps=300, settings=fast_growth)
     assert all(shown)
     assert found.linf.isinf().all()
 
@@ -160,15 +166,17 @@ def test_ignored_pixels_are_not_attacked() -> None:
 
 
 def test_result_does_not_depend_on_the_batch() -> None:
-    images, labels = scene(8, 0.03, batch=3)
+    """Neighbours that are easy, hard and partly ignored: each has its own steps and scale."""
+    images = torch.cat([scene(8, spread, batch=1)[0] for spread in (0.003, 0.01, 0.03)])
+    labels = linear_model(images).argmax(1)
     labels[1, :3] = 255
-    together = alma_prox(linear_model, images, labels, threshold=0.9, steps=120)
+    together = alma_prox(linear_model, images, labels, threshold=0.9, steps=200)
+    assert together.found[:2].all()
     for i in range(3):
-        alone = alma_prox(
-            linear_model, images[i : i + 1], labels[i : i + 1], threshold=0.9, steps=120
-        )
-        torch.testing.assert_close(alone.linf[0], together.linf[i], rtol=0, atol=1e-6)
-        torch.testing.assert_close(alone.adversarial[0], together.adversarial[i], rtol=0, atol=1e-6)
+        one = slice(i, i + 1)
+        alone = alma_prox(linear_model, images[one], labels[one], threshold=0.9, steps=200)
+        torch.testing.assert_close(alone.linf, together.linf[one], rtol=0, atol=1e-6)
+        torch.testing.assert_close(alone.adversarial, together.adversarial[one], rtol=0, atol=1e-6)
 
 
 def test_norm_grows_with_the_threshold() -> None:
@@ -240,6 +248,15 @@ def test_slope_is_the_derivative_of_the_penalty(rho: float, mu: float) -> None:
     torch.testing.assert_close(penalty_slope(c, r, m, exact=False), released, rtol=1e-6, atol=1e-6)
 
 
+def test_step_decays_from_the_first_success_to_its_last_value() -> None:
+    first = torch.tensor([100, 250])
+    factors = torch.stack([_decay(t, first, 500, 0.1) for t in (0, 100, 250, 499, 500)])
+    torch.testing.assert_close(factors[:2], torch.ones(2, 2).double())
+    torch.testing.assert_close(factors[4], torch.full((2,), 0.1).double())
+    assert factors[2, 0] < factors[2, 1] == 1
+    assert (factors[3] > factors[4]).all()
+
+
 def test_margin_by_hand() -> None:
     logits = torch.tensor([5.0, 3.0, 1.0, 0.0]).view(1, 4, 1, 1)
     margins = [
@@ -257,3 +274,35 @@ def test_bad_input_is_one_sentence() -> None:
     labels[1] = 255
     with pytest.raises(RobustsegError, match="image blank has no pixels"):
         alma_prox(linear_model, images, labels, image_ids=["full", "blank"])
+
+
+def test_rows_are_evidence_and_say_what_is_flipped(tmp_path: Path) -> None:
+    """One image is flipped with a small norm; the other, behind a wall, at no radius."""
+    images, labels = scene(10, 0.01, size=8)
+    images[1, 0, 0, 0] = 1.0  # the sign by which the model knows the image of the wall
+    pixels = (images * 255).round().to(torch.uint8)
+    images = pixels.float() / 255
+    labels = linear_model(images).argmax(1)
+    wall = 40 * torch.nn.functional.one_hot(labels[1], 4).permute(2, 0, 1)
+
+    def model(batch: Tensor) -> Tensor:
+        return linear_model(batch) + wall * (batch[:, :1, :1, :1] > 0.9)
+
+    dataset = ArrayDataset(
+        pixels.permute(0, 2, 3, 1).numpy(),
+        labels.to(torch.uint8).numpy(),
+        ["easy", "hard"],
+        list("abcd"),
+        [(0, 0, 0)] * 4,
+    )
+    identity = {"dataset": "grey", "model": "linear", "training_seed": 0, "suite": "alma"}
+    rows = evaluate_alma(model, dataset, steps=300, batch_size=2, identity=identity)
+    write_evidence(tmp_path / "rows.parquet", rows, {})
+    easy, hard = rows
+    found = alma_prox(model, images, labels, steps=300)
+    assert found.found.tolist() == [True, False]
+    assert easy["pixels_correct"] <= 0.01 * easy["pixels"]
+    assert easy["linf_255"] == pytest.approx(found.linf[0].item() * 255)
+    assert (hard["pixels_correct"], hard["linf_255"]) == (hard["pixels"], 0)
+    assert {row["attack"] for row in rows} == {"alma_prox-0.99-300"}
+    assert [row["forward_passes"] for row in rows] == [301, 301]
