@@ -112,7 +112,7 @@ def test_numbers_are_those_of_a_slow_loop(made):
     for table in ("table1", "table3", "table9"):
         assert value(long(made, table), attack="sea", **at) == pytest.approx(sea)
     subset = slow_acc(rows_of("fake_pir_5", "sea", 8, ["mask_ce", "js", "mask_sph"]))
-    assert value(long(made, "table9"), attack="subset_c", **at) == pytest.approx(subset)
+    assert value(long(made, "table9"), attack="C", **at) == pytest.approx(subset)
 
 
 def test_existing_attacks_are_found_by_loss_and_optimizer(made):

@@ -367,10 +367,7 @@ def _spread_cell(book: Book, word: str, runs_by_seed: Sequence[Sequence[Run]]) -
 def _components(sea: Sequence[Run]) -> dict[str, list[Run]]:
     """Return the runs behind each of Table 9's columns: single losses, subsets of three, all."""
     singles = {run.loss: [run] for run in sea}
-    subsets = {
-        f"subset_{name.lower()}": [run for run in sea if run.loss in losses]
-        for name, losses in SUBSETS.items()
-    }
+    subsets = {name: [run for run in sea if run.loss in losses] for name, losses in SUBSETS.items()}
     return singles | subsets | {"sea": list(sea)}
 
 
