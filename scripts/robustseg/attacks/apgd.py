@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.oracle import Evaluation
-from robustseg.attacks.projection import Box
+from robustseg.attacks.projection import Box, choose
 
 MOMENTUM = 0.75
 """alpha: weight of the new step against the last one."""
@@ -86,8 +86,8 @@ class Apgd:
         self._remember(images, evaluation)
         if self.iteration in self.checkpoints:
             stuck = self._halve_where_stuck()
-            images = _choose(stuck, state.best, images)
-            direction = _choose(stuck, state.best_direction, direction)
+            images = choose(stuck, state.best, images)
+            direction = choose(stuck, state.best_direction, direction)
             objective = torch.where(stuck, state.best_objective, objective)
         new = self.box.project(torch.addcmul(images, direction, state.step_size))
         moved = images.lerp(new, MOMENTUM).add_(images - state.previous, alpha=1 - MOMENTUM)
@@ -120,8 +120,8 @@ class Apgd:
         state = self.state
         assert state is not None
         higher = evaluation.objective > state.best_objective
-        state.best = _choose(higher, images, state.best)
-        state.best_direction = _choose(higher, evaluation.direction, state.best_direction)
+        state.best = choose(higher, images, state.best)
+        state.best_direction = choose(higher, evaluation.direction, state.best_direction)
         state.best_objective = torch.maximum(evaluation.objective, state.best_objective)
 
     def _halve_where_stuck(self) -> Tensor:
@@ -137,8 +137,3 @@ class Apgd:
         state.checkpoint_objective, state.halved = state.best_objective, stuck
         self.last_checkpoint = self.iteration
         return stuck
-
-
-def _choose(which: Tensor, images: Tensor, others: Tensor) -> Tensor:
-    """Return `images` where `which` (B,) holds, else `others`."""
-    return torch.where(which.view(-1, 1, 1, 1), images, others)

@@ -16,7 +16,7 @@ from robustseg.attacks.spec import AttackSpec
 from robustseg.metrics import Counts, count_pixels
 
 TOLERANCE = 1e-6
-"""Slack on the radius and on [0, 1], in image units: float32 rounding of image plus perturbation."""
+"""Slack on the radius and on [0, 1], in image units: rounding of float32 sums."""
 
 
 @dataclass
@@ -94,13 +94,11 @@ def measure(
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
     """Switch off TF32 and autocast, and restore what was set."""
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [backend.allow_tf32 for backend in backends]
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
     try:
-        for backend in backends:
-            backend.allow_tf32 = False
+        matmul.allow_tf32 = convolution.allow_tf32 = False
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed
+        matmul.allow_tf32, convolution.allow_tf32 = before

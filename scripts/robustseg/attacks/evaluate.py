@@ -1,4 +1,4 @@
-"""Attacks over a data set: one row of evidence for each (image, attack); see `robustseg.records`."""
+"""Attacks over a data set: one row of evidence for each (image, attack), see `records`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

@@ -22,7 +22,7 @@ Objective and gradient are two things. The objective is what an optimizer compar
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,9 +34,10 @@ from robustseg.names import LOSSES
 
 IGNORE_LABEL = 255
 LOG2_E = math.log2(math.e)
-CHUNK_VALUES = {"cpu": 2**19}
-"""Logits that are handled at a time: on a CPU what its cache holds, else what bounds scratch memory."""
-CHUNK_VALUES_ELSEWHERE = 2**26
+CPU_CHUNK_VALUES = 2**19
+"""Logits handled at a time on a CPU, so that they stay in its cache."""
+CHUNK_VALUES = 2**26
+"""The same on other devices, where it bounds scratch memory."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,15 @@ class Softmax:
     """The softmax of some images' logits, and what is per pixel, (b, 1, h, w) each.
 
     Attributes:
-        exponentials: (b, K, h, w), e^(u - top), written into the memory of the gradient.
+        logits: u (b, K, h, w).
+        exponentials: e^(u - top), like the logits, in the memory of the gradient.
         total: their sum over classes.
         top: max_k u_k.
         label_logit: u_y.
         right: whether u_y is the maximum. ASSUME: a tie counts as right.
     """
 
+    logits: Tensor
     exponentials: Tensor
     total: Tensor
     top: Tensor
@@ -83,12 +86,12 @@ class Softmax:
     @classmethod
     def of(cls, logits: Tensor, index: Tensor, memory: Tensor) -> "Softmax":
         """Compute it for logits (b, K, h, w) and labels (b, 1, h, w), in `memory` like `logits`."""
-        top = logits.amax(1, keepdim=True)
+        top = largest(logits)
         label_logit = logits.gather(1, index)
-        # exp2 of a scaled argument: the same to rounding, and in torch on a CPU 4 times faster.
-        torch.sub(logits, top, out=memory).mul_(LOG2_E).exp2_()
-        total = memory.sum(1, keepdim=True)
-        return cls(memory, total, top, label_logit, label_logit >= top)
+        # 2^(u log2(e) - top log2(e)): in torch, on a CPU, 4 times faster than exp(u - top).
+        torch.add(top * -LOG2_E, logits, alpha=LOG2_E, out=memory).exp2_()
+        total = memory.sum(1, keepdim=True).clamp_(min=1)
+        return cls(logits, memory, total, top, label_logit, label_logit >= top)
 
     @cached_property
     def below_top(self) -> Tensor:
@@ -112,16 +115,33 @@ class Softmax:
     def sigmoid_cosine(self) -> Tensor:
         """sigma(u_y) / ||sigma(u)||_2.
 
-        sigma(u_k) is, up to a factor common to all classes, r_k = e_k / (e^min(-top, 0) +
-        e_k e^min(top, 0)) with e_k = e^(u_k - top): the largest r is at least 1/2, so that the norm
-        underflows for no logits.
+        Where even the top logit is below -30, sigma is exponential to rounding, and a factor common
+        to all classes cancels: there the logits are shifted up to -30, so that no norm underflows.
         """
-        offset, slope = (-self.top).clamp_(max=0).exp_(), self.top.clamp(max=0).exp_()
-        ratios = self.exponentials * slope
-        ratios = torch.div(self.exponentials, ratios.add_(offset), out=ratios)
-        norm = ratios.square_().sum(1, keepdim=True).sqrt_()
-        label = self.below_top.exp()
-        return label.div_((label * slope).add_(offset)).div_(norm)
+        logits, label_logit = self.logits, self.label_logit
+        if bool((self.top < -30).any()):
+            shift = (self.top + 30).clamp_(max=0)
+            logits, label_logit = logits - shift, label_logit - shift
+        norm = torch.sigmoid(logits).square_().sum(1, keepdim=True).sqrt_()
+        return label_logit.sigmoid().div_(norm)
+
+
+def largest(logits: Tensor) -> Tensor:
+    """Return max_k u_k (b, 1, h, w) of logits (b, K, h, w).
+
+    On a CPU torch reduces channels-last classes 32 at a time and a rest one by one, which would
+    cost more than the exponential. So the last 32 classes are looked at as a block of their own,
+    and fewer than 32 are halved first.
+    """
+    classes = logits.shape[1]
+    whole = classes - classes % 32
+    if whole == classes or logits.stride(1) != 1:
+        return logits.amax(1, keepdim=True)
+    if whole:
+        rest = logits[:, -32:].amax(1, keepdim=True)
+        return torch.maximum(logits[:, :whole].amax(1, keepdim=True), rest)
+    half = (classes + 1) // 2
+    return torch.maximum(logits[:, :half], logits[:, -half:]).amax(1, keepdim=True)
 
 
 Weight = Callable[[Softmax, float], Tensor | float]
@@ -129,7 +149,7 @@ Objective = Callable[[Softmax], Tensor]
 
 
 def _bal_ce(softmax: Softmax, lam: float) -> Tensor:
-    return softmax.right * (1 - 2 * lam) + lam
+    return softmax.right.to(softmax.total.dtype).mul_(1 - 2 * lam).add_(lam)
 
 
 def _js(softmax: Softmax, lam: float) -> Tensor:
@@ -170,7 +190,7 @@ def _mask_sph(logits: Tensor, labels: Labels, gradient: Tensor) -> tuple[Tensor,
     ASSUME: at u = 0, where L has no gradient, the gradient and L are 0.
     """
     label_logit = logits.gather(1, labels.index)
-    right = label_logit >= logits.amax(1, keepdim=True)
+    right = label_logit >= largest(logits)
     norm = torch.mul(logits, logits, out=gradient).sum(1, keepdim=True).sqrt_()
     inverse = torch.where(norm > 0, 1 / norm, 0)
     cosine = label_logit * inverse
@@ -197,19 +217,31 @@ def loss_and_gradient(
         Objective (B,) float64, summed over counted pixels (it is to be maximised), and the number
         of counted pixels whose largest logit is the label's, (B,) int64.
     """
-    per_image = logits[0].numel()
-    chunk = max(1, CHUNK_VALUES.get(logits.device.type, CHUNK_VALUES_ELSEWHERE) // per_image)
-    objectives, corrects = [], []
-    for start in range(0, len(logits), chunk):
-        part = slice(start, start + chunk)
+    pixels = []
+    for part in _chunks(logits):
         some = labels.select(part)
         if name == "mask_sph":
-            objective, right = _mask_sph(logits[part], some, gradient[part])
+            pixels.append(_mask_sph(logits[part], some, gradient[part]))
         else:
-            objective, right = _softmax_loss(name, logits[part], some, lam, gradient[part])
-        objectives.append(objective.mul_(some.counted).flatten(1).sum(1, dtype=torch.float64))
-        corrects.append((right * some.counted).flatten(1).sum(1).long())
-    return torch.cat(objectives), torch.cat(corrects)
+            pixels.append(_softmax_loss(name, logits[part], some, lam, gradient[part]))
+    objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
+    objective = objectives.mul_(labels.counted).flatten(1).sum(1, dtype=torch.float64)
+    return objective, (rights * labels.counted).flatten(1).sum(1).long()
+
+
+def _chunks(logits: Tensor) -> Iterator[slice]:
+    """Yield slices of the batch that are worked on together, of as many images as suit the device.
+
+    On a CPU, torch works 64 values at a time and computes a rest differently in the last bit, so
+    images are put together only if none begins within such a rest: what an image gets must not
+    depend on the others.
+    """
+    on_cpu = logits.device.type == "cpu"
+    together = max(1, (CPU_CHUNK_VALUES if on_cpu else CHUNK_VALUES) // logits[0].numel())
+    if on_cpu and logits[0, 0].numel() % 64:
+        together = 1
+    for start in range(0, len(logits), together):
+        yield slice(start, start + together)
 
 
 def check_logits(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:

@@ -71,7 +71,7 @@ class Oracle:
         self.labels = self.labels.select(kept) if self.labels else None
 
     def _loss(self, logits: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return objective, correct pixels and logit gradient, the last in memory that is reused."""
+        """Return objective, correct pixels, logit gradient; the last is overwritten next time."""
         if self.labels is None:
             check_logits(logits, self.raw_labels, self.image_ids)
             self.labels = Labels.of(self.raw_labels, logits.dtype)

@@ -9,7 +9,7 @@ from robustseg.attacks.apgd import Apgd
 from robustseg.attacks.losses import refuse_images
 from robustseg.attacks.oracle import Evaluation, Model, Oracle, frozen
 from robustseg.attacks.pgd import Pgd
-from robustseg.attacks.projection import Box, ball, random_start
+from robustseg.attacks.projection import Box, ball, choose, random_start
 from robustseg.attacks.schedules import Slot, slots
 from robustseg.attacks.spec import AttackSpec, check_radius
 from robustseg.errors import RobustsegError
@@ -49,10 +49,10 @@ class Found:
 
     def offer(self, position: Tensor, images: Tensor, score: Tensor) -> None:
         """Keep `images`, which are at `position` in the batch, where their score is not lower."""
-        better = score >= self.score[position]
-        kept = torch.where(better.view(-1, 1, 1, 1), images, self.images[position])
-        self.images[position] = kept
-        self.score[position] = torch.where(better, score, self.score[position])
+        old_images = self.images.index_select(0, position)
+        old_score = self.score.index_select(0, position)
+        self.images.index_copy_(0, position, choose(score >= old_score, images, old_images))
+        self.score.index_copy_(0, position, torch.maximum(score, old_score))
 
 
 def run_attack(

@@ -1,4 +1,4 @@
-"""What an attack is, in words that configs and evidence share. Imports no torch: checks are instant."""
+"""What an attack is, in words that configs and evidence share; without torch, to be instant."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

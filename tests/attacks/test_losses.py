@@ -1,0 +1,231 @@
+"""Closed forms against autograd of the paper's definitions, Appendix A, and slow loops."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from robustseg.attacks.losses import IGNORE_LABEL, Labels, largest, loss_and_gradient
+from robustseg.names import LOSSES
+
+
+def closed_form(
+    name: str, logits: Tensor, labels: Tensor, lam: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    gradient = torch.full_like(logits, torch.nan)
+    objective, correct = loss_and_gradient(
+        name, logits, Labels.of(labels, logits.dtype), lam, gradient
+    )
+    return objective, correct, gradient
+
+
+def weighted_definition(name: str, u: Tensor, y: int, lam: float) -> Tensor:
+    """Sec. 2.2 for one pixel, word by word; what the paper treats as constant is detached."""
+    p = torch.softmax(u, 0)
+    one_hot = torch.nn.functional.one_hot(torch.tensor(y), len(u)).to(u)
+    cross_entropy = -torch.log(p[y])
+    right = bool(u.argmax() == y)
+    if name == "ce":
+        return cross_entropy
+    if name == "bal_ce":
+        return ((1 - lam) * right + lam * (not right)) * cross_entropy
+    if name == "cossim_ce":
+        cosine = torch.nn.functional.cosine_similarity(torch.sigmoid(u), one_hot, dim=0)
+        return cosine.detach() * cross_entropy
+    if name == "mask_ce":
+        return right * cross_entropy
+    if name == "js":
+        return jensen_shannon(p, one_hot)
+    return right * -u[y] / u.norm()
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    m = (p + q) / 2
+    return ((p * (p / m).log()).sum() + (q * (q.clamp(min=1e-300) / m).log()).sum()) / 2
+
+
+def objective_definition(name: str, u: Tensor, y: int) -> Tensor:
+    """What an optimizer compares: no masks and no weights in front of CE."""
+    if name == "mask_sph":
+        return -u[y] / u.norm()
+    return weighted_definition("js" if name == "js" else "ce", u, y, 0.0)
+
+
+def random_case(classes: int, seed: int = 0, scale: float = 3.0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(3, classes, 4, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randint(classes, (3, 4, 5), generator=generator)
+    labels[:, :2] = logits.argmax(1)[:, :2]
+    labels[1, 0] = labels[2, :, 1] = IGNORE_LABEL
+    return logits, labels
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("classes", [2, 5, 21, 40])
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradient_and_objective_equal_autograd_of_the_definition(
+    name: str, classes: int, layout: torch.memory_format
+) -> None:
+    logits, labels = random_case(classes)
+    lam = 0.3
+    objective, correct, gradient = closed_form(
+        name, logits.contiguous(memory_format=layout), labels, lam
+    )
+    expected_gradient = torch.zeros_like(logits)
+    expected_objective = torch.zeros(3, dtype=torch.float64)
+    expected_correct = [0, 0, 0]
+    for image, row, column in (labels != IGNORE_LABEL).nonzero().tolist():
+        u = logits[image, :, row, column].clone().requires_grad_()
+        y = int(labels[image, row, column])
+        (pixel_gradient,) = torch.autograd.grad(weighted_definition(name, u, y, lam), u)
+        expected_gradient[image, :, row, column] = pixel_gradient
+        expected_objective[image] += objective_definition(name, u.detach(), y)
+        expected_correct[image] += int(u.argmax() == y)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(objective, expected_objective, rtol=1e-9, atol=1e-12)
+    assert correct.tolist() == expected_correct
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_float32_agrees_with_float64(name: str) -> None:
+    logits, labels = random_case(21, scale=8.0)
+    objective, _, gradient = closed_form(name, logits, labels, 0.2)
+    objective32, _, gradient32 = closed_form(name, logits.float(), labels, 0.2)
+    torch.testing.assert_close(gradient32.double(), gradient, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(objective32, objective, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e-30, 0.0])
+@pytest.mark.parametrize("name", LOSSES)
+def test_extreme_logits_give_finite_numbers(name: str, scale: float) -> None:
+    logits, labels = random_case(7, scale=1.0)
+    for extreme in (logits.sign() * scale, -scale * torch.ones_like(logits), logits * scale):
+        for dtype in (torch.float32, torch.float64):
+            objective, _, gradient = closed_form(name, extreme.to(dtype), labels, 0.2)
+            assert gradient.isfinite().all()
+            assert objective.isfinite().all()
+
+
+def test_cosine_of_very_negative_logits_is_that_of_the_exponentials() -> None:
+    """Where sigma(u) underflows, sigma(u_y) / ||sigma(u)|| is still e^u_y / ||e^u||."""
+    u = torch.tensor([-500.0, -501.0, -503.0])
+    labels = torch.ones(1, 1, 1, dtype=torch.int64)
+    _, _, gradient = closed_form("cossim_ce", u.view(1, 3, 1, 1), labels)
+    e = (u.double() + 500).exp()
+    weight = e[1] / e.norm()
+    expected = weight * (torch.softmax(u.double(), 0) - torch.tensor([0.0, 1.0, 0.0]))
+    torch.testing.assert_close(gradient.flatten().double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 31, 32, 33, 63, 64, 151])
+def test_largest_is_the_maximum_over_classes(classes: int) -> None:
+    logits = torch.randn(2, classes, 3, 4)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = largest(logits.contiguous(memory_format=layout))
+        assert torch.equal(found, logits.max(1, keepdim=True).values)
+
+
+def test_a_batch_in_chunks_is_the_batch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = random_case(5)
+    logits, labels = logits.repeat(1, 1, 4, 4), labels.repeat(1, 4, 4)  # 320 pixels
+    for name in LOSSES:
+        whole = closed_form(name, logits, labels, 0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr("robustseg.attacks.losses.CPU_CHUNK_VALUES", 1)
+            parts = closed_form(name, logits, labels, 0.1)
+        assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+# Appendix A as properties. A pixel is a vector of logits u and a label y.
+
+finite_logits = st.lists(st.floats(-30, 30), min_size=2, max_size=12)
+
+
+def at_pixel(name: str, u: list[float], y: int) -> tuple[float, Tensor, float]:
+    """Objective, gradient (K,) and p_y of one pixel."""
+    logits = torch.tensor(u, dtype=torch.float64)
+    labels = torch.full((1, 1, 1), y)
+    objective, _, gradient = closed_form(name, logits.view(1, -1, 1, 1), labels)
+    return objective.item(), gradient.flatten(), torch.softmax(logits, 0)[y].item()
+
+
+@given(finite_logits)
+def test_cross_entropy_gradient_norm_is_bounded(u: list[float]) -> None:
+    """(1 - p_y)^2 K / (K - 1) <= ||grad||^2 <= (1 - p_y)^2 + 1 - p_y.
+
+    PAPER: prints the lower bound K / (K - 1) (1 - p_y), which does not hold, see the next test:
+    equal components of the others give a sum of squares of (1 - p_y)^2 / (K - 1), and the square
+    was lost. Both bounds still grow as p_y falls, which is what the paper uses.
+    """
+    _, gradient, p = at_pixel("ce", u, 0)
+    squared = gradient.square().sum().item()
+    classes = len(u)
+    assert squared >= classes / (classes - 1) * (1 - p) ** 2 - 1e-12
+    assert squared <= (1 - p) ** 2 + (1 - p) + 1e-12
+
+
+def test_printed_lower_bound_of_the_paper_fails() -> None:
+    _, gradient, p = at_pixel("ce", [0.0, 0.0], 0)
+    assert gradient.square().sum().item() == pytest.approx(0.5)
+    printed_bound = 2 / (2 - 1) * (1 - p)
+    assert printed_bound > 0.5
+
+
+@given(finite_logits)
+def test_jensen_shannon_is_bounded_and_its_gradient_too(u: list[float]) -> None:
+    objective, gradient, p = at_pixel("js", u, 0)
+    assert -1e-12 <= objective <= math.log(2) + 1e-12
+    weight = 0.5 * p * math.log((1 + p) / p)
+    _, cross_entropy_gradient, _ = at_pixel("ce", u, 0)
+    torch.testing.assert_close(gradient, weight * cross_entropy_gradient, rtol=1e-6, atol=1e-12)
+
+
+@given(finite_logits, st.floats(0, 400))
+def test_jensen_shannon_gradient_vanishes_with_the_probability(u: list[float], gap: float) -> None:
+    """lim_{p_y -> 0} dJS/du = 0, and faster than sqrt(p_y)."""
+    u[0] = max(u[1:]) - gap
+    _, gradient, p = at_pixel("js", u, 0)
+    assert gradient.abs().max().item() <= math.sqrt(p) + 1e-15
+
+
+@given(finite_logits, st.floats(0, 400))
+def test_cosine_weight_vanishes_with_the_label_logit(u: list[float], gap: float) -> None:
+    u[0] = -gap
+    norm = torch.tensor(u, dtype=torch.float64).sigmoid().norm().item()
+    _, gradient, _ = at_pixel("cossim_ce", u, 0)
+    bound = 1 / (1 + math.exp(gap)) / norm
+    assert gradient.abs().max().item() <= bound * (1 + 1e-9)
+
+
+@given(finite_logits)
+@settings(max_examples=50)
+def test_masks_silence_wrong_pixels_in_the_gradient_only(u: list[float]) -> None:
+    u[0] = max(u[1:]) - 1
+    for name, unmasked in (("mask_ce", "ce"), ("mask_sph", None)):
+        objective, gradient, _ = at_pixel(name, u, 0)
+        assert not gradient.any()
+        if unmasked:
+            assert objective == at_pixel(unmasked, u, 0)[0]
+        else:
+            norm = math.hypot(*u)
+            assert objective == pytest.approx(-u[0] / norm if norm else 0)
+
+
+@given(finite_logits)
+def test_spherical_gradient_is_tangential(u: list[float]) -> None:
+    """The spherical loss does not depend on the logits' scale: its gradient is orthogonal to u."""
+    u[0] = max(u) + 0.5
+    _, gradient, _ = at_pixel("mask_sph", u, 0)
+    along = torch.dot(gradient, torch.tensor(u, dtype=torch.float64)).item()
+    assert along == pytest.approx(0, abs=1e-9)
+
+
+def test_balanced_cross_entropy_becomes_half_cross_entropy() -> None:
+    """With lambda = 1/2, the limit of (t - 1) / (2 T), right and wrong pixels weigh the same."""
+    logits, labels = random_case(6)
+    _, _, balanced = closed_form("bal_ce", logits, labels, 0.5)
+    _, _, plain = closed_form("ce", logits, labels)
+    torch.testing.assert_close(balanced, plain / 2)
