@@ -13,7 +13,7 @@ from robustseg.errors import RobustsegError
 # A configuration named on the command line replaces the default instead of being merged into it.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/config.yaml"
+    configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 try:

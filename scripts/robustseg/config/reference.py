@@ -1,0 +1,47 @@
+"""The reference of all keys, written from the schema."""
+
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from robustseg.config.schema import Config, Section, section_in
+
+
+def describe() -> str:
+    """Return the reference of all keys as Markdown: the content of docs/config.md."""
+    sections: list[type[Section]] = [Config]
+    lines = [
+        "# Configuration",
+        "",
+        "Every key that a configuration file may have, and must have unless a default is given.",
+        "Written by `make docs` from `scripts/robustseg/config/schema.py`; do not edit.",
+    ]
+    for section in sections:  # grows while it is read
+        lines += ["", f"## {section.__name__}", "", section.__doc__ or "", ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        for name, field in section.model_fields.items():
+            inner = section_in(field.annotation)
+            if inner and inner not in sections:
+                sections.append(inner)
+            default = "" if field.is_required() else f"`{field.default}`"
+            lines.append(
+                f"| `{name}` | {_words(field.annotation)} | {default} | {field.description} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _words(annotation: Any) -> str:
+    """Return a type in words that a reader of YAML understands."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(arguments[0])
+    if origin is Literal:
+        return " or ".join(f"`{argument}`" for argument in arguments)
+    if origin is list:
+        return f"list of {_words(arguments[0])}"
+    if origin is dict:
+        return f"{_words(arguments[1])} by {_words(arguments[0])}"
+    if origin is UnionType:
+        return _words(arguments[0])
+    if issubclass(annotation, Section):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    return {"str": "text", "int": "integer", "float": "number"}[annotation.__name__]

@@ -1,0 +1,157 @@
+"""Wrong configurations are refused with one sentence that names file and key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from robustseg.config import FIGURES, TABLES, Config, describe, load_config, read_yaml
+from robustseg.errors import RobustsegError
+from tests.workflow.running import MATCHBOX, ROOT, replace, snakemake
+
+SUITE = "attacks.suites.sea"
+READ = "tables.table9.0"
+
+WRONG = [
+    ("foo", 1, "foo is not a known key; known here: run, training_seeds"),
+    ("models.clean.foo", 1, "models.clean.foo is not a known key; known here: scheme, decoder"),
+    ("attacks.foo", 1, "attacks.foo is not a known key; known here: batch_size, shards, suites"),
+    (f"{READ}.foo", 1, "tables.table9[0].foo is not a known key; known here: model, suites"),
+    ("tables.table99", [], "tables.table99 should be 'table1', 'table2'"),
+    ("run", "a/b", "run should match pattern"),
+    ("run", 3, "run should be a valid string, not 3"),
+    ("training_seeds", [], "training_seeds List should have at least 1 item"),
+    ("training_seeds", [0, 0], "training_seeds names 0 twice"),
+    ("data.scenes.size_px", 33, "data.scenes.size_px should be a multiple of 16, not 33"),
+    ("models.clean.epochs", "3", "models.clean.epochs should be a valid integer, not '3'"),
+    ("models.clean.epochs", 0, "models.clean.epochs should be greater than or equal to 1, not 0"),
+    ("models.at_5.eps_255", -1, "models.at_5.eps_255 should be greater than or equal to 0, not -1"),
+    ("models.at_5.eps_255", 256, "models.at_5.eps_255 should be less than or equal to 255"),
+    ("models.at_5.steps", 0, "models.at_5 needs eps_255 and steps above 0 for the scheme at"),
+    ("models.clean.steps", 2, "models.clean has the scheme clean, which takes neither eps_255"),
+    ("models.at_5.scheme", "fgsm", "models.at_5.scheme should be 'clean', 'at', 'pir_at' or"),
+    ("models.at_5.backbone", "resnet", "models.at_5.backbone is 'resnet', which is not one of"),
+    ("models.at_5.backbone", "convnext_robust", "the scheme at starts from a clean one"),
+    ("models.pir_at_5.backbone", "convnext_clean", "the scheme pir_at starts from a robust one"),
+    ("models.at_5.dataset", "voc", "models.at_5.dataset is 'voc', which is not one of `data`"),
+    ("models.at_5.dataset", "shapes", "models.at_5.dataset is 'shapes', a set of kind shapes, but"),
+    ("models.at_5.training", "sgd", "models.at_5.training is 'sgd', which is not one of"),
+    ("models.at_5.decoder", "fcn", "models.at_5.decoder should be 'upernet'"),
+    ("backbones.convnext_clean.dataset", "scenes", "needs one of kind shapes: shapes"),
+    ("backbones.convnext_robust.steps", 0, "backbones.convnext_robust needs both eps_255 and"),
+    ("training.upernet.learning_rate", "1e-3", "write 1.0e-3"),
+    (f"{SUITE}.losses", ["dice"], "losses[0] should be 'ce', 'bal_ce', 'cossim_ce', 'js',"),
+    (f"{SUITE}.losses", ["js", "js"], "the attack apgd-js-reduced-4, which is already in attacks"),
+    (f"{SUITE}.losses", [], "attacks.suites.sea.losses List should have at least 1 item"),
+    (f"{SUITE}.iterations", [3], "names the attack apgd-mask_ce-reduced-3, which is already in"),
+    (f"{SUITE}.iterations", [2], "needs at least 3 iterations"),
+    (f"{SUITE}.step_size", {4: 0.01}, "attacks.suites.sea is refused"),
+    ("attacks.suites.baselines.step_size", {8: 0.01}, "[0].eps_255 asks for 4, for which attacks"),
+    (f"{READ}.eps_255", [-1], "tables.table9[0].eps_255[0] should be greater than 0, not -1"),
+    (f"{READ}.eps_255", [300], "tables.table9[0].eps_255[0] should be less than or equal to 255"),
+    (f"{READ}.eps_255", [4, 4.0], "tables.table9[0].eps_255 names 4.0 twice"),
+    (f"{READ}.suites", ["square"], "tables.table9[0].suites is 'square', which is not one of"),
+    (f"{READ}.model", "vit", "tables.table9[0].model is 'vit', which is not one of `models`"),
+]
+
+
+def load(config: dict[str, Any], path: Path) -> Config:
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return load_config(read_yaml(path), [path])
+
+
+@pytest.mark.parametrize(("key", "value", "sentence"), WRONG, ids=[f"{k}={v}" for k, v, _ in WRONG])
+def test_wrong_values_are_refused(key: str, value: Any, sentence: str, tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    replace(config, key, value)
+    path = tmp_path / "wrong.yaml"
+    with pytest.raises(RobustsegError) as refusal:
+        load(config, path)
+    lines = str(refusal.value).splitlines()
+    assert any(sentence in line for line in lines)
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    assert len(lines) <= 2  # one for each place that the wrong value spoils
+
+
+def test_missing_keys_are_named(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    del config["models"]["clean"]["epochs"]
+    with pytest.raises(RobustsegError, match=r"models\.clean\.epochs is missing$"):
+        load(config, tmp_path / "wrong.yaml")
+
+
+def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["models"]["clean"]["backbone"] = config["models"]["at_5"]["backbone"] = "resnet"
+    with pytest.raises(RobustsegError) as refusal:
+        load(config, tmp_path / "wrong.yaml")
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+def test_a_suite_named_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("attacks:\n  suites:\n    sea: {}\n    sea: {}\n")
+    with pytest.raises(RobustsegError, match=r"twice\.yaml, line 4: the key sea is there twice"):
+        read_yaml(path)
+
+
+def test_what_is_not_yaml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("models: [")
+    with pytest.raises(RobustsegError, match=r"broken\.yaml is not YAML"):
+        read_yaml(path)
+
+
+def test_the_file_with_the_wrong_key_is_named(tmp_path: Path) -> None:
+    change = tmp_path / "change.yaml"
+    change.write_text("models: {clean: {epochs: 0}}")
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["models"]["clean"]["epochs"] = 0
+    with pytest.raises(RobustsegError, match=r"change\.yaml: models\.clean\.epochs"):
+        load_config(config, [MATCHBOX, change])
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
+def test_committed_configurations_are_right(name: str) -> None:
+    path = ROOT / "config" / name
+    config = load_config(read_yaml(path), [path])
+    assert set(config.tables) == set(TABLES)
+    assert set(config.figures) == set(FIGURES)
+    assert config.seeds
+
+
+def test_the_default_is_the_papers_protocol() -> None:
+    config = Config.model_validate(read_yaml(ROOT / "config" / "config.yaml"))
+    suites = config.attacks.suites
+    assert suites["sea"].iterations == suites["baselines"].iterations == [300]
+    assert suites["losses"].iterations == suites["baselines_100"].iterations == [100]
+    assert suites["iterations"].iterations == [50, 100, 500]
+    # App. B.1 and C.1
+    assert suites["baselines"].step_size == {2: 2e-3, 4: 4e-3, 8: 5e-3, 12: 6e-3}
+    assert suites["baselines_100"].step_size == {4: 5e-3, 8: 1e-2, 12: 1e-2, 16: 1e-2}
+    assert config.tables["table10"][0].seeds == [0, 1, 2, 3, 4]
+    assert config.tables["table2"][0].eps_255 == [0.25, 0.5, 1, 2]
+
+
+def test_the_documentation_is_the_schema() -> None:
+    assert (ROOT / "docs" / "config.md").read_text() == describe(), "run `make docs`"
+
+
+def test_tables_and_figures_are_those_that_the_report_makes() -> None:
+    from robustseg.report import figures, tables
+
+    assert set(tables.TABLES) == {*TABLES, "seeds"}
+    assert set(figures.FIGURES) == set(FIGURES)
+
+
+def test_a_person_sees_a_sentence_and_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["attacks"]["suites"]["sea"]["losses"] = ["dice"]
+    path.write_text(yaml.safe_dump(config))
+    run = snakemake("--dry-run", "--configfile", path, folder=tmp_path)
+    assert run.returncode == 1
+    assert f"{path}: attacks.suites.sea.losses[0] should be 'ce', 'bal_ce'" in run.stdout
+    assert "Traceback" not in run.stdout
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,123 @@
+"""What Snakemake plans, without data, GPU or any job being run."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from robustseg.config import FIGURES, TABLES
+from tests.workflow.running import MATCHBOX, ROOT, matchbox, planned, snakemake
+
+STAGES = ["data", "backbones", "models", "attacks", "tables", "figures", "report", "seeds"]
+RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
+
+
+def plan(*arguments: str | Path, folder: Path) -> dict[str, int]:
+    run = snakemake("--dry-run", *arguments, folder=folder)
+    assert run.returncode == 0, run.stdout
+    return planned(run.stdout)
+
+
+@pytest.mark.parametrize("profile", ["default", "demo", "slurm"])
+def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
+    chosen = ["--profile", ROOT / "profiles" / profile] if profile != "default" else []
+    if profile == "demo":
+        chosen += ["--configfile", ROOT / "config" / "demo.yaml"]
+    targets = ["all", *STAGES, *TABLES, *FIGURES]
+    jobs = plan(*chosen, "--", *targets, folder=tmp_path)
+    assert jobs["generate_data"] == 2
+    assert jobs["make_table"] == len(TABLES) + 1
+    assert jobs["make_figure"] == len(FIGURES)
+    assert jobs["make_page"] == 2
+    assert not list(tmp_path.glob("results/*/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("target", "jobs"),
+    [
+        ("data", {"generate_data": 2}),
+        ("backbones", {"generate_data": 1, "pretrain_backbone": 2}),
+        ("models", {"generate_data": 2, "pretrain_backbone": 2, "train_model": 4}),
+        # One model from the robust backbone, one suite at one radius.
+        (
+            "table9",
+            {
+                "generate_data": 2,
+                "pretrain_backbone": 1,
+                "train_model": 1,
+                "evaluate_clean": 1,
+                "attack_model": 1,
+                "make_table": 1,
+            },
+        ),
+        # A clean model, two suites.
+        (
+            "figure4",
+            {
+                "generate_data": 2,
+                "pretrain_backbone": 1,
+                "train_model": 1,
+                "evaluate_clean": 1,
+                "attack_model": 2,
+                "make_figure": 1,
+            },
+        ),
+        # Two models, two training seeds, one suite.
+        (
+            "seeds",
+            {
+                "generate_data": 2,
+                "pretrain_backbone": 4,
+                "train_model": 4,
+                "evaluate_clean": 4,
+                "attack_model": 4,
+                "make_table": 1,
+                "make_page": 1,
+            },
+        ),
+    ],
+)
+def test_a_target_needs_just_what_it_reads(
+    target: str, jobs: dict[str, int], tmp_path: Path
+) -> None:
+    assert plan("--configfile", MATCHBOX, "--", target, folder=tmp_path) == jobs
+
+
+def test_shards_multiply_attacks_alone(tmp_path: Path) -> None:
+    changed = matchbox(tmp_path, **{"attacks.shards": 3})
+    jobs = plan("--configfile", changed, "--", "table9", folder=tmp_path)
+    assert (jobs["attack_model"], jobs["evaluate_clean"]) == (3, 1)
+
+
+def test_an_unknown_target_gets_a_list_of_the_known(tmp_path: Path) -> None:
+    run = snakemake("--dry-run", "--configfile", MATCHBOX, "--", "tabel1", folder=tmp_path)
+    assert run.returncode == 1
+    assert "tabel1 is not a target; known are data, backbones, models, attacks," in run.stdout
+    assert "table10, figure2" in run.stdout
+    assert "Traceback (most recent call last)" not in run.stdout
+
+
+def test_planning_the_default_is_fast(tmp_path: Path) -> None:
+    start = time.monotonic()
+    plan(folder=tmp_path)
+    # About 2.5 s on an idle core; torch, timm or pandas would double it.
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("path", RULE_FILES, ids=lambda path: path.stem)
+def test_every_rule_says_what_it_is(path: Path) -> None:
+    for rule in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+        name = rule.split(":")[0]
+        wanted = ["output", "log", "conda", "threads", "resources", "params", "message", "script"]
+        if "localrule" not in rule:
+            wanted.append("benchmark")
+        missing = [key for key in wanted if f"\n    {key}:" not in rule]
+        assert not missing, f"{name} lacks {missing}"
+        for resource in ("mem_mb", "runtime", "gpu"):
+            assert f" {resource}=" in rule, f"{name} does not say its {resource}"
+
+
+def test_there_is_a_rule_file_for_each_stage() -> None:
+    stages = {"data", "backbones", "models", "attacks", "tables", "figures", "report"}
+    assert {path.stem for path in RULE_FILES} == stages

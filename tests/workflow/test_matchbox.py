@@ -1,0 +1,230 @@
+"""The whole workflow for real, on next to nothing: results, reruns, killed jobs, damaged files.
+
+The tests share one run and follow one another; each leaves it finished.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from robustseg.config import FIGURES, TABLES
+from robustseg.names import SEA_LOSSES
+from robustseg.records import read_evidence, read_provenance
+from tests.workflow.running import MATCHBOX, command, environment, matchbox, planned, snakemake
+
+RUN = Path("results", "matchbox")
+CPU = ["--cores", "2", "--quiet", "reason"]
+SEA = RUN / "attacks" / "sea" / "pir_at_5" / "seed0" / "eps4" / "seed0-shard0.parquet"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run everything once and return the folder."""
+    folder = tmp_path_factory.mktemp("matchbox")
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=folder)
+    assert run.returncode == 0, run.stdout
+    return folder
+
+
+def plan(folder: Path, config: Path = MATCHBOX, target: str = "all") -> dict[str, int]:
+    run = snakemake("--dry-run", "--configfile", config, "--", target, folder=folder)
+    assert run.returncode == 0, run.stdout
+    return planned(run.stdout)
+
+
+def test_everything_is_there(finished: Path) -> None:
+    run = finished / RUN
+    for table in TABLES:
+        for suffix in ("parquet", "csv", "md", "tex", "html"):
+            assert (run / "tables" / f"{table}.{suffix}").stat().st_size > 0
+    for figure in FIGURES:
+        for suffix in ("pdf", "png", "svg", "csv"):
+            assert (run / "figures" / f"{figure}.{suffix}").stat().st_size > 0
+    page = (run / "report" / "index.html").read_text()
+    assert "<table" in page
+    assert "<svg" in page
+    assert not list(run.rglob("checkpoint.pt"))
+    assert not list(run.rglob("*.part*"))
+
+
+def test_every_job_left_a_log_and_its_cost(finished: Path) -> None:
+    run = finished / RUN
+    jobs = len(list(run.glob("attacks/**/*.parquet")))
+    assert len(list(run.glob("logs/attacks/*.log"))) == jobs
+    assert len(list(run.glob("benchmarks/attacks/*.tsv"))) == jobs
+    log = (run / "logs" / "models" / "pir_at_5-seed0.log").read_text()
+    assert "[train pir_at_5, seed 0]" in log
+    assert "100%" in log
+
+
+def test_evidence_is_what_was_asked_for(finished: Path) -> None:
+    rows = read_evidence([finished / SEA])
+    assert set(rows["loss"]) == set(SEA_LOSSES)
+    assert set(rows["eps_255"]) == {4.0}
+    assert set(rows["model"]) == {"pir_at_5"}
+    assert len(rows) == 4 * 2
+    assert read_provenance(finished / SEA)["device"] == "cpu"
+
+
+def test_a_second_run_does_nothing(finished: Path) -> None:
+    start = time.monotonic()
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
+    assert run.returncode == 0
+    assert "Nothing to be done" in run.stdout
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "jobs"),
+    [
+        # One suite: its attacks, and what reads them; nothing is trained.
+        (
+            "attacks.suites.iterations.iterations",
+            [5],
+            {"attack_model": 1, "make_figure": 1, "make_page": 1},
+        ),
+        # PGD's step at a radius: two models are attacked with it, for Table 1.
+        (
+            "attacks.suites.baselines.step_size",
+            {4: 5e-3},
+            {"attack_model": 2, "make_table": 1, "make_page": 1},
+        ),
+        # A step at a radius that nobody asks for is only shown on the page.
+        ("attacks.suites.baselines.step_size", {4: 4e-3, 8: 5e-3}, {"make_page": 1}),
+        # Memory, not results.
+        ("attacks.batch_size", 1, {"make_page": 1}),
+        # A training seed that no table reads yet.
+        ("training_seeds", [0, 1, 2], {"make_page": 1}),
+        # A model: it alone is trained again, attacked, and shown.
+        (
+            "models.half_at_3.epochs",
+            2,
+            {
+                "train_model": 1,
+                "evaluate_clean": 1,
+                "attack_model": 2,
+                "make_table": 1,
+                "make_page": 1,
+            },
+        ),
+        # A table of its own.
+        ("tables.table9.0.eps_255", [4, 8], {"attack_model": 1, "make_table": 1, "make_page": 1}),
+    ],
+)
+def test_a_change_repeats_what_depends_on_it(
+    finished: Path, tmp_path: Path, key: str, value: object, jobs: dict[str, int]
+) -> None:
+    assert plan(finished, matchbox(tmp_path, **{key: value})) == jobs
+
+
+def test_a_comment_repeats_nothing(finished: Path, tmp_path: Path) -> None:
+    commented = tmp_path / "commented.yaml"
+    commented.write_text("# a comment\n" + MATCHBOX.read_text())
+    assert plan(finished, commented) == {}
+
+
+def test_one_table_after_another_shares_evidence(finished: Path) -> None:
+    assert plan(finished, target="table9") == {}
+    removed = finished / RUN / "tables" / "table9.tex"
+    removed.rename(removed.with_suffix(".kept"))
+    assert plan(finished, target="table9") == {"make_table": 1}
+    assert plan(finished, target="table10") == {}
+    removed.with_suffix(".kept").rename(removed)
+
+
+def test_changed_iterations_are_run_and_shown(finished: Path, tmp_path: Path) -> None:
+    changed = matchbox(tmp_path, **{"attacks.suites.iterations.iterations": [5]})
+    weights = finished / RUN / "models" / "pir_at_5" / "seed0" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    run = snakemake(*CPU, "--configfile", changed, "--", "figure5", folder=finished)
+    assert run.returncode == 0, run.stdout
+    assert planned(run.stdout) == {"attack_model": 1, "make_figure": 1}
+    evidence = read_evidence((finished / RUN / "attacks" / "iterations").rglob("*.parquet"))
+    assert set(evidence["iterations"]) == {5}
+    assert weights.stat().st_mtime_ns == before
+    back = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
+    assert back.returncode == 0, back.stdout
+
+
+@pytest.fixture
+def long_attack(finished: Path, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A configuration whose attack takes seconds, and its evidence, which does not exist yet."""
+    config = matchbox(tmp_path, **{"attacks.suites.sea.iterations": [400]})
+    evidence = finished / SEA
+    kept = tmp_path / "sea.parquet"
+    shutil.copy2(evidence, kept)
+    yield config, evidence
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
+    assert run.returncode == 0, run.stdout
+
+
+def test_a_killed_attack_continues_to_the_same_evidence(
+    finished: Path, long_attack: tuple[Path, Path]
+) -> None:
+    config, evidence = long_attack
+    arguments = [*CPU, "--configfile", config, "--", SEA]
+    parts = evidence.with_suffix(".parts")
+    kill_when(lambda: len(list(parts.glob("*.json"))) >= 2, *arguments, folder=finished)
+    kept = len(list(parts.glob("*.json")))
+    assert 2 <= kept < 4
+    assert not evidence.exists()
+
+    run = snakemake(*arguments, folder=finished)
+    assert run.returncode == 0, run.stdout
+    assert not parts.exists()
+    continued = evidence.read_bytes()
+
+    run = snakemake("--force", *arguments, folder=finished)
+    assert run.returncode == 0, run.stdout
+    assert evidence.read_bytes() == continued
+
+
+def kill_when(condition: object, *arguments: str | Path, folder: Path) -> None:
+    """Start Snakemake, and kill it and its jobs without warning as soon as the condition holds."""
+    process = subprocess.Popen(
+        command(*arguments, folder=folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline, "it never got so far"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for lock in (folder / ".snakemake" / "locks").glob("*"):
+        lock.unlink()
+
+
+def test_truncated_evidence_is_a_sentence(finished: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.parquet"
+    shutil.copy2(finished / SEA, kept)
+    (finished / SEA).write_bytes(kept.read_bytes()[:1000])
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "table9", folder=finished)
+    assert run.returncode == 1
+    assert f"[table9] error: evidence file {SEA} is truncated or damaged" in run.stdout
+    assert "Traceback (most recent call last)" not in run.stdout
+    shutil.copy2(kept, finished / SEA)
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
+    assert run.returncode == 0, run.stdout
+
+
+def test_tables_hold_numbers_of_the_evidence(finished: Path) -> None:
+    table = pq.read_table(finished / RUN / "tables" / "table9.parquet").to_pandas()
+    evidence = read_evidence([finished / SEA])
+    worst = evidence.assign(acc=evidence["pixels_correct"] / evidence["pixels"])
+    expected = 100 * worst.groupby("image_id", observed=True)["acc"].min().mean()
+    shown = table[(table["attack"] == "sea") & (table["metric"] == "acc") & (table["eps_255"] == 4)]
+    assert isinstance(shown, pd.DataFrame)
+    assert shown["value"].tolist() == pytest.approx([expected])
