@@ -114,5 +114,5 @@ def worst_case(accuracies: Floats) -> NDArray[np.intp]:
 
     By ACC alone, as the paper selects also for mIoU (Sec. 2.1); ties go to the first attack.
     """
-    chosen: NDArray[np.intp] = np.where(np.isnan(accuracies), np.inf, accuracies).argmin(axis=0)
+    chosen: NDArray[np.intp] = accuracies.argmin(axis=0)
     return chosen
