@@ -33,9 +33,9 @@ RADIUS_MARKERS = ("o", "s", "^", "D")
 SILENT: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
+    "svg": {},
 }
-"""What matplotlib would write of itself and of the time, by format."""
+"""What matplotlib is not to write of itself and of the time; an SVG's is replaced as a whole."""
 
 METRIC_LABELS = {"acc": "ACC (%)", "miou": "mIoU (%)"}
 WORST = "worst"
