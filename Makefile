@@ -28,7 +28,7 @@ demo-seeds: $(ENVIRONMENT)
 	@echo "Open results/demo/report/seeds.html"
 
 test: lint
-	$(BIN)/pytest -n $(CORES)
+	$(BIN)/pytest -n $(CORES) --dist loadfile
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .

@@ -58,6 +58,8 @@ rule data:
     input:
         expand(rules.generate_data.output, dataset=CONFIG.data),
     localrule: True
+    message:
+        "The data sets are there"
 
 
 rule backbones:
@@ -68,6 +70,8 @@ rule backbones:
             training_seed=CONFIG.training_seeds[0],
         ),
     localrule: True
+    message:
+        "The backbones are there"
 
 
 rule models:
@@ -78,30 +82,40 @@ rule models:
             training_seed=CONFIG.training_seeds[0],
         ),
     localrule: True
+    message:
+        "The models are there"
 
 
 rule attacks:
     input:
         evidence_of(*CONFIG.tables, *CONFIG.figures),
     localrule: True
+    message:
+        "The evidence of all tables and figures is there"
 
 
 rule tables:
     input:
         expand(rules.make_table.output, table=CONFIG.tables),
     localrule: True
+    message:
+        f"The tables are in results/{CONFIG.run}/tables"
 
 
 rule figures:
     input:
         expand(rules.make_figure.output, figure=CONFIG.figures),
     localrule: True
+    message:
+        f"The figures are in results/{CONFIG.run}/figures"
 
 
 rule report:
     input:
         expand(rules.make_page.output.page, page="index"),
     localrule: True
+    message:
+        f"The page is results/{CONFIG.run}/report/index.html"
 
 
 if CONFIG.seeds:
@@ -111,6 +125,8 @@ if CONFIG.seeds:
             expand(rules.make_table.output, table="seeds"),
             expand(rules.make_page.output.page, page="seeds"),
         localrule: True
+        message:
+            f"The page is results/{CONFIG.run}/report/seeds.html"
 
 
 rule all:
@@ -120,6 +136,8 @@ rule all:
         rules.figures.input,
         rules.report.input,
     localrule: True
+    message:
+        f"Everything is there; the page is results/{CONFIG.run}/report/index.html"
 
 
 for table in CONFIG.tables:
@@ -130,6 +148,8 @@ for table in CONFIG.tables:
         input:
             expand(rules.make_table.output, table=table),
         localrule: True
+        message:
+            "The table is {input[0]}, and beside it in other formats"
 
 
 for figure in CONFIG.figures:
@@ -140,6 +160,8 @@ for figure in CONFIG.figures:
         input:
             expand(rules.make_figure.output, figure=figure),
         localrule: True
+        message:
+            "The figure is {input[0]}, and beside it in other formats"
 
 
 def refuse(wildcards):

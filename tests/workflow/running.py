@@ -22,7 +22,7 @@ def snakemake(*arguments: str | Path, folder: Path) -> subprocess.CompletedProce
         text=True,
         check=False,
         env=environment(),
-        timeout=280,
+        timeout=800,
     )
 
 

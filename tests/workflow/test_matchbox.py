@@ -1,6 +1,6 @@
 """The whole workflow for real, on next to nothing: results, reruns, killed jobs, damaged files.
 
-The tests share one run and follow one another; each leaves it finished.
+The tests share one run and follow one another: those that change it are at the end.
 """
 
 import os
@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +20,8 @@ from robustseg.names import SEA_LOSSES
 from robustseg.records import read_evidence, read_provenance
 from tests.workflow.running import MATCHBOX, command, environment, matchbox, planned, snakemake
 
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the whole run
+
 RUN = Path("results", "matchbox")
 CPU = ["--cores", "2", "--quiet", "reason"]
 SEA = RUN / "attacks" / "sea" / "pir_at_5" / "seed0" / "eps4" / "seed0-shard0.parquet"
@@ -29,7 +31,7 @@ SEA = RUN / "attacks" / "sea" / "pir_at_5" / "seed0" / "eps4" / "seed0-shard0.pa
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run everything once and return the folder."""
     folder = tmp_path_factory.mktemp("matchbox")
-    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=folder)
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", "seeds", folder=folder)
     assert run.returncode == 0, run.stdout
     return folder
 
@@ -45,6 +47,8 @@ def test_everything_is_there(finished: Path) -> None:
     for table in TABLES:
         for suffix in ("parquet", "csv", "md", "tex", "html"):
             assert (run / "tables" / f"{table}.{suffix}").stat().st_size > 0
+    assert (run / "tables" / "seeds.md").stat().st_size > 0
+    assert "<table" in (run / "report" / "seeds.html").read_text()
     for figure in FIGURES:
         for suffix in ("pdf", "png", "svg", "csv"):
             assert (run / "figures" / f"{figure}.{suffix}").stat().st_size > 0
@@ -72,6 +76,16 @@ def test_evidence_is_what_was_asked_for(finished: Path) -> None:
     assert set(rows["model"]) == {"pir_at_5"}
     assert len(rows) == 4 * 2
     assert read_provenance(finished / SEA)["device"] == "cpu"
+
+
+def test_tables_hold_numbers_of_the_evidence(finished: Path) -> None:
+    table = pq.read_table(finished / RUN / "tables" / "table9.parquet").to_pandas()
+    evidence = read_evidence([finished / SEA])
+    worst = evidence.assign(acc=evidence["pixels_correct"] / evidence["pixels"])
+    expected = 100 * worst.groupby("image_id", observed=True)["acc"].min().mean()
+    shown = table[(table["attack"] == "sea") & (table["metric"] == "acc") & (table["eps_255"] == 4)]
+    assert isinstance(shown, pd.DataFrame)
+    assert shown["value"].tolist() == pytest.approx([expected])
 
 
 def test_a_second_run_does_nothing(finished: Path) -> None:
@@ -140,54 +154,34 @@ def test_one_table_after_another_shares_evidence(finished: Path) -> None:
     removed.with_suffix(".kept").rename(removed)
 
 
-def test_changed_iterations_are_run_and_shown(finished: Path, tmp_path: Path) -> None:
-    changed = matchbox(tmp_path, **{"attacks.suites.iterations.iterations": [5]})
-    weights = finished / RUN / "models" / "pir_at_5" / "seed0" / "weights.safetensors"
-    before = weights.stat().st_mtime_ns
-    run = snakemake(*CPU, "--configfile", changed, "--", "figure5", folder=finished)
-    assert run.returncode == 0, run.stdout
-    assert planned(run.stdout) == {"attack_model": 1, "make_figure": 1}
-    evidence = read_evidence((finished / RUN / "attacks" / "iterations").rglob("*.parquet"))
-    assert set(evidence["iterations"]) == {5}
-    assert weights.stat().st_mtime_ns == before
-    back = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
-    assert back.returncode == 0, back.stdout
-
-
-@pytest.fixture
-def long_attack(finished: Path, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """A configuration whose attack takes seconds, and its evidence, which does not exist yet."""
-    config = matchbox(tmp_path, **{"attacks.suites.sea.iterations": [400]})
-    evidence = finished / SEA
-    kept = tmp_path / "sea.parquet"
-    shutil.copy2(evidence, kept)
-    yield config, evidence
-    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
-    assert run.returncode == 0, run.stdout
-
-
-def test_a_killed_attack_continues_to_the_same_evidence(
-    finished: Path, long_attack: tuple[Path, Path]
+def test_a_changed_attack_that_is_killed_continues_to_the_same_evidence(
+    finished: Path, tmp_path: Path
 ) -> None:
-    config, evidence = long_attack
-    arguments = [*CPU, "--configfile", config, "--", SEA]
+    changed = matchbox(tmp_path, **{"attacks.suites.iterations.iterations": [300]})
+    arguments = [*CPU, "--configfile", changed, "--"]
+    evidence = finished / RUN / "attacks/iterations/pir_at_5/seed0/eps4/seed0-shard0.parquet"
+    weights = finished / RUN / "models/pir_at_5/seed0/weights.safetensors"
+    trained = weights.stat().st_mtime_ns
     parts = evidence.with_suffix(".parts")
-    kill_when(lambda: len(list(parts.glob("*.json"))) >= 2, *arguments, folder=finished)
-    kept = len(list(parts.glob("*.json")))
-    assert 2 <= kept < 4
+
+    kill_when(lambda: len(list(parts.glob("*.json"))) >= 2, *arguments, "figure5", folder=finished)
+    assert 2 <= len(list(parts.glob("*.json"))) < 4
     assert not evidence.exists()
 
-    run = snakemake(*arguments, folder=finished)
+    run = snakemake(*arguments, "figure5", folder=finished)
     assert run.returncode == 0, run.stdout
+    assert planned(run.stdout) == {"attack_model": 1, "make_figure": 1}
     assert not parts.exists()
     continued = evidence.read_bytes()
+    assert set(read_evidence([evidence])["iterations"]) == {300}
+    assert weights.stat().st_mtime_ns == trained
 
-    run = snakemake("--force", *arguments, folder=finished)
+    run = snakemake("--force", *arguments, evidence.relative_to(finished), folder=finished)
     assert run.returncode == 0, run.stdout
     assert evidence.read_bytes() == continued
 
 
-def kill_when(condition: object, *arguments: str | Path, folder: Path) -> None:
+def kill_when(condition: Callable[[], bool], *arguments: str | Path, folder: Path) -> None:
     """Start Snakemake, and kill it and its jobs without warning as soon as the condition holds."""
     process = subprocess.Popen(
         command(*arguments, folder=folder),
@@ -216,15 +210,5 @@ def test_truncated_evidence_is_a_sentence(finished: Path, tmp_path: Path) -> Non
     assert f"[table9] error: evidence file {SEA} is truncated or damaged" in run.stdout
     assert "Traceback (most recent call last)" not in run.stdout
     shutil.copy2(kept, finished / SEA)
-    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "table9", folder=finished)
     assert run.returncode == 0, run.stdout
-
-
-def test_tables_hold_numbers_of_the_evidence(finished: Path) -> None:
-    table = pq.read_table(finished / RUN / "tables" / "table9.parquet").to_pandas()
-    evidence = read_evidence([finished / SEA])
-    worst = evidence.assign(acc=evidence["pixels_correct"] / evidence["pixels"])
-    expected = 100 * worst.groupby("image_id", observed=True)["acc"].min().mean()
-    shown = table[(table["attack"] == "sea") & (table["metric"] == "acc") & (table["eps_255"] == 4)]
-    assert isinstance(shown, pd.DataFrame)
-    assert shown["value"].tolist() == pytest.approx([expected])
