@@ -128,7 +128,7 @@ class ConvNeXt(nn.Module):
         self.stem = Stem(size.dims[0])
         self.stages = nn.Sequential(*_stages(size))
         self.head = Head(size.dims[-1], num_classes) if num_classes else None
-        self.apply(_initialise)
+        _initialise(self)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return the four stages' outputs: (B, C_i, H/4, W/4), then 1/8, 1/16 and 1/32."""
@@ -153,9 +153,13 @@ def _stages(size: ConvNextSize) -> Iterator[Stage]:
         channels_in = channels
 
 
-def _initialise(module: nn.Module) -> None:
-    """Weights from a normal distribution cut off at 2 units, biases 0, as ConvNeXt and timm do."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
+def _initialise(network: ConvNeXt) -> None:
+    """Draw weights from a normal distribution cut off at +-2, biases 0, as ConvNeXt and timm do."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            fan_in = module.weight[0].numel()
+            nn.init.trunc_normal_(module.weight, std=network.size.weight_std or fan_in**-0.5)
             nn.init.zeros_(module.bias)
+    if network.size.weight_std is None:
+        first = network.get_parameter("stem.stem.0.weight").data
+        first -= first.mean((1, 2, 3), keepdim=True)

@@ -10,6 +10,10 @@ class ConvNextSize:
     depths: tuple[int, int, int, int]
     dims: tuple[int, int, int, int]
     layer_scale: float = 1e-6
+    """Initial factor of each block's branch."""
+    weight_std: float | None = 0.02
+    """Standard deviation of the initial weights; None: what keeps the variance, 1/sqrt(fan-in),
+    and a first layer without mean, so that a short training of a narrow network sees contrasts."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class UPerNetSize:
 
 
 BACKBONES = {
-    "convnext_demo": ConvNextSize((1, 2, 2, 1), (24, 48, 96, 96), layer_scale=0.3),
+    "convnext_demo": ConvNextSize((1, 2, 2, 1), (24, 48, 96, 96), layer_scale=0.3, weight_std=None),
     "convnext_tiny": ConvNextSize((3, 3, 9, 3), (96, 192, 384, 768)),
     "convnext_small": ConvNextSize((3, 3, 27, 3), (96, 192, 384, 768)),
 }

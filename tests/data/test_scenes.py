@@ -1,0 +1,98 @@
+"""The generated data sets: the same bytes everywhere, and cues as robust or faint as they claim."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robustseg.data.datasets import save_split
+from robustseg.data.generate import generate_split
+from robustseg.data.scenes import LOOK, OBJECT_NAMES, class_tiles, generate_scenes, generate_shapes
+from robustseg.errors import RobustsegError
+from robustseg.files import sha256
+
+SCENES = {"kind": "scenes", "size_px": 32, "train_images": 5, "val_images": 3, "seed": 7}
+SHAPES = SCENES | {"kind": "shapes"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (SCENES, "SCENES_SHA"),
+        (SHAPES, "SHAPES_SHA"),
+    ],
+)
+def test_files_have_the_same_bytes_everywhere(tmp_path, settings, expected):
+    save_split(tmp_path / "a.npz", generate_split(settings, "train"))
+    assert sha256(tmp_path / "a.npz") == expected
+
+
+def test_an_image_does_not_depend_on_how_many_follow():
+    few, few_labels = generate_scenes("train", 3, 32, seed=0)
+    many, many_labels = generate_scenes("train", 150, 32, seed=0)
+    assert np.array_equal(few, many[:3])
+    assert np.array_equal(few_labels, many_labels[:3])
+    assert len({hashlib.sha256(image.tobytes()).digest() for image in many}) == 150
+
+
+def test_splits_and_seeds_differ():
+    train, _ = generate_scenes("train", 4, 32, seed=0)
+    val, _ = generate_scenes("val", 4, 32, seed=0)
+    other, _ = generate_scenes("train", 4, 32, seed=1)
+    assert not np.array_equal(train, val)
+    assert not np.array_equal(train, other)
+
+
+def test_every_class_occurs_and_background_does_not_dominate():
+    _, labels = generate_scenes("train", 200, 48, seed=0)
+    shares = np.bincount(labels.ravel(), minlength=10) / labels.size
+    assert len(shares) == 10
+    assert shares.min() > 0.04
+    assert 0.2 < shares[0] < 0.45
+
+
+def test_shapes_are_balanced_and_hold_one_object():
+    _, labels = generate_shapes("train", 450, 32, seed=0)
+    counts = np.bincount(labels, minlength=9)
+    assert counts.sum() == 450
+    assert len(counts) == 9
+    assert counts.min() > 25
+
+
+def test_colour_shows_in_the_mean_and_the_structure_in_the_variance():
+    """A reader that knows only the names recovers them from the pixels of noiseless objects."""
+    look = replace(LOOK, colour_jitter=0, pixel_noise=0, tile_amplitude=0, shape_match_percent=100)
+    images, labels = generate_scenes("train", 30, 48, seed=0, look=look)
+    checked = 0
+    for image, label in zip(images.astype(int), labels, strict=True):
+        for kind in np.unique(label[label > 0]):
+            pixels = image[label == kind]
+            colour, structure = OBJECT_NAMES[kind - 1].split()
+            assert pixels.mean(0).argmax() == ("red", "green", "blue").index(colour)
+            if structure == "plain" and len(np.unique(pixels, axis=0)) == 1:
+                checked += 1
+    assert checked > 10
+
+
+def test_without_tiles_images_differ_by_their_amplitude_inside_objects_only():
+    with_tiles, labels = generate_scenes("train", 20, 48, seed=0)
+    without, _ = generate_scenes("train", 20, 48, seed=0, look=replace(LOOK, tile_amplitude=0))
+    difference = np.abs(with_tiles.astype(int) - without.astype(int)).max(-1)
+    assert difference.max() == LOOK.tile_amplitude
+    assert (difference[labels == 0] == 0).all()
+    assert (difference[labels > 0] > 0).mean() > 0.99
+
+
+def test_tiles_are_faint_distinct_free_of_colour_and_symmetric():
+    tiles = class_tiles(3)
+    assert tiles.shape == (9, 4, 4, 3)
+    assert set(np.unique(tiles)) == {-3, 3}
+    assert (tiles.sum((1, 2)) == 0).all()
+    assert np.array_equal(tiles, tiles[:, :, ::-1])
+    assert len({tile.tobytes() for tile in tiles}) == 9
+
+
+def test_unknown_kind_is_named():
+    with pytest.raises(RobustsegError, match=r"'clouds'.*scenes, shapes"):
+        generate_split(SCENES | {"kind": "clouds"}, "train")
