@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
@@ -17,23 +18,41 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
     """Run the block as a job that reports to the terminal and to a log file.
 
     What a person can mend ends in one sentence and exit status 1; a defect of the code keeps its
-    traceback. The log has either.
+    traceback. The log has the traceback of both.
 
     Args:
         what: the job in a few words, in front of every line that it prints.
         log: the job's log file; its folder is made, an older log is replaced.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with Path(log).open("w", encoding="utf-8") as file:
-        progress = Progress(what, file)
-        try:
-            yield progress
-        except RobustsegError as error:
-            progress.say(f"error: {error}")
-            raise SystemExit(1) from None
-        except Exception:
-            traceback.print_exc(file=file)
-            raise
+    file = Path(log).open("w", encoding="utf-8")  # noqa: SIM115, closing it may fail on a full disk
+    try:
+        yield Progress(what, file)
+    except RobustsegError as error:
+        _fail(what, str(error), file)
+    except OSError as error:
+        reason = f"{error.filename or log}: {error.strerror or error}"
+        _fail(what, f"{reason}; free some space or check the permissions, then run again", file)
+    except Exception:
+        _keep_traceback(file)
+        raise
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+def _fail(what: str, sentence: str, log: IO[str]) -> None:
+    line = f"[{what}] error: {sentence}"
+    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(line, file=log, flush=True)
+    _keep_traceback(log)
+    raise SystemExit(1) from None
+
+
+def _keep_traceback(log: IO[str]) -> None:
+    with suppress(OSError):
+        traceback.print_exc(file=log)
 
 
 def choose_device(gpus: int, progress: Progress) -> str:

@@ -85,9 +85,9 @@ def test_a_target_needs_just_what_it_reads(
 
 
 def test_shards_multiply_attacks_alone(tmp_path: Path) -> None:
-    changed = matchbox(tmp_path, **{"attacks.shards": 3})
+    changed = matchbox(tmp_path, **{"attacks.shards": 2})
     jobs = plan("--configfile", changed, "--", "table9", folder=tmp_path)
-    assert (jobs["attack_model"], jobs["evaluate_clean"]) == (3, 1)
+    assert (jobs["attack_model"], jobs["evaluate_clean"]) == (2, 1)
 
 
 def test_an_unknown_target_gets_a_list_of_the_known(tmp_path: Path) -> None:

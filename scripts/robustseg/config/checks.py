@@ -11,6 +11,7 @@ def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
     yield from _repeats(config)
     yield from _backbone_problems(config)
     yield from _model_problems(config)
+    yield from _shard_problems(config)
     yield from _suite_problems(config)
     yield from _read_problems(config)
 
@@ -78,6 +79,17 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
                 f"{key}.backbone",
                 f"is {model.backbone!r}, but the scheme {model.scheme} starts from a {wanted} one",
             )
+
+
+def _shard_problems(config: Config) -> Iterator[tuple[str, str]]:
+    images = {
+        model.dataset: config.data[model.dataset].val_images
+        for model in config.models.values()
+        if model.dataset in config.data
+    }
+    for dataset, count in images.items():
+        if config.attacks.shards > count:
+            yield "attacks.shards", f"is more than the {count} validation images of {dataset}"
 
 
 def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,60 @@
+"""What surrounds a job: its log, its errors, its share of the images."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from attack_model import images_of_shard
+from robustseg.errors import RobustsegError
+from robustseg.jobs import hash_settings, job
+
+
+def test_progress_goes_to_the_terminal_and_to_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "logs" / "job.log"
+    with job("attack", log) as progress:
+        progress.say("half done")
+    assert log.read_text() == capsys.readouterr().err == "[attack] half done\n"
+
+
+def test_what_a_person_can_mend_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "job.log"
+    with pytest.raises(SystemExit) as end, job("attack", log):
+        raise RobustsegError("image 7 has no label; add one")
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "[attack] error: image 7 has no label; add one\n"
+    assert log.read_text().startswith("[attack] error: image 7 has no label; add one\n")
+
+
+def test_a_defect_keeps_its_traceback(tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    with pytest.raises(ZeroDivisionError), job("attack", log):
+        _ = 1 / 0
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_a_full_disk_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, job("attack", "/dev/full") as progress:
+        progress.say("half done")
+    assert end.value.code == 1
+    assert "[attack] error: /dev/full: No space left on device; free some space" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 32])
+@pytest.mark.parametrize("shards", [1, 2, 3, 8])
+def test_each_image_is_in_one_shard(images: int, shards: int) -> None:
+    parts = [images_of_shard(images, shard, shards) for shard in range(shards)]
+    assert list(itertools.chain(*parts)) == list(range(images))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_hashes_tell_settings_apart_but_not_their_order() -> None:
+    assert hash_settings({"a": 1, "b": 2}) == hash_settings({"b": 2, "a": 1})
+    assert hash_settings({"a": 1}) != hash_settings({"a": 2})
+    assert hash_settings({4.0: 0.1}) != hash_settings({8.0: 0.1})
