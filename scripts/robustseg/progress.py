@@ -31,7 +31,7 @@ class Progress:
             print(line, file=stream, flush=True)
 
     def track(self, items: Iterable[Item], total: int, unit: str) -> Iterator[Item]:
-        """Yield `items`, saying after each, at most once in `every_s`, how far along `total` it is."""
+        """Yield `items`, saying at most once in `every_s` how far along `total` they are."""
         start = last = time.monotonic()
         for done, item in enumerate(items, start=1):
             yield item
