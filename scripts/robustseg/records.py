@@ -7,11 +7,12 @@ provenance give the same bytes.
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -92,7 +93,7 @@ def write_evidence(
     table = _as_table(path, rows)
     _check_counts(path, table)
     _check_values(path, table)
-    _check_unique(str(path), [table.column(name).combine_chunks() for name in KEY])
+    _check_unique(path, table)
     with atomic_path(path) as temporary:
         pq.write_table(
             table.replace_schema_metadata(dict(sorted(provenance.items()))),
@@ -115,22 +116,15 @@ def read_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
     if not files:
         raise RobustsegError("no evidence file was given; run the attacks first")
     with ThreadPoolExecutor() as pool:
-        tables = list(pool.map(_read_table, files))
-    table = pa.concat_tables(table.drop_columns(list(_ARRAYS)) for table in tables)
-    names = [field.name for field in table.schema if field.type == pa.string()]
-    for name in names:
-        column = table.column(name).dictionary_encode()
-        table = table.set_column(table.column_names.index(name), name, column)
-    frame = table.to_pandas()
-    for name in names:
-        frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+        shards = list(pool.map(_read_shard, files))
+    frame = _sorted_names(pa.concat_tables(shard.rows for shard in shards))
     for name in _ARRAYS:
-        vectors = (vector for part in tables for vector in _matrix(part, name))
+        vectors = (vector for shard in shards for vector in getattr(shard, name))
         frame[name] = np.fromiter(vectors, dtype=object, count=len(frame))
-    frame = frame[SCHEMA.names]
-    _check_unique(_some(files), [pa.array(_codes(frame[name])) for name in KEY], frame)
-    _check_classes(frame)
-    return cast("pd.DataFrame", frame.sort_values(list(KEY), ignore_index=True))
+    _check_classes(shards)
+    frame = frame[SCHEMA.names].sort_values(list(KEY), ignore_index=True)
+    _check_unique_rows(_some(files), frame)
+    return cast("pd.DataFrame", frame)
 
 
 def schema_reference() -> str:
@@ -250,32 +244,37 @@ def _refuse(path: str | Path, table: pa.Table, agree: Mapping[str, np.ndarray]) 
             )
 
 
-def _check_unique(where: str, key: list[pa.Array], frame: pd.DataFrame | None = None) -> None:
-    """Refuse two rows with one key, by one hashed aggregation."""
-    table = pa.table(dict(zip(KEY, key, strict=True)))
-    groups = table.group_by(list(KEY)).aggregate([([], "count_all")])
-    if groups.num_rows == table.num_rows:
-        return
-    twice = groups.filter(pc.greater(groups["count_all"], 1)).slice(0, 1).to_pylist()[0]
-    if frame is not None:
-        twice = {
-            name: frame[name].cat.categories[twice[name]] if _is_named(frame[name]) else twice[name]
-            for name in KEY
-        }
-    what = ", ".join(f"{name} {twice[name]}" for name in KEY)
-    raise RobustsegError(f"{where}: a row is there twice ({what}); list each evidence file once")
+def _check_unique(path: str | Path, table: pa.Table) -> None:
+    """Refuse to write two rows with one key."""
+    keys = list(zip(*(table[name].to_pylist() for name in KEY), strict=True))
+    if len(set(keys)) < len(keys):
+        raise _twice(str(path), Counter(keys).most_common(1)[0][0])
 
 
-def _check_classes(frame: pd.DataFrame) -> None:
+def _check_unique_rows(where: str, frame: pd.DataFrame) -> None:
+    """Refuse two rows with one key in a frame that is sorted by key."""
+    columns = [frame[name] for name in KEY]
+    codes = [column.cat.codes if _is_named(column) else column for column in columns]
+    same = np.logical_and.reduce([(c.to_numpy()[1:] == c.to_numpy()[:-1]) for c in codes])
+    if same.any():
+        raise _twice(where, [column.iloc[int(np.argmax(same))] for column in columns])
+
+
+def _twice(where: str, key: Sequence[Any]) -> RobustsegError:
+    what = ", ".join(f"{name} {value}" for name, value in zip(KEY, key, strict=True))
+    return RobustsegError(f"{where}: a row is there twice ({what}); list each evidence file once")
+
+
+def _check_classes(shards: Iterable[_Shard]) -> None:
     """Refuse one data set name with two numbers of classes."""
-    import pandas as pd
-
-    lengths = pd.DataFrame({"dataset": frame["dataset"], "classes": frame["union"].map(len)})
-    for dataset, classes in lengths.groupby("dataset", observed=True)["classes"]:
-        if classes.nunique() > 1:
-            found = sorted(classes.unique().tolist())
+    found: dict[str, set[int]] = {}
+    for shard in shards:
+        for dataset in shard.rows["dataset"].unique().to_pylist():
+            found.setdefault(dataset, set()).add(shard.union.shape[1])
+    for dataset, classes in found.items():
+        if len(classes) > 1:
             raise RobustsegError(
-                f"evidence of data set {dataset} counts {found} classes; "
+                f"evidence of data set {dataset} counts {sorted(classes)} classes; "
                 "rows of different label sets cannot be read together"
             )
 
@@ -289,14 +288,25 @@ def _open(path: Path) -> pq.ParquetFile:
         raise _broken(path, error) from error
 
 
-def _read_table(path: Path) -> pa.Table:
+class _Shard(NamedTuple):
+    """One file: its rows without counts, and the counts as (rows, K) int32."""
+
+    rows: pa.Table
+    intersection: np.ndarray
+    union: np.ndarray
+
+
+def _read_shard(path: Path) -> _Shard:
     with _open(path) as file:
         if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
             raise RobustsegError(f"{path} is not an evidence file of this version; make it again")
         try:
-            return file.read(use_threads=False).replace_schema_metadata(None)
+            table = file.read(use_threads=False).replace_schema_metadata(None)
         except (pa.ArrowException, OSError) as error:
             raise _broken(path, error) from error
+    # Copied, since Arrow's own buffers are up to twice as large as what they hold.
+    counts = (_matrix(table, name).copy() for name in _ARRAYS)
+    return _Shard(table.drop_columns(list(_ARRAYS)), *counts)
 
 
 def _broken(path: Path, error: Exception) -> RobustsegError:
@@ -307,18 +317,25 @@ def _broken(path: Path, error: Exception) -> RobustsegError:
 
 def _matrix(table: pa.Table, name: str) -> np.ndarray:
     """Return a count column as (rows, K) int32, without a copy when it is one chunk."""
-    column = table.column(name).combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0)
-    return cast(np.ndarray, column.flatten().to_numpy().reshape(len(column), -1))
+    column = table.column(name)
+    values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return cast(np.ndarray, values.flatten().to_numpy().reshape(len(column), -1))
+
+
+def _sorted_names(table: pa.Table) -> pd.DataFrame:
+    """Return a frame whose strings are categoricals in alphabetical order."""
+    names = [field.name for field in table.schema if field.type == pa.string()]
+    for name in names:
+        column = table.column(name).dictionary_encode()
+        table = table.set_column(table.column_names.index(name), name, column)
+    frame = table.to_pandas()
+    for name in names:
+        frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+    return cast("pd.DataFrame", frame)
 
 
 def _is_named(column: pd.Series) -> bool:
     return hasattr(column, "cat")
-
-
-def _codes(column: pd.Series) -> np.ndarray:
-    return cast(np.ndarray, (column.cat.codes if _is_named(column) else column).to_numpy())
 
 
 def _some(paths: Sequence[Path]) -> str:
