@@ -24,7 +24,6 @@ Objective and gradient are two things. The objective is what an optimizer compar
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -34,7 +33,7 @@ from robustseg.names import LOSSES
 
 IGNORE_LABEL = 255
 LOG2_E = math.log2(math.e)
-CPU_CHUNK_VALUES = 2**19
+CPU_CHUNK_VALUES = 2**20
 """Logits handled at a time on a CPU, so that they stay in its cache."""
 CHUNK_VALUES = 2**26
 """The same on other devices, where it bounds scratch memory."""
@@ -63,67 +62,119 @@ class Labels:
         return Labels(self.index[kept], self.counted[kept])
 
 
+Pixels = tuple[Tensor, Tensor]
+"""Of each pixel, (b, 1, h, w): the objective, and whether the pixel is right."""
+
+
 @dataclass
 class Softmax:
     """The softmax of some images' logits, and what is per pixel, (b, 1, h, w) each.
 
     Attributes:
-        logits: u (b, K, h, w).
-        exponentials: e^(u - top), like the logits, in the memory of the gradient.
+        exponentials: e^(u - max_k u_k) (b, K, h, w), in the memory that becomes the gradient.
         total: their sum over classes.
-        top: max_k u_k.
-        label_logit: u_y.
-        right: whether u_y is the maximum. ASSUME: a tie counts as right.
+        right: whether u_y is the largest logit. ASSUME: a tie counts as right.
+        probability: p_y, which may underflow to 0.
+        cross_entropy: -log p_y, finite also where p_y underflows.
     """
 
-    logits: Tensor
     exponentials: Tensor
     total: Tensor
-    top: Tensor
-    label_logit: Tensor
     right: Tensor
+    probability: Tensor
+    cross_entropy: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, index: Tensor, memory: Tensor) -> "Softmax":
-        """Compute it for logits (b, K, h, w) and labels (b, 1, h, w), in `memory` like `logits`."""
-        top = largest(logits)
-        label_logit = logits.gather(1, index)
+    def of(cls, logits: Tensor, top: Tensor, labels: Labels, memory: Tensor) -> "Softmax":
+        """Compute it for logits (b, K, h, w) and their `largest`, in `memory` like the logits."""
+        below_top = logits.gather(1, labels.index).sub_(top)
         # 2^(u log2(e) - top log2(e)): in torch, on a CPU, 4 times faster than exp(u - top).
         torch.add(top * -LOG2_E, logits, alpha=LOG2_E, out=memory).exp2_()
         total = memory.sum(1, keepdim=True).clamp_(min=1)
-        return cls(logits, memory, total, top, label_logit, label_logit >= top)
+        return cls(
+            exponentials=memory,
+            total=total,
+            right=below_top >= 0,
+            probability=below_top.exp().div_(total),
+            cross_entropy=total.log().sub_(below_top),
+        )
 
-    @cached_property
-    def below_top(self) -> Tensor:
-        """u_y - max_k u_k, at most 0."""
-        return self.label_logit - self.top
+    def gradient(self, weight: Tensor, labels: Labels) -> None:
+        """Turn the exponentials into the gradient w (p - e_y), with w = 0 where ignored."""
+        weight = weight * labels.counted
+        self.exponentials.mul_(weight / self.total)
+        self.exponentials.scatter_add_(1, labels.index, weight.neg_())
 
-    @cached_property
-    def probability(self) -> Tensor:
-        """p_y, which may underflow to 0."""
-        return self.below_top.exp() / self.total
 
-    def cross_entropy(self) -> Tensor:
-        """-log p_y, finite also where p_y underflows."""
-        return self.total.log().sub_(self.below_top)
+def _ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
+    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    softmax.gradient(torch.ones_like(softmax.total), labels)
+    return softmax.cross_entropy, softmax.right
 
-    def jensen_shannon(self) -> Tensor:
-        """D_JS(p || e_y) = log 2 + (p_y log p_y - (1 + p_y) log(1 + p_y)) / 2."""
-        p = self.probability
-        return torch.xlogy(p, p).sub_(torch.xlogy(1 + p, 1 + p)).mul_(0.5).add_(math.log(2))
 
-    def sigmoid_cosine(self) -> Tensor:
-        """sigma(u_y) / ||sigma(u)||_2.
+def _bal_ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
+    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    right = softmax.right.to(logits.dtype)
+    softmax.gradient(right.mul_(1 - 2 * lam).add_(lam), labels)
+    return softmax.cross_entropy, softmax.right
 
-        Where even the top logit is below -30, sigma is exponential to rounding, and a factor common
-        to all classes cancels: there the logits are shifted up to -30, so that no norm underflows.
-        """
-        logits, label_logit = self.logits, self.label_logit
-        if bool((self.top < -30).any()):
-            shift = (self.top + 30).clamp_(max=0)
-            logits, label_logit = logits - shift, label_logit - shift
-        norm = torch.sigmoid(logits).square_().sum(1, keepdim=True).sqrt_()
-        return label_logit.sigmoid().div_(norm)
+
+def _cossim_ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
+    top = largest(logits)
+    cosine = sigmoid_cosine(logits, top, labels, memory=gradient)
+    softmax = Softmax.of(logits, top, labels, gradient)
+    softmax.gradient(cosine, labels)
+    return softmax.cross_entropy, softmax.right
+
+
+def _js(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
+    """D_JS(p || e_y) = log 2 + (p_y log p_y - (1 + p_y) log(1 + p_y)) / 2.
+
+    log p_y is taken from CE, so that p_y log p_y is 0 and not NaN where p_y underflows.
+    """
+    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    p, minus_log_p = softmax.probability, softmax.cross_entropy
+    log_1_p = torch.log(1 + p)
+    weight = (log_1_p + minus_log_p).mul_(p).mul_(0.5)
+    objective = (weight + 0.5 * log_1_p).neg_().add_(math.log(2))
+    softmax.gradient(weight, labels)
+    return objective, softmax.right
+
+
+def _mask_ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
+    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    softmax.gradient(softmax.right.to(logits.dtype), labels)
+    return softmax.cross_entropy, softmax.right
+
+
+def _mask_sph(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
+    """L = -u_y / ||u||_2, with dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
+
+    ASSUME: at u = 0, where L has no gradient, gradient and L are 0.
+    """
+    label_logit = logits.gather(1, labels.index)
+    right = label_logit >= largest(logits)
+    norm = class_norm(logits, gradient)
+    inverse = torch.where(norm == 0, 0, 1 / norm)
+    cosine = label_logit * inverse
+    weight = labels.counted * right * inverse
+    torch.mul(logits, weight * cosine * inverse, out=gradient)
+    gradient.scatter_add_(1, labels.index, weight.neg_())
+    return (0 * norm).sub_(cosine), right  # 0 * norm: NaN where any logit is infinite
+
+
+PIXEL_LOSSES: dict[str, Callable[[Tensor, Labels, float, Tensor], Pixels]] = {
+    "ce": _ce,
+    "bal_ce": _bal_ce,
+    "cossim_ce": _cossim_ce,
+    "js": _js,
+    "mask_ce": _mask_ce,
+    "mask_sph": _mask_sph,
+}
+"""Of logits, labels and lambda: writes the gradient into the last argument, like the logits."""
+
+if tuple(PIXEL_LOSSES) != LOSSES:
+    raise AssertionError(f"losses {tuple(PIXEL_LOSSES)} differ from names.LOSSES {LOSSES}")
 
 
 def largest(logits: Tensor) -> Tensor:
@@ -144,60 +195,29 @@ def largest(logits: Tensor) -> Tensor:
     return torch.maximum(logits[:, :half], logits[:, -half:]).amax(1, keepdim=True)
 
 
-Weight = Callable[[Softmax, float], Tensor | float]
-Objective = Callable[[Softmax], Tensor]
+def class_norm(values: Tensor, memory: Tensor) -> Tensor:
+    """Return ||v||_2 over classes (b, 1, h, w), overwriting `memory`, which may be `values`.
 
-
-def _bal_ce(softmax: Softmax, lam: float) -> Tensor:
-    return softmax.right.to(softmax.total.dtype).mul_(1 - 2 * lam).add_(lam)
-
-
-def _js(softmax: Softmax, lam: float) -> Tensor:
-    p = softmax.probability
-    return torch.xlogy(p, 1 + p).sub_(torch.xlogy(p, p)).mul_(0.5)
-
-
-SOFTMAX_LOSSES: dict[str, tuple[Weight, Objective]] = {
-    "ce": (lambda softmax, lam: 1.0, Softmax.cross_entropy),
-    "bal_ce": (_bal_ce, Softmax.cross_entropy),
-    "cossim_ce": (lambda softmax, lam: softmax.sigmoid_cosine(), Softmax.cross_entropy),
-    "js": (_js, Softmax.jensen_shannon),
-    "mask_ce": (lambda softmax, lam: softmax.right, Softmax.cross_entropy),
-}
-"""Weight in front of p - e_y, and objective."""
-
-if {*SOFTMAX_LOSSES, "mask_sph"} != set(LOSSES):
-    raise AssertionError(f"implemented losses differ from names.LOSSES: {set(LOSSES)}")
-
-
-def _softmax_loss(
-    name: str, logits: Tensor, labels: Labels, lam: float, gradient: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Write w (p - e_y) into `gradient`; return objective and right, (b, 1, h, w) each."""
-    weight_of, objective_of = SOFTMAX_LOSSES[name]
-    softmax = Softmax.of(logits, labels.index, gradient)
-    weight = labels.counted * weight_of(softmax, lam)
-    objective = objective_of(softmax)
-    gradient.mul_(weight / softmax.total)
-    gradient.scatter_add_(1, labels.index, weight.neg_())
-    return objective, softmax.right
-
-
-def _mask_sph(logits: Tensor, labels: Labels, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Write the masked gradient of L = -u_y / ||u||_2 into `gradient`; return L and right.
-
-    dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
-    ASSUME: at u = 0, where L has no gradient, the gradient and L are 0.
+    torch's own norm is fast for channels-last values only.
     """
-    label_logit = logits.gather(1, labels.index)
-    right = label_logit >= largest(logits)
-    norm = torch.mul(logits, logits, out=gradient).sum(1, keepdim=True).sqrt_()
-    inverse = torch.where(norm > 0, 1 / norm, 0)
-    cosine = label_logit * inverse
-    weight = labels.counted * right * inverse
-    torch.mul(logits, weight * cosine * inverse, out=gradient)
-    gradient.scatter_add_(1, labels.index, weight.neg_())
-    return cosine.neg_(), right
+    if values.stride(1) == 1:
+        norm: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+        return norm
+    return torch.mul(values, values, out=memory).sum(1, keepdim=True).sqrt_()
+
+
+def sigmoid_cosine(logits: Tensor, top: Tensor, labels: Labels, memory: Tensor) -> Tensor:
+    """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), overwriting `memory`.
+
+    Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
+    to all classes cancels: there the logits are shifted up to -30, so that no norm underflows.
+    """
+    shift = (top + 30).clamp_(max=0)
+    label_logit = logits.gather(1, labels.index).sub_(shift)
+    if bool(shift.any()):
+        logits = logits - shift
+    norm = class_norm(torch.sigmoid(logits, out=memory), memory)
+    return label_logit.sigmoid_().div_(norm)
 
 
 def loss_and_gradient(
@@ -217,13 +237,11 @@ def loss_and_gradient(
         Objective (B,) float64, summed over counted pixels (it is to be maximised), and the number
         of counted pixels whose largest logit is the label's, (B,) int64.
     """
-    pixels = []
-    for part in _chunks(logits):
-        some = labels.select(part)
-        if name == "mask_sph":
-            pixels.append(_mask_sph(logits[part], some, gradient[part]))
-        else:
-            pixels.append(_softmax_loss(name, logits[part], some, lam, gradient[part]))
+    pixel_loss = PIXEL_LOSSES[name]
+    pixels = [
+        pixel_loss(logits[part], labels.select(part), lam, gradient[part])
+        for part in _chunks(logits)
+    ]
     objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
     objective = objectives.mul_(labels.counted).flatten(1).sum(1, dtype=torch.float64)
     return objective, (rights * labels.counted).flatten(1).sum(1).long()
@@ -277,7 +295,7 @@ def check_logits(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:
         "check the number of classes",
     )
     refuse_images(
-        ~logits.flatten(1).isfinite().all(1),
+        ~logits.sum((1, 2, 3)).isfinite(),
         image_ids,
         "gets logits that are not finite; check the model's weights and the image",
     )

@@ -1,6 +1,7 @@
 """How a budget of iterations is spent on radii: const-eps, its restarts, red-eps (Sec. 2.3)."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 from robustseg.attacks.spec import PARTS
 
@@ -32,14 +33,14 @@ class Slot:
 def slots(schedule: str, iterations: int) -> list[Slot]:
     """Return the slots of a schedule in order; their iterations add up to `iterations`.
 
-    ASSUME: a budget that the shares do not divide is cut at the rounded-down running total, so
-    that a rest goes to the later slots, which are at smaller radii.
+    ASSUME: a budget that the shares do not divide is cut at the running totals, rounded up, so that
+    each slot has an iteration.
     ASSUME: each restart is an attack of its own: Bal-CE's lambda(t) = (t - 1) / (2 T) begins anew
     with T its third of the budget, while red-eps is one attack and T its whole budget.
     RELEASED CODE: lambda restarts in each slot of red-eps.
     """
     shares = PARTS[schedule]
-    ends = [iterations * sum(shares[: part + 1]) // sum(shares) for part in range(len(shares))]
+    ends = [-(-iterations * total // sum(shares)) for total in accumulate(shares)]
     starts = [0, *ends[:-1]]
     independent = schedule == "restarts"
     return [

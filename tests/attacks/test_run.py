@@ -1,0 +1,360 @@
+"""Whole attacks: known optima, what a result may depend on, what is spent, what is refused."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toys import Counting, Linear, Pointwise, corners
+
+from robustseg.attacks import run
+from robustseg.attacks.run import AttackResult, run_attack
+from robustseg.attacks.spec import AttackSpec
+from robustseg.errors import RobustsegError
+from robustseg.names import LOSSES, SCHEDULES
+
+EPS_255 = 12.0
+SPECS = [
+    *(AttackSpec(loss, "apgd", "constant", 12) for loss in LOSSES),
+    *(AttackSpec("mask_ce", "apgd", schedule, 12) for schedule in SCHEDULES),
+    AttackSpec("bal_ce", "pgd", "constant", 12, 5e-3),
+    AttackSpec("cossim_ce", "pgd", "reduced", 12, 5e-3),
+]
+
+
+def scene(images: int = 5, size: tuple[int, int] = (6, 7), seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Images and labels that Pointwise gets right, apart from a few, and some ignored pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = torch.rand(images, 3, *size, generator=generator)
+    labels = Pointwise()(pictures).argmax(1)
+    labels[:, 0] = torch.randint(4, labels[:, 0].shape, generator=generator)
+    labels[::2, :, 0] = 255
+    return pictures, labels
+
+
+def names(count: int) -> list[str]:
+    return [f"image{i}" for i in range(count)]
+
+
+def attack(
+    spec: AttackSpec, model: nn.Module | None = None, eps_255: float = EPS_255, seed: int = 0
+) -> AttackResult:
+    images, labels = scene()
+    return run_attack(model or Pointwise(), images, labels, names(5), spec, eps_255, seed)
+
+
+def right_pixels(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    with torch.no_grad():
+        right = model(images).argmax(1) == labels
+    return (right & (labels != 255)).flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_result_is_feasible_and_hurts(spec: AttackSpec) -> None:
+    images, labels = scene()
+    result = attack(spec)
+    assert (result.adversarial - images).abs().max() <= EPS_255 / 255 + 1e-6
+    assert result.adversarial.min() >= 0
+    assert result.adversarial.max() <= 1
+    before, after = (right_pixels(Pointwise(), x, labels) for x in (images, result.adversarial))
+    assert (after <= before).all()
+    assert after.sum() < 0.95 * before.sum()
+
+
+@pytest.mark.parametrize("size", [(6, 7), (8, 8), (5, 5)])
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_an_image_does_not_depend_on_its_batch(spec: AttackSpec, size: tuple[int, int]) -> None:
+    """To the bit: alone, in any order, next to others, and whether or not those are done early."""
+    images, labels = scene(size=size)
+    labels[3] = (labels[3] + 1) % 4  # has few right pixels and is soon done
+    ids = names(5)
+    model = Pointwise()
+    together = run_attack(model, images, labels, ids, spec, EPS_255, 0)
+    order = [4, 2, 0, 3, 1]
+    shuffled = run_attack(
+        model, images[order], labels[order], [ids[i] for i in order], spec, EPS_255, 0
+    )
+    assert torch.equal(shuffled.adversarial, together.adversarial[order])
+    for i in range(5):
+        one = slice(i, i + 1)
+        alone = run_attack(model, images[one], labels[one], ids[one], spec, EPS_255, 0)
+        assert torch.equal(alone.adversarial, together.adversarial[one])
+        assert torch.equal(alone.forward_passes, together.forward_passes[one])
+        assert torch.equal(alone.backward_passes, together.backward_passes[one])
+
+
+@pytest.mark.parametrize("spec", SPECS[5:9], ids=lambda spec: spec.name)
+def test_seeds_decide_and_repeat(spec: AttackSpec) -> None:
+    first, again, other = (attack(spec, seed=seed).adversarial for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_linear_pixels_reach_their_optimum(loss: str) -> None:
+    """A pixel's margin is linear in its own values: each sign decides, the corner is optimal."""
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(1, 3, 1, 1, generator=generator)
+    images = torch.rand(4, 3, 9, 9, generator=generator)
+
+    def model(x: Tensor) -> Tensor:
+        margin = ((x - 0.5) * weight).sum(1, keepdim=True)
+        return 1 + torch.cat((margin, -margin), dim=1)
+
+    labels = model(images).argmax(1)
+    epsilon = EPS_255 / 255
+    direction = torch.where(labels.unsqueeze(1) == 0, -weight, weight).sign()
+    optimal = (images + epsilon * direction).clamp(0, 1)
+    spec = AttackSpec(loss, "apgd", "constant", 20)
+    found = run_attack(model, images, labels, names(4), spec, EPS_255, 0).adversarial
+    expected = (model(optimal).argmax(1) == labels).sum((1, 2))
+    assert (expected > 0).any()
+    assert torch.equal((model(found).argmax(1) == labels).sum((1, 2)), expected)
+
+
+def test_coupled_pixels_come_close_to_the_best_corner() -> None:
+    """Six pixels that share twelve values, all right at first; all 4096 corners are tried."""
+    gaps = torch.zeros(len(LOSSES), 6)
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        weight = torch.randn(6, 12, generator=generator, dtype=torch.float64)
+        image = 0.2 + 0.6 * torch.rand(1, 3, 2, 2, generator=generator, dtype=torch.float64)
+        model = Linear(weight, 0.4 - weight @ image.flatten(), height=2)
+        labels = torch.zeros(1, 2, 3, dtype=torch.int64)
+        candidates = corners(image[0], 0.1)
+        best = right_pixels(model, candidates, labels.expand(len(candidates), -1, -1)).min()
+        for row, loss in enumerate(LOSSES):
+            spec = AttackSpec(loss, "apgd", "restarts", 60)
+            found = run_attack(model, image, labels, ["image"], spec, 25.5, seed).adversarial
+            gaps[row, seed] = right_pixels(model, found, labels) - best
+    assert gaps.amin(0).sum() <= 1  # the worst case over losses, out of 36 pixels
+    assert gaps.mean(1).amax() < 2  # each loss
+
+
+def test_pgd_returns_the_iterate_of_the_highest_loss() -> None:
+    """Against a slow loop, on a model that never loses its last right pixel."""
+    images, labels = scene()
+    model = Pointwise()
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Watched(Pointwise):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            log_p = logits.detach().log_softmax(1)
+            picked = log_p.gather(1, labels.where(labels != 255, 0).unsqueeze(1)).squeeze(1)
+            loss = -(picked * (labels != 255)).flatten(1).sum(1)
+            seen.append((images.detach(), loss))
+            return logits
+
+    spec = AttackSpec("bal_ce", "pgd", "constant", 15, 2e-2)
+    result = run_attack(Watched(), images, labels, names(5), spec, EPS_255, 0)
+    assert len(seen) == 16
+    losses = torch.stack([loss for _, loss in seen])
+    best = losses.argmax(0).tolist()
+    assert len({*best}) > 1
+    for image, step in enumerate(best):
+        assert torch.equal(result.adversarial[image], seen[step][0][image])
+    assert (right_pixels(model, result.adversarial, labels) > 0).all()
+
+
+def test_apgd_returns_the_latest_iterate_of_the_lowest_accuracy() -> None:
+    images, labels = scene()
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Watched(Pointwise):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            right = (logits.argmax(1) == labels).flatten(1).sum(1)
+            seen.append((images.detach(), right))
+            return logits
+
+    spec = AttackSpec("ce", "apgd", "constant", 15)
+    result = run_attack(Watched(), images, labels, names(5), spec, EPS_255, 0)
+    rights = torch.stack([right for _, right in seen])
+    for image in range(5):
+        latest = (rights[:, image] == rights[:, image].min()).nonzero().max()
+        assert torch.equal(result.adversarial[image], seen[latest][0][image])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_passes_are_the_budget_and_are_counted(schedule: str) -> None:
+    """T backward passes, T forward passes, and one look at the last iterate of each slot."""
+    model = Counting(Pointwise())
+    result = attack(AttackSpec("js", "apgd", schedule, 13), model)
+    looks = 1 if schedule == "constant" else 3
+    assert result.backward_passes.tolist() == [13] * 5
+    assert result.forward_passes.tolist() == [13 + looks] * 5
+    assert model.forward_images == int(result.forward_passes.sum())
+    assert model.backward_images == int(result.backward_passes.sum())
+
+
+def test_a_broken_image_leaves_the_batch() -> None:
+    images, labels = scene()
+    labels[1] = 255
+    labels[1, 3, 3] = (Pointwise()(images).argmax(1)[1, 3, 3] + 1) % 4  # wrong from the start
+    labels[2] = 255  # nothing to attack at all
+    model = Counting(Pointwise())
+    spec = AttackSpec("mask_ce", "apgd", "restarts", 12)
+    result = run_attack(model, images, labels, names(5), spec, EPS_255, 0)
+    assert result.forward_passes[2] == 1
+    assert result.forward_passes[1] <= 3
+    assert result.forward_passes[0] == 15
+    assert model.forward_images == int(result.forward_passes.sum())
+
+
+def test_larger_radii_of_the_reduced_schedule_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that is broken at 2 eps only is attacked on, and what is returned is inside eps."""
+    images = torch.full((1, 3, 4, 4), 0.5)
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+
+    def model(x: Tensor) -> Tensor:  # wrong everywhere once the mean is 1.4 eps away
+        margin = 1.4 * EPS_255 / 255 - (x - 0.5).mean((1, 2, 3), keepdim=True)
+        return torch.cat((margin, -margin), 1).expand(-1, -1, 4, 4)
+
+    starts: list[tuple[float, float]] = []
+    search = run._search
+
+    def watched(oracle, optimizer, images, slot, found, passes):
+        starts.append((slot.scale, (images - 0.5).abs().max().item() * 255 / EPS_255))
+        search(oracle, optimizer, images, slot, found, passes)
+
+    monkeypatch.setattr(run, "_search", watched)
+    spec = AttackSpec("ce", "apgd", "reduced", 20)
+    result = run_attack(model, images, labels, ["a"], spec, EPS_255, 0)
+    assert result.backward_passes.tolist() == [20]
+    assert (result.adversarial - images).abs().max() <= EPS_255 / 255 + 1e-6
+    assert [scale for scale, _ in starts] == [2, 1.5, 1]
+    assert starts[1][1] == pytest.approx(1.5, abs=1e-3)  # projections of what was at 2 and 1.5 eps
+    assert starts[2][1] == pytest.approx(1, abs=1e-3)
+
+
+def test_restarts_are_never_worse_than_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, labels = scene()
+    all_slots = run.slots
+    spec = AttackSpec("mask_ce", "apgd", "restarts", 12)
+    three = right_pixels(Pointwise(), attack(spec).adversarial, labels)
+    monkeypatch.setattr(run, "slots", lambda *key: all_slots(*key)[:1])
+    one = right_pixels(Pointwise(), attack(spec).adversarial, labels)
+    assert (three <= one).all()
+    assert (three < one).any()
+
+
+def test_balancing_grows_over_the_whole_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lambda(t) = (t - 1) / (2 T), not beginning anew when the radius shrinks."""
+    lams: list[float] = []
+
+    class Watched(run.Oracle):
+        def __call__(self, images: Tensor, lam: float) -> run.Evaluation:
+            lams.append(lam)
+            return super().__call__(images, lam)
+
+    monkeypatch.setattr(run, "Oracle", Watched)
+    attack(AttackSpec("bal_ce", "apgd", "reduced", 10))
+    assert lams == pytest.approx([t / 20 for t in range(10)])
+    lams.clear()
+    attack(AttackSpec("bal_ce", "apgd", "restarts", 6))
+    assert lams == pytest.approx([0, 1 / 4] * 3)
+
+
+def test_ignored_pixels_are_neither_attacked_nor_counted() -> None:
+    images, labels = scene()
+    labels[:, 3:] = 255
+    spec = AttackSpec("ce", "pgd", "constant", 3, 1e-2)
+    result = run_attack(Pointwise(), images, labels, names(5), spec, EPS_255, 0)
+    other = labels.clone()
+    other[:, 3:] = 255
+    images_elsewhere = images.clone()
+    images_elsewhere[:, :, 3:] = 0.5
+    again = run_attack(Pointwise(), images_elsewhere, other, names(5), spec, EPS_255, 0)
+    assert torch.equal(result.adversarial[:, :, :3], again.adversarial[:, :, :3])
+
+
+def test_a_module_is_left_as_it_was() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    model[0].bias.requires_grad_(False)
+    model.train()
+    model[1].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    attack(AttackSpec("ce", "apgd", "constant", 2), model)
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert [p.requires_grad for p in model.parameters()] == [True, False, True, True]
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_logits_of_any_memory_layout_give_the_same() -> None:
+    class ChannelsLast(Pointwise):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).contiguous(memory_format=torch.channels_last)
+
+    for spec in SPECS[:6]:
+        torch.testing.assert_close(
+            attack(spec, ChannelsLast()).adversarial, attack(spec, Pointwise()).adversarial
+        )
+
+
+def test_a_radius_of_zero_changes_nothing() -> None:
+    images, _ = scene()
+    result = attack(AttackSpec("ce", "apgd", "reduced", 4), eps_255=0)
+    assert torch.equal(result.adversarial, images)
+
+
+def broken_model(value: float, after: int):
+    calls = []
+
+    def model(images: Tensor) -> Tensor:
+        calls.append(1)
+        logits = Pointwise()(images)
+        if len(calls) > after:
+            logits[2, 1, 2, 2] = value
+        return logits
+
+    return model
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_logits_that_are_not_finite_are_refused(loss: str, after: int, value: float) -> None:
+    with pytest.raises(RobustsegError, match=r"image image2 .* not finite"):
+        attack(AttackSpec(loss, "apgd", "constant", 6), broken_model(value, after))
+
+
+def refused(match: str, **changes: object) -> None:
+    images, labels = scene()
+    arguments = {
+        "model": Pointwise(),
+        "images": images,
+        "labels": labels,
+        "image_ids": names(5),
+        "spec": AttackSpec("ce", "apgd", "constant", 3),
+        "eps_255": EPS_255,
+        "seed": 0,
+    }
+    with pytest.raises(RobustsegError, match=match):
+        run_attack(**(arguments | changes))
+
+
+def test_wrong_input_is_one_sentence() -> None:
+    images, labels = scene()
+    refused("eps_255 must be between 0 and 255", eps_255=-1)
+    refused("eps_255 must be between 0 and 255", eps_255=256)
+    refused(r"must be float32 or float64 \(images", images=(images * 255).to(torch.uint8))
+    refused(r"must be float32 or float64 \(images", images=images[0])
+    refused("labels must be int64", labels=labels.float())
+    refused("labels must be int64", labels=labels[:4])
+    refused("need as many different ids", image_ids=["a"] * 5)
+    too_bright = images.clone()
+    too_bright[3, 0, 0, 0] = 1.5
+    refused(r"image image3 has values outside \[0, 1\]", images=too_bright)
+    too_bright[3, 0, 0, 0] = torch.nan
+    refused(r"image image3 has values outside \[0, 1\]", images=too_bright)
+    for label in (-1, 4, 254):
+        wrong = labels.clone()
+        wrong[1, 2, 2] = label
+        refused(r"image image1 has a label outside 0..3", labels=wrong)
+    refused("upsample its logits", model=lambda x: Pointwise()(x)[:, :, ::2])
+    refused("one tensor of logits", model=lambda x: (Pointwise()(x),))
+    refused("one tensor of logits", model=lambda x: Pointwise()(x)[0])
+    refused(
+        "must be float32 or float64, not torch.bfloat16", model=lambda x: Pointwise()(x).bfloat16()
+    )
+    refused("carry no gradient", model=lambda x: Pointwise()(x).detach())

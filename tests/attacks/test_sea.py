@@ -1,0 +1,254 @@
+"""SEA as a stranger uses it, and suites as the workflow does."""
+
+import doctest
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from toys import Counting, Pointwise
+
+from robustseg import records
+from robustseg.attacks import counting, evaluate
+from robustseg.attacks import sea as sea_module
+from robustseg.attacks.counting import attack_and_count, full_precision, measure
+from robustseg.attacks.evaluate import evaluate_clean, evaluate_suite
+from robustseg.attacks.sea import sea
+from robustseg.attacks.spec import AttackSpec, suite_attacks
+from robustseg.errors import RobustsegError
+from robustseg.metrics import image_accuracy, miou
+from robustseg.names import SEA_LOSSES
+
+EPS_255 = 12.0
+IDENTITY = {"dataset": "toy", "model": "pointwise", "training_seed": 0, "suite": "sea"}
+SPECS = suite_attacks(SEA_LOSSES, "apgd", ["reduced"], [10], None, EPS_255)
+
+
+@dataclass
+class ToySet:
+    """Images that Pointwise gets right, apart from one that is wrong everywhere."""
+
+    images: Tensor
+    labels: Tensor
+    image_ids: list[str]
+    num_classes: int = 4
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: list[int]) -> tuple[Tensor, Tensor, list[str]]:
+        return self.images[indices], self.labels[indices], [self.image_ids[i] for i in indices]
+
+
+@pytest.fixture
+def toys() -> ToySet:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(7, 3, 6, 5, generator=generator)
+    labels = Pointwise()(images).argmax(1)
+    labels[:, :2] = torch.randint(4, labels[:, :2].shape, generator=generator)
+    labels[0, 0] = 255
+    weak = Pointwise()(images[4:5]).argmin(1)
+    labels[4] = weak[0]
+    return ToySet(images, labels, [f"toy{i}" for i in range(7)])
+
+
+def suite(toys: ToySet, model: nn.Module | None = None, **changes: object) -> list[dict]:
+    settings = {"eps_255": EPS_255, "seed": 0, "batch_size": 3, "identity": IDENTITY}
+    return evaluate_suite(model or Pointwise(), toys, SPECS, **(settings | changes))
+
+
+def in_order(rows: list[dict]) -> list[dict]:
+    return sorted(rows, key=lambda row: (row["attack"], row["image_id"]))
+
+
+def test_sea_is_the_image_wise_worst_case_of_its_attacks(toys: ToySet) -> None:
+    model = Pointwise()
+    result = sea(
+        model,
+        toys.images,
+        toys.labels,
+        EPS_255,
+        image_ids=toys.image_ids,
+        iterations=10,
+        batch_size=3,
+    )
+    outcomes = [
+        attack_and_count(model, toys.images, toys.labels, toys.image_ids, spec, EPS_255, 0)
+        for spec in SPECS
+    ]
+    alone = np.stack([image_accuracy(o.counts.pixels, o.counts.pixels_correct) for o in outcomes])
+    ran = ~np.isnan(result.attack_accuracy)
+    assert np.array_equal(result.attack_accuracy[ran], alone[ran])
+    assert np.array_equal(result.accuracy, alone.min(axis=0))
+    assert np.array_equal(result.worst_attack, alone.argmin(axis=0))
+    assert result.acc == pytest.approx(alone.min(axis=0).mean())
+    assert all(result.acc <= one for one in alone.mean(axis=1))
+    assert len({*result.worst_attack.tolist()}) > 1
+    for image, worst in enumerate(result.worst_attack):
+        assert torch.equal(result.adversarial[image], outcomes[worst].adversarial[image])
+        assert result.linf_255[image] == outcomes[worst].linf_255[image]
+    counts = counting.count(model, result.adversarial, toys.labels, toys.image_ids)
+    assert result.miou == miou(counts.intersection, counts.union)
+    assert np.array_equal(counts.pixels_correct, result.counts.pixels_correct)
+
+
+def test_sea_skips_what_is_broken_and_says_so(toys: ToySet) -> None:
+    result = sea(Pointwise(), toys.images, toys.labels, EPS_255, iterations=10)
+    assert result.accuracy[4] == 0
+    assert np.isnan(result.attack_accuracy[1:, 4]).all()
+
+
+def test_an_image_without_labels_does_not_count(toys: ToySet) -> None:
+    with_one = sea(Pointwise(), toys.images[:3], toys.labels[:3], EPS_255, iterations=5)
+    toys.labels[3] = 255
+    with_none = sea(Pointwise(), toys.images[:4], toys.labels[:4], EPS_255, iterations=5)
+    assert np.isnan(with_none.accuracy[3])
+    assert with_none.acc == with_one.acc
+    assert with_none.miou == with_one.miou
+
+
+def test_the_docstring_example_works() -> None:
+    assert doctest.testmod(sea_module).failed == 0
+    assert doctest.testmod(sea_module).attempted > 4
+
+
+def test_rows_are_valid_evidence(toys: ToySet, tmp_path: Path) -> None:
+    rows = suite(toys) + evaluate_clean(Pointwise(), toys, batch_size=4, identity=IDENTITY)
+    records.write_evidence(tmp_path / "evidence.parquet", rows, {})
+    frame = records.read_evidence([tmp_path / "evidence.parquet"])
+    assert len(frame) == 7 * (len(SPECS) + 1)
+    attacked = frame[frame["suite"] == "sea"]
+    assert (attacked["linf_255"] <= EPS_255 + 1e-3).all()
+    assert (attacked["forward_passes"] <= 10 + 3 + 1).all()
+    clean = frame[frame["suite"] == "clean"].set_index("image_id")
+    right = (Pointwise()(toys.images).argmax(1) == toys.labels).flatten(1).sum(1)
+    assert clean.loc[toys.image_ids, "pixels_correct"].tolist() == right.tolist()
+    assert clean.loc["toy0", "pixels"] == 25
+
+
+def test_rows_depend_neither_on_batches_nor_on_shards(toys: ToySet) -> None:
+    whole = in_order(suite(toys))
+    assert in_order(suite(toys, batch_size=7)) == whole
+    shards = [*suite(toys, indices=[0, 2, 4, 6]), *suite(toys, indices=[1, 3, 5])]
+    assert in_order(shards) == whole
+
+
+def test_broken_images_can_be_inherited(toys: ToySet) -> None:
+    plain, skipping = in_order(suite(toys)), in_order(suite(toys, skip_broken=True))
+    inherited = [row for row in skipping if row["inherited"]]
+    assert {row["image_id"] for row in inherited} >= {"toy4"}
+    assert not any(row["inherited"] for row in skipping if row["attack"] == SPECS[0].name)
+    for with_all, row in zip(plain, skipping, strict=True):
+        if not row["inherited"]:
+            assert row == with_all
+            continue
+        assert row["pixels_correct"] == 0
+        assert row["forward_passes"] == row["backward_passes"] == 0
+        first = next(
+            other
+            for spec in SPECS
+            for other in plain
+            if (other["image_id"], other["attack"]) == (row["image_id"], spec.name)
+            and other["pixels_correct"] == 0
+        )
+        assert all(row[name] == first[name] for name in evaluate.COPIED)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("skip_broken", [False, True])
+def test_a_killed_evaluation_goes_on_to_the_same_rows(
+    toys: ToySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip_broken: bool
+) -> None:
+    expected = suite(toys, skip_broken=skip_broken)
+    attack, calls = evaluate.attack_and_count, []
+
+    def killed(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 6:
+            raise KilledError
+        return attack(*arguments)
+
+    monkeypatch.setattr(evaluate, "attack_and_count", killed)
+    settings = {"parts": tmp_path / "parts", "skip_broken": skip_broken}
+    with pytest.raises(KilledError):
+        suite(toys, **settings)
+    assert suite(toys, **settings) == expected
+    batches_x_attacks = 3 * len(SPECS)
+    assert len(calls) <= batches_x_attacks + 1
+    calls.clear()
+    assert suite(toys, **settings) == expected
+    assert not calls
+
+
+def test_parts_of_anything_else_are_not_used(
+    toys: ToySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Weighted(Pointwise):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.scale * super().forward(images)
+
+    model, settings = Weighted(), {"parts": tmp_path}
+    suite(toys, model, **settings)
+    model.scale.data += 1
+    assert suite(toys, model, **settings) == suite(toys, model)
+    assert suite(toys, model, seed=1, **settings) == suite(toys, model, seed=1)
+    assert suite(toys, model, eps_255=4, **settings) == suite(toys, model, eps_255=4)
+    toys.images = toys.images.flip(3)
+    assert suite(toys, model, **settings) == suite(toys, model)
+    with pytest.raises(RobustsegError, match=r"torch\.nn\.Module"):
+        suite(toys, lambda images: model(images), **settings)
+
+
+def test_a_perturbation_outside_its_radius_is_refused(toys: ToySet) -> None:
+    images, ids = toys.images, toys.image_ids
+    moved = images.clone()
+    moved[2] = (moved[2] + 5 / 255).clamp(max=1)
+    assert measure(moved, images, ids, 5)[2] == pytest.approx(5, abs=1e-3)
+    for bad in (moved, images - 0.01, images + 1.0, images * torch.nan):
+        with pytest.raises(RobustsegError, match="left its radius of 4/255"):
+            measure(bad, images, ids, 4)
+    with pytest.raises(RobustsegError, match="image toy2 left its radius"):
+        measure(moved, images, ids, 4)
+
+
+def test_counts_come_from_a_pass_of_their_own(toys: ToySet) -> None:
+    model = Counting(Pointwise())
+    outcome = attack_and_count(
+        model, toys.images, toys.labels, toys.image_ids, SPECS[0], EPS_255, 0
+    )
+    assert model.forward_images == outcome.forward_passes.sum()
+    assert model.backward_images == outcome.backward_passes.sum()
+
+
+def test_full_precision_restores_what_was_set() -> None:
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    try:
+        matmul.allow_tf32 = convolution.allow_tf32 = True
+        with full_precision("cpu"):
+            assert not matmul.allow_tf32
+            assert not convolution.allow_tf32
+        assert matmul.allow_tf32
+        assert convolution.allow_tf32
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
+
+
+def test_a_suite_says_how_far_it_is(toys: ToySet, capsys: pytest.CaptureFixture[str]) -> None:
+    from robustseg.progress import Progress
+
+    suite(toys, progress=Progress("attack toy", every_s=0))
+    assert f"{3 * len(SPECS)}/{3 * len(SPECS)}" in capsys.readouterr().err
+
+
+def test_apgd_is_the_default_optimizer_of_a_spec() -> None:
+    assert AttackSpec("ce").name == "apgd-ce-constant-100"

@@ -1,0 +1,93 @@
+"""Names, budgets and the sentences for what cannot be run."""
+
+import subprocess
+import sys
+
+import pytest
+
+from robustseg.attacks.schedules import slots
+from robustseg.attacks.spec import AttackSpec, check_radius, suite_attacks
+from robustseg.errors import RobustsegError
+
+
+def test_name_says_what_the_attack_is() -> None:
+    assert AttackSpec("mask_ce", "apgd", "reduced", 300).name == "apgd-mask_ce-reduced-300"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("hinge",), "unknown loss hinge"),
+        (("ce", "adam"), "unknown optimizer adam"),
+        (("ce", "apgd", "cosine"), "unknown schedule cosine"),
+        (("ce", "apgd", "reduced", 2), "at least 3 iterations"),
+        (("ce", "apgd", "constant", 0), "at least 1 iterations"),
+        (("ce", "pgd"), "needs a step_size"),
+        (("ce", "pgd", "constant", 10, -1.0), "needs a step_size"),
+        (("ce", "apgd", "constant", 10, 0.01), "chooses its own step size"),
+    ],
+)
+def test_impossible_attacks_are_refused(arguments: tuple, sentence: str) -> None:
+    with pytest.raises(RobustsegError, match=sentence):
+        AttackSpec(*arguments)
+
+
+def test_suite_is_every_combination_in_order() -> None:
+    attacks = suite_attacks(["js", "ce"], "apgd", ["constant", "reduced"], [10, 20], None, 4)
+    assert [attack.name for attack in attacks] == [
+        f"apgd-{loss}-{schedule}-{budget}"
+        for schedule in ("constant", "reduced")
+        for budget in (10, 20)
+        for loss in ("js", "ce")
+    ]
+
+
+def test_pgd_takes_its_step_size_by_radius() -> None:
+    steps = {4: 4e-3, 0.5: 1e-3}
+    assert suite_attacks(["ce"], "pgd", ["constant"], [10], steps, 4.0)[0].step_size == 4e-3
+    assert suite_attacks(["ce"], "pgd", ["constant"], [10], steps, 0.5)[0].step_size == 1e-3
+    with pytest.raises(RobustsegError, match=r"no step_size at eps_255 8 .*0\.5, 4"):
+        suite_attacks(["ce"], "pgd", ["constant"], [10], steps, 8)
+
+
+def test_an_attack_named_twice_is_refused() -> None:
+    with pytest.raises(RobustsegError, match="apgd-ce-constant-10 is in the suite twice"):
+        suite_attacks(["ce", "js", "ce"], "apgd", ["constant"], [10], None, 4)
+
+
+@pytest.mark.parametrize("eps_255", [-0.1, 255.1, float("nan")])
+def test_impossible_radii_are_refused(eps_255: float) -> None:
+    with pytest.raises(RobustsegError, match="between 0 and 255"):
+        check_radius(eps_255)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "restarts", "reduced"])
+@pytest.mark.parametrize("iterations", [3, 10, 17, 100, 300])
+def test_schedules_spend_the_budget(schedule: str, iterations: int) -> None:
+    parts = slots(schedule, iterations)
+    assert sum(part.iterations for part in parts) == iterations
+    assert all(part.iterations > 0 for part in parts)
+    assert parts[-1].final
+    assert parts[-1].scale == 1
+
+
+def test_reduced_radius_is_one_attack_in_three_radii() -> None:
+    parts = slots("reduced", 300)
+    assert [(p.scale, p.iterations, p.before, p.final) for p in parts] == [
+        (2, 90, 0, False),
+        (1.5, 90, 90, False),
+        (1, 120, 180, True),
+    ]
+    assert {(p.restart, p.budget) for p in parts} == {(0, 300)}
+
+
+def test_restarts_are_three_attacks_of_their_own() -> None:
+    parts = slots("restarts", 300)
+    assert [(p.iterations, p.before, p.budget, p.restart) for p in parts] == [
+        (100, 0, 100, restart) for restart in range(3)
+    ]
+
+
+def test_specs_are_read_without_torch() -> None:
+    code = "import sys, robustseg.attacks.spec; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
