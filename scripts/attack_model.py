@@ -8,7 +8,7 @@ from typing import Any
 from robustseg.attacks.evaluate import evaluate_suite
 from robustseg.attacks.spec import suite_attacks
 from robustseg.data.datasets import load_split
-from robustseg.jobs import choose_device, hash_settings, job
+from robustseg.jobs import choose_device, device_name, hash_settings, job
 from robustseg.models.checkpoints import load_model
 from robustseg.progress import Progress
 from robustseg.records import provenance, write_evidence
@@ -71,7 +71,7 @@ def write_attack_evidence(
         parts=parts,
         progress=progress,
     )
-    write_evidence(evidence, rows, provenance(config_hash, device, "float32"))
+    write_evidence(evidence, rows, provenance(config_hash, device_name(device), "float32"))
     shutil.rmtree(parts, ignore_errors=True)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from robustseg.attacks.evaluate import evaluate_clean
 from robustseg.data.datasets import load_split
-from robustseg.jobs import choose_device, hash_settings, job
+from robustseg.jobs import choose_device, device_name, hash_settings, job
 from robustseg.models.checkpoints import load_model
 from robustseg.records import provenance, write_evidence
 
@@ -32,7 +32,7 @@ def write_clean_evidence(
     """
     model, _ = load_model(weights, device)
     rows = evaluate_clean(model, load_split(val), batch_size=batch_size, identity=identity)
-    write_evidence(evidence, rows, provenance(config_hash, device, "float32"))
+    write_evidence(evidence, rows, provenance(config_hash, device_name(device), "float32"))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,13 @@ def choose_device(gpus: int, progress: Progress) -> str:
     return "cpu"
 
 
+def device_name(device: str) -> str:
+    """Return what evidence says about a device: "cpu", or the GPU's model."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device == "cuda" else device
+
+
 def hash_settings(*settings: Any) -> str:
     """Return 16 hexadecimal digits that tell settings (plain data) apart."""
     text = json.dumps(settings, sort_keys=True, default=str)

@@ -18,7 +18,15 @@ import pytest
 from robustseg.config import FIGURES, TABLES
 from robustseg.names import SEA_LOSSES
 from robustseg.records import read_evidence, read_provenance
-from tests.workflow.running import MATCHBOX, command, environment, matchbox, planned, snakemake
+from tests.workflow.running import (
+    MATCHBOX,
+    command,
+    environment,
+    matchbox,
+    planned,
+    processor_s,
+    snakemake,
+)
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the whole run
 
@@ -89,11 +97,11 @@ def test_tables_hold_numbers_of_the_evidence(finished: Path) -> None:
 
 
 def test_a_second_run_does_nothing(finished: Path) -> None:
-    start = time.monotonic()
+    before = processor_s()
     run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout
-    assert time.monotonic() - start < 10
+    assert processor_s() - before < 8  # wall-clock time depends on who else is busy
 
 
 @pytest.mark.parametrize(
