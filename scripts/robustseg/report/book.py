@@ -12,6 +12,7 @@ from robustseg.names import SCHEME_LABELS, SEA_LOSSES
 from robustseg.records import read_evidence, read_provenance
 from robustseg.report.layout import Cell
 from robustseg.report.queries import Evidence, Outcomes, Run, interval, score, worst_case
+from robustseg.report.reported import read_reported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,9 @@ class Book:
         name: of the table or figure.
         evidence: what it reads.
         models: the configuration's models.
-        metrics: those that it prints; only they are recorded.
+        metrics: those that it prints; only they are recorded and get intervals.
+        reported: the paper's printed numbers by (dataset, model, attack, eps_255, metric), see
+            `reported_numbers`; cells of the paper's own models show them.
         long: the numbers, in LONG_COLUMNS.
     """
 
@@ -86,6 +89,7 @@ class Book:
     evidence: Evidence
     models: Models
     metrics: Sequence[str] = ("acc", "miou")
+    reported: Mapping[tuple[Any, ...], float] = field(default_factory=dict)
     long: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -117,7 +121,7 @@ class Book:
     def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
         """Record the worst case over runs as `attack`, and return the cells of ACC and mIoU."""
         attacked = self.worst(runs)
-        value, (low, high) = score(attacked), interval(attacked)
+        value, (low, high) = score(attacked), interval(attacked, self.metrics)
         return (
             self._cell(attack, runs, "acc", value.acc, low.acc, high.acc),
             self._cell(attack, runs, "miou", value.miou, low.miou, high.miou),
@@ -126,12 +130,36 @@ class Book:
     def _cell(
         self, attack: str, runs: Sequence[Run], metric: str, share: float, low: float, high: float
     ) -> Cell:
+        text = printed(percent(share))
+        if metric not in self.metrics:
+            return Cell(text)
         images = len(self.evidence.outcomes(runs[0]).image_ids)
         ends = {"low": percent(low), "high": percent(high)}
-        if metric in self.metrics:
-            self.record(attack, runs, metric, percent(share), images=images, **ends)
-        note = f"95 % interval over {images} images: "
-        return Cell(printed(percent(share)), note=note + " to ".join(map(printed, ends.values())))
+        self.record(attack, runs, metric, percent(share), images=images, **ends)
+        interval_text = f"95 % interval over images: {' to '.join(map(printed, ends.values()))}"
+        return Cell(
+            text,
+            note="\n".join([interval_text, *self.behind(runs)]),
+            reported=self.paper_says(attack, runs[0], metric),
+        )
+
+    def behind(self, runs: Sequence[Run]) -> list[str]:
+        """Return, in a few lines, the evidence that a number was made from."""
+        images = len(self.evidence.outcomes(runs[0]).image_ids)
+        forward, backward = self.evidence.passes(runs)
+        jobs = list(dict.fromkeys(map(job_of, runs)))
+        more = f" and {len(jobs) - 4} more" if len(jobs) > 4 else ""
+        return [
+            f"{images} images of {runs[0].dataset}, model {runs[0].model}",
+            f"suite {_words(run.suite for run in runs)}: {_words(run.attack for run in runs)}",
+            f"training seed {runs[0].training_seed}, attack seed {_words(r.seed for r in runs)}",
+            f"{forward:,} forward and {backward:,} backward passes of single images",
+            f"evidence: {', '.join(jobs[:4])}{more}",
+        ]
+
+    def paper_says(self, attack: str, run: Run, metric: str) -> float | None:
+        """Return the number that the paper prints for this cell, in percent, if it has one."""
+        return self.reported.get((run.dataset, run.model, attack, run.eps_255, metric))
 
     def record(
         self, attack: str, runs: Sequence[Run], metric: str, value: float, **rest: Any
@@ -241,10 +269,31 @@ def iterations(runs: Iterable[Run]) -> str:
 
 
 def open_book(
-    name: str, evidence_paths: Iterable[str | Path], reads: Reads, models: Models
+    name: str,
+    evidence_paths: Iterable[str | Path],
+    reads: Reads,
+    models: Models,
+    reported_folder: str | Path | None = None,
 ) -> Book:
     """Read the evidence of one table or figure and check that it is complete."""
-    return Book(name, Evidence(read_evidence(evidence_paths), reads, name), models)
+    evidence = Evidence(read_evidence(evidence_paths), reads, name)
+    reported = reported_numbers(name, reported_folder) if reported_folder else {}
+    return Book(name, evidence, models, reported=reported)
+
+
+def reported_numbers(table: str, folder: str | Path) -> dict[tuple[Any, ...], float]:
+    """Return what the paper prints in one table, by (dataset, model, attack, eps_255, metric)."""
+    rows = read_reported(folder)
+    rows = rows[rows["table"] == table]
+    keys = rows[["dataset", "model", "attack", "eps_255", "metric"]].itertuples(index=False)
+    return dict(zip(map(tuple, keys), rows["value"], strict=True))
+
+
+def job_of(run: Run) -> str:
+    """Return the folder and stem of the evidence files of a run, below the run's folder."""
+    return (
+        f"attacks/{run.suite}/{run.model}/seed{run.training_seed}/eps{run.eps_255:g}/seed{run.seed}"
+    )
 
 
 def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:
@@ -254,6 +303,10 @@ def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:
         for key, value in read_provenance(path).items():
             merged.setdefault(key, set()).add(value)
     return {key: sorted(values) for key, values in sorted(merged.items())}
+
+
+def _words(values: Iterable[Any]) -> str:
+    return ", ".join(map(str, dict.fromkeys(values)))
 
 
 def _seeds(what: str, seeds: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 MISSING = "–"
@@ -17,19 +17,27 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed value; `note` is shown when a reader of the page points at it."""
+    """One printed value; `note` is shown when a reader of the page points at it.
+
+    `reported` is what the paper prints there, where data set and model are the paper's.
+    """
 
     text: str
     bold: bool = False
     note: str = ""
+    reported: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line: what it is about (`stub`), then its values."""
+    """A line: what it is about (`stub`), then its values.
+
+    `beside` marks a line that belongs to the one above it: the paper's numbers, the difference.
+    """
 
     stub: tuple[str, ...]
     cells: tuple[Cell, ...]
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,50 @@ class Layout:
     def depth(self) -> int:
         """Number of head lines."""
         return len(self.columns[0])
+
+
+REPORTED_NOTE = (
+    "“paper”: printed in arXiv 2306.12941, not measured here; “difference”: measured minus paper."
+)
+
+
+def with_reported(layout: Layout) -> Layout:
+    """Return the table with the paper's numbers and the difference below each measured line.
+
+    Lines without a number of the paper stay alone; a table without any is returned as it is.
+    """
+    groups = tuple(
+        replace(group, rows=tuple(line for row in group.rows for line in _lines_beside(row)))
+        for group in layout.groups
+    )
+    if groups == layout.groups:
+        return layout
+    return replace(layout, groups=groups, notes=(*layout.notes, REPORTED_NOTE))
+
+
+def _lines_beside(row: Row) -> tuple[Row, ...]:
+    if all(cell.reported is None for cell in row.cells):
+        return (row,)
+    paper = (MISSING if c.reported is None else f"{c.reported:.1f}" for c in row.cells)
+    gaps = (
+        MISSING if c.reported is None else _signed(_leading_number(c.text) - c.reported)
+        for c in row.cells
+    )
+    rest = ("",) * (len(row.stub) - 1)
+    return (
+        row,
+        Row(("paper", *rest), tuple(map(Cell, paper)), beside=True),
+        Row(("difference", *rest), tuple(map(Cell, gaps)), beside=True),
+    )
+
+
+def _leading_number(text: str) -> float:
+    """Return the number of "27.4" or of "27.4 ± 0.1"."""
+    return float(text.split()[0])
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
 
 
 def spans(texts: Sequence[str]) -> list[tuple[str, int]]:
@@ -267,10 +319,11 @@ def _html_group(layout: Layout, group: Group) -> str:
 
 def _html_row(row: Row) -> str:
     stub = "".join(f'<th scope="row">{html.escape(text)}</th>' for text in row.stub)
-    cells = "".join(
-        f"<td{f' title={chr(34)}{html.escape(cell.note)}{chr(34)}' if cell.note else ''}>"
-        + (f"<strong>{html.escape(cell.text)}</strong>" if cell.bold else html.escape(cell.text))
-        + "</td>"
-        for cell in row.cells
-    )
-    return f"<tr>{stub}{cells}</tr>"
+    kind = ' class="beside"' if row.beside else ""
+    return f"<tr{kind}>{stub}{''.join(map(_html_cell, row.cells))}</tr>"
+
+
+def _html_cell(cell: Cell) -> str:
+    note = f' title="{html.escape(cell.note)}"' if cell.note else ""
+    text = html.escape(cell.text)
+    return f"<td{note}>{f'<strong>{text}</strong>' if cell.bold else text}</td>"

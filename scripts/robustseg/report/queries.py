@@ -142,24 +142,46 @@ def score(attacked: Outcomes) -> Score:
     )
 
 
-def interval(attacked: Outcomes, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def interval(
+    attacked: Outcomes,
+    wanted: Sequence[str] = ("acc", "miou"),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
     """Return percentile bootstrap intervals over images, level 95 %.
 
     All attacks on the same number of images are resampled alike, so that intervals of two attacks
-    on one model differ by the attacks and not by the draw.
+    on one model differ by the attacks and not by the draw. A metric that is not `wanted` has NaN:
+    that of mIoU is nearly all of the cost.
     """
     labelled = attacked.pixels > 0
     weights = _resamples(int(labelled.sum()), resamples, seed)
-    acc = weights @ attacked.accuracy[labelled] / weights.shape[1]
+    ends = {"acc": (np.nan, np.nan), "miou": (np.nan, np.nan)}
+    if "acc" in wanted:
+        ends["acc"] = _ends(weights @ attacked.accuracy[labelled] / weights.shape[1])
+    if "miou" in wanted:
+        ends["miou"] = _ends(_resampled_miou(weights, attacked, labelled))
+    low, high = (Score(ends["acc"][side], ends["miou"][side]) for side in (0, 1))
+    return Interval(low, high)
+
+
+def _resampled_miou(
+    weights: NDArray[np.float64], attacked: Outcomes, labelled: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the mIoU of each row of weights, by one product over images with all the counts."""
     occurs = attacked.union.any(axis=0)
-    intersection, union = (
-        weights @ counts[labelled][:, occurs].astype(np.float64)
-        for counts in (attacked.intersection, attacked.union)
-    )
+    counts = np.hstack([attacked.intersection[:, occurs], attacked.union[:, occurs]])
+    sums = weights @ counts[labelled].astype(np.float64)
+    intersection, union = np.hsplit(sums, 2)
     shares = np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
+    miou: NDArray[np.float64] = np.nanmean(shares, axis=1)
+    return miou
+
+
+def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
-    ends = np.quantile(np.stack([acc, np.nanmean(shares, axis=1)]), [tail, 1 - tail], axis=1)
-    return Interval(Score(*map(float, ends[0])), Score(*map(float, ends[1])))
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 @lru_cache(maxsize=4)
@@ -240,6 +262,15 @@ class Evidence:
         attacks = [rows for run, rows in self._rows.items() if run.suite != CLEAN_SUITE]
         flags = self._frame["inherited"].to_numpy()[np.concatenate(attacks)]
         return int(flags.sum()), len(flags)
+
+    def passes(self, runs: Iterable[Run]) -> tuple[int, int]:
+        """Return the forward and backward passes of single images that runs took in all."""
+        rows = np.concatenate([self._rows[run] for run in runs])
+        forward, backward = (
+            int(self._frame[name].to_numpy()[rows].sum())
+            for name in ("forward_passes", "backward_passes")
+        )
+        return forward, backward
 
     def clean(self, model: str, training_seed: int) -> Run:
         """Return the run without an attack."""

@@ -31,6 +31,7 @@ from robustseg.report.layout import (
     to_html,
     to_latex,
     to_markdown,
+    with_reported,
 )
 from robustseg.report.queries import Run, score
 from robustseg.report.seeds import seeds_table
@@ -51,6 +52,7 @@ def make_table(
     reads: Reads,
     models: Models,
     out_paths: Mapping[str, str | Path],
+    reported_folder: str | Path | None = None,
 ) -> None:
     """Build one table from evidence and write it in every format asked for.
 
@@ -62,13 +64,15 @@ def make_table(
         models: the configuration's models; `architecture` of its backbone, where given, is printed
             instead of the backbone's name.
         out_paths: files by format: any of parquet, csv, md, tex, html (a fragment for the page).
+        reported_folder: the paper's numbers, config/paper; shown below measured ones where data set
+            and model are the paper's.
 
     Raises:
         RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
     """
     paths = sorted(map(str, evidence_paths))
-    book = open_book(table_id, paths, reads, models)
-    layout = replace(TABLES[table_id](book), label=_label(table_id))
+    book = open_book(table_id, paths, reads, models, reported_folder)
+    layout = with_reported(replace(TABLES[table_id](book), label=_label(table_id)))
     texts = {
         "md": lambda: to_markdown(layout),
         "tex": lambda: to_latex(layout, table_id),
@@ -361,7 +365,13 @@ def _spread_cell(book: Book, word: str, runs_by_seed: Sequence[Sequence[Run]]) -
     # ASSUME: the sample standard deviation (n - 1); the paper does not say which.
     mean, std = fmean(values), stdev(values)
     book.record(word, runs_by_seed[0], "acc", mean, std=std, images=len(attacked[0].image_ids))
-    return Cell(f"{printed(mean)} ± {printed(std)}", note=", ".join(map(printed, values)))
+    note = [f"by seed: {', '.join(map(printed, values))}"]
+    note += book.behind([run for runs in runs_by_seed for run in runs])
+    return Cell(
+        f"{printed(mean)} ± {printed(std)}",
+        note="\n".join(note),
+        reported=book.paper_says(word, runs_by_seed[0][0], "acc"),
+    )
 
 
 def _components(sea: Sequence[Run]) -> dict[str, list[Run]]:
