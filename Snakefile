@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from robustseg.config import load_config
 from robustseg.errors import RobustsegError
+from robustseg.report.predicates import read_claims
 
 # A configuration named on the command line replaces the default instead of being merged into it.
 if not workflow.overwrite_configfiles:
@@ -48,6 +49,7 @@ include: "rules/models.smk"
 include: "rules/attacks.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 include: "rules/report.smk"
 
 
@@ -110,6 +112,14 @@ rule figures:
         f"The figures are in results/{CONFIG.run}/figures"
 
 
+rule claims:
+    input:
+        rules.make_claims.output,
+    localrule: True
+    message:
+        f"The claims are in results/{CONFIG.run}/claims"
+
+
 rule report:
     input:
         expand(rules.make_page.output.page, page="index"),
@@ -134,6 +144,7 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.claims.input,
         rules.report.input,
     localrule: True
     message:

@@ -2,6 +2,7 @@
 
 PAGE_TABLES = {"index": list(CONFIG.tables), "seeds": ["seeds"]}
 PAGE_FIGURES = {"index": list(CONFIG.figures), "seeds": []}
+PAGE_CLAIMS = {"index": [rules.make_claims.output.html], "seeds": []}
 
 
 rule make_page:
@@ -12,6 +13,7 @@ rule make_page:
         figures=lambda wildcards: expand(
             rules.make_figure.output.svg, figure=PAGE_FIGURES[wildcards.page]
         ),
+        claims=lambda wildcards: PAGE_CLAIMS[wildcards.page],
         evidence=lambda wildcards: evidence_of(
             *PAGE_TABLES[wildcards.page], *PAGE_FIGURES[wildcards.page]
         ),

@@ -12,5 +12,6 @@ if __name__ == "__main__":
             snakemake.input.evidence,
             snakemake.params.benchmarks,
             snakemake.output.page,
+            next(iter(snakemake.input.claims), None),
         )
         progress.say(f"written to {snakemake.output.page}")

@@ -102,11 +102,12 @@ def write_evidence(
         )
 
 
-def read_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
+def read_evidence(paths: Iterable[str | Path], counts: bool = True) -> pd.DataFrame:
     """Read evidence files into one frame, sorted by KEY, whatever their order and sharding.
 
     Columns are those of SCHEMA: names are categoricals, `intersection` and `union` hold one int32
     array of K values a row. Reads in threads; memory is that of the counts plus about 400 B a row.
+    Without `counts` these two columns, nearly all of the volume, are not read.
 
     Raises:
         RobustsegError: no file, a file missing, truncated or not evidence, a row there twice, or
@@ -116,15 +117,18 @@ def read_evidence(paths: Iterable[str | Path]) -> pd.DataFrame:
     if not files:
         raise RobustsegError("no evidence file was given; run the attacks first")
     with ThreadPoolExecutor() as pool:
-        shards = list(pool.map(_read_shard, files))
+        shards = list(pool.map(lambda path: _read_shard(path, counts), files))
     frame = _sorted_names(pa.concat_tables(shard.rows for shard in shards))
-    for name in _ARRAYS:
-        vectors = (vector for shard in shards for vector in getattr(shard, name))
-        frame[name] = np.fromiter(vectors, dtype=object, count=len(frame))
-    _check_classes(shards)
-    frame = frame[SCHEMA.names].sort_values(list(KEY), ignore_index=True)
+    if counts:
+        for name in _ARRAYS:
+            vectors = (vector for shard in shards for vector in getattr(shard, name))
+            frame[name] = np.fromiter(vectors, dtype=object, count=len(frame))
+        _check_classes(shards)
+    frame = frame[[name for name in SCHEMA.names if name in frame]].sort_values(
+        list(KEY), ignore_index=True
+    )
     _check_unique_rows(_some(files), frame)
-    return cast("pd.DataFrame", frame)
+    return frame
 
 
 def schema_reference() -> str:
@@ -289,24 +293,27 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 class _Shard(NamedTuple):
-    """One file: its rows without counts, and the counts as (rows, K) int32."""
+    """One file: its rows without counts, and the counts as (rows, K) int32; K is 0 if unread."""
 
     rows: pa.Table
     intersection: np.ndarray
     union: np.ndarray
 
 
-def _read_shard(path: Path) -> _Shard:
+def _read_shard(path: Path, counts: bool) -> _Shard:
     with _open(path) as file:
         if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
             raise RobustsegError(f"{path} is not an evidence file of this version; make it again")
         try:
-            table = file.read(use_threads=False).replace_schema_metadata(None)
+            columns = [name for name in SCHEMA.names if counts or name not in _ARRAYS]
+            table = file.read(columns, use_threads=False).replace_schema_metadata(None)
         except (pa.ArrowException, OSError) as error:
             raise _broken(path, error) from error
+    if not counts:
+        return _Shard(table, *(np.empty((len(table), 0), dtype=np.int32) for _ in _ARRAYS))
     # Copied, since Arrow's own buffers are up to twice as large as what they hold.
-    counts = (_matrix(table, name).copy() for name in _ARRAYS)
-    return _Shard(table.drop_columns(list(_ARRAYS)), *counts)
+    matrices = (_matrix(table, name).copy() for name in _ARRAYS)
+    return _Shard(table.drop_columns(list(_ARRAYS)), *matrices)
 
 
 def _broken(path: Path, error: Exception) -> RobustsegError:

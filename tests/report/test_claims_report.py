@@ -54,8 +54,9 @@ def _evidence(folder: Path, reads: list[dict[str, Any]]) -> list[Path]:
 @pytest.fixture(scope="module")
 def results(run: dict[str, Any]) -> pd.DataFrame:
     out = {kind: run["folder"] / f"claims.{kind}" for kind in ("parquet", "csv", "md", "html")}
-    with_images = {name: run["evidence"][name] for name in ("table3", "table9")}
-    make_claims(CLAIMS, run["tables"], with_images, run["models"], PAPER, out)
+    reads = {name: run["evidence"][name][1] for name in ("table3", "table9")}
+    paths = {path for name in reads for path in run["evidence"][name][0]}
+    make_claims(CLAIMS, run["tables"], paths, reads, run["models"], PAPER, out)
     return pd.read_parquet(out["parquet"])
 
 
@@ -97,7 +98,7 @@ def test_intervals_are_where_images_are(results: pd.DataFrame) -> None:
 
 def test_image_scores_are_those_of_the_evidence(run: dict[str, Any]) -> None:
     paths, reads = run["evidence"]["table9"]
-    images = image_scores("table9", paths, reads, run["models"])
+    images = image_scores(paths, {"table9": reads}, run["models"])
     evidence = read_evidence(paths)
     model = evidence["model"].eq("pir_at_5")
     evidence = evidence[model & evidence["eps_255"].eq(8) & evidence["seed"].eq(0)]
@@ -121,11 +122,13 @@ def test_the_written_tables_read_well(run: dict[str, Any], results: pd.DataFrame
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.replace("\\|", "").count("|") == 9
-    assert "<table>" in (run["folder"] / "claims.html").read_text()
+    html = (run["folder"] / "claims.html").read_text()
+    assert '<span class="verdict supported">40 supported</span>' not in html.split("<details")[0]
+    assert "40 supported, 6 contradicted, 6 not evaluated." in html.split("<details")[1]
     written = pd.read_csv(run["folder"] / "claims.csv")
     assert len(written) == len(results)
 
 
 def test_claims_without_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RobustsegError, match="were given none"):
-        make_claims(CLAIMS, [], {}, {}, PAPER, {"csv": tmp_path / "claims.csv"})
+        make_claims(CLAIMS, [], [], {}, {}, PAPER, {"csv": tmp_path / "claims.csv"})

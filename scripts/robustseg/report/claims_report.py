@@ -16,7 +16,7 @@ from robustseg.report.claims import (
     evaluate_claims,
     overall_verdicts,
 )
-from robustseg.report.layout import MISSING, Cell, Group, Layout, Row, to_html, to_markdown
+from robustseg.report.layout import MISSING, Cell, Group, Layout, Row, to_markdown
 from robustseg.report.predicates import read_claims
 from robustseg.report.reported import read_reported
 
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 MEASURED, REPORTED = "this run", "the paper's own numbers"
 
 
+SIGNS = {SUPPORTED: "✓", CONTRADICTED: "✗", NOT_EVALUATED: "–"}
+
+
 def make_claims(
     claims_path: str | Path,
     table_paths: Iterable[str | Path],
-    evidence: Mapping[str, tuple[Iterable[str | Path], Reads]],
+    evidence_paths: Iterable[str | Path],
+    reads: Mapping[str, Reads],
     models: Models,
     reported_folder: str | Path,
     out_paths: Mapping[str, str | Path],
@@ -39,8 +43,9 @@ def make_claims(
     Args:
         claims_path: config/claims.yaml.
         table_paths: long forms of the run's tables (parquet or csv) and figures (csv).
-        evidence: for each table whose claims shall have intervals its evidence files and `reads`,
-            as tables.make_table takes them; may be empty.
+        evidence_paths: evidence behind the tables of `reads`.
+        reads: for each table whose claims shall have intervals what it reads, as tables.make_table
+            takes it; may be empty.
         models: the configuration's models.
         reported_folder: config/paper.
         out_paths: files by format: any of parquet, csv, md, html (a fragment for the page).
@@ -53,26 +58,77 @@ def make_claims(
     from robustseg.report.image_scores import image_scores
 
     claims, places = read_claims(claims_path)
-    images = [
-        image_scores(table, paths, reads, models) for table, (paths, reads) in evidence.items()
-    ]
-    measured = evaluate_claims(
-        claims, places, _read_tables(table_paths), pd.concat(images) if images else None
-    )
+    images = image_scores(evidence_paths, reads, models) if reads else None
+    measured = evaluate_claims(claims, places, _read_tables(table_paths), images)
     reported = evaluate_claims(claims, places, read_reported(reported_folder))
     results = pd.concat(
         [measured.assign(numbers=MEASURED), reported.assign(numbers=REPORTED)], ignore_index=True
     )
-    layout = claims_layout(results)
+    texts = {
+        "csv": lambda: results.to_csv(index=False, lineterminator="\n"),
+        "md": lambda: to_markdown(claims_layout(results)),
+        "html": lambda: claims_html(results),
+    }
     for kind, path in out_paths.items():
         with atomic_path(path) as temporary:
             if kind == "parquet":
                 results.to_parquet(temporary, index=False)
-            elif kind == "csv":
-                results.to_csv(temporary, index=False, lineterminator="\n")
             else:
-                text = to_markdown(layout) if kind == "md" else to_html(layout, "claims")
-                temporary.write_text(text, encoding="utf-8")
+                temporary.write_text(texts[kind](), encoding="utf-8")
+
+
+def claims_html(results: pd.DataFrame) -> str:
+    """Return the results as a section of the page: this run's, and apart the paper's own."""
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+    )
+    parts = {
+        key: _part(key, numbers, results[results["numbers"] == numbers])
+        for key, numbers in (("run", MEASURED), ("paper", REPORTED))
+    }
+    return environment.get_template("claims.html.j2").render(signs=SIGNS, **parts)
+
+
+def _part(key: str, numbers: str, results: pd.DataFrame) -> dict[str, Any]:
+    """Return the claims on one kind of numbers as the template wants them."""
+    verdicts = overall_verdicts(results)
+    of_claim: dict[str, list[Mapping[Any, Any]]] = {claim: [] for claim in verdicts}
+    for result in results.to_dict("records"):
+        of_claim[result["claim"]].append(result)
+    claims = [
+        {
+            "id": claim,
+            "verdict": verdict,
+            "sentence": of_claim[claim][0]["sentence"],
+            "source": of_claim[claim][0]["source"],
+            "results": [_shown(result) for result in of_claim[claim]],
+        }
+        for claim, verdict in verdicts.items()
+    ]
+    listed = list(verdicts.values())
+    counts = {word: listed.count(word) for word in SIGNS}
+    return {"key": key, "about": f"on {numbers}", "claims": claims, "counts": counts}
+
+
+def _shown(result: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return one result with its numbers as they are printed, and a plot of its interval."""
+    low, high, margin = (result[name] for name in ("low", "high", "margin"))
+    has_interval = low == low  # NaN is unlike itself
+    widest = max(abs(low), abs(high), abs(margin)) or 1.0
+    plot = {name: round(60 + 54 * result[name] / widest, 1) for name in ("low", "high", "margin")}
+    return {
+        **result,
+        "margin": _signed(margin),
+        "interval": f"{_signed(low)} to {_signed(high)}" if has_interval else "",
+        "undecided": has_interval and low < 0 < high,
+        "plot": plot,
+    }
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
 
 
 def claims_layout(results: pd.DataFrame) -> Layout:

@@ -15,6 +15,7 @@ from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS
 from robustseg.report.book import merged_provenance, radius
 from robustseg.report.figures import GRID, INK
+from robustseg.report.gallery import encode_gallery
 
 TEMPLATE = "page.html.j2"
 
@@ -23,7 +24,7 @@ SECTIONS = (
         "Do existing attacks overestimate robustness?",
         "The same models under earlier attacks and under SEA, the image-wise worst case over four "
         "losses. The lower the accuracy, the stronger the attack and the closer to the truth.",
-        ("table1", "table7"),
+        ("table1", "table7", "figure6", "table11"),
     ),
     (
         "Which losses does an attack need?",
@@ -39,7 +40,12 @@ SECTIONS = (
     (
         "Does a robust backbone make adversarial training cheap?",
         "Adversarial training from a clean backbone (AT) and from a robust one (PIR-AT).",
-        ("table3", "table4"),
+        ("table3", "table4", "table5", "table6", "appendix_c3"),
+    ),
+    (
+        "What do attacks look like?",
+        "Perturbed images and what models predict on them, at growing radii.",
+        ("figure1", "figure7", "figure8", "figure9", "figure10"),
     ),
     (
         "What holds over training seeds?",
@@ -76,6 +82,8 @@ def make_page(
     evidence_paths: Iterable[str | Path],
     benchmarks_dir: str | Path,
     out: str | Path,
+    claims: str | Path | None = None,
+    gallery: Mapping[str, str | Path] | None = None,
 ) -> None:
     """Write the page of a run; it needs no other file and no network.
 
@@ -86,6 +94,11 @@ def make_page(
         evidence_paths: the evidence behind them, for provenance and passes.
         benchmarks_dir: Snakemake's benchmark TSVs, in one folder a stage; may be missing.
         out: the page.
+        claims: HTML fragment of claims_report.make_claims.
+        gallery: files of attacked images by model, see gallery.ARRAYS.
+
+    Raises:
+        RobustsegError: a file of the gallery is damaged; the sentence names it.
     """
     from jinja2 import Environment, FileSystemLoader
 
@@ -97,8 +110,13 @@ def make_page(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
+    shown = encode_gallery(gallery or {})
     page = environment.get_template(TEMPLATE).render(
         run=config["run"],
+        claims=Path(claims).read_text(encoding="utf-8") if claims else "",
+        beside=any('<tr class="beside">' in part for part in parts.values()),
+        gallery=shown,
+        gallery_json=_as_script(shown),
         sections=_sections(parts),
         models=[_model_row(name, model) for name, model in config["models"].items()],
         suites=[_suite_row(name, suite) for name, suite in config["attacks"]["suites"].items()],
@@ -111,6 +129,11 @@ def make_page(
     )
     with atomic_path(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _as_script(data: Any) -> str:
+    """Return data as JSON that can stand in a script element, whatever words it holds."""
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def inline_figure(name: str, svg: str) -> str:

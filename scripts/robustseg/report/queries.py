@@ -93,9 +93,16 @@ def outcomes(rows: pd.DataFrame) -> Outcomes:
         image_ids=image_ids,
         pixels=rows["pixels"].to_numpy(),
         pixels_correct=rows["pixels_correct"].to_numpy(),
-        intersection=np.stack(list(rows["intersection"])),
-        union=np.stack(list(rows["union"])),
+        intersection=_counts(rows, "intersection"),
+        union=_counts(rows, "union"),
     )
+
+
+def _counts(rows: pd.DataFrame, name: str) -> NDArray[np.int32]:
+    """Return a column of counts as (N, K), with K = 0 where evidence was read without counts."""
+    if name not in rows:
+        return np.empty((len(rows), 0), dtype=np.int32)
+    return np.stack(list(rows[name]))
 
 
 def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:

@@ -1,0 +1,42 @@
+# Claims: which of the paper's claims hold on the tables of this run, and on the paper's own numbers.
+
+CLAIMS_FILE = f"{workflow.basedir}/config/claims.yaml"
+REPORTED_FOLDER = f"{workflow.basedir}/config/paper"
+
+# A wrong claim stops the workflow before any job runs.
+try:
+    read_claims(CLAIMS_FILE)
+except RobustsegError as error:
+    raise WorkflowError(str(error)) from None
+
+
+rule make_claims:
+    input:
+        claims=CLAIMS_FILE,
+        reported=sorted(Path(REPORTED_FOLDER).glob("*.csv")),
+        tables=expand(rules.make_table.output.parquet, table=CONFIG.tables),
+        figures=expand(rules.make_figure.output.csv, figure=CONFIG.figures),
+        evidence=lambda wildcards: evidence_of(*CONFIG.tables),
+    output:
+        parquet="<results>/claims/claims.parquet",
+        csv="<results>/claims/claims.csv",
+        md="<results>/claims/claims.md",
+        html="<results>/claims/claims.html",
+    log:
+        "<logs>/claims/claims.log",
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        reads={table: CONFIG.settings_of(table) for table in CONFIG.tables},
+        models={model: CONFIG.model_of(model) for model in CONFIG.models},
+        reported=REPORTED_FOLDER,
+    message:
+        "Check the paper's claims on the tables of this run"
+    script:
+        "../scripts/make_claims.py"

@@ -1,0 +1,17 @@
+"""Check the paper's claims on the tables of a run."""
+
+from robustseg.jobs import job
+from robustseg.report.claims_report import make_claims
+
+if __name__ == "__main__":
+    with job("claims", snakemake.log[0]) as progress:
+        make_claims(
+            snakemake.input.claims,
+            [*snakemake.input.tables, *snakemake.input.figures],
+            snakemake.input.evidence,
+            snakemake.params.reads,
+            snakemake.params.models,
+            snakemake.params.reported,
+            dict(snakemake.output.items()),
+        )
+        progress.say(f"written to {snakemake.output.md}")
