@@ -71,7 +71,8 @@ class Softmax:
     """The softmax of some images' logits, and what is per pixel, (b, 1, h, w) each.
 
     Attributes:
-        exponentials: e^(u - max_k u_k) (b, K, h, w), in the memory that becomes the gradient.
+        exponentials: e^u (b, K, h, w) up to a factor for each pixel, in the memory that becomes the
+            gradient.
         total: their sum over classes.
         right: whether u_y is the largest logit. ASSUME: a tie counts as right.
         probability: p_y, which may underflow to 0.
@@ -85,19 +86,39 @@ class Softmax:
     cross_entropy: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, top: Tensor, labels: Labels, memory: Tensor) -> "Softmax":
-        """Compute it for logits (b, K, h, w) and their `largest`, in `memory` like the logits."""
-        below_top = logits.gather(1, labels.index).sub_(top)
-        # 2^(u log2(e) - top log2(e)): in torch, on a CPU, 4 times faster than exp(u - top).
-        torch.add(top * -LOG2_E, logits, alpha=LOG2_E, out=memory).exp2_()
-        total = memory.sum(1, keepdim=True).clamp_(min=1)
-        return cls(
-            exponentials=memory,
+    def of(cls, logits: Tensor, labels: Labels, memory: Tensor) -> "Softmax":
+        """Compute it for logits (b, K, h, w), in `memory` like the logits.
+
+        The exponentials of usual logits need no shift by the largest, which would cost two more
+        passes over the logits. Where p_y might underflow or the total overflow, all is done again
+        with a shift there and none elsewhere, so that other pixels keep the same bits.
+        """
+        # In torch, on a CPU, 2^x is 4 times faster than e^x.
+        torch.mul(logits, LOG2_E, out=memory).exp2_()
+        softmax, label = cls._of_exponentials(memory, labels)
+        extreme = ~((label > 2.0**-60) & (softmax.total < 2.0**60))
+        if bool(extreme.any()):
+            shift = torch.where(extreme, largest(logits), 0)
+            torch.add(shift * -LOG2_E, logits, alpha=LOG2_E, out=memory).exp2_()
+            softmax, _ = cls._of_exponentials(memory, labels)
+            exact = softmax.total.log() + shift - logits.gather(1, labels.index)
+            softmax.cross_entropy = torch.where(extreme, exact, softmax.cross_entropy)
+        return softmax
+
+    @classmethod
+    def _of_exponentials(cls, exponentials: Tensor, labels: Labels) -> tuple["Softmax", Tensor]:
+        """Return the softmax and the label's exponential (b, 1, h, w)."""
+        total = exponentials.sum(1, keepdim=True)
+        label = exponentials.gather(1, labels.index)
+        probability = label / total
+        softmax = cls(
+            exponentials=exponentials,
             total=total,
-            right=below_top >= 0,
-            probability=below_top.exp().div_(total),
-            cross_entropy=total.log().sub_(below_top),
+            right=label >= largest(exponentials),
+            probability=probability,
+            cross_entropy=probability.log().neg_(),
         )
+        return softmax, label
 
     def gradient(self, weight: Tensor, labels: Labels) -> None:
         """Turn the exponentials into the gradient w (p - e_y), with w = 0 where ignored."""
@@ -107,22 +128,21 @@ class Softmax:
 
 
 def _ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
-    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    softmax = Softmax.of(logits, labels, gradient)
     softmax.gradient(torch.ones_like(softmax.total), labels)
     return softmax.cross_entropy, softmax.right
 
 
 def _bal_ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
-    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    softmax = Softmax.of(logits, labels, gradient)
     right = softmax.right.to(logits.dtype)
     softmax.gradient(right.mul_(1 - 2 * lam).add_(lam), labels)
     return softmax.cross_entropy, softmax.right
 
 
 def _cossim_ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
-    top = largest(logits)
-    cosine = sigmoid_cosine(logits, top, labels, memory=gradient)
-    softmax = Softmax.of(logits, top, labels, gradient)
+    cosine = sigmoid_cosine(logits, labels, memory=gradient)
+    softmax = Softmax.of(logits, labels, gradient)
     softmax.gradient(cosine, labels)
     return softmax.cross_entropy, softmax.right
 
@@ -132,7 +152,7 @@ def _js(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
 
     log p_y is taken from CE, so that p_y log p_y is 0 and not NaN where p_y underflows.
     """
-    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    softmax = Softmax.of(logits, labels, gradient)
     p, minus_log_p = softmax.probability, softmax.cross_entropy
     log_1_p = torch.log(1 + p)
     weight = (log_1_p + minus_log_p).mul_(p).mul_(0.5)
@@ -142,7 +162,7 @@ def _js(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
 
 
 def _mask_ce(logits: Tensor, labels: Labels, lam: float, gradient: Tensor) -> Pixels:
-    softmax = Softmax.of(logits, largest(logits), labels, gradient)
+    softmax = Softmax.of(logits, labels, gradient)
     softmax.gradient(softmax.right.to(logits.dtype), labels)
     return softmax.cross_entropy, softmax.right
 
@@ -206,17 +226,18 @@ def class_norm(values: Tensor, memory: Tensor) -> Tensor:
     return torch.mul(values, values, out=memory).sum(1, keepdim=True).sqrt_()
 
 
-def sigmoid_cosine(logits: Tensor, top: Tensor, labels: Labels, memory: Tensor) -> Tensor:
+def sigmoid_cosine(logits: Tensor, labels: Labels, memory: Tensor) -> Tensor:
     """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), overwriting `memory`.
 
     Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
-    to all classes cancels: there the logits are shifted up to -30, so that no norm underflows.
+    to all classes cancels: if a norm might underflow, logits are shifted up to -30 there.
     """
-    shift = (top + 30).clamp_(max=0)
-    label_logit = logits.gather(1, labels.index).sub_(shift)
-    if bool(shift.any()):
-        logits = logits - shift
+    label_logit = logits.gather(1, labels.index)
     norm = class_norm(torch.sigmoid(logits, out=memory), memory)
+    if bool((norm < 1e-15).any()):
+        shift = (largest(logits) + 30).clamp_(max=0)
+        label_logit -= shift
+        norm = class_norm(torch.sigmoid(logits - shift, out=memory), memory)
     return label_logit.sigmoid_().div_(norm)
 
 

@@ -21,7 +21,7 @@ class Evaluation:
     Attributes:
         objective: (B,) float64, what is maximised.
         correct: (B,) int64, counted pixels whose largest logit is the label's.
-        direction: (B, C, H, W), the sign of the loss's gradient; None without a backward pass.
+        direction: (B, C, H, W), the sign of the loss's gradient.
     """
 
     objective: Tensor
@@ -42,11 +42,16 @@ class Oracle:
     def __init__(self, model: Model, loss: str, labels: Tensor, image_ids: list[str]) -> None:
         self.model, self.loss = model, loss
         self.raw_labels, self.image_ids = labels, image_ids
+        self.position = torch.arange(len(labels), device=labels.device)
         self.labels: Labels | None = None
         self.memory: Tensor | None = None
 
+    def focus(self, position: Tensor) -> None:
+        """From now on, evaluate the images at `position` (b,) int64 in the batch."""
+        self.position, self.labels = position, None
+
     def __call__(self, images: Tensor, lam: float) -> Evaluation:
-        """Evaluate loss and gradient at images (B, C, H, W), with lambda(t) of Bal-CE."""
+        """Evaluate loss and gradient at images (b, C, H, W), with lambda(t) of Bal-CE."""
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             logits = self.model(images)
@@ -64,22 +69,23 @@ class Oracle:
             objective, correct, _ = self._loss(self.model(images), 0.0)
         return Evaluation(objective, correct, torch.zeros(()))
 
-    def select(self, kept: Tensor) -> None:
-        """Go on with the images `kept` alone."""
-        self.raw_labels = self.raw_labels[kept]
-        self.image_ids = [self.image_ids[i] for i in kept.tolist()]
-        self.labels = self.labels.select(kept) if self.labels else None
-
     def _loss(self, logits: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return objective, correct pixels, logit gradient; the last is overwritten next time."""
         if self.labels is None:
-            check_logits(logits, self.raw_labels, self.image_ids)
-            self.labels = Labels.of(self.raw_labels, logits.dtype)
+            labels = self.raw_labels[self.position]
+            check_logits(logits, labels, [self.image_ids[i] for i in self.position.tolist()])
+            self.labels = Labels.of(labels, logits.dtype)
         logits = logits.detach()
-        if self.memory is None or self.memory.shape != logits.shape:
-            self.memory = torch.empty_like(logits)
-        objective, correct = loss_and_gradient(self.loss, logits, self.labels, lam, self.memory)
-        return objective, correct, self.memory
+        gradient = self._memory_like(logits)
+        objective, correct = loss_and_gradient(self.loss, logits, self.labels, lam, gradient)
+        return objective, correct, gradient
+
+    def _memory_like(self, logits: Tensor) -> Tensor:
+        """Return memory for logits, the same one as long as they have the same form."""
+        memory = self.memory
+        if memory is None or len(memory) < len(logits) or memory.stride() != logits.stride():
+            memory = self.memory = torch.empty_like(logits)
+        return memory[: len(logits)]
 
 
 @contextmanager

@@ -91,6 +91,7 @@ def run_attack(
     check_batch(images, labels, image_ids, eps_255)
     found = Found(images)
     previous = found.images
+    oracle = Oracle(model, spec.loss, labels, image_ids)
     passes = torch.zeros((2, len(images)), dtype=torch.int64, device=images.device)
     with frozen(model):
         for slot in slots(spec.schedule, spec.iterations):
@@ -102,7 +103,6 @@ def run_attack(
                 key = (seed, spec.name, slot.restart)
                 start = random_start(images, epsilon, image_ids, *key)
             result = found if slot.final else Found(images)
-            oracle = Oracle(model, spec.loss, labels, image_ids)
             optimizer = _optimizer(spec, box, epsilon, slot)
             _search(oracle, optimizer, start, slot, result, passes)
             previous = result.images
@@ -126,23 +126,22 @@ def _search(
 ) -> None:
     """Run one slot from `images` (B, C, H, W), adding to `found` and `passes` (2, B)."""
     position = torch.arange(len(images), device=images.device)
+    oracle.focus(position)
     kept = found.unfinished()
-    for t in range(slot.iterations):
+    for t in range(slot.iterations + 1):
         if len(kept) < len(position):
             position, images = position[kept], images[kept]
-            oracle.select(kept)
+            oracle.focus(position)
             optimizer.select(kept)
         if not len(position):
             return
-        evaluation = oracle(images, lam=(slot.before + t) / (2 * slot.budget))
-        passes[:, position] += 1
+        last = t == slot.iterations
+        lam = (slot.before + t) / (2 * slot.budget)
+        evaluation = oracle.look(images) if last else oracle(images, lam)
+        passes[: 1 if last else 2, position] += 1
         kept = _record(evaluation, images, position, optimizer, slot, found, oracle.image_ids)
-        images = optimizer.step(images, evaluation)
-    position, images = position[kept], images[kept]
-    oracle.select(kept)
-    if len(position):
-        passes[0, position] += 1
-        _record(oracle.look(images), images, position, optimizer, slot, found, oracle.image_ids)
+        if not last:
+            images = optimizer.step(images, evaluation)
 
 
 def _record(
@@ -156,6 +155,7 @@ def _record(
 ) -> Tensor:
     """Offer the evaluated images to `found`; return the indices of those that are not done.
 
+    `image_ids` are of the whole batch, the others of the images at `position` in it.
     Larger radii of red-eps only look for a start, so that there no image is ever done.
     """
     score = optimizer.score(evaluation)
@@ -164,12 +164,12 @@ def _record(
     found.offer(position, images, score)
     flags = torch.stack((score < torch.inf, evaluation.objective.isfinite()))
     unfinished, finite = flags.tolist()  # the one time an iteration waits for the device
-    for image_id, is_finite in zip(image_ids, finite, strict=True):
-        if not is_finite:
-            raise RobustsegError(
-                f"image {image_id} got logits that are not finite while under attack; check the "
-                "model's weights and numerical range"
-            )
+    if not all(finite):
+        image_id = image_ids[int(position[finite.index(False)])]
+        raise RobustsegError(
+            f"image {image_id} got logits that are not finite while under attack; check the "
+            "model's weights and numerical range"
+        )
     indices = [index for index, flag in enumerate(unfinished) if flag]
     return torch.tensor(indices, dtype=torch.int64, device=images.device)
 
