@@ -19,8 +19,8 @@ SHAPES = SCENES | {"kind": "shapes"}
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (SCENES, "SCENES_SHA"),
-        (SHAPES, "SHAPES_SHA"),
+        (SCENES, "a5dbdfbe4c32837170eaae2373ee5702366aa52c157d436bbf6b271e19053ca7"),
+        (SHAPES, "4dce2048474d8bacdec69fd1995dbb227f44d428160cbbeb05a410041af42c65"),
     ],
 )
 def test_files_have_the_same_bytes_everywhere(tmp_path, settings, expected):

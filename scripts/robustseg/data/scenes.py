@@ -35,7 +35,7 @@ class Look:
 
     colour_contrast: tuple[int, int] = (22, 48)
     colour_jitter: int = 10
-    structure_amplitude: tuple[int, int] = (16, 32)
+    structure_amplitude: tuple[int, int] = (12, 28)
     bar_width: int = 2
     check_width: int = 5
     shape_match_percent: int = 90
@@ -99,8 +99,8 @@ def generate_scenes(
     Returns:
         Images (N, S, S, 3) and labels (N, S, S): 0 for background, 1..9 for the objects.
     """
-    radius = (size_px * 9 // 48, size_px * 15 // 48)
-    layout = Layout(objects=(7, 9), radius=radius, margin=0)
+    radius = (size_px * 10 // 48, size_px * 16 // 48)
+    layout = Layout(objects=(5, 7), radius=radius, margin=0)
     return _generate(("scenes", split, seed), count, size_px, layout, look)
 
 
