@@ -39,7 +39,12 @@ LONG_COLUMNS = (
 miou, and `attack` is in the words of config/paper/README.md where the paper has it. `std` is over
 attack seeds; `low` and `high` are the ends of the 95 % bootstrap interval over images."""
 
-DECODER_LABELS = {"upernet": "UPerNet", "pspnet": "PSPNet", "segmenter": "Segmenter"}
+DECODER_LABELS = {
+    "upernet": "UPerNet",
+    "upernet_demo": "UPerNet",
+    "pspnet": "PSPNet",
+    "segmenter": "Segmenter",
+}
 ARCHITECTURE_LABELS = {
     "convnext_demo": "ConvNeXt (demo size)",
     "convnext_tiny": "ConvNeXt-T",

@@ -107,6 +107,7 @@ def _part(key: str, numbers: str, results: pd.DataFrame) -> dict[str, Any]:
         }
         for claim, verdict in verdicts.items()
     ]
+    claims.sort(key=lambda claim: claim["verdict"] == NOT_EVALUATED)  # those last
     listed = list(verdicts.values())
     counts = {word: listed.count(word) for word in SIGNS}
     return {"key": key, "about": f"on {numbers}", "claims": claims, "counts": counts}

@@ -72,8 +72,10 @@ for (const table of document.querySelectorAll("main table")) {
 // The evidence behind a number: on hover, on focus; arrow keys go from number to number.
 
 const tip = document.getElementById("tip");
+let explained = null;
 
 function showTip(cell) {
+  explained = cell;
   tip.textContent = cell.dataset.note;
   tip.hidden = false;
   cell.setAttribute("aria-describedby", "tip");
@@ -83,9 +85,10 @@ function showTip(cell) {
   tip.style.left = `${Math.max(4, Math.min(at.left, innerWidth - tip.offsetWidth - 8))}px`;
 }
 
-function hideTip(cell) {
+function hideTip() {
   tip.hidden = true;
-  cell?.removeAttribute("aria-describedby");
+  explained?.removeAttribute("aria-describedby");
+  explained = null;
 }
 
 function neighbour(cell, key) {
@@ -108,21 +111,21 @@ for (const table of document.querySelectorAll("main table")) {
     cell.removeAttribute("title");
     cell.tabIndex = index ? -1 : 0;
     cell.addEventListener("mouseenter", () => showTip(cell));
-    cell.addEventListener("mouseleave", () => hideTip(cell));
-    cell.addEventListener("blur", () => hideTip(cell));
+    cell.addEventListener("mouseleave", hideTip);
+    cell.addEventListener("blur", hideTip);
     cell.addEventListener("focus", () => {
       for (const other of cells) other.tabIndex = other === cell ? 0 : -1;
       showTip(cell);
     });
     cell.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") hideTip(cell);
+      if (event.key === "Escape") hideTip();
       if (!event.key.startsWith("Arrow")) return;
       event.preventDefault();
       neighbour(cell, event.key)?.focus();
     });
   });
 }
-addEventListener("scroll", () => hideTip(document.activeElement), { passive: true });
+addEventListener("scroll", () => explained && showTip(explained), { passive: true, capture: true });
 
 // Claims: choose verdicts, search.
 
@@ -157,15 +160,15 @@ function fill(select, names) {
 }
 
 function drawCurve(svg, eps, accuracy, chosen) {
-  const x = (index) => 34 + (256 * eps[index]) / (eps.at(-1) || 1);
+  const x = (index) => 44 + (246 * eps[index]) / (eps.at(-1) || 1);
   const y = (share) => 72 - 0.62 * share;
   const line = eps.map((_, index) => `${x(index).toFixed(1)},${y(accuracy[index]).toFixed(1)}`);
   const text = (at, height, said, anchor) =>
     `<text x="${at}" y="${height}" text-anchor="${anchor}" font-size="11" fill="currentColor">${said}</text>`;
   svg.innerHTML =
-    `<path d="M34 10V72H292" fill="none" stroke="var(--soft)"/>` +
-    text(30, 14, "100 %", "end") + text(30, 74, "0", "end") +
-    text(34, 86, "ε = 0", "start") + text(290, 86, `${eps.at(-1)}/255`, "end") +
+    `<path d="M44 10V72H292" fill="none" stroke="var(--soft)"/>` +
+    text(40, 14, "100 %", "end") + text(40, 74, "0", "end") +
+    text(44, 86, "ε = 0", "start") + text(290, 86, `${eps.at(-1)}/255`, "end") +
     `<polyline points="${line.join(" ")}" fill="none" stroke="var(--link)" stroke-width="2"/>` +
     eps.map((_, index) =>
       `<circle cx="${x(index)}" cy="${y(accuracy[index])}" r="${index === chosen ? 6 : 2.5}" fill="var(--link)"/>`).join("");
@@ -205,21 +208,20 @@ function startGallery(data) {
       return item;
     }));
   };
-  const chooseImage = () => {
-    slider.max = data.models[modelBox.value].eps_255.length - 1;
-    draw();
-  };
   const chooseModel = () => {
     const before = imageBox.selectedIndex;
     fill(imageBox, data.models[modelBox.value].images.map((image) => image.id));
     imageBox.selectedIndex = Math.max(0, Math.min(before, imageBox.options.length - 1));
-    chooseImage();
+    slider.max = data.models[modelBox.value].eps_255.length - 1;
+    draw();
   };
   fill(modelBox, data.models.map((model) => model.name));
   modelBox.addEventListener("change", chooseModel);
-  imageBox.addEventListener("change", chooseImage);
+  imageBox.addEventListener("change", draw);
   slider.addEventListener("input", draw);
   chooseModel();
+  slider.value = Math.floor(slider.max / 2);
+  draw();
   part("view").hidden = false;
 }
 

@@ -142,10 +142,11 @@ def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
 
 
 def score(attacked: Outcomes) -> Score:
-    """Return ACC and mIoU."""
+    """Return ACC and mIoU, which is NaN where evidence was read without counts of classes."""
+    has_counts = attacked.union.shape[1] > 0
     return Score(
         metrics.mean_accuracy(attacked.pixels, attacked.pixels_correct),
-        metrics.miou(attacked.intersection, attacked.union),
+        metrics.miou(attacked.intersection, attacked.union) if has_counts else np.nan,
     )
 
 
