@@ -1,3 +1,10 @@
+import re
+import shutil
+import subprocess
+
+import pytest
+from synthetic import MODELS, READS, write_jobs
+
 from robustseg.report.layout import (
     Cell,
     Group,
@@ -7,7 +14,9 @@ from robustseg.report.layout import (
     to_html,
     to_latex,
     to_markdown,
+    with_reported,
 )
+from robustseg.report.tables import TABLES, make_table
 
 LAYOUT = Layout(
     title="A <title> & more",
@@ -48,8 +57,10 @@ def test_latex():
         "\\caption{\\textbf{A \\ensuremath{<}title\\ensuremath{>} \\& more.} "
         "ACC in \\% at \\ensuremath{\\epsilon_\\infty} = 4/255}"
     )
-    assert lines[4:-4] == [
+    assert lines[4:-5] == [
         "\\label{tab:seven}",
+        "\\small\\setlength{\\tabcolsep}{4pt}%",
+        "\\sbox0{%",
         "\\begin{tabular}{lrrrr}",
         "\\toprule",
         " & \\multicolumn{2}{c}{left} & \\multicolumn{2}{c}{right} \\\\",
@@ -71,3 +82,67 @@ def test_html():
     assert '<th scope="colgroup" colspan="2">left</th>' in text
     assert '<th scope="col" rowspan="2">who_ever</th>' in text
     assert "<li>A: all ≤ one</li>" in text
+
+
+BESIDE = Layout(
+    "T",
+    "",
+    ("who", "how"),
+    (("x", "ACC"), ("x", "mIoU")),
+    (
+        Group(
+            "",
+            (
+                Row(("net", "AT"), (Cell("88.7 ± 0.2", reported=89.0), Cell("3.0"))),
+                Row(("other", "AT"), (Cell("1.0"), Cell("2.0"))),
+            ),
+        ),
+    ),
+)
+
+
+def test_the_papers_numbers_stand_below_the_measured_ones_with_the_difference():
+    (group,) = with_reported(BESIDE).groups
+    lines = [(*row.stub, *(cell.text for cell in row.cells)) for row in group.rows]
+    assert lines == [
+        ("net", "AT", "88.7 ± 0.2", "3.0"),
+        ("paper", "", "89.0", "–"),
+        ("difference", "", "−0.3", "–"),
+        ("other", "AT", "1.0", "2.0"),
+    ]
+    assert "not measured here" in with_reported(BESIDE).notes[-1]
+    assert to_html(with_reported(BESIDE), "t").count('<tr class="beside">') == 2
+
+
+def test_without_a_number_of_the_paper_a_table_stays_as_it_is():
+    assert with_reported(LAYOUT) is LAYOUT
+
+
+DOCUMENT = """\\documentclass{article}
+\\usepackage[a4paper,margin=2.5cm]{geometry}
+\\usepackage{booktabs,amsmath,graphicx}
+\\begin{document}
+%s
+\\end{document}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_all_tables_compile_and_fit_on_the_page(tmp_path):
+    names = [name for name in TABLES if name in READS and name != "seeds"]
+    for name in names:
+        paths = write_jobs(tmp_path / "evidence", READS[name])
+        make_table(name, paths, READS[name], MODELS, {"tex": tmp_path / f"{name}.tex"})
+    row = Row(("b",), (Cell("9.9"),) * 60)
+    wide = Layout("W", "", ("a",), (("x",),) * 60, (Group("", (row,)),))
+    for name, layout in {"odd": LAYOUT, "beside": with_reported(BESIDE), "wide": wide}.items():
+        (tmp_path / f"{name}.tex").write_text(to_latex(layout, name))
+        names.append(name)
+    (tmp_path / "all.tex").write_text(
+        DOCUMENT % "\n".join(f"\\input{{{name}}}\\clearpage" for name in names)
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert f"({len(names)} pages" in result.stdout
+    assert not re.search(r"Overfull|undefined", result.stdout)

@@ -173,15 +173,18 @@ def _markdown_text(text: str) -> str:
 def to_latex(layout: Layout, label: str) -> str:
     """Return the table as a LaTeX float with booktabs rules.
 
-    Needs the packages booktabs and amsmath; compiles with any engine since all text is ASCII.
+    Needs the packages booktabs, amsmath and graphicx; compiles with any engine since all text is
+    ASCII. A table wider than the text is scaled down to it.
     """
     width = len(layout.stub) + len(layout.columns)
     lines = [
-        "% needs \\usepackage{booktabs,amsmath}",
+        "% needs \\usepackage{booktabs,amsmath,graphicx}",
         "\\begin{table}[t]",
-        "\\centering",
+        "\\centering\\setlength{\\belowcaptionskip}{4pt}",
         f"\\caption{{\\textbf{{{_tex(layout.title)}.}} {_tex(layout.caption)}}}",
         f"\\label{{tab:{label}}}",
+        "\\small\\setlength{\\tabcolsep}{4pt}%",
+        "\\sbox0{%",
         f"\\begin{{tabular}}{{{'l' * len(layout.stub)}{'r' * len(layout.columns)}}}",
         "\\toprule",
         *_latex_heads(layout),
@@ -189,7 +192,11 @@ def to_latex(layout: Layout, label: str) -> str:
     for group in layout.groups:
         lines.append("\\midrule")
         lines.extend(_latex_group(layout, group, width))
-    lines += ["\\bottomrule", "\\end{tabular}"]
+    lines += [
+        "\\bottomrule",
+        "\\end{tabular}}",
+        "\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi",
+    ]
     lines += [f"\\par\\smallskip {{\\footnotesize {_tex(note)}}}" for note in layout.notes]
     return "\n".join([*lines, "\\end{table}"]) + "\n"
 
@@ -227,8 +234,13 @@ def _latex_group(layout: Layout, group: Group, width: int) -> list[str]:
         )
     for row in group.rows:
         cells = [f"\\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text) for c in row.cells]
-        lines.append(_latex_row([*map(_tex, row.stub), *cells]))
+        texts = [*map(_tex, row.stub), *cells]
+        lines.append(_latex_row([_latex_small(text) for text in texts] if row.beside else texts))
     return lines
+
+
+def _latex_small(text: str) -> str:
+    return f"{{\\footnotesize\\itshape {text}}}" if text else ""
 
 
 def _latex_row(cells: Sequence[str]) -> str:
