@@ -139,6 +139,21 @@ def test_a_batch_in_chunks_is_the_batch_at_once(monkeypatch: pytest.MonkeyPatch)
         assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
+@pytest.mark.parametrize("pixels", [(1, 1), (5, 5), (7, 13), (16, 24)])
+def test_an_image_gets_the_same_bits_alone(pixels: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(6, 3, *pixels, generator=generator)
+    labels = torch.randint(3, (6, *pixels), generator=generator)
+    logits[4] *= 30  # extreme: must not change what the others get
+    for name in LOSSES:
+        objective, _, gradient = closed_form(name, logits, labels, 0.1)
+        for image in range(6):
+            one = slice(image, image + 1)
+            alone = closed_form(name, logits[one], labels[one], 0.1)
+            assert torch.equal(alone[0], objective[one])
+            assert torch.equal(alone[2], gradient[one])
+
+
 # Appendix A as properties. A pixel is a vector of logits u and a label y.
 
 finite_logits = st.lists(st.floats(-30, 30), min_size=2, max_size=12)

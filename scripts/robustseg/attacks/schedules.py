@@ -33,14 +33,15 @@ class Slot:
 def slots(schedule: str, iterations: int) -> list[Slot]:
     """Return the slots of a schedule in order; their iterations add up to `iterations`.
 
-    ASSUME: a budget that the shares do not divide is cut at the running totals, rounded up, so that
-    each slot has an iteration.
+    ASSUME: a budget that the shares do not divide is cut at the running totals, rounded down, so
+    that a rest goes to the smaller radii; each slot has at least one iteration.
     ASSUME: each restart is an attack of its own: Bal-CE's lambda(t) = (t - 1) / (2 T) begins anew
     with T its third of the budget, while red-eps is one attack and T its whole budget.
     RELEASED CODE: lambda restarts in each slot of red-eps.
     """
     shares = PARTS[schedule]
-    ends = [-(-iterations * total // sum(shares)) for total in accumulate(shares)]
+    totals = enumerate(accumulate(shares), start=1)
+    ends = [max(slot, iterations * total // sum(shares)) for slot, total in totals]
     starts = [0, *ends[:-1]]
     independent = schedule == "restarts"
     return [
