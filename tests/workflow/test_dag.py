@@ -8,7 +8,7 @@ import pytest
 from robustseg.config import FIGURES, TABLES
 from tests.workflow.running import MATCHBOX, ROOT, matchbox, planned, processor_s, snakemake
 
-STAGES = ["data", "backbones", "models", "attacks", "tables", "figures", "report", "seeds"]
+STAGES = ["data", "backbones", "models", "attacks", "tables", "figures", "claims", "report"]
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 
 
@@ -23,11 +23,12 @@ def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
     chosen = ["--profile", ROOT / "profiles" / profile] if profile != "default" else []
     if profile == "demo":
         chosen += ["--configfile", ROOT / "config" / "demo.yaml"]
-    targets = ["all", *STAGES, *TABLES, *FIGURES]
+    targets = ["all", *STAGES, "seeds", *TABLES, *FIGURES]
     jobs = plan(*chosen, "--", *targets, folder=tmp_path)
     assert jobs["generate_data"] == 2
     assert jobs["make_table"] == len(TABLES) + 1
     assert jobs["make_figure"] == len(FIGURES)
+    assert jobs["make_claims"] == 1
     assert jobs["make_page"] == 2
     assert not list(tmp_path.glob("results/*/*/*"))
 
@@ -118,5 +119,4 @@ def test_every_rule_says_what_it_is(path: Path) -> None:
 
 
 def test_there_is_a_rule_file_for_each_stage() -> None:
-    stages = {"data", "backbones", "models", "attacks", "tables", "figures", "report"}
-    assert {path.stem for path in RULE_FILES} == stages
+    assert {path.stem for path in RULE_FILES} == set(STAGES)

@@ -60,6 +60,8 @@ def test_everything_is_there(finished: Path) -> None:
     for figure in FIGURES:
         for suffix in ("pdf", "png", "svg", "csv"):
             assert (run / "figures" / f"{figure}.{suffix}").stat().st_size > 0
+    for suffix in ("parquet", "csv", "md", "html"):
+        assert (run / "claims" / f"claims.{suffix}").stat().st_size > 0
     page = (run / "report" / "index.html").read_text()
     assert "<table" in page
     assert "<svg" in page
@@ -104,6 +106,9 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
     assert processor_s() - before < 8  # wall-clock time depends on who else is busy
 
 
+SHOWN = {"make_claims": 1, "make_page": 1}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "jobs"),
     [
@@ -111,13 +116,13 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
         (
             "attacks.suites.iterations.iterations",
             [5],
-            {"attack_model": 1, "make_figure": 1, "make_page": 1},
+            {"attack_model": 1, "make_figure": 1, **SHOWN},
         ),
         # PGD's step at a radius: two models are attacked with it, for Table 1.
         (
             "attacks.suites.baselines.step_size",
             {4: 5e-3},
-            {"attack_model": 2, "make_table": 1, "make_page": 1},
+            {"attack_model": 2, "make_table": 1, **SHOWN},
         ),
         # A step at a radius that nobody asks for is only shown on the page.
         ("attacks.suites.baselines.step_size", {4: 4e-3, 8: 5e-3}, {"make_page": 1}),
@@ -129,16 +134,10 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
         (
             "models.half_at_3.epochs",
             2,
-            {
-                "train_model": 1,
-                "evaluate_clean": 1,
-                "attack_model": 2,
-                "make_table": 1,
-                "make_page": 1,
-            },
+            {"train_model": 1, "evaluate_clean": 1, "attack_model": 2, "make_table": 1, **SHOWN},
         ),
         # A table of its own.
-        ("tables.table9.0.eps_255", [4, 8], {"attack_model": 1, "make_table": 1, "make_page": 1}),
+        ("tables.table9.0.eps_255", [4, 8], {"attack_model": 1, "make_table": 1, **SHOWN}),
     ],
 )
 def test_a_change_repeats_what_depends_on_it(
@@ -180,13 +179,13 @@ def test_a_changed_attack_that_is_killed_continues_to_the_same_evidence(
     assert run.returncode == 0, run.stdout
     assert planned(run.stdout) == {"attack_model": 1, "make_figure": 1}
     assert not parts.exists()
-    continued = evidence.read_bytes()
-    assert set(read_evidence([evidence])["iterations"]) == {300}
+    continued = pq.read_table(evidence)
+    assert set(continued["iterations"].to_pylist()) == {300}
     assert weights.stat().st_mtime_ns == trained
 
     run = snakemake("--force", *arguments, evidence.relative_to(finished), folder=finished)
     assert run.returncode == 0, run.stdout
-    assert evidence.read_bytes() == continued
+    assert pq.read_table(evidence) == continued
 
 
 def kill_when(condition: Callable[[], bool], *arguments: str | Path, folder: Path) -> None:
