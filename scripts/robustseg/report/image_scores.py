@@ -36,6 +36,8 @@ def image_scores(
     frame = read_evidence(evidence_paths, counts=False)
     images: list[pd.DataFrame] = []
     for table_id, table_reads in reads.items():
+        if not table_reads:
+            continue  # a table of settings
         book = _ImageBook(table_id, Evidence(frame, table_reads, table_id), models)
         TABLES[table_id](book)
         images += book.images.values()

@@ -102,7 +102,7 @@ def _counts(rows: pd.DataFrame, name: str) -> NDArray[np.int32]:
     """Return a column of counts as (N, K), with K = 0 where evidence was read without counts."""
     if name not in rows:
         return np.empty((len(rows), 0), dtype=np.int32)
-    return np.stack(list(rows[name]))
+    return np.concatenate(rows[name].tolist()).reshape(len(rows), -1)
 
 
 def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
@@ -222,7 +222,10 @@ class Evidence:
         runs = {_run(key): rows for key, rows in groups.items()}
         self.training_seeds = sorted({run.training_seed for run in runs})
         wanted = {job for read in reads for job in _jobs(read)}
-        self._rows = {run: rows for run, rows in runs.items() if _job(run) in wanted}
+        self._rows = {run: runs[run] for run in sorted(runs) if _job(run) in wanted}
+        self._of_model: dict[str, list[Run]] = {}
+        for run in self._rows:
+            self._of_model.setdefault(run.model, []).append(run)
         self._cache: dict[Run, Outcomes] = {}
         self._check_jobs(wanted)
         self._check_images()
@@ -230,13 +233,15 @@ class Evidence:
     @property
     def runs(self) -> list[Run]:
         """All runs, in the order of names, then of radius and seed."""
-        return sorted(self._rows)
+        return list(self._rows)
 
     def find(self, **criteria: Any) -> list[Run]:
         """Return the runs whose fields equal all `criteria`; a tuple means any of its members."""
+        model = criteria.get("model")
+        among = self._of_model.get(model, []) if isinstance(model, str) else self._rows
         return [
             run
-            for run in self.runs
+            for run in among
             if all(
                 getattr(run, field) in (value if isinstance(value, tuple) else (value,))
                 for field, value in criteria.items()

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.names import LOSS_LABELS, LOSSES, SCHEME_LABELS, SEA_LOSSES
+from robustseg.report.appendix_tables import appendix_c3, table6, table11
 from robustseg.report.book import (
     Book,
     Models,
@@ -34,7 +35,11 @@ from robustseg.report.layout import (
     with_reported,
 )
 from robustseg.report.queries import Run, score
+from robustseg.report.recipes import table5
 from robustseg.report.seeds import seeds_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METRICS = ("ACC", "mIoU")
 
@@ -53,6 +58,7 @@ def make_table(
     models: Models,
     out_paths: Mapping[str, str | Path],
     reported_folder: str | Path | None = None,
+    recipes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Build one table from evidence and write it in every format asked for.
 
@@ -66,22 +72,27 @@ def make_table(
         out_paths: files by format: any of parquet, csv, md, tex, html (a fragment for the page).
         reported_folder: the paper's numbers, config/paper; shown below measured ones where data set
             and model are the paper's.
+        recipes: only for table5, which shows the configuration and reads no evidence.
 
     Raises:
         RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
     """
     paths = sorted(map(str, evidence_paths))
-    book = open_book(table_id, paths, reads, models, reported_folder)
-    layout = with_reported(replace(TABLES[table_id](book), label=_label(table_id)))
+    if table_id == "table5":
+        layout, numbers = table5(recipes or {})
+    else:
+        book = open_book(table_id, paths, reads, models, reported_folder)
+        layout, numbers = TABLES[table_id](book), book.frame()
+    layout = with_reported(replace(layout, label=_label(table_id)))
     texts = {
         "md": lambda: to_markdown(layout),
         "tex": lambda: to_latex(layout, table_id),
         "html": lambda: to_html(layout, table_id),
-        "csv": lambda: book.frame().to_csv(index=False, lineterminator="\n"),
+        "csv": lambda: numbers.to_csv(index=False, lineterminator="\n"),
     }
     for kind, path in out_paths.items():
         if kind == "parquet":
-            _write_parquet(book, layout, paths, path)
+            _write_parquet(numbers, layout, paths, path)
             continue
         with atomic_path(path) as temporary:
             temporary.write_text(texts[kind](), encoding="utf-8")
@@ -89,11 +100,13 @@ def make_table(
 
 def _label(table_id: str) -> str:
     """Return "Table 2" for "table2", and nothing for a table that the paper does not have."""
+    if table_id == "appendix_c3":
+        return "Appendix C.3"
     return f"Table {table_id.removeprefix('table')}" if table_id.startswith("table") else ""
 
 
 def _write_parquet(
-    book: Book, layout: Layout, evidence_paths: Sequence[str], path: str | Path
+    numbers: pd.DataFrame, layout: Layout, evidence_paths: Sequence[str], path: str | Path
 ) -> None:
     """Write the long form, with its caption and the evidence it comes from in the metadata."""
     import pyarrow as pa
@@ -103,7 +116,7 @@ def _write_parquet(
         key: ", ".join(values) for key, values in merged_provenance(evidence_paths).items()
     }
     about = {"caption": layout.caption, "evidence": "\n".join(evidence_paths)}
-    table = pa.Table.from_pandas(book.frame(), preserve_index=False)
+    table = pa.Table.from_pandas(numbers, preserve_index=False)
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata(made_from | about), temporary)
 
@@ -474,10 +487,13 @@ TABLES: dict[str, Callable[[Book], Layout]] = {
     "table2": table2,
     "table3": table3,
     "table4": table4,
+    "table6": table6,
     "table7": table7,
     "table8": table8,
     "table9": table9,
     "table10": table10,
+    "table11": table11,
+    "appendix_c3": appendix_c3,
     "seeds": seeds_table,
 }
-"""Builders by the name that the configuration uses."""
+"""Builders from evidence by the name that the configuration uses; `table5` needs none."""

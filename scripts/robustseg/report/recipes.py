@@ -1,0 +1,139 @@
+"""Table 5: how everything is trained, from the configuration itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from robustseg.errors import RobustsegError
+from robustseg.report.book import DECODER_LABELS, LONG_COLUMNS, radius
+from robustseg.report.layout import MISSING, Cell, Group, Layout, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Recipe = Mapping[str, Any]
+OPTIMIZER_LABELS = {"adamw": "AdamW"}
+CLASSIFIER = "classifier"
+
+
+def table5(recipes: Mapping[str, Recipe]) -> tuple[Layout, pd.DataFrame]:
+    """Lay out Table 5, with a column for each data set, kind of network and optimizer settings.
+
+    Args:
+        recipes: for each backbone and model its training, data and own settings, see
+            `config.Config.recipes`; a backbone has no `decoder`.
+
+    Returns:
+        The layout, and its numbers in LONG_COLUMNS, in the words of config/paper/README.md.
+
+    Raises:
+        RobustsegError: there is nothing to show.
+    """
+    import pandas as pd
+
+    if not recipes:
+        raise RobustsegError("table5 was given no settings; it shows those of the configuration")
+    columns: dict[tuple[str, str, str], list[Recipe]] = {}
+    for recipe in recipes.values():
+        kind = recipe.get("decoder", CLASSIFIER)
+        columns.setdefault((recipe["dataset"], kind, recipe["training"]), []).append(recipe)
+    groups = tuple(
+        Group(title, tuple(_row(label, text, columns.values()) for label, text in lines.items()))
+        for title, lines in LINES.items()
+    )
+    heads = tuple((data, DECODER_LABELS.get(kind, kind), name) for data, kind, name in columns)
+    numbers = [row for key, trained in columns.items() for row in _numbers(key, trained)]
+    return (
+        Layout(
+            "Training and data configurations",
+            "Settings of all trainings of this run; a/b: of different models. Classifiers are the "
+            "backbones that models start from. All images are flipped at random and none is "
+            "cropped or blurred. In adversarial training PGD maximises the cross-entropy.",
+            ("Configuration",),
+            heads,
+            groups,
+        ),
+        pd.DataFrame(numbers, columns=list(LONG_COLUMNS)),
+    )
+
+
+def _row(label: str, text: Callable[[Recipe], str], columns: Any) -> Row:
+    """Return a line with the different values of each column's trainings, in their order."""
+    values = [list(dict.fromkeys(map(text, trained))) for trained in columns]
+    shown = ("/".join([v for v in each if v != MISSING] or [MISSING]) for each in values)
+    return Row((label,), tuple(map(Cell, shown)))
+
+
+def _size(recipe: Recipe) -> str:
+    size = recipe["data"]["size_px"]
+    return f"{size}×{size}"
+
+
+def _adversarial(key: str, text: Callable[[Any], str]) -> Callable[[Recipe], str]:
+    """Return what prints a setting that only adversarial training has."""
+    return lambda recipe: text(recipe[key]) if recipe.get("steps") else MISSING
+
+
+LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
+    "Data": {
+        "Image size": _size,
+        "Training images": lambda recipe: str(recipe["data"]["train_images"]),
+        "Background class": lambda recipe: (
+            MISSING
+            if "decoder" not in recipe
+            else "yes"
+            if recipe.get("background", True)
+            else "ignored"
+        ),
+    },
+    "Training": {
+        "Optimizer": lambda recipe: OPTIMIZER_LABELS[recipe["optimizer"]],
+        "Base learning rate": lambda recipe: f"{recipe['learning_rate']:g}",
+        "Weight decay": lambda recipe: f"{recipe['weight_decay']:g}",
+        "Batch size": lambda recipe: str(recipe["batch_size"]),
+        "Epochs": lambda recipe: str(recipe["epochs"]),
+        "Warmup epochs": lambda recipe: f"{_warmup(recipe):g}",
+        "Momentum": lambda recipe: ", ".join(f"{beta:g}" for beta in recipe["betas"]),
+        "LR schedule": lambda recipe: "poly dec.",
+        "Warmup schedule": lambda recipe: "linear",
+        "Schedule power": lambda recipe: f"{recipe['power']:.1f}",
+        "Auxiliary loss weight": lambda recipe: (
+            f"{recipe['auxiliary_weight']:g}" if "decoder" in recipe else MISSING
+        ),
+    },
+    "Adversarial training": {
+        "Radius": _adversarial("eps_255", radius),
+        "PGD steps": _adversarial("steps", str),
+        "PGD step size": _adversarial("step_size", lambda size: f"{size:g}"),
+    },
+}
+"""Lines by group: label, and how a training's value is printed."""
+
+
+def _warmup(recipe: Recipe) -> float:
+    return round(float(recipe["warmup"] * recipe["epochs"]), 6)
+
+
+def _numbers(key: tuple[str, str, str], trained: Sequence[Recipe]) -> list[dict[str, Any]]:
+    """Return the numbers of one column in long form; `model` is the name of its settings."""
+    dataset, kind, name = key
+    first = trained[0]
+    epochs = [recipe["epochs"] for recipe in trained]
+    warmups = [_warmup(recipe) for recipe in trained]
+    numbers = {
+        "learning_rate": first["learning_rate"],
+        "weight_decay": first["weight_decay"],
+        "images_per_gpu": first["batch_size"],
+        "epochs_short": min(epochs),
+        "epochs_long": max(epochs),
+        "warmup_epochs_short": min(warmups),
+        "warmup_epochs_long": max(warmups),
+        "adamw_beta1": first["betas"][0],
+        "adamw_beta2": first["betas"][1],
+        "schedule_power": first["power"],
+    }
+    if kind != CLASSIFIER:
+        numbers["auxiliary_loss_weight"] = first["auxiliary_weight"]
+    about = {"table": "table5", "dataset": dataset, "model": name, "attack": "none", "eps_255": 0.0}
+    return [{**about, "metric": metric, "value": float(v)} for metric, v in numbers.items()]
