@@ -6,7 +6,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo demo-seeds test lint format bench docs lock
+.PHONY: help demo demo-seeds test lint format bench bench-report docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -14,6 +14,7 @@ help:
 	@echo "make test        lint and all tests"
 	@echo "make lint        style and types"
 	@echo "make bench       speed of attacks, as ratios"
+	@echo "make bench-report  time of tables, figures and claims on evidence of the paper's size"
 	@echo "make format      put code into the project's format"
 	@echo "make docs        write docs/config.md from the configuration's schema"
 	@echo "make lock        resolve envs/requirements.in anew (needs uv)"
@@ -43,6 +44,9 @@ format: $(ENVIRONMENT)
 
 bench: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench_attacks.py
+
+bench-report: $(ENVIRONMENT)
+	$(BIN)/python scripts/bench_report.py
 
 docs: $(ENVIRONMENT)
 	$(BIN)/python -c "from robustseg.config import describe; print(describe(), end='')" > docs/config.md

@@ -144,6 +144,14 @@ def test_arrow_keys_go_from_number_to_number(browser):
     assert focusable == 1
 
 
+def test_the_evidence_of_a_number_that_is_scrolled_away_goes_with_it(browser):
+    browser.run("document.querySelector('#table2 td[data-note]').focus()")
+    assert tip(browser) != ""
+    browser.run("document.getElementById('provenance').scrollIntoView()")
+    browser.run("return new Promise(requestAnimationFrame)")
+    assert tip(browser) == ""
+
+
 def claims_shown(browser):
     return browser.run(
         "return [...document.querySelectorAll('[data-claims=run] .claims > li')]"

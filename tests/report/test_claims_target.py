@@ -32,7 +32,7 @@ def test_a_claim_about_an_unknown_table_stops_the_plan_with_one_sentence(copy: P
     claims.write_text(claims.read_text().replace("table: table1,", "table: table99,", 1))
     result = plan(copy)
     assert result.returncode == 1
-    said = [line for line in result.stderr.splitlines() if "table99" in line]
+    said = [line for line in (result.stdout + result.stderr).splitlines() if "table99" in line]
     assert len(said) == 1
     assert "claim sea_beats_previous_attacks: unknown table 'table99'; use one of table1" in said[0]
     assert "Traceback" not in result.stderr

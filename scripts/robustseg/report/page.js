@@ -80,6 +80,7 @@ function showTip(cell) {
   tip.hidden = false;
   cell.setAttribute("aria-describedby", "tip");
   const at = cell.getBoundingClientRect();
+  if (at.bottom < 0 || at.top > innerHeight) tip.hidden = true; // scrolled away
   const below = at.bottom + 6 + tip.offsetHeight < innerHeight;
   tip.style.top = `${Math.max(4, below ? at.bottom + 6 : at.top - 6 - tip.offsetHeight)}px`;
   tip.style.left = `${Math.max(4, Math.min(at.left, innerWidth - tip.offsetWidth - 8))}px`;
