@@ -1,5 +1,6 @@
 """Whole trainings of tiny sets: what they write, that they learn, that a kill changes nothing."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -72,10 +73,16 @@ def quiet():
 
 
 def train(data, folder, model=PIR_AT, seed=0, machine=Machine(), **changes):  # noqa: B008
-    """Train a tiny model and return the hash of its weights."""
+    """Train a tiny model and return the hash of its tensors (the file also holds the settings)."""
     made = files(data, folder)
     train_segmentation(model, TRAINING | changes, "convnext_demo", made, seed, quiet(), machine)
-    return sha256(made.weights)
+    return tensor_hash(made.weights)
+
+
+def tensor_hash(path):
+    tensors, _ = read_weights(path)
+    content = b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
+    return hashlib.sha256(content).hexdigest()
 
 
 def test_classifier_learns_and_writes_its_metrics(data, tmp_path):
@@ -124,6 +131,34 @@ def test_same_settings_same_files_and_every_setting_matters(data, tmp_path):
         train(data, tmp_path, model, weight_decay=0.1),
     ]
     assert len({base, *others}) == len(others) + 1
+
+
+@pytest.mark.parametrize(("scheme", "attacked"), [("clean", 0), ("half_at", 4), ("at", 8)])
+def test_the_scheme_says_how_much_of_a_batch_is_attacked(
+    data, tmp_path, monkeypatch, scheme, attacked
+):
+    sizes = []
+
+    def perturb(model, loss, images, *rest):
+        sizes.append(len(images))
+        return images
+
+    monkeypatch.setattr("robustseg.training.loop.perturb", perturb)
+    train(data, tmp_path, PIR_AT | {"scheme": scheme, "epochs": 1})
+    assert sizes == ([attacked] * 3 + [8] if attacked else [])  # 3 batches, then validation
+
+
+def test_the_radius_ramp_reaches_the_attack(data, tmp_path, monkeypatch):
+    radii = []
+
+    def perturb(model, loss, images, labels, epsilon, *rest):
+        radii.append(epsilon * 255)
+        return images
+
+    monkeypatch.setattr("robustseg.training.loop.perturb", perturb)
+    robust = BACKBONE | {"eps_255": 8, "steps": 1, "eps_ramp": 1.0}
+    train_classifier(robust, TRAINING, files(data, tmp_path, "shapes"), 0, quiet())
+    assert radii == pytest.approx([0, 8 / 3, 16 / 3, 8])
 
 
 def test_at_and_pir_at_differ_in_the_backbone_alone(data, tmp_path):
@@ -179,7 +214,10 @@ def test_a_killed_training_ends_in_the_same_weights(data, tmp_path):
     _, said = second.communicate(timeout=60)
     assert second.returncode == 0, said
     assert "continues from" in said
-    assert sha256(tmp_path / "weights.safetensors") == expected
+    assert tensor_hash(tmp_path / "weights.safetensors") == expected
+    assert sha256(tmp_path / "weights.safetensors") == sha256(
+        tmp_path / "whole" / "weights.safetensors"
+    )
     assert sha256(tmp_path / "metrics.parquet") == sha256(tmp_path / "whole" / "metrics.parquet")
 
 
@@ -220,11 +258,13 @@ class Killer(Progress):
 def test_it_continues_in_and_between_epochs(data, tmp_path, after):
     expected = train(data, tmp_path)
     made, machine = files(data, tmp_path), Machine(checkpoint_every_s=0.0)
+    metrics = sha256(made.metrics)
     made.weights.unlink()
     with pytest.raises(KilledError):
         train_segmentation(PIR_AT, TRAINING, "convnext_demo", made, 0, Killer(after + 1), machine)
     assert made.checkpoint.exists()
     assert train(data, tmp_path) == expected
+    assert sha256(made.metrics) == metrics
 
 
 def interrupted(data, folder, model=PIR_AT):
@@ -243,7 +283,7 @@ def test_a_checkpoint_of_other_settings_is_not_used_and_that_is_said(data, tmp_p
     made, listener = interrupted(data, tmp_path, PIR_AT | {"eps_255": 8}), Killer(after=-1)
     train_segmentation(PIR_AT, TRAINING, "convnext_demo", made, 0, listener)
     assert any("other settings" in line for line in listener.said)
-    assert sha256(made.weights) == expected
+    assert tensor_hash(made.weights) == expected
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
