@@ -21,9 +21,9 @@ def plan(folder: Path) -> subprocess.CompletedProcess[str]:
 def copy(tmp_path: Path) -> Path:
     """Return a copy of the workflow, whose claims a test may change."""
     shutil.copy(REPOSITORY / "Snakefile", tmp_path)
-    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
-    for name in ("rules", "scripts", "envs"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
+    for name in ("config", "rules", "scripts", "envs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=ignored)
     return tmp_path
 
 
