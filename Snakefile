@@ -49,6 +49,7 @@ include: "rules/models.smk"
 include: "rules/attacks.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/gallery.smk"
 include: "rules/claims.smk"
 include: "rules/report.smk"
 
@@ -106,10 +107,18 @@ rule tables:
 
 rule figures:
     input:
-        expand(rules.make_figure.output, figure=CONFIG.figures),
+        expand(rules.make_figure.output, figure=[*CONFIG.figures, *CONFIG.pictures]),
     localrule: True
     message:
         f"The figures are in results/{CONFIG.run}/figures"
+
+
+rule gallery:
+    input:
+        expand(rules.attack_gallery.output, model=CONFIG.gallery.eps_255 if CONFIG.gallery else []),
+    localrule: True
+    message:
+        f"The attacked images are in results/{CONFIG.run}/gallery"
 
 
 rule claims:
@@ -163,7 +172,7 @@ for table in CONFIG.tables:
             "The table is {input[0]}, and beside it in other formats"
 
 
-for figure in CONFIG.figures:
+for figure in [*CONFIG.figures, *CONFIG.pictures]:
 
     rule:
         name:

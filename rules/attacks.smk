@@ -1,14 +1,36 @@
 # Attacks: evidence, one row for each image and attack.
 
 
+# Backbones are attacked as models are: they are models of one pixel an image.
+VICTIM = "|".join([*CONFIG.models, *CONFIG.backbones])
+
+
 def images_to_attack(wildcards):
     """Return the images of a model's validation split."""
-    return splits_of(CONFIG.models[wildcards.model].dataset)["val"]
+    return splits_of(CONFIG.dataset_of(wildcards.model))["val"]
+
+
+def weights_of(name, training_seed):
+    """Return the weights of a model or a backbone."""
+    if name in CONFIG.backbones:
+        path = rules.pretrain_backbone.output.weights
+        return path.format(backbone=name, training_seed=training_seed)
+    return rules.train_model.output.weights.format(model=name, training_seed=training_seed)
+
+
+def weights_to_attack(wildcards):
+    return weights_of(wildcards.model, wildcards.training_seed)
+
+
+def weights_of_sources(wildcards):
+    """Return the weights of the models that a suite carries its attacks over from."""
+    sources = CONFIG.sources_of(wildcards.suite)
+    return [weights_of(source, wildcards.training_seed) for source in sources]
 
 
 rule evaluate_clean:
     input:
-        weights=rules.train_model.output.weights,
+        weights=weights_to_attack,
         val=images_to_attack,
     output:
         evidence="<results>/attacks/clean/{model}/seed{training_seed}/eps0/seed0-shard0.parquet",
@@ -16,6 +38,8 @@ rule evaluate_clean:
         "<logs>/attacks/clean-{model}-seed{training_seed}.log",
     benchmark:
         "<benchmarks>/attacks/clean-{model}-seed{training_seed}.tsv"
+    wildcard_constraints:
+        model=VICTIM,
     conda:
         "../envs/robustseg.yaml"
     threads: 1
@@ -25,7 +49,7 @@ rule evaluate_clean:
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
-        dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
+        dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
         lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
     message:
         "Evaluate {wildcards.model}, seed {wildcards.training_seed}, without an attack"
@@ -37,14 +61,17 @@ rule evaluate_clean:
 # makes no evidence out of date.
 rule attack_model:
     input:
-        weights=rules.train_model.output.weights,
+        weights=weights_to_attack,
         val=images_to_attack,
+        sources=weights_of_sources,
     output:
         evidence="<results>/attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}-shard{shard}.parquet",
     log:
         "<logs>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.log",
     benchmark:
         "<benchmarks>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.tsv"
+    wildcard_constraints:
+        model=VICTIM,
     conda:
         "../envs/robustseg.yaml"
     threads: 1
@@ -54,9 +81,12 @@ rule attack_model:
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
-        dataset=lambda wildcards: CONFIG.models[wildcards.model].dataset,
+        dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
         lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
         suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(float(wildcards.eps_255)),
+        sources=lambda wildcards: {
+            name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
+        },
         shards=CONFIG.attacks.shards,
     message:
         "Attack {wildcards.model}, seed {wildcards.training_seed}, with {wildcards.suite} at {wildcards.eps_255}/255, seed {wildcards.seed}"

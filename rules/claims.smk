@@ -1,7 +1,6 @@
 # Claims: which of the paper's claims hold on the tables of this run, and on the paper's own numbers.
 
 CLAIMS_FILE = f"{workflow.basedir}/config/claims.yaml"
-REPORTED_FOLDER = f"{workflow.basedir}/config/paper"
 
 # A wrong claim stops the workflow before any job runs.
 try:
@@ -34,7 +33,7 @@ rule make_claims:
         gpu=0,
     params:
         reads={table: CONFIG.settings_of(table) for table in CONFIG.tables},
-        models={model: CONFIG.model_of(model) for model in CONFIG.models},
+        models={name: CONFIG.model_of(name) for name in [*CONFIG.models, *CONFIG.backbones]},
         reported=REPORTED_FOLDER,
     message:
         "Check the paper's claims on the tables of this run"

@@ -1,9 +1,13 @@
 # Tables: queries over evidence.
 
+# The paper's printed numbers, shown beside measured ones of the paper's own models and data sets.
+REPORTED_FOLDER = f"{workflow.basedir}/config/paper"
+
 
 rule make_table:
     input:
         evidence=lambda wildcards: evidence_of(wildcards.table),
+        reported=sorted(Path(REPORTED_FOLDER).glob("*.csv")),
     output:
         parquet="<results>/tables/{table}.parquet",
         csv="<results>/tables/{table}.csv",
@@ -23,6 +27,8 @@ rule make_table:
     params:
         reads=lambda wildcards: CONFIG.settings_of(wildcards.table),
         models=lambda wildcards: CONFIG.models_of(wildcards.table),
+        reported=REPORTED_FOLDER,
+        recipes=lambda wildcards: CONFIG.recipes() if wildcards.table == "table5" else {},
     message:
         "Make {wildcards.table} from evidence"
     script:

@@ -1,13 +1,12 @@
-"""Attack a model with a suite at one radius, and write the evidence."""
+"""Run a suite on a model at one radius, and write the evidence."""
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robustseg.attacks.evaluate import evaluate_suite
-from robustseg.attacks.spec import suite_attacks
-from robustseg.data.datasets import load_split
+from robustseg.attacks.suites import Task, run_suite
+from robustseg.attacks.views import load_pair
 from robustseg.jobs import choose_device, device_name, hash_settings, job
 from robustseg.models.checkpoints import load_model
 from robustseg.progress import Progress
@@ -20,6 +19,7 @@ def write_attack_evidence(
     evidence: str,
     *,
     suite: Mapping[str, Any],
+    sources: Mapping[str, str],
     eps_255: float,
     seed: int,
     shard: tuple[int, int],
@@ -35,10 +35,11 @@ def write_attack_evidence(
     in `.parts`; the job continues from it and then removes it.
 
     Args:
-        weights: a segmentation model, safetensors.
+        weights: a segmentation model, or a classifier, safetensors.
         val: the images, .npz.
         evidence: the output, Parquet.
         suite: the suite's section of the configuration.
+        sources: weights by name, of the models that a transfer attack is found on.
         eps_255: radius in 1/255.
         seed: of the attacks.
         shard: (i, n): the i-th of n jobs that share the images, counted from 0.
@@ -48,36 +49,23 @@ def write_attack_evidence(
         device: of torch.
         progress: says how far it is.
     """
-    specs = suite_attacks(
-        suite["losses"],
-        suite["optimizer"],
-        suite["schedules"],
-        suite["iterations"],
-        suite["step_size"],
-        eps_255,
-    )
-    dataset = load_split(val)
-    model, _ = load_model(weights, device)
+    model, dataset = load_pair(weights, val, device)
     parts = Path(evidence).with_suffix(".parts")
-    rows = evaluate_suite(
-        model,
-        dataset,
-        specs,
+    task = Task(
+        model=model,
+        dataset=dataset,
         eps_255=eps_255,
         seed=seed,
+        shard=shard,
         batch_size=batch_size,
         identity=identity,
-        indices=images_of_shard(len(dataset), *shard),
         parts=parts,
         progress=progress,
+        sources={name: load_model(path, device)[0] for name, path in sources.items()},
     )
+    rows = run_suite(suite, task)
     write_evidence(evidence, rows, provenance(config_hash, device_name(device), "float32"))
     shutil.rmtree(parts, ignore_errors=True)
-
-
-def images_of_shard(images: int, shard: int, shards: int) -> range:
-    """Return the places of the images that one of `shards` jobs attacks: each is in just one."""
-    return range(images * shard // shards, images * (shard + 1) // shards)
 
 
 if __name__ == "__main__":
@@ -92,6 +80,7 @@ if __name__ == "__main__":
             snakemake.input.val,
             snakemake.output.evidence,
             suite=params.suite,
+            sources=dict(zip(params.sources, snakemake.input.sources, strict=True)),
             eps_255=float(wildcards.eps_255),
             seed=int(wildcards.seed),
             shard=(int(wildcards.shard), params.shards),
@@ -101,7 +90,7 @@ if __name__ == "__main__":
                 "training_seed": int(wildcards.training_seed),
                 "suite": wildcards.suite,
             },
-            config_hash=hash_settings(params.lineage, params.suite),
+            config_hash=hash_settings(params.lineage, params.suite, params.sources),
             batch_size=snakemake.resources.batch_size,
             device=choose_device(snakemake.resources.gpu, progress),
             progress=progress,

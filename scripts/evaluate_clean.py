@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from robustseg.attacks.evaluate import evaluate_clean
-from robustseg.data.datasets import load_split
+from robustseg.attacks.views import load_pair
 from robustseg.jobs import choose_device, device_name, hash_settings, job
-from robustseg.models.checkpoints import load_model
 from robustseg.records import provenance, write_evidence
 
 
@@ -22,7 +21,7 @@ def write_clean_evidence(
     """Evaluate the model in `weights` on the split `val` and write one row an image.
 
     Args:
-        weights: a segmentation model, safetensors.
+        weights: a segmentation model, or a classifier, safetensors.
         val: the images, .npz.
         evidence: the output, Parquet.
         identity: `dataset`, `model` and `training_seed` of the rows.
@@ -30,8 +29,8 @@ def write_clean_evidence(
         batch_size: images at a time.
         device: of torch.
     """
-    model, _ = load_model(weights, device)
-    rows = evaluate_clean(model, load_split(val), batch_size=batch_size, identity=identity)
+    model, dataset = load_pair(weights, val, device)
+    rows = evaluate_clean(model, dataset, batch_size=batch_size, identity=identity)
     write_evidence(evidence, rows, provenance(config_hash, device_name(device), "float32"))
 
 

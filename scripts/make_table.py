@@ -11,5 +11,7 @@ if __name__ == "__main__":
             snakemake.params.reads,
             snakemake.params.models,
             dict(snakemake.output.items()),
+            recipes=snakemake.params.recipes,
+            reported_folder=snakemake.params.reported,
         )
         progress.say(f"written to {snakemake.output.md}")

@@ -7,6 +7,9 @@ from itertools import product
 from robustseg.errors import RobustsegError
 from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES
 
+TRANSFER = "transfer-"
+"""Begins the name of an attack that was found on another model."""
+
 PARTS = {"constant": (1,), "restarts": (1, 1, 1), "reduced": (3, 3, 4)}
 """Shares of the budget that a schedule's parts get (arXiv 2306.12941, Sec. 2.3)."""
 

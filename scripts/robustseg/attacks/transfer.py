@@ -10,7 +10,7 @@ from robustseg.attacks.evaluate import Batch, Row, _outcome_row, batches
 from robustseg.attacks.oracle import Model, device_of
 from robustseg.attacks.parts import Parts
 from robustseg.attacks.run import run_attack
-from robustseg.attacks.spec import AttackSpec
+from robustseg.attacks.spec import TRANSFER, AttackSpec
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def transfer(
     """
     shared = {
         **identity,
-        "attack": f"transfer-{source_name}-{spec.name}",
+        "attack": f"{TRANSFER}{source_name}-{spec.name}",
         "loss": spec.loss,
         "optimizer": spec.optimizer,
         "schedule": spec.schedule,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from robustseg.config.schema import Backbone, Config, Model
+from robustseg.attacks.spec import TRANSFER
+from robustseg.config.schema import PICTURES, Alma, Backbone, Config, Model, Read, Suite, Transfer
 from robustseg.errors import RobustsegError
 
 
@@ -14,6 +15,7 @@ def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
     yield from _shard_problems(config)
     yield from _suite_problems(config)
     yield from _read_problems(config)
+    yield from _picture_problems(config)
 
 
 def _repeats(config: Config) -> Iterator[tuple[str, str]]:
@@ -57,6 +59,8 @@ def _trained_problems(
 def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
     for name, backbone in config.backbones.items():
         key = f"backbones.{name}"
+        if name in config.models:
+            yield key, "has the name of a model: choose another, since evidence is named by both"
         yield from _trained_problems(config, key, backbone, "shapes")
         if (backbone.eps_255 > 0) != (backbone.steps > 0):
             yield key, "needs both eps_255 and steps for robust training, or neither for clean"
@@ -82,14 +86,19 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _shard_problems(config: Config) -> Iterator[tuple[str, str]]:
-    images = {
-        model.dataset: config.data[model.dataset].val_images
-        for model in config.models.values()
-        if model.dataset in config.data
-    }
-    for dataset, count in images.items():
-        if config.attacks.shards > count:
+    shards = config.attacks.shards
+    for dataset, count in _val_images(config).items():
+        if shards > count:
             yield "attacks.shards", f"is more than the {count} validation images of {dataset}"
+    for name, suite in config.attacks.suites.items():
+        if isinstance(suite, Alma) and suite.images and shards > suite.images:
+            yield "attacks.shards", f"is more than the {suite.images} images of {name}"
+
+
+def _val_images(config: Config) -> dict[str, int]:
+    """Return how many images there are to attack, by data set of models."""
+    names = (model.dataset for model in config.models.values())
+    return {name: config.data[name].val_images for name in names if name in config.data}
 
 
 def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -99,7 +108,8 @@ def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
         if suite_name == "clean":
             yield key, "has the name of the evaluation without an attack: choose another"
         try:
-            names = [attack.name for attack in suite.attacks()]
+            prefix = TRANSFER if isinstance(suite, Transfer) else ""
+            names = [prefix + attack.name for attack in suite.attacks()]
         except RobustsegError as error:
             yield key, f"is refused: {error}"
             continue
@@ -108,22 +118,102 @@ def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
             where = owner.get(twice[0], key)
             yield key, f"names the attack {twice[0]}, which is already in {where}"
         owner |= dict.fromkeys(names, key)
+        if isinstance(suite, Transfer):
+            yield from _unknown_sources(config, f"{key}.sources", suite)
+
+
+def _unknown_sources(config: Config, key: str, suite: Transfer) -> Iterator[tuple[str, str]]:
+    yield from ((key, f"names {name} twice") for name in _twice(suite.sources))
+    for source in suite.sources:
+        if problem := _unknown(source, "models", config.models):
+            yield key, problem
 
 
 def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
-    suites = config.attacks.suites
+    for name, reads in {**config.tables, **config.figures}.items():
+        if bool(reads) == (name == "table5"):
+            section = "tables" if name in config.tables else "figures"
+            wanted = "reads no evidence: write []" if reads else "reads nothing: name a model"
+            yield f"{section}.{name}", wanted
     for key, read in config.reads():
-        if problem := _unknown(read.model, "models", config.models):
+        of_backbones = key.startswith("tables.table6[")
+        section = "backbones" if of_backbones else "models"
+        victims: Mapping[str, object] = config.backbones if of_backbones else config.models
+        if problem := _unknown(read.model, section, victims):
             yield f"{key}.model", problem
         for name in read.suites:
-            if problem := _unknown(name, "attacks.suites", suites):
+            if problem := _unknown(name, "attacks.suites", config.attacks.suites):
                 yield f"{key}.suites", problem
-            elif suites[name].optimizer == "pgd":
-                steps = suites[name].step_size or {}
-                lacking = [f"{eps:g}" for eps in read.eps_255 if eps not in steps]
-                if lacking:
-                    yield (
-                        f"{key}.eps_255",
-                        f"asks for {', '.join(lacking)}, for which "
-                        f"attacks.suites.{name}.step_size has no step",
-                    )
+            else:
+                yield from _attack_problems(config, key, read, name)
+
+
+def _attack_problems(
+    config: Config, key: str, read: Read, suite_name: str
+) -> Iterator[tuple[str, str]]:
+    """Yield why a suite does not fit the model and the radii that it is asked for."""
+    suite = config.attacks.suites[suite_name]
+    if suite.own_radius is None and not read.eps_255:
+        yield f"{key}.eps_255", f"is empty, but {suite_name} needs at least one radius"
+    if read.model in config.backbones and not isinstance(suite, Suite):
+        yield f"{key}.suites", f"names {suite_name}, which attacks no backbone: it is {suite.kind}"
+    if isinstance(suite, Suite) and suite.optimizer == "pgd":
+        steps = suite.step_size or {}
+        lacking = [f"{eps:g}" for eps in read.eps_255 if eps not in steps]
+        if lacking:
+            yield (
+                f"{key}.eps_255",
+                f"asks for {', '.join(lacking)}, for which "
+                f"attacks.suites.{suite_name}.step_size has no step",
+            )
+    if isinstance(suite, Transfer):
+        yield from _source_problems(config, f"{key}.suites", read.model, suite_name, suite)
+
+
+def _source_problems(
+    config: Config, key: str, target: str, suite_name: str, suite: Transfer
+) -> Iterator[tuple[str, str]]:
+    """Yield why attacks cannot be carried over from the sources of a suite to a model."""
+    for source in suite.sources:
+        if source == target:
+            yield key, f"names {suite_name}, one of whose sources is {target} itself"
+        elif {source, target} <= set(config.models):
+            found, wanted = config.models[source].dataset, config.models[target].dataset
+            if found != wanted:
+                yield (
+                    key,
+                    f"names {suite_name}, whose source {source} is trained on {found} and "
+                    f"{target} on {wanted}: both must know the same classes",
+                )
+
+
+def _picture_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield what figures of attacked images, and the images kept for them, lack."""
+    most = min(_val_images(config).values(), default=0)
+    for section, kept in (("gallery", config.gallery), ("targeted", config.targeted)):
+        if kept and kept.images > most:
+            yield f"{section}.images", f"is more than the {most} validation images"
+    gallery = config.gallery.eps_255 if config.gallery else {}
+    for name, radii in gallery.items():
+        key = f"gallery.eps_255.{name}"
+        if problem := _unknown(name, "models", config.models):
+            yield key, problem
+        if sorted(set(radii)) != radii:
+            yield key, "must ascend, each radius once"
+    for name, models in config.pictures.items():
+        yield from _shown_problems(config, name, models, gallery)
+
+
+def _shown_problems(
+    config: Config, name: str, models: Sequence[str], gallery: Mapping[str, object]
+) -> Iterator[tuple[str, str]]:
+    """Yield why the models that a figure of attacked images shows cannot be shown."""
+    key, first = f"pictures.{name}", name == PICTURES[0]
+    if first and not config.targeted:
+        yield key, "needs the section `targeted`"
+    if not models or (len(models) > 1 and not first):
+        yield key, f"names {len(models)} models; it needs {'some' if first else 'one'}"
+    for model in models:
+        known: Mapping[str, object] = config.models if first else gallery
+        if problem := _unknown(model, "models" if first else "gallery.eps_255", known):
+            yield key, problem

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from robustseg.config.checks import cross_checks
-from robustseg.config.schema import Config, section_in
+from robustseg.config.schema import SUITE_KINDS, TAG, Config, sections_in
 from robustseg.errors import RobustsegError
 
 
@@ -71,7 +71,7 @@ def _key(location: tuple[str | int, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             key += f"[{part}]"
-        elif part != "[key]":
+        elif part != "[key]" and not part.startswith(TAG):
             key += f".{part}" if key else part
     return key
 
@@ -99,6 +99,8 @@ def _explain(error: Any) -> str:
         return f"is not a known key; known here: {', '.join(known)}"
     if kind == "missing":
         return "is missing"
+    if kind == "union_tag_invalid":
+        return f"has the kind {value['kind']!r}; known are {', '.join(SUITE_KINDS)}"
     message = error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
     hint = ""
     if kind == "float_type" and isinstance(value, str):
@@ -109,9 +111,9 @@ def _explain(error: Any) -> str:
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     """Return the keys known in the section that holds the key at `location`."""
     section: Any = Config
-    for part in location[:-1]:
-        fields = getattr(section, "model_fields", None)
-        if fields is None or part not in fields:
-            continue
-        section = section_in(fields[part].annotation) or section
+    for part in map(str, location[:-1]):
+        if part.startswith(TAG):
+            section = SUITE_KINDS[part.removeprefix(TAG)]
+        elif part in section.model_fields:
+            section = next(iter(sections_in(section.model_fields[part].annotation)), section)
     return list(section.model_fields)

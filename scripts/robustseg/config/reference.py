@@ -1,9 +1,9 @@
 """The reference of all keys, written from the schema."""
 
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from robustseg.config.schema import Config, Section, section_in
+from robustseg.config.schema import Config, Section, sections_in
 
 
 def describe() -> str:
@@ -19,9 +19,8 @@ def describe() -> str:
         lines += ["", f"## {section.__name__}", "", section.__doc__ or "", ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for name, field in section.model_fields.items():
-            inner = section_in(field.annotation)
-            if inner and inner not in sections:
-                sections.append(inner)
+            inner = sections_in(field.annotation)
+            sections += [section for section in inner if section not in sections]
             default = "" if field.is_required() else f"`{field.default}`"
             lines.append(
                 f"| `{name}` | {_words(field.annotation)} | {default} | {field.description} |"
@@ -40,8 +39,10 @@ def _words(annotation: Any) -> str:
         return f"list of {_words(arguments[0])}"
     if origin is dict:
         return f"{_words(arguments[1])} by {_words(arguments[0])}"
-    if origin is UnionType:
-        return _words(arguments[0])
+    if origin in (UnionType, Union):
+        return " or ".join(_words(one) for one in arguments if one is not type(None))
     if issubclass(annotation, Section):
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
-    return {"str": "text", "int": "integer", "float": "number"}[annotation.__name__]
+    return {"str": "text", "int": "integer", "float": "number", "bool": "yes or no"}[
+        annotation.__name__
+    ]

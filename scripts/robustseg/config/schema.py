@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from robustseg.attacks.spec import AttackSpec
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES
 
-TABLES = ("table1", "table2", "table3", "table4", "table7", "table8", "table9", "table10")
-FIGURES = ("figure2", "figure3", "figure4", "figure5")
+TABLES = (*(f"table{number}" for number in range(1, 12)), "appendix_c3")
+FIGURES = ("figure2", "figure3", "figure4", "figure5", "figure6")
+PICTURES = ("figure1", "figure7", "figure8", "figure9", "figure10")
+"""Figures of attacked images, and not of numbers."""
+
+UNBOUNDED_255 = 255.0
+"""eps_255 of ALMA prox, which has no radius: no perturbation of an image is larger."""
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
@@ -95,11 +100,18 @@ class Model(Section):
     epochs: Count = Field(description="passes over the training split")
     eps_255: float = Field(0, ge=0, le=255, description="radius of its training, in 1/255")
     steps: int = Field(0, ge=0, description="PGD steps for each batch of its training")
+    background: bool = Field(
+        True, description="whether the background is learnt as a class; if not, it is ignored"
+    )
 
 
 class Suite(Section):
     """A named set of attacks: every loss with every schedule and number of iterations."""
 
+    own_radius: ClassVar[float | None] = None
+    """The one radius of its evidence, whatever a table asks for; None: those asked for."""
+
+    kind: Literal["white_box"] = Field("white_box", description="attacks on the model itself")
     losses: list[Literal[LOSSES]] = Field(  # type: ignore[valid-type]
         min_length=1, description="objectives, in the order in which the attacks run"
     )
@@ -131,6 +143,87 @@ class Suite(Section):
         return self.model_dump() | {"step_size": steps and {eps_255: steps[eps_255]}}
 
 
+class Transfer(Section):
+    """Attacks that are found on other models and counted on the one that a table names."""
+
+    own_radius: ClassVar[float | None] = None
+
+    kind: Literal["transfer"] = Field(description="`transfer`")
+    sources: list[Name] = Field(min_length=1, description="models to attack, some of `models`")
+    losses: list[Literal[LOSSES]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
+    schedules: list[Literal[SCHEDULES]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
+    iterations: list[Count] = Field(min_length=1, description="as in a suite; always `apgd`")
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return the attacks that each source is put under."""
+        every = product(self.losses, self.schedules, self.iterations)
+        return [AttackSpec(loss, "apgd", schedule, budget) for loss, schedule, budget in every]
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings that matter at one radius."""
+        return self.model_dump()
+
+
+class Alma(Section):
+    """ALMA prox, which looks for the smallest perturbation and has no radius."""
+
+    own_radius: ClassVar[float | None] = UNBOUNDED_255
+
+    kind: Literal["alma"] = Field(description="`alma`")
+    threshold: float = Field(gt=0, le=1, description="share of an image's pixels to misclassify")
+    iterations: Count = Field(description="forward and backward passes for each image")
+    images: Count | None = Field(None, description="images, drawn at random; all by default")
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return none: it is no combination of a loss, an optimizer and a schedule."""
+        return []
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings."""
+        return self.model_dump()
+
+
+class Objects(Section):
+    """No attack: the model scored on the classes but the background, whose logit is left out."""
+
+    own_radius: ClassVar[float | None] = 0.0
+
+    kind: Literal["objects"] = Field(description="`objects`")
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return none."""
+        return []
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings."""
+        return self.model_dump()
+
+
+SUITE_KINDS: dict[str, type[Section]] = {
+    "white_box": Suite,
+    "transfer": Transfer,
+    "alma": Alma,
+    "objects": Objects,
+}
+TAG = "kind:"
+"""Begins the name of a kind in the location of an error."""
+
+
+def _tag(suite: Any) -> str:
+    """Return which kind of suite a mapping is meant to be."""
+    kind = suite.get("kind", "white_box") if isinstance(suite, dict) else "white_box"
+    return f"{TAG}{kind}"
+
+
+AnySuite: TypeAlias = Annotated[
+    Annotated[Suite, Tag("kind:white_box")]
+    | Annotated[Transfer, Tag("kind:transfer")]
+    | Annotated[Alma, Tag("kind:alma")]
+    | Annotated[Objects, Tag("kind:objects")],
+    Discriminator(_tag),
+]
+
+
 class Attacks(Section):
     """How models are attacked."""
 
@@ -138,15 +231,43 @@ class Attacks(Section):
         description="images attacked at a time; changes speed and memory, not results"
     )
     shards: Count = Field(1, description="jobs that share the images of one attack")
-    suites: dict[Name, Suite] = Field(description="named sets of attacks")
+    suites: dict[Name, AnySuite] = Field(description="named sets of attacks")
+
+
+class Gallery(Section):
+    """Attacked images that are kept, for Figures 7-10 and the page."""
+
+    images: Count = Field(description="the first images of the validation split")
+    loss: Literal[LOSSES] = Field(description="objective, with `apgd` (the paper: `mask_ce`)")  # type: ignore[valid-type]
+    schedule: Literal[SCHEDULES] = Field(description="as in a suite (the paper: `reduced`)")  # type: ignore[valid-type]
+    iterations: Count = Field(description="as in a suite")
+    eps_255: dict[Name, Annotated[list[Radius], Field(min_length=1)]] = Field(
+        description="ascending radii in 1/255, by model"
+    )
+
+    def of(self, model: str) -> dict[str, Any]:
+        """Return the settings that matter to one model."""
+        return self.model_dump() | {"eps_255": self.eps_255[model]}
+
+
+class Targeted(Section):
+    """Targeted attacks, for Figure 1."""
+
+    images: Count = Field(1, description="the first images of the validation split")
+    classes: list[str] = Field(min_length=1, description="target classes, by name")
+    eps_255: Radius = Field(description="radius in 1/255")
+    iterations: Annotated[int, Field(ge=3)] = Field(description="over all three radii")
 
 
 class Read(Section):
     """Evidence that a table or figure reads; the model's clean evaluation always comes with it."""
 
-    model: Name = Field(description="one of `models`")
+    model: Name = Field(description="one of `models`, or for `table6` of `backbones`")
     suites: list[Name] = Field(min_length=1, description="some of `attacks.suites`")
-    eps_255: list[Radius] = Field(min_length=1, description="radii of the attack, in 1/255")
+    eps_255: list[Radius] = Field(
+        [],
+        description="radii of the attack, in 1/255; `alma` and `objects` have one of their own",
+    )
     seeds: list[Seed] = Field([0], min_length=1, description="seeds of the attack")
 
 
@@ -166,10 +287,17 @@ class Config(Section):
     models: dict[Name, Model] = Field(description="segmentation models")
     attacks: Attacks = Field(description="how models are attacked")
     tables: dict[Literal[TABLES], list[Read]] = Field(  # type: ignore[valid-type]
-        description="what each table reads, row by row"
+        description="what each table reads, row by row; `table5`, the configuration itself: []"
     )
     figures: dict[Literal[FIGURES], list[Read]] = Field(  # type: ignore[valid-type]
         description="what each figure reads"
+    )
+    gallery: Gallery | None = Field(None, description="attacked images to keep")
+    targeted: Targeted | None = Field(None, description="targeted attacks")
+    pictures: dict[Literal[PICTURES], list[Name]] = Field(  # type: ignore[valid-type]
+        {},
+        description="models that figures of attacked images show: `figure1` of `targeted`, "
+        "the others of `gallery`, one each",
     )
     seeds: list[Read] = Field(
         [], description="what the table over all training seeds reads (target `seeds`)"
@@ -178,7 +306,18 @@ class Config(Section):
     def reads_of(self, *names: str) -> list[Read]:
         """Return what these tables and figures (or `seeds`) read."""
         known: Mapping[str, list[Read]] = {**self.tables, **self.figures, "seeds": self.seeds}
-        return [read for name in names for read in known[name]]
+        return [part for name in names for read in known[name] for part in self._by_radius(read)]
+
+    def _by_radius(self, read: Read) -> list[Read]:
+        """Split off the suites that have a radius of their own."""
+        own = {name: self.attacks.suites[name].own_radius for name in read.suites}
+        asked = [name for name, eps_255 in own.items() if eps_255 is None]
+        parts = [read.model_copy(update={"suites": asked})] if asked else []
+        for name, eps_255 in own.items():
+            if eps_255 is not None:
+                change = {"suites": [name], "eps_255": [eps_255], "seeds": [0]}
+                parts.append(read.model_copy(update=change))
+        return parts
 
     def training_seeds_of(self, name: str) -> list[int]:
         """Return the training seeds that a table or figure is about."""
@@ -188,27 +327,62 @@ class Config(Section):
         """Return what a table or figure reads, as plain data."""
         return [read.model_dump() for read in self.reads_of(name)]
 
+    def dataset_of(self, name: str) -> str:
+        """Return the data set of a model or a backbone."""
+        return (self.models.get(name) or self.backbones[name]).dataset
+
+    def sources_of(self, suite: str) -> list[str]:
+        """Return the models that a suite's perturbations are found on, if not on the target."""
+        return getattr(self.attacks.suites[suite], "sources", [])
+
     def model_of(self, name: str) -> dict[str, Any]:
-        """Return a model's settings as plain data, with the `architecture` of its backbone."""
+        """Return the settings of a model, or a backbone, as plain data.
+
+        A model has the `architecture` of its backbone, a backbone the `scheme` of its training.
+        """
+        if name in self.backbones:
+            backbone = self.backbones[name]
+            return backbone.model_dump() | {"scheme": "at" if backbone.robust else "clean"}
         model = self.models[name]
         return model.model_dump() | {"architecture": self.backbones[model.backbone].architecture}
 
     def lineage_of(self, name: str) -> dict[str, dict[str, Any]]:
-        """Return all settings that a model's weights follow from, as plain data."""
-        model = self.models[name]
-        backbone = self.backbones[model.backbone]
-        return {
-            "model": self.model_of(name),
-            "training": self.training_of(model),
-            "data": self.data[model.dataset].model_dump(),
+        """Return all settings that a model's or backbone's weights follow from, as plain data."""
+        backbone = self.backbones[name if name in self.backbones else self.models[name].backbone]
+        of_backbone = {
             "backbone": backbone.model_dump(),
             "backbone_training": self.training_of(backbone),
             "backbone_data": self.data[backbone.dataset].model_dump(),
         }
+        if name in self.backbones:
+            return of_backbone
+        model = self.models[name]
+        return {
+            "model": self.model_of(name),
+            "training": self.training_of(model),
+            "data": self.data[model.dataset].model_dump(),
+            **of_backbone,
+        }
 
     def models_of(self, name: str) -> dict[str, dict[str, Any]]:
-        """Return the settings of the models that a table or figure reads."""
-        return {read.model: self.model_of(read.model) for read in self.reads_of(name)}
+        """Return the settings of the models that a table or figure reads, and of their sources."""
+        reads = self.reads_of(name)
+        targets = [read.model for read in reads]
+        sources = [s for read in reads for suite in read.suites for s in self.sources_of(suite)]
+        return {model: self.model_of(model) for model in [*targets, *sources]}
+
+    def recipes(self) -> dict[str, Any]:
+        """Return how everything is trained, as plain data: what Table 5 shows."""
+        trained: dict[str, Backbone | Model] = {**self.backbones, **self.models}
+        return {
+            name: {
+                **self.training_of(one),
+                **self.model_of(name),
+                "training": one.training,
+                "data": self.data[one.dataset].model_dump(),
+            }
+            for name, one in trained.items()
+        }
 
     def training_of(self, trained: Backbone | Model) -> dict[str, Any]:
         """Return the optimizer settings of a backbone or a model as plain data."""
@@ -224,9 +398,8 @@ class Config(Section):
             yield f"seeds[{index}]", read
 
 
-def section_in(annotation: Any) -> type[Section] | None:
-    """Return the section class inside a type such as dict[str, Section], if there is one."""
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """Return the section classes inside a type such as dict[str, Section]."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    inside = (section_in(argument) for argument in get_args(annotation))
-    return next(filter(None, inside), None)
+        return [annotation]
+    return [section for argument in get_args(annotation) for section in sections_in(argument)]

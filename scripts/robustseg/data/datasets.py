@@ -1,7 +1,7 @@
 """One split of a data set, as training and attacks see it, and its file."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
@@ -77,6 +77,76 @@ class ArrayDataset:
         images = torch.from_numpy(pixels).float() / 255
         labels = torch.from_numpy(self.labels[chosen]).long()
         return images, labels, [self.image_ids[index] for index in chosen]
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """A data set whose labels are seen through a function, batch by batch.
+
+    Attributes:
+        dataset: whose images, ids and classes it has.
+        relabel: labels int64 to labels int64 of the same images.
+    """
+
+    dataset: Dataset
+    relabel: Callable[["Tensor"], "Tensor"]
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Those of the data set."""
+        return self.dataset.image_ids
+
+    @property
+    def class_names(self) -> list[str]:
+        """Those of the data set."""
+        return self.dataset.class_names
+
+    @property
+    def palette(self) -> list[tuple[int, int, int]]:
+        """That of the data set."""
+        return self.dataset.palette
+
+    @property
+    def num_classes(self) -> int:
+        """That of the data set."""
+        return self.dataset.num_classes
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batch(self, indices: Sequence[int]) -> tuple["Tensor", "Tensor", list[str]]:
+        """Return images, labels and ids of some indices; see `Dataset.batch`."""
+        images, labels, ids = self.dataset.batch(indices)
+        return images, self.relabel(labels), ids
+
+
+BACKGROUND = "background"
+
+
+def background_class(dataset: Dataset) -> int:
+    """Return the label of the background.
+
+    Raises:
+        RobustsegError: the data set has no class of this name.
+    """
+    if BACKGROUND not in dataset.class_names:
+        raise RobustsegError(
+            f"the data set has no class {BACKGROUND!r} to leave out; "
+            f"its classes are {', '.join(dataset.class_names)}"
+        )
+    return dataset.class_names.index(BACKGROUND)
+
+
+def without_background(dataset: Dataset) -> Dataset:
+    """Return the data set with the pixels of the background ignored.
+
+    Raises:
+        RobustsegError: there is no class of this name.
+    """
+    background = background_class(dataset)
+    return Relabelled(
+        dataset, lambda labels: labels.masked_fill(labels == background, IGNORE_LABEL)
+    )
 
 
 def save_split(path: str | Path, dataset: ArrayDataset) -> None:

@@ -28,7 +28,7 @@ def table6(book: Book) -> Layout:
             used += runs
             cells.append(book.cells("linf", runs)[0] if runs else Cell(""))
         settings = book.models[backbone]
-        architecture = settings["architecture"]
+        architecture = str(settings["architecture"])
         stub = (
             ARCHITECTURE_LABELS.get(architecture, architecture),
             "yes" if settings.get("eps_255") else "no",

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SCHEDULES, SCHEME_LABELS, SEA_LOSSES
-from robustseg.report.book import Book, Models, Reads, iterations, open_book, printed, radius
+from robustseg.report.book import (
+    Book,
+    Models,
+    Reads,
+    iterations,
+    open_book,
+    percent,
+    printed,
+    radius,
+)
+from robustseg.report.flipped import record_robust_images, threshold_of
 from robustseg.report.queries import Run
 
 if TYPE_CHECKING:
@@ -38,6 +48,8 @@ SILENT: dict[str, dict[str, Any]] = {
 """What matplotlib is not to write of itself and of the time; an SVG's is replaced as a whole."""
 
 METRIC_LABELS = {"acc": "ACC (%)", "miou": "mIoU (%)"}
+SPOKEN_METRICS = {"acc": "ACC", "miou": "mIoU", "robust_images": "robust images"}
+FLIPPED_LABELS = {"alma": "ALMA prox", "mask_ce": "Mask-CE", "sea": "SEA"}
 WORST = "worst"
 
 
@@ -74,15 +86,22 @@ def make_figure(
 
     mpl.use("Agg")
     book = open_book(figure_id, evidence_paths, reads, models)
-    with mpl.rc_context(_style(figure_id)):
+    with mpl.rc_context(style(figure_id)):
         drawing = FIGURES[figure_id](book)
-        for kind, path in out_paths.items():
-            with atomic_path(path) as temporary:
-                if kind == "csv":
-                    book.frame().to_csv(temporary, index=False, lineterminator="\n")
-                else:
-                    _save(drawing, kind, temporary)
-        _close(drawing.figure)
+        write_drawing(drawing, book.frame(), out_paths)
+
+
+def write_drawing(
+    drawing: Drawing, numbers: pd.DataFrame, out_paths: Mapping[str, str | Path]
+) -> None:
+    """Write a figure, and as csv its numbers, in every format asked for; then close it."""
+    for kind, path in out_paths.items():
+        with atomic_path(path) as temporary:
+            if kind == "csv":
+                numbers.to_csv(temporary, index=False, lineterminator="\n")
+            else:
+                _save(drawing, kind, temporary)
+    _close(drawing.figure)
 
 
 def figure2(book: Book) -> Drawing:
@@ -128,6 +147,55 @@ def figure5(book: Book) -> Drawing:
         f"SEA on {book.title(model)}. Bars: 95 % bootstrap interval over images. {book.about()}",
         "ACC and mIoU under SEA against the iterations for each loss. " + _spoken(numbers),
     )
+
+
+def figure6(book: Book) -> Drawing:
+    """Figure 6: images that no perturbation of a norm brings to 99 % wrong pixels, by attack."""
+    import matplotlib.pyplot as plt
+
+    numbers = record_robust_images(book)
+    models = [model for model in book.read_models() if (numbers["model"] == model).any()]
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(3.6 * len(models), 3.1), layout="constrained", squeeze=False
+    )
+    for axis, model in zip(axes[0], models, strict=True):
+        _robust_images(axis, numbers[numbers["model"] == model])
+        axis.set_title(book.training(model))
+    axes[0][0].set_ylabel("robust images (%)")
+    axes[0][0].legend(loc="best")
+    alma = book.evidence.find(optimizer="alma_prox")
+    sea = book.evidence.find(loss=SEA_LOSSES, schedule="reduced")
+    threshold = "/".join(f"{percent(value):g}" for value in sorted(set(map(threshold_of, alma))))
+    images = "/".join(str(count) for count in sorted(set(numbers["images"])))
+    return Drawing(
+        figure,
+        "Comparison to ALMA prox",
+        f"Share of images of which the attack cannot bring {threshold} % of the pixels to be "
+        "misclassified with an l∞ norm of at most ε; lower is a stronger attack. ALMA prox "
+        f"({iterations(alma)} iterations) minimises the norm; Mask-CE and SEA are run at each ε "
+        f"({iterations(sea)} iterations for each loss), and an image flipped at a smaller ε counts "
+        f"as flipped. {images} images of {alma[0].dataset}.",
+        "Share of robust images against the radius. " + _spoken(numbers),
+    )
+
+
+def _robust_images(axis: Axes, numbers: pd.DataFrame) -> None:
+    """Draw one line an attack over the radii, which are spaced evenly."""
+    radii = sorted(numbers["eps_255"].unique())
+    for index, (attack, label) in enumerate(FLIPPED_LABELS.items()):
+        points = numbers[numbers["attack"] == attack].sort_values("eps_255")
+        axis.plot(
+            range(len(radii)),
+            points["value"],
+            color=RADIUS_COLOURS[index],
+            marker=RADIUS_MARKERS[index],
+            markersize=5,
+            linewidth=1.6,
+            label=label,
+            clip_on=False,
+        )
+    axis.set_xticks(range(len(radii)), [f"{eps:g}" for eps in radii])
+    axis.set(xlabel="ε (1/255)", ylim=(0, 100))
 
 
 def _schedules(book: Book) -> Drawing:
@@ -239,7 +307,7 @@ def _spoken(numbers: pd.DataFrame) -> str:
     """Return all values drawn, for alternative texts."""
     values = (
         f"{radius(row['eps_255'])} {re.sub('[/_]', ' ', row['attack'])}: "
-        f"{'mIoU' if row['metric'] == 'miou' else 'ACC'} {printed(row['value'])} %"
+        f"{SPOKEN_METRICS[row['metric']]} {printed(row['value'])} %"
         for row in numbers.to_dict("records")
     )
     return f"{'; '.join(values)}."
@@ -259,7 +327,7 @@ def _budgets(book: Book, model: str, eps_255: float) -> list[int]:
     return sorted({run.iterations for run in found})
 
 
-def _style(salt: str) -> Any:
+def style(salt: str) -> Any:
     """Return matplotlib settings; `salt` fixes the ids in an SVG and keeps those of two apart."""
     ink = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor")
     return {
@@ -310,5 +378,6 @@ FIGURES: dict[str, Callable[[Book], Drawing]] = {
     "figure3": figure3,
     "figure4": figure4,
     "figure5": figure5,
+    "figure6": figure6,
 }
 """Builders by the name that the configuration uses."""

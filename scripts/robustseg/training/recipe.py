@@ -30,6 +30,9 @@ class Recipe:
     step_size: float
     eps_ramp: float
     """Share of the updates over which the radius rises from 0."""
+    background: bool
+    """Whether the background is a class; if not, its pixels are ignored (Appendix C.3)."""
+    # ASSUME: its logit stays and is left out when the model is scored; the paper has 150 logits.
     training_seed: int
 
 
@@ -58,5 +61,6 @@ def recipe_of(
         steps=subject.get("steps", 0),
         step_size=training["step_size"],
         eps_ramp=subject.get("eps_ramp", 0.0),
+        background=subject.get("background", True),
         training_seed=training_seed,
     )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from robustseg.data.datasets import load_split
+from robustseg.data.datasets import load_split, without_background
 from robustseg.files import atomic_path, sha256
 from robustseg.models.build import (
     build_classifier,
@@ -113,7 +113,7 @@ def train_segmentation(
     """Train a segmentation model on the backbone of `files`, clean or adversarially (Sec. 3).
 
     Args:
-        model: a config's `models` entry: scheme, decoder, epochs, eps_255, steps.
+        model: a config's `models` entry: scheme, decoder, epochs, eps_255, steps, background.
         training: its `training` entry.
         architecture: its backbone's architecture.
         files: inputs and outputs.
@@ -151,11 +151,15 @@ def _train(
         "recipe": asdict(recipe),
         "inputs": {name: sha256(path) for name, path in inputs.items() if path is not None},
     }
+    train, val = (
+        split if recipe.background else without_background(split)
+        for split in (load_split(files.train), load_split(files.val))
+    )
     trainer = Trainer(
         task,
         recipe,
-        load_split(files.train),
-        load_split(files.val),
+        train,
+        val,
         settings=json.dumps(settings, sort_keys=True),
         checkpoint=Path(files.checkpoint),
         checkpoint_every_s=machine.checkpoint_every_s,

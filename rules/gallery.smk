@@ -1,0 +1,96 @@
+# Gallery: attacked images that are kept, and the figures that show them.
+
+
+def images_to_show(wildcards):
+    """Return the images of a model's validation split."""
+    return splits_of(CONFIG.dataset_of(wildcards.model))["val"]
+
+
+rule attack_gallery:
+    input:
+        weights=rules.train_model.output.weights.replace(
+            "{training_seed}", str(CONFIG.training_seeds[0])
+        ),
+        val=images_to_show,
+    output:
+        shots="<results>/gallery/{model}.npz",
+    log:
+        "<logs>/gallery/{model}.log",
+    benchmark:
+        "<benchmarks>/gallery/{model}.tsv"
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=1,
+        batch_size=CONFIG.attacks.batch_size,
+    params:
+        gallery=lambda wildcards: CONFIG.gallery.of(wildcards.model),
+    message:
+        "Attack images of {wildcards.model} to be shown"
+    script:
+        "../scripts/attack_gallery.py"
+
+
+rule attack_targeted:
+    input:
+        weights=rules.attack_gallery.input.weights,
+        val=images_to_show,
+    output:
+        shots="<results>/gallery/targeted/{model}.npz",
+    log:
+        "<logs>/gallery/targeted-{model}.log",
+    benchmark:
+        "<benchmarks>/gallery/targeted-{model}.tsv"
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=1,
+        batch_size=CONFIG.attacks.batch_size,
+    params:
+        targeted=CONFIG.targeted and CONFIG.targeted.model_dump(),
+    message:
+        "Attack images of {wildcards.model} towards given classes"
+    script:
+        "../scripts/attack_targeted.py"
+
+
+def shots_of(figure):
+    """Return the attacked images that a figure shows, one file a model."""
+    kept = rules.attack_targeted if figure == "figure1" else rules.attack_gallery
+    return expand(kept.output.shots, model=CONFIG.pictures[figure])
+
+
+rule make_picture:
+    input:
+        shots=lambda wildcards: shots_of(wildcards.figure),
+    output:
+        pdf="<results>/figures/{figure}.pdf",
+        png="<results>/figures/{figure}.png",
+        svg="<results>/figures/{figure}.svg",
+        csv="<results>/figures/{figure}.csv",
+    log:
+        "<logs>/figures/{figure}.log",
+    wildcard_constraints:
+        figure="|".join(CONFIG.pictures) or "none",
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        models=lambda wildcards: {
+            model: CONFIG.model_of(model) for model in CONFIG.pictures[wildcards.figure]
+        },
+    message:
+        "Draw {wildcards.figure} from attacked images"
+    script:
+        "../scripts/make_picture.py"

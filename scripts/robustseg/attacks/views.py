@@ -1,0 +1,61 @@
+"""Models and data sets seen differently, so that the attacks and counts here fit them too."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from robustseg.data.datasets import Dataset, Relabelled, load_split
+from robustseg.models.checkpoints import load_model
+
+
+class OnePixel(nn.Module):
+    """A classifier as a segmentation model with one pixel: logits (B, K) become (B, K, 1, 1).
+
+    Then an image's pixel accuracy is 1 or 0, and every loss is that of classification.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, K, 1, 1)."""
+        logits: Tensor = self.classifier(images)
+        return logits[:, :, None, None]
+
+
+def one_pixel(dataset: Dataset) -> Dataset:
+    """Return a classification set with labels (B, 1, 1) instead of (B,)."""
+    return Relabelled(dataset, lambda labels: labels[:, None, None])
+
+
+class WithoutClass(nn.Module):
+    """A model that never predicts one class: its logit is put below all others, pixel by pixel."""
+
+    def __init__(self, model: nn.Module, left_out: int) -> None:
+        super().__init__()
+        self.model, self.left_out = model, left_out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, K, h, w)."""
+        logits: Tensor = self.model(images).clone()
+        logits[:, self.left_out] = logits.amin(1) - 1
+        return logits
+
+
+def load_pair(weights: str | Path, split: str | Path, device: str) -> tuple[nn.Module, Dataset]:
+    """Load a model and the images it is scored on; a classifier becomes a model of one pixel.
+
+    Args:
+        weights: a segmentation model or a classifier, safetensors.
+        split: its images, .npz.
+        device: of torch.
+
+    Raises:
+        RobustsegError: a file is missing or damaged.
+    """
+    model, metadata = load_model(weights, device)
+    dataset = load_split(split)
+    if metadata["architecture"]["kind"] == "classifier":
+        return OnePixel(model), one_pixel(dataset)
+    return model, dataset
