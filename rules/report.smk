@@ -2,6 +2,7 @@
 
 PAGE_TABLES = {"index": list(CONFIG.tables), "seeds": ["seeds"]}
 PAGE_FIGURES = {"index": list(CONFIG.figures), "seeds": []}
+PAGE_GALLERY = {"index": list(CONFIG.gallery.eps_255) if CONFIG.gallery else [], "seeds": []}
 PAGE_CLAIMS = {"index": [rules.make_claims.output.html], "seeds": []}
 
 
@@ -14,6 +15,9 @@ rule make_page:
             rules.make_figure.output.svg, figure=PAGE_FIGURES[wildcards.page]
         ),
         claims=lambda wildcards: PAGE_CLAIMS[wildcards.page],
+        gallery=lambda wildcards: expand(
+            rules.attack_gallery.output.shots, model=PAGE_GALLERY[wildcards.page]
+        ),
         evidence=lambda wildcards: evidence_of(
             *PAGE_TABLES[wildcards.page], *PAGE_FIGURES[wildcards.page]
         ),
@@ -32,6 +36,7 @@ rule make_page:
     params:
         tables=lambda wildcards: PAGE_TABLES[wildcards.page],
         figures=lambda wildcards: PAGE_FIGURES[wildcards.page],
+        gallery=lambda wildcards: PAGE_GALLERY[wildcards.page],
         config=CONFIG.model_dump(),
         benchmarks=f"results/{CONFIG.run}/benchmarks",
     message:

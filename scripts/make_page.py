@@ -13,5 +13,6 @@ if __name__ == "__main__":
             snakemake.params.benchmarks,
             snakemake.output.page,
             next(iter(snakemake.input.claims), None),
+            dict(zip(snakemake.params.gallery, snakemake.input.gallery, strict=True)),
         )
         progress.say(f"written to {snakemake.output.page}")
