@@ -210,8 +210,11 @@ TAG = "kind:"
 
 
 def _tag(suite: Any) -> str:
-    """Return which kind of suite a mapping is meant to be."""
-    kind = suite.get("kind", "white_box") if isinstance(suite, dict) else "white_box"
+    """Return which kind of suite a mapping is meant to be, or a suite is."""
+    if isinstance(suite, dict):
+        kind = suite.get("kind", "white_box")
+    else:
+        kind = getattr(suite, "kind", "white_box")
     return f"{TAG}{kind}"
 
 
