@@ -6,11 +6,12 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo demo-seeds test lint format bench bench-report docs lock
+.PHONY: help demo demo-seeds reference test lint format bench bench-report docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
 	@echo "make demo-seeds  its claims over several training seeds: results/demo/report/seeds.html"
+	@echo "make reference   both, and a small copy of them in results/reference/demo/"
 	@echo "make test        lint and all tests"
 	@echo "make lint        style and types"
 	@echo "make bench       speed of attacks, as ratios"
@@ -27,6 +28,14 @@ demo: $(ENVIRONMENT)
 demo-seeds: $(ENVIRONMENT)
 	$(SNAKEMAKE) --profile profiles/demo seeds
 	@echo "Open results/demo/report/seeds.html"
+
+# What the README shows, kept small: tables and claims to read, figures, and the two pages.
+reference: demo demo-seeds
+	rm -rf results/reference/demo
+	mkdir -p results/reference/demo/tables results/reference/demo/figures
+	cp results/demo/tables/*.md results/demo/tables/*.csv results/reference/demo/tables/
+	cp results/demo/figures/*.png results/reference/demo/figures/
+	cp -r results/demo/claims results/demo/report results/reference/demo/
 
 test: lint
 	$(BIN)/pytest -n $(CORES) --dist loadfile
