@@ -1,7 +1,8 @@
 # The page of a run (index), and the one over all training seeds (seeds).
 
 PAGE_TABLES = {"index": list(CONFIG.tables), "seeds": ["seeds"]}
-PAGE_FIGURES = {"index": list(CONFIG.figures), "seeds": []}
+PAGE_FIGURES = {"index": [*CONFIG.figures, *CONFIG.pictures], "seeds": []}
+PAGE_EVIDENCE = {"index": list(CONFIG.figures), "seeds": []}
 PAGE_GALLERY = {"index": list(CONFIG.gallery.eps_255) if CONFIG.gallery else [], "seeds": []}
 PAGE_CLAIMS = {"index": [rules.make_claims.output.html], "seeds": []}
 
@@ -19,7 +20,7 @@ rule make_page:
             rules.attack_gallery.output.shots, model=PAGE_GALLERY[wildcards.page]
         ),
         evidence=lambda wildcards: evidence_of(
-            *PAGE_TABLES[wildcards.page], *PAGE_FIGURES[wildcards.page]
+            *PAGE_TABLES[wildcards.page], *PAGE_EVIDENCE[wildcards.page]
         ),
     output:
         page="<results>/report/{page}.html",

@@ -252,7 +252,7 @@ class Book:
         seeds = "; ".join(
             [
                 _seeds("training seed", self.evidence.training_seeds),
-                _seeds("attack seed", attack_seeds),
+                *([_seeds("attack seed", attack_seeds)] if attack_seeds else []),
             ]
         )
         return " ".join(

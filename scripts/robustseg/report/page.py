@@ -239,11 +239,18 @@ def _model_row(name: str, model: Mapping[str, Any]) -> dict[str, str]:
 def _suite_row(name: str, suite: Mapping[str, Any]) -> dict[str, str]:
     return {
         "Suite": name,
-        "Losses": ", ".join(suite["losses"]),
-        "Optimizer": str(suite["optimizer"]),
-        "Schedules": ", ".join(suite["schedules"]),
-        "Iterations": ", ".join(map(str, suite["iterations"])),
+        "Losses": _listed(suite.get("losses")),
+        "Optimizer": str(suite.get("optimizer") or suite["kind"]),
+        "Schedules": _listed(suite.get("schedules")),
+        "Iterations": _listed(suite.get("iterations")),
     }
+
+
+def _listed(values: Any) -> str:
+    """Return one value, or several, in words; a dash where a kind of suite has none."""
+    if values is None:
+        return "–"
+    return ", ".join(map(str, values)) if isinstance(values, Sequence) else str(values)
 
 
 def _between(text: str, start: str, end: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
-from robustseg.report.book import DECODER_LABELS, LONG_COLUMNS, radius
+from robustseg.report.book import DECODER_LABELS, LONG_COLUMNS
 from robustseg.report.layout import MISSING, Cell, Group, Layout, Row
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
         ),
     },
     "Adversarial training": {
-        "Radius": _adversarial("eps_255", radius),
+        "Radius (1/255)": _adversarial("eps_255", lambda eps_255: f"{eps_255:g}"),
         "PGD steps": _adversarial("steps", str),
         "PGD step size": _adversarial("step_size", lambda size: f"{size:g}"),
     },
