@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from robustseg.errors import RobustsegError
@@ -33,7 +33,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             "free some space or check the permissions, then run again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # also where the folder itself could not be made
+            temporary.unlink()
 
 
 def sha256(path: str | Path) -> str:

@@ -39,7 +39,7 @@ class Generated(Section):
         description="`scenes`: several objects and a label for each pixel; "
         "`shapes`: one object and one label for the image, to pretrain backbones on"
     )
-    size_px: int = Field(ge=16, multiple_of=16, description="height and width of an image, pixels")
+    size_px: int = Field(ge=32, multiple_of=16, description="height and width of an image, pixels")
     train_images: Count = Field(description="images in the training split")
     val_images: Count = Field(description="images in the validation split, which is attacked")
     seed: Seed = Field(description="seed of the generator")
