@@ -33,6 +33,8 @@ TARGETED_ARRAYS = (
 """What Figure 1 needs of a file of attacks.gallery.attack_targeted."""
 
 PANEL_INCHES = 1.15
+LEGEND_INCHES = 1.3
+"""Sizes on paper: width of a panel and of an entry of the legend."""
 
 
 def make_picture(
@@ -197,7 +199,7 @@ def _check_alike(paths: Mapping[str, str | Path], kept: Mapping[str, Arrays]) ->
 def _grid(rows: int, columns: int) -> tuple[Figure, Any]:
     import matplotlib.pyplot as plt
 
-    size = (PANEL_INCHES * columns, PANEL_INCHES * rows + 0.9)
+    size = (PANEL_INCHES * columns, (PANEL_INCHES - 0.04) * rows + 0.7)
     return plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
 
 
@@ -231,9 +233,8 @@ def _legend(figure: Figure, kept: Any, seen: Sequence[NDArray[np.uint8]]) -> Non
         else Patch(color=tuple(np.array(IGNORE_COLOUR) / 255), label="not labelled")
         for label in present
     ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(5, len(handles)), fontsize=7.5
-    )
+    columns = max(1, int(figure.get_figwidth() / LEGEND_INCHES))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=7.5)
 
 
 def _spoken(numbers: pd.DataFrame) -> str:
