@@ -53,6 +53,33 @@ WRONG = [
     (f"{READ}.eps_255", [300], "tables.table9[0].eps_255[0] should be less than or equal to 255"),
     (f"{READ}.eps_255", [4, 4.0], "tables.table9[0].eps_255 names 4.0 twice"),
     (f"{READ}.suites", ["square"], "tables.table9[0].suites is 'square', which is not one of"),
+    (f"{READ}.eps_255", [], "tables.table9[0].eps_255 is empty, but sea needs at least one radius"),
+    (READ.rpartition(".")[0], [], "tables.table9 reads nothing: name a model"),
+    ("tables.table5", [{"model": "clean", "suites": ["sea"]}], "tables.table5 reads no evidence"),
+    (
+        "tables.table6.0.model",
+        "clean",
+        "table6[0].model is 'clean', which is not one of `backbones",
+    ),
+    ("tables.table6.0.suites", ["alma"], "names alma, which attacks no backbone: it is alma"),
+    ("tables.table11.0.model", "at_5", "names transfer, one of whose sources is at_5 itself"),
+    ("attacks.suites.transfer.sources", ["vit"], "transfer.sources is 'vit', which is not one of"),
+    ("attacks.suites.transfer.sources", ["at_5", "at_5"], "transfer.sources names at_5 twice"),
+    ("attacks.suites.transfer.loss", 1, "transfer.loss is not a known key; known here: kind, sour"),
+    ("attacks.suites.transfer.iterations", [2], "attacks.suites.transfer is refused: attack apgd"),
+    ("attacks.suites.alma.threshold", 1.5, "alma.threshold should be less than or equal to 1"),
+    ("attacks.suites.alma.kind", "square", "alma has the kind 'square'; known are white_box, tra"),
+    ("gallery.images", 3, "gallery.images is more than the 2 validation images"),
+    ("gallery.eps_255", {"pir_at_5": [4, 4]}, "gallery.eps_255.pir_at_5 must ascend, each radius"),
+    (
+        "gallery.eps_255",
+        {"vit": [4], "pir_at_5": [4]},
+        "gallery.eps_255.vit is 'vit', which is not",
+    ),
+    ("pictures.figure8", ["clean"], "pictures.figure8 is 'clean', which is not one of `gallery.ep"),
+    ("pictures.figure8", ["pir_at_5"] * 2, "pictures.figure8 names 2 models; it needs one"),
+    ("pictures.figure1", ["vit"], "pictures.figure1 is 'vit', which is not one of `models`"),
+    ("targeted", None, "pictures.figure1 needs the section `targeted`"),
     (f"{READ}.model", "vit", "tables.table9[0].model is 'vit', which is not one of `models`"),
 ]
 
@@ -142,7 +169,8 @@ def test_the_documentation_is_the_schema() -> None:
 def test_tables_and_figures_are_those_that_the_report_makes() -> None:
     from robustseg.report import figures, tables
 
-    assert set(tables.TABLES) == {*TABLES, "seeds"}
+    # table5 shows the configuration and is made from no evidence.
+    assert {*tables.TABLES, "table5"} == {*TABLES, "seeds"}
     assert set(figures.FIGURES) == set(FIGURES)
 
 

@@ -8,7 +8,8 @@ import pytest
 from robustseg.config import FIGURES, TABLES
 from tests.workflow.running import MATCHBOX, ROOT, matchbox, planned, processor_s, snakemake
 
-STAGES = ["data", "backbones", "models", "attacks", "tables", "figures", "claims", "report"]
+STAGES = ["data", "backbones", "models", "attacks", "tables", "figures", "gallery"]
+STAGES += ["claims", "report"]
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 
 
@@ -38,7 +39,7 @@ def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
     [
         ("data", {"generate_data": 2}),
         ("backbones", {"generate_data": 1, "pretrain_backbone": 2}),
-        ("models", {"generate_data": 2, "pretrain_backbone": 2, "train_model": 4}),
+        ("models", {"generate_data": 2, "pretrain_backbone": 2, "train_model": 5}),
         # One model from the robust backbone, one suite at one radius.
         (
             "table9",
@@ -61,6 +62,53 @@ def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
                 "evaluate_clean": 1,
                 "attack_model": 2,
                 "make_figure": 1,
+            },
+        ),
+        # Attacks from two models on a third, beside white-box ones.
+        (
+            "table11",
+            {
+                "generate_data": 2,
+                "pretrain_backbone": 2,
+                "train_model": 3,
+                "evaluate_clean": 1,
+                "attack_model": 2,
+                "make_table": 1,
+            },
+        ),
+        # A backbone, and no model.
+        (
+            "table6",
+            {
+                "generate_data": 1,
+                "pretrain_backbone": 1,
+                "evaluate_clean": 1,
+                "attack_model": 1,
+                "make_table": 1,
+            },
+        ),
+        # The configuration itself.
+        ("table5", {"make_table": 1}),
+        # ALMA prox once, SEA at one radius.
+        (
+            "figure6",
+            {
+                "generate_data": 2,
+                "pretrain_backbone": 1,
+                "train_model": 1,
+                "evaluate_clean": 1,
+                "attack_model": 2,
+                "make_figure": 1,
+            },
+        ),
+        (
+            "figure8",
+            {
+                "generate_data": 2,
+                "pretrain_backbone": 1,
+                "train_model": 1,
+                "attack_gallery": 1,
+                "make_picture": 1,
             },
         ),
         # Two models, two training seeds, one suite.
@@ -94,7 +142,7 @@ def test_an_unknown_target_gets_a_list_of_the_known(tmp_path: Path) -> None:
     run = snakemake("--dry-run", "--configfile", MATCHBOX, "--", "tabel1", folder=tmp_path)
     assert run.returncode == 1
     assert "tabel1 is not a target; known are data, backbones, models, attacks," in run.stdout
-    assert "table10, figure2" in run.stdout
+    assert "table10, table11, appendix_c3, figure2" in run.stdout
     assert "Traceback (most recent call last)" not in run.stdout
 
 

@@ -134,7 +134,24 @@ SHOWN = {"make_claims": 1, "make_page": 1}
         (
             "models.half_at_3.epochs",
             2,
-            {"train_model": 1, "evaluate_clean": 1, "attack_model": 2, "make_table": 1, **SHOWN},
+            # Two tables: the one that reads it, and that of the configuration.
+            {"train_model": 1, "evaluate_clean": 1, "attack_model": 2, "make_table": 2, **SHOWN},
+        ),
+        # The source of a transfer attack: what is carried over from it is found again.
+        (
+            "attacks.suites.transfer.sources",
+            ["half_at_3"],
+            {"attack_model": 1, "make_table": 1, **SHOWN},
+        ),
+        (
+            "attacks.suites.alma.iterations",
+            4,
+            {"attack_model": 1, "make_figure": 1, **SHOWN},
+        ),
+        (
+            "gallery.iterations",
+            4,
+            {"attack_gallery": 1, "make_picture": 1, "make_page": 1},
         ),
         # A table of its own.
         ("tables.table9.0.eps_255", [4, 8], {"attack_model": 1, "make_table": 1, **SHOWN}),
