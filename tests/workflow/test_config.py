@@ -140,13 +140,14 @@ def test_the_file_with_the_wrong_key_is_named(tmp_path: Path) -> None:
         load_config(config, [MATCHBOX, change])
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "gpu.yaml"])
 def test_committed_configurations_are_right(name: str) -> None:
     path = ROOT / "config" / name
     config = load_config(read_yaml(path), [path])
     assert set(config.tables) == set(TABLES)
     assert set(config.figures) == set(FIGURES)
-    assert config.seeds
+    assert set(config.pictures) == {"figure1", "figure7", "figure8"}
+    assert config.seeds or name == "gpu.yaml"
 
 
 def test_the_default_is_the_papers_protocol() -> None:

@@ -19,18 +19,19 @@ def plan(*arguments: str | Path, folder: Path) -> dict[str, int]:
     return planned(run.stdout)
 
 
-@pytest.mark.parametrize("profile", ["default", "demo", "slurm"])
+@pytest.mark.parametrize("profile", ["default", "demo", "gpu", "slurm"])
 def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
     chosen = ["--profile", ROOT / "profiles" / profile] if profile != "default" else []
-    if profile == "demo":
-        chosen += ["--configfile", ROOT / "config" / "demo.yaml"]
-    targets = ["all", *STAGES, "seeds", *TABLES, *FIGURES]
+    if profile in ("demo", "gpu"):
+        chosen += ["--configfile", ROOT / "config" / f"{profile}.yaml"]
+    seeds = profile != "gpu"  # one training seed alone
+    targets = ["all", *STAGES, *["seeds"] * seeds, *TABLES, *FIGURES]
     jobs = plan(*chosen, "--", *targets, folder=tmp_path)
     assert jobs["generate_data"] == 2
-    assert jobs["make_table"] == len(TABLES) + 1
+    assert jobs["make_table"] == len(TABLES) + seeds
     assert jobs["make_figure"] == len(FIGURES)
     assert jobs["make_claims"] == 1
-    assert jobs["make_page"] == 2
+    assert jobs["make_page"] == 1 + seeds
     assert not list(tmp_path.glob("results/*/*/*"))
 
 

@@ -26,10 +26,12 @@ class UPerNetSize:
 
 BACKBONES = {
     "convnext_demo": ConvNextSize((1, 2, 2, 1), (24, 48, 96, 96), layer_scale=0.3, weight_std=None),
+    "convnext_mini": ConvNextSize((2, 2, 4, 2), (48, 96, 192, 384), 0.3, weight_std=None),
     "convnext_tiny": ConvNextSize((3, 3, 9, 3), (96, 192, 384, 768)),
     "convnext_small": ConvNextSize((3, 3, 27, 3), (96, 192, 384, 768)),
 }
 DECODERS = {
     "upernet": UPerNetSize(),
     "upernet_demo": UPerNetSize(channels=32, auxiliary_channels=24),
+    "upernet_mini": UPerNetSize(channels=128, auxiliary_channels=64),
 }

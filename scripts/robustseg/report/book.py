@@ -45,11 +45,13 @@ ACC_ALONE = ("table9", "table10", "figure2", "seeds")
 DECODER_LABELS = {
     "upernet": "UPerNet",
     "upernet_demo": "UPerNet",
+    "upernet_mini": "UPerNet",
     "pspnet": "PSPNet",
     "segmenter": "Segmenter",
 }
 ARCHITECTURE_LABELS = {
     "convnext_demo": "ConvNeXt (demo size)",
+    "convnext_mini": "ConvNeXt (mini)",
     "convnext_tiny": "ConvNeXt-T",
     "convnext_small": "ConvNeXt-S",
     "resnet50": "ResNet-50",
