@@ -189,8 +189,8 @@ def _robust_images(axis: Axes, numbers: pd.DataFrame) -> None:
             points["value"],
             color=RADIUS_COLOURS[index],
             marker=RADIUS_MARKERS[index],
-            markersize=5,
-            linewidth=1.6,
+            markersize=9 - 2.5 * index,  # so that equal values stay visible below each other
+            linewidth=3.2 - index,
             label=label,
             clip_on=False,
         )
