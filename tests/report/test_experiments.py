@@ -41,14 +41,21 @@ def row(model, suite, attack, eps_255, image, correct, pixels=200, linf_255=None
         "seed": 0,
         "image_id": f"val-{image}",
         "pixels": pixels,
-        "pixels_correct": correct,
-        "intersection": [correct, 0],
-        "union": [pixels, pixels - correct],
+        **counts(correct, pixels),
         "linf_255": float(eps_255 if linf_255 is None else linf_255),
         "forward_passes": 31,
         "backward_passes": 30,
         "inherited": False,
         **more,
+    }
+
+
+def counts(correct, pixels=200):
+    """The counts of an image with so many right pixels."""
+    return {
+        "pixels_correct": correct,
+        "intersection": [correct, 0],
+        "union": [pixels, pixels - correct],
     }
 
 
@@ -117,6 +124,29 @@ def test_table11_shows_each_source_and_the_white_box(tmp_path):
     assert any(line.startswith("| APGD w/ Mask-CE | AT | PIR-AT | 90.0 ") for line in lines)
     assert any(line.startswith("| SEA (white-box) | PIR-AT | PIR-AT | 90.0 ") for line in lines)
     assert "Table 11" in outputs["html"].read_text()
+
+
+def test_table11_keeps_radii_apart(tmp_path):
+    weak = {"clean": [180, 160], "at_5": [150, 120]}
+    rows = transfer_rows()
+    rows += sea("pir_at_5", 8, [[10, 20]] * 4)
+    rows += [
+        {
+            **one,
+            "eps_255": 8.0,
+            "linf_255": 8.0,
+            **counts(weak[one["attack"].split("-")[1]][0] // 2),
+        }
+        for one in rows
+        if one["suite"] == "transfer"
+    ]
+    reads = [{**TRANSFER_READS[0], "eps_255": [4, 8]}]
+    values, _ = table("table11", rows, reads, tmp_path)
+    acc = values.xs("acc", level="metric")["pir_at_5"]
+    assert acc["transfer_clean", 4] == pytest.approx(85)
+    assert acc["transfer_clean", 8] == pytest.approx(45)
+    assert acc["transfer_at", 8] == pytest.approx(37.5)
+    assert acc["sea", 8] == pytest.approx(7.5)
 
 
 def test_two_sources_of_one_scheme_are_refused(tmp_path):
