@@ -114,6 +114,28 @@ def test_backbone_is_taken_over_and_every_key_accounted_for(model, classifier_we
     assert "4 dropped (head)" in str(report)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "decoder", "head", "resized"),
+    [("vit_demo", "segmenter", "head", ["pos_embed"]), ("resnet_demo", "pspnet_demo", "fc", [])],
+)
+def test_backbones_of_every_kind_are_taken_over(tmp_path, backbone, decoder, head, resized):
+    path = tmp_path / "classifier.safetensors"
+    classifier = build_classifier(backbone, 9)
+    save_weights(path, classifier, {"architecture": classifier_architecture(backbone, 9)})
+    model = build_segmentation_model(backbone, decoder, 4)
+    report = load_backbone(path, model)
+    assert report.dropped == [f"{head}.bias", f"{head}.weight"]
+    assert report.resized == resized
+    assert sorted(report.kept) == sorted(model.backbone.state_dict())
+    source = classifier.state_dict()
+    for key, tensor in model.backbone.state_dict().items():
+        if key not in resized:
+            assert torch.equal(tensor, source[key])
+    for key in resized:  # 4 x 4 patches to 6 x 6; the class token's own stays
+        assert torch.equal(model.backbone.state_dict()[key][:, 0], source[key][:, 0])
+        assert "(pos_embed resized)" in str(report)
+
+
 def test_backbone_of_another_architecture_is_refused(model, tmp_path):
     path = tmp_path / "other.safetensors"
     architecture = classifier_architecture("convnext_tiny", 9)

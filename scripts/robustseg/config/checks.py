@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from robustseg.attacks.spec import TRANSFER
 from robustseg.config.schema import PICTURES, Alma, Backbone, Config, Model, Read, Suite, Transfer
 from robustseg.errors import RobustsegError
+from robustseg.models.registry import backbones_for
 
 
 def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
@@ -83,6 +84,15 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
                 f"{key}.backbone",
                 f"is {model.backbone!r}, but the scheme {model.scheme} starts from a {wanted} one",
             )
+        if model.backbone in config.backbones:
+            fitting = backbones_for(model.decoder)
+            found = config.backbones[model.backbone].architecture
+            if found not in fitting:
+                yield (
+                    f"{key}.decoder",
+                    f"is {model.decoder}, which needs a backbone of one of the architectures "
+                    f"{', '.join(fitting)}; {model.backbone} is a {found}",
+                )
 
 
 def _shard_problems(config: Config) -> Iterator[tuple[str, str]]:

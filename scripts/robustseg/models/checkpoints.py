@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.models.build import SegmentationModel, build
+from robustseg.models.vit import VisionTransformer, resize_position_embeddings
 
 METADATA_KEY = "robustseg"
 """One key holds everything as JSON, since safetensors writes several in changing order."""
-CLASSIFIER_HEAD = "head."
+POSITIONS = "pos_embed"
+"""Position embeddings of a ViT, whose number depends on the size of images."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,13 @@ class KeyReport:
     """Keys of the file without a place in the model: the classification head."""
     fresh: list[str]
     """Keys of the model that keep their random start: norms, decoder, auxiliary head."""
+    resized: list[str]
+    """Those kept keys that were interpolated to another image size: a ViT's position embeddings."""
 
     def __str__(self) -> str:
+        resized = f" ({', '.join(self.resized)} resized)" if self.resized else ""
         return (
-            f"{len(self.kept)} weights kept, {len(self.dropped)} dropped "
+            f"{len(self.kept)} weights kept{resized}, {len(self.dropped)} dropped "
             f"({_prefixes(self.dropped)}), {len(self.fresh)} start fresh ({_prefixes(self.fresh)})"
         )
 
@@ -107,11 +112,18 @@ def load_backbone(path: str | Path, into: SegmentationModel) -> KeyReport:
     found, wanted = metadata["architecture"]["backbone"], into.architecture["backbone"]
     if found != wanted:
         raise RobustsegError(f"{path} holds a {found}, but the model's backbone is a {wanted}")
-    dropped = sorted(name for name in tensors if name.startswith(CLASSIFIER_HEAD))
+    head = into.backbone.head_prefix
+    dropped = sorted(name for name in tensors if name.startswith(head))
     kept = {name: tensor for name, tensor in tensors.items() if name not in dropped}
+    resized = []
+    if isinstance(into.backbone, VisionTransformer) and POSITIONS in kept:
+        rows, columns = into.backbone.patch_embed.grid_size
+        fitting = resize_position_embeddings(kept[POSITIONS], rows, columns)
+        resized = [POSITIONS] if fitting.shape != kept[POSITIONS].shape else []
+        kept[POSITIONS] = fitting
     load_strictly(into.backbone, kept, path)
     own = {f"backbone.{name}" for name in kept}
-    return KeyReport(sorted(kept), dropped, sorted(set(into.state_dict()) - own))
+    return KeyReport(sorted(kept), dropped, sorted(set(into.state_dict()) - own), resized)
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:

@@ -45,6 +45,8 @@ class ConvNeXt(TimmConvNeXt):
         num_classes: None leaves the classification head away.
     """
 
+    head_prefix = "head."
+
     def __init__(self, size: ConvNextSize, num_classes: int | None = None) -> None:
         super().__init__(
             num_classes=num_classes or 0,
@@ -62,6 +64,12 @@ class ConvNeXt(TimmConvNeXt):
         """Return the four stages' outputs: (B, C_i, H/4, W/4), then 1/8, 1/16 and 1/32."""
         images = images.contiguous(memory_format=torch.channels_last)
         return cast(list[Tensor], self.forward_intermediates(images, intermediates_only=True))
+
+    def residual_blocks(self) -> list[nn.Module]:
+        """Return the blocks of all stages."""
+        return [
+            block for stage in self.stages for block in stage.get_submodule("blocks").children()
+        ]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return class logits (B, K) of images (B, 3, H, W) in [0, 1], without mean and std."""

@@ -11,11 +11,15 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def resize(features: Tensor, like: Tensor) -> Tensor:
-    """Interpolate (B, C, h, w) bilinearly, align_corners off, to the height and width of `like`."""
+def resize(features: Tensor, like: Tensor, align_corners: bool = False) -> Tensor:
+    """Interpolate (B, C, h, w) bilinearly to the height and width of `like`.
+
+    `align_corners` as in torch: whether the first and last pixels stay in their places.
+    """
     if features.shape[-2:] == like.shape[-2:]:
         return features
-    return _transform(features, "resize", like.shape[-2], like.shape[-1])
+    kind = "resize between corners" if align_corners else "resize"
+    return _transform(features, kind, like.shape[-2], like.shape[-1])
 
 
 def pool(features: Tensor, size: int) -> Tensor:
@@ -39,8 +43,9 @@ def _transform(features: Tensor, kind: str, height: int, width: int) -> Tensor:
 def _matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the (size, size_in) matrix of the operation along one axis, found by doing it."""
     lines = torch.eye(size_in, dtype=torch.float64)[None]
-    if kind == "resize":
-        result = functional.interpolate(lines, size=size, mode="linear", align_corners=False)
-    else:
+    if kind == "pool":
         result = functional.adaptive_avg_pool1d(lines, size)
+    else:
+        corners = kind == "resize between corners"
+        result = functional.interpolate(lines, size=size, mode="linear", align_corners=corners)
     return result[0].T.contiguous().to(device, dtype)

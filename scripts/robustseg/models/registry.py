@@ -1,6 +1,7 @@
 """The sizes of networks that configs may name. Without torch: configs are checked fast."""
 
 from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -17,21 +18,85 @@ class ConvNextSize:
 
 
 @dataclass(frozen=True)
+class ViTSize:
+    """A vision transformer: width, blocks, heads of its attention."""
+
+    width: int
+    depth: int
+    heads: int
+    patch_px: int
+    classifier_px: int
+    """Height and width of the images that the classifier has position embeddings for."""
+    segmenter_px: int
+    """The same for segmentation; other sizes interpolate them."""
+
+
+@dataclass(frozen=True)
+class ResNetSize:
+    """A ResNet of bottleneck blocks, dilated for segmentation to a stride of 8."""
+
+    depths: tuple[int, int, int, int]
+    channels: tuple[int, int, int, int] = (64, 128, 256, 512)
+    """Inside the blocks of the four stages; their outputs have four times as many."""
+    deep_stem: int | None = None
+    """Channels of the first of three 3x3 convolutions; None: one 7x7 convolution."""
+
+
+BackboneSize: TypeAlias = ConvNextSize | ViTSize | ResNetSize
+
+
+@dataclass(frozen=True)
 class UPerNetSize:
     """Channels of UPerNet's decoder and of its auxiliary head."""
 
+    needs: ClassVar[type] = ConvNextSize
     channels: int = 512
     auxiliary_channels: int = 256
 
 
-BACKBONES = {
+@dataclass(frozen=True)
+class SegmenterSize:
+    """Segmenter's mask transformer, as wide as its backbone. It has no auxiliary head."""
+
+    needs: ClassVar[type] = ViTSize
+    depth: int = 2
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class PSPNetSize:
+    """Channels of PSPNet's pyramid and classifier, and of its auxiliary head."""
+
+    needs: ClassVar[type] = ResNetSize
+    channels: int = 512
+    auxiliary_channels: int = 256
+    dropout: float = 0.1
+
+
+DecoderSize: TypeAlias = UPerNetSize | SegmenterSize | PSPNetSize
+
+BACKBONES: dict[str, BackboneSize] = {
     "convnext_demo": ConvNextSize((1, 2, 2, 1), (24, 48, 96, 96), layer_scale=0.3, weight_std=None),
     "convnext_mini": ConvNextSize((2, 2, 4, 2), (48, 96, 192, 384), 0.3, weight_std=None),
     "convnext_tiny": ConvNextSize((3, 3, 9, 3), (96, 192, 384, 768)),
     "convnext_small": ConvNextSize((3, 3, 27, 3), (96, 192, 384, 768)),
+    "vit_demo": ViTSize(48, 2, 3, patch_px=8, classifier_px=32, segmenter_px=48),
+    "vit_small": ViTSize(384, 12, 6, patch_px=16, classifier_px=224, segmenter_px=512),
+    "resnet_demo": ResNetSize((1, 1, 1, 1), (8, 16, 24, 32), deep_stem=8),
+    "resnet50": ResNetSize((3, 4, 6, 3)),
+    "resnet50_deep_stem": ResNetSize((3, 4, 6, 3), deep_stem=64),
 }
-DECODERS = {
+DECODERS: dict[str, DecoderSize] = {
     "upernet": UPerNetSize(),
     "upernet_demo": UPerNetSize(channels=32, auxiliary_channels=24),
     "upernet_mini": UPerNetSize(channels=128, auxiliary_channels=64),
+    "segmenter": SegmenterSize(),
+    "pspnet": PSPNetSize(),
+    "pspnet_demo": PSPNetSize(channels=32, auxiliary_channels=24),
 }
+
+
+def backbones_for(decoder: str) -> list[str]:
+    """Return the backbones that a decoder can sit on."""
+    needs = DECODERS[decoder].needs
+    return [name for name, size in BACKBONES.items() if isinstance(size, needs)]

@@ -5,41 +5,19 @@ stage, a feature pyramid over all, every convolution without bias and followed b
 ReLU, all interpolation bilinear with align_corners off, an FCN head on the third stage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from robustseg.models.interpolation import pool, resize
+from robustseg.models.convnext import LayerNorm2d
+from robustseg.models.interpolation import resize
+from robustseg.models.layers import ConvBlock, Pool
 from robustseg.models.registry import UPerNetSize
+from robustseg.models.segmentation import SegmentationModel
 
 POOL_SIZES = (1, 2, 3, 6)
-
-
-class ConvBlock(nn.Module):
-    """Convolution, BatchNorm, ReLU."""
-
-    def __init__(self, channels_in: int, channels: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels, kernel, padding=kernel // 2, bias=False)
-        self.batch_norm = nn.BatchNorm2d(channels)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, C, H, W)."""
-        return functional.relu(self.batch_norm(self.conv(features)), inplace=True)
-
-
-class Pool(nn.Module):
-    """Average over regions x regions parts of the image."""
-
-    def __init__(self, regions: int) -> None:
-        super().__init__()
-        self.regions = regions
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, regions, regions)."""
-        return pool(features, self.regions)
 
 
 class UPerHead(nn.Module):
@@ -96,3 +74,28 @@ class FCNHead(nn.Module):
         """(B, C, h, w) to logits (B, K, h, w)."""
         logits: Tensor = self.classifier(self.convs(features))
         return logits
+
+
+class UPerNet(SegmentationModel):
+    """ConvNeXt, a LayerNorm on each stage's output, decoder and auxiliary head."""
+
+    def __init__(self, architecture: Mapping[str, Any], size: UPerNetSize) -> None:
+        super().__init__(architecture)
+        num_classes = architecture["num_classes"]
+        dims = self.backbone.size.dims
+        self.norms = nn.ModuleList(LayerNorm2d(channels) for channels in dims)
+        self.decode_head = UPerHead(dims, size, num_classes)
+        self.auxiliary_head = FCNHead(dims[2], size.auxiliary_channels, num_classes)
+
+    def segment(self, images: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
+        """Return logits at the images' resolution; those of the auxiliary head where asked for."""
+        features = self.feature_maps(images)
+        logits = resize(self.decode_head(features).contiguous(), images)
+        if not auxiliary:
+            return logits, None
+        return logits, resize(self.auxiliary_head(features[2]).contiguous(), images)
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """Return the normalised outputs of the four stages."""
+        stages = self.backbone.features(images)
+        return [norm(stage) for norm, stage in zip(self.norms, stages, strict=True)]

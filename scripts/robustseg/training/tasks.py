@@ -55,8 +55,10 @@ class Segmentation:
     def training_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss to be minimised (Table 5: the auxiliary loss weighs 0.4)."""
         logits, auxiliary = self.model.forward_with_auxiliary(images)
-        auxiliary_loss = cross_entropy(auxiliary, labels)
-        return cross_entropy(logits, labels) + self.auxiliary_weight * auxiliary_loss
+        loss = cross_entropy(logits, labels)
+        if auxiliary is None:
+            return loss
+        return loss + self.auxiliary_weight * cross_entropy(auxiliary, labels)
 
     def scores(self, dataset: Dataset, indices: list[list[int]], attack: Attack) -> Scores:
         """Score the model in eval mode on some batches of a split."""
