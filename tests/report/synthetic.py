@@ -222,9 +222,8 @@ def write_jobs(
     )
     paths = []
     for model, training_seed, suite, eps, seed in jobs:
-        path = (
-            folder / suite / model / f"seed{training_seed}" / f"eps{eps:g}" / f"seed{seed}.parquet"
-        )
+        path = folder / suite / model / f"seed{training_seed}" / f"eps{eps:g}"
+        path /= f"seed{seed}-shard0.parquet"
         rows = synthetic_rows(model, suite, eps, training_seed=training_seed, seed=seed, **size)
         write_evidence(path, rows, PROVENANCE)
         paths.append(path)

@@ -9,6 +9,7 @@ from synthetic import READS, synthetic_rows, write_jobs
 
 from robustseg.errors import RobustsegError
 from robustseg.records import read_evidence, write_evidence
+from robustseg.report.completeness import check_files, job_of_file
 from robustseg.report.queries import (
     Evidence,
     Outcomes,
@@ -195,30 +196,85 @@ def test_scores_and_intervals_ignore_order_and_sharding(tmp_path):
         assert interval(whole.outcomes(run)) == interval(parts.outcomes(run))
 
 
+def table9(paths):
+    return Evidence(read_evidence(paths), READS["table9"], "table9", paths)
+
+
+def without(paths, *words):
+    return [path for path in paths if not any(word in str(path) for word in words)]
+
+
 def test_missing_jobs_are_named(tmp_path):
     paths = write_jobs(tmp_path, READS["table9"])
-    kept = [path for path in paths if "eps8" not in str(path)]
-    says = r"table9 misses evidence of 1 jobs: model fake_pir_5 .*suite sea at 8/255, seed 0; run"
+    says = (
+        r"table9 misses evidence of 1 job: suite sea, model fake_pir_5 \(training seed 0\) "
+        "at 8/255, seed 0; run them"
+    )
     with pytest.raises(RobustsegError, match=says):
-        Evidence(read_evidence(kept), READS["table9"], "table9")
-    kept = [path for path in paths if "clean" not in str(path)]
-    with pytest.raises(RobustsegError, match="suite clean at 0/255"):
-        Evidence(read_evidence(kept), READS["table9"], "table9")
+        table9(without(paths, "eps8"))
+    with pytest.raises(RobustsegError, match=r"2 jobs: .* at 4/255 and 8/255, seed 0; run"):
+        table9(without(paths, "eps4", "eps8"))
+    with pytest.raises(RobustsegError, match=r"1 job: suite clean, model fake_pir_5 .*0\); run"):
+        table9(without(paths, "clean"))
+
+
+def test_all_missing_jobs_are_named(tmp_path):
+    reads = [{**READS["table9"][0], "eps_255": list(range(1, 9)), "seeds": list(range(5))}]
+    paths = write_jobs(tmp_path, reads)
+    with pytest.raises(RobustsegError, match="misses evidence of 39 jobs") as raised:
+        Evidence(read_evidence(paths[:2]), reads, "table9")
+    for eps_255 in range(2, 9):
+        assert f"{eps_255}/255" in str(raised.value)
+    for seed in range(5):
+        assert f"seed {seed}" in str(raised.value)
 
 
 def test_a_training_seed_without_a_job_is_named(tmp_path):
     paths = write_jobs(tmp_path, READS["table9"], training_seeds=(0, 1))
     kept = [path for path in paths if not ("seed1" in str(path.parent) and "eps8" in str(path))]
-    with pytest.raises(RobustsegError, match=r"fake_pir_5 \(training seed 1\), suite sea at 8/255"):
-        Evidence(read_evidence(kept), READS["table9"], "table9")
+    with pytest.raises(RobustsegError, match=r"fake_pir_5 \(training seed 1\) at 8/255"):
+        table9(kept)
 
 
-def test_an_attack_on_fewer_images_is_refused(tmp_path):
+def test_shards_that_lack_images_are_named(tmp_path):
     paths = write_jobs(tmp_path, READS["table9"])
     rows = synthetic_rows("fake_pir_5", "sea", 8)
-    write_evidence(paths[-1], [r for r in rows if r["image_id"] != "fake_0003"], {})
-    with pytest.raises(RobustsegError, match=r"at 8/255 has 5 images that are not the 6"):
-        Evidence(read_evidence(paths), READS["table9"], "table9")
+    write_evidence(paths[-1], [row for row in rows if row["image_id"] < "fake_0004"], {})
+    says = r"1 job: suite sea, .* at 8/255, seed 0 \(4 of 6 images are there, from shard 0\); run"
+    with pytest.raises(RobustsegError, match=says):
+        table9(paths)
+
+
+def test_an_attack_on_other_images_is_refused(tmp_path):
+    paths = write_jobs(tmp_path, READS["table9"])
+    write_evidence(paths[-1], synthetic_rows("fake_pir_5", "sea", 8, images=7), {})
+    with pytest.raises(RobustsegError, match=r"at 8/255 has 7 images that are not the 6"):
+        table9(paths)
+
+
+def test_files_that_are_gone_are_named_as_jobs_with_their_shards(tmp_path):
+    run = tmp_path / "attacks"
+    gone = [
+        run / f"sea/a_b/seed0/eps{eps}/seed0-shard{n}.parquet" for eps in (4, 0.5) for n in (0, 3)
+    ]
+    gone += [run / "alma/a_b/seed0/eps255/seed2-shard1.parquet"]
+    here = write_jobs(tmp_path, READS["table9"])
+    with pytest.raises(RobustsegError) as raised:
+        check_files("table9", [*gone, *here, tmp_path / "odd.parquet"])
+    assert str(raised.value) == (
+        "table9 misses evidence of 6 jobs: suite alma, model a_b (training seed 0) at 255/255, "
+        "seed 2, shard 1; suite sea, model a_b (training seed 0) at 0.5/255 and 4/255, seed 0, "
+        f"shards 0 and 3; {tmp_path}/odd.parquet; run them, then make it again"
+    )
+    check_files("table9", here)
+
+
+def test_jobs_and_paths_are_those_of_the_workflow(tmp_path):
+    """What a path says and what a job is called are two ways of one rule."""
+    for path in write_jobs(tmp_path / "attacks", READS["table10"]):
+        job = job_of_file(path)
+        assert str(path).endswith(f"{job.path}-shard{job.shard}.parquet")
+    assert job_of_file("somewhere/else.parquet") is None
 
 
 def test_runs_are_found_by_what_they_are_and_never_guessed(tmp_path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from robustseg.errors import RobustsegError
 from robustseg.names import SCHEME_LABELS, SEA_LOSSES
 from robustseg.records import read_evidence, read_provenance
+from robustseg.report.completeness import check_files
 from robustseg.report.layout import Cell
 from robustseg.report.queries import Evidence, Outcomes, Run, interval, score, worst_case
 from robustseg.report.reported import read_reported
@@ -157,7 +158,7 @@ class Book:
         """Return, in a few lines, the evidence that a number was made from."""
         images = len(self.evidence.outcomes(runs[0]).image_ids)
         forward, backward = self.evidence.passes(runs)
-        jobs = list(dict.fromkeys(map(job_of, runs)))
+        jobs = list(dict.fromkeys(run.job.path for run in runs))
         more = f" and {len(jobs) - 4} more" if len(jobs) > 4 else ""
         return [
             f"{images} images of {runs[0].dataset}, model {runs[0].model}",
@@ -286,8 +287,10 @@ def open_book(
     reported_folder: str | Path | None = None,
 ) -> Book:
     """Read the evidence of one table or figure and check that it is complete."""
-    frame = read_evidence(evidence_paths, counts=name not in ACC_ALONE)
-    evidence = Evidence(frame, reads, name)
+    paths = list(evidence_paths)
+    check_files(name, paths)
+    frame = read_evidence(paths, counts=name not in ACC_ALONE)
+    evidence = Evidence(frame, reads, name, paths)
     reported = reported_numbers(name, reported_folder) if reported_folder else {}
     return Book(name, evidence, models, reported=reported)
 
@@ -298,13 +301,6 @@ def reported_numbers(table: str, folder: str | Path) -> dict[tuple[Any, ...], fl
     rows = rows[rows["table"] == table]
     keys = rows[["dataset", "model", "attack", "eps_255", "metric"]].itertuples(index=False)
     return dict(zip(map(tuple, keys), rows["value"], strict=True))
-
-
-def job_of(run: Run) -> str:
-    """Return the folder and stem of the evidence files of a run, below the run's folder."""
-    return (
-        f"attacks/{run.suite}/{run.model}/seed{run.training_seed}/eps{run.eps_255:g}/seed{run.seed}"
-    )
 
 
 def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:

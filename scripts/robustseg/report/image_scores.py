@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg.records import read_evidence
 from robustseg.report.book import Book, Models, Reads, percent, printed
+from robustseg.report.completeness import check_files
 from robustseg.report.layout import Cell
 from robustseg.report.queries import Evidence, Run
 from robustseg.report.tables import TABLES
@@ -33,12 +34,14 @@ def image_scores(
     """
     import pandas as pd
 
-    frame = read_evidence(evidence_paths, counts=False)
+    paths = list(evidence_paths)
+    check_files("claims", paths)
+    frame = read_evidence(paths, counts=False)
     images: list[pd.DataFrame] = []
     for table_id, table_reads in reads.items():
         if not table_reads:
             continue  # a table of settings
-        book = _ImageBook(table_id, Evidence(frame, table_reads, table_id), models)
+        book = _ImageBook(table_id, Evidence(frame, table_reads, table_id, paths), models)
         TABLES[table_id](book)
         images += book.images.values()
     return pd.concat(images, ignore_index=True) if images else pd.DataFrame()

@@ -14,6 +14,7 @@ from robustseg import __version__
 from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS
 from robustseg.report.book import merged_provenance, radius
+from robustseg.report.completeness import check_files
 from robustseg.report.figures import GRID, INK
 from robustseg.report.gallery import encode_gallery
 
@@ -98,11 +99,12 @@ def make_page(
         gallery: files of attacked images by model, see gallery.ARRAYS.
 
     Raises:
-        RobustsegError: a file of the gallery is damaged; the sentence names it.
+        RobustsegError: evidence is missing or a file of the gallery damaged; it says which.
     """
     from jinja2 import Environment, FileSystemLoader
 
     paths = sorted(map(str, evidence_paths))
+    check_files("the page", paths)
     parts = {name: Path(path).read_text(encoding="utf-8") for name, path in tables.items()}
     parts |= {
         name: inline_figure(name, Path(path).read_text("utf-8")) for name, path in figures.items()

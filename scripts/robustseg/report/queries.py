@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,14 @@ from numpy.typing import NDArray
 
 from robustseg import metrics
 from robustseg.errors import RobustsegError
+from robustseg.report.completeness import (
+    CLEAN_SUITE,
+    Job,
+    in_words,
+    jobs_read,
+    missing_evidence,
+    shards_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +33,6 @@ RESAMPLES = 1000
 LEVEL = 0.95
 """Bootstrap over images: number of resamples and level of the percentile interval."""
 
-CLEAN_SUITE = "clean"
 DRAWS_IMAGES = "alma_prox"
 """The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
 
@@ -79,6 +87,11 @@ class Run(NamedTuple):
     iterations: int
     eps_255: float
     seed: int
+
+    @property
+    def job(self) -> Job:
+        """The job that the run is a part of."""
+        return Job(self.suite, self.model, self.training_seed, self.eps_255, self.seed)
 
 
 def outcomes(rows: pd.DataFrame) -> Outcomes:
@@ -209,6 +222,7 @@ class Evidence:
         frame: evidence rows, see records.read_evidence.
         reads: mappings with model, suites, eps_255 and, optionally, seeds ([0] by default).
         wanted_by: the table or figure, named when something is missing.
+        files: where the frame was read from, to say which shards are there.
 
     Raises:
         RobustsegError: evidence that `reads` names is missing, or an attack was run on other images
@@ -216,21 +230,30 @@ class Evidence:
     """
 
     def __init__(
-        self, frame: pd.DataFrame, reads: Sequence[Mapping[str, Any]], wanted_by: str
+        self,
+        frame: pd.DataFrame,
+        reads: Sequence[Mapping[str, Any]],
+        wanted_by: str,
+        files: Iterable[str | Path] = (),
     ) -> None:
         self.wanted_by = wanted_by
         self._frame = frame
         groups = frame.groupby(list(Run._fields), observed=True, sort=False).indices
         runs = {_run(key): rows for key, rows in groups.items()}
         self.training_seeds = sorted({run.training_seed for run in runs})
-        wanted = {job for read in reads for job in _jobs(read)}
-        self._rows = {run: runs[run] for run in sorted(runs) if _job(run) in wanted}
+        wanted = {
+            job
+            for training_seed in self.training_seeds or [0]
+            for read in reads
+            for job in jobs_read(read, training_seed)
+        }
+        self._rows = {run: runs[run] for run in sorted(runs) if run.job in wanted}
         self._of_model: dict[str, list[Run]] = {}
         for run in self._rows:
             self._of_model.setdefault(run.model, []).append(run)
         self._cache: dict[Run, Outcomes] = {}
         self._check_jobs(wanted)
-        self._check_images()
+        self._check_images(shards_of(files))
 
     @property
     def runs(self) -> list[Run]:
@@ -297,22 +320,13 @@ class Evidence:
         """Return the run without an attack."""
         return self.one(model=model, training_seed=training_seed, suite=CLEAN_SUITE)
 
-    def _check_jobs(self, wanted: set[tuple[str, str, float, int]]) -> None:
-        present = {(run.training_seed, *_job(run)) for run in self._rows}
-        seeds = self.training_seeds or [0]
-        missing = sorted({(seed, *job) for seed in seeds for job in wanted} - present)
+    def _check_jobs(self, wanted: set[Job]) -> None:
+        missing = wanted - {run.job for run in self._rows}
         if missing:
-            named = "; ".join(
-                f"model {model} (training seed {training_seed}), suite {suite} at {eps:g}/255, "
-                f"seed {seed}"
-                for training_seed, model, suite, eps, seed in missing[:5]
-            )
-            more = f"; and {len(missing) - 5} more" if len(missing) > 5 else ""
-            raise RobustsegError(
-                f"{self.wanted_by} misses evidence of {len(missing)} jobs: {named}{more}; run them"
-            )
+            raise missing_evidence(self.wanted_by, len(missing), in_words(missing))
 
-    def _check_images(self) -> None:
+    def _check_images(self, shards: Mapping[Job, list[int]]) -> None:
+        """Refuse attacks on fewer images than the clean evaluation has, or on others."""
         images = self._frame["image_id"].cat.codes.to_numpy()
         sets = {run: np.sort(images[rows]) for run, rows in self._rows.items()}
         clean = {
@@ -320,28 +334,24 @@ class Evidence:
             for run, ids in sets.items()
             if run.suite == CLEAN_SUITE
         }
+        parts: dict[Job, str] = {}
         for run, ids in sets.items():
             expected = clean[run.model, run.training_seed]
-            chosen = run.optimizer == DRAWS_IMAGES and np.isin(ids, expected).all()
-            if not chosen and not np.array_equal(ids, expected):
+            if np.array_equal(ids, expected):
+                continue
+            if not np.isin(ids, expected).all():
                 raise RobustsegError(
                     f"{self.wanted_by}: {run.attack} on {run.model} at {run.eps_255:g}/255 has "
                     f"{len(ids)} images that are not the {len(expected)} of the clean evaluation; "
-                    "run the missing shards"
+                    "run both on the same images"
                 )
-
-
-def _jobs(read: Mapping[str, Any]) -> Iterable[tuple[str, str, float, int]]:
-    """Yield (model, suite, eps_255, seed) of the jobs that one entry of `reads` names."""
-    yield read["model"], CLEAN_SUITE, 0.0, 0
-    for suite in read["suites"]:
-        for eps_255 in read["eps_255"]:
-            for seed in read.get("seeds", [0]):
-                yield read["model"], suite, float(eps_255), seed
-
-
-def _job(run: Run) -> tuple[str, str, float, int]:
-    return run.model, run.suite, run.eps_255, run.seed
+            if run.optimizer != DRAWS_IMAGES:
+                there = ", ".join(map(str, shards.get(run.job, [])))
+                but = f" ({len(ids)} of {len(expected)} images are there"
+                but += f", from shard {there})" if there else ")"
+                parts[run.job] = in_words([run.job])[0] + but
+        if parts:
+            raise missing_evidence(self.wanted_by, len(parts), parts.values())
 
 
 def _run(key: Any) -> Run:
