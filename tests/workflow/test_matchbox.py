@@ -236,3 +236,17 @@ def test_truncated_evidence_is_a_sentence(finished: Path, tmp_path: Path) -> Non
     shutil.copy2(kept, finished / SEA)
     run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "table9", folder=finished)
     assert run.returncode == 0, run.stdout
+
+
+def test_a_table_without_its_jobs_names_what_is_missing(finished: Path, tmp_path: Path) -> None:
+    """With rules restricted, for example where there is no GPU, nothing is run instead."""
+    table = finished / RUN / "tables" / "table3.md"
+    gone = [SEA, RUN / "attacks" / "clean" / "at_5" / "seed0" / "eps0" / SEA.name]
+    for number, path in enumerate([table, *(finished / path for path in gone)]):
+        path.rename(tmp_path / str(number))
+    restricted = [*CPU, "--configfile", MATCHBOX, "--allowed-rules", "make_table", "table3"]
+    run = snakemake(*restricted, "--", "table3", folder=finished)
+    assert run.returncode == 1
+    for path in gone:
+        assert str(path) in run.stdout
+    assert "Traceback (most recent call last)" not in run.stdout
