@@ -16,6 +16,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 from robustseg.config import load_config
 from robustseg.errors import RobustsegError
 from robustseg.report.predicates import read_claims
+from robustseg.report.sections import label_of, question_of
 
 # A configuration named on the command line replaces the default instead of being merged into it.
 if not workflow.overwrite_configfiles:
@@ -33,6 +34,10 @@ pathvars:
     results=f"results/{CONFIG.run}",
     logs=f"results/{CONFIG.run}/logs",
     benchmarks=f"results/{CONFIG.run}/benchmarks",
+
+
+# The first page of `snakemake --report report.zip`.
+report: "rules/captions/workflow.rst"
 
 
 wildcard_constraints:

@@ -20,7 +20,12 @@ rule make_claims:
         parquet="<results>/claims/claims.parquet",
         csv="<results>/claims/claims.csv",
         md="<results>/claims/claims.md",
-        html="<results>/claims/claims.html",
+        html=report(
+            "<results>/claims/claims.html",
+            caption="captions/claims.rst",
+            category="Which of the paper's claims hold?",
+            labels={"result": "Claims"},
+        ),
     log:
         "<logs>/claims/claims.log",
     localrule: True

@@ -7,7 +7,12 @@ rule make_figure:
     output:
         pdf="<results>/figures/{figure}.pdf",
         png="<results>/figures/{figure}.png",
-        svg="<results>/figures/{figure}.svg",
+        svg=report(
+            "<results>/figures/{figure}.svg",
+            caption="captions/numbers.rst",
+            category=lambda wildcards: question_of(wildcards.figure),
+            labels=lambda wildcards: {"result": label_of(wildcards.figure)},
+        ),
         csv="<results>/figures/{figure}.csv",
     log:
         "<logs>/figures/{figure}.log",

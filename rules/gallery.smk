@@ -72,7 +72,12 @@ rule make_picture:
     output:
         pdf="<results>/figures/{figure}.pdf",
         png="<results>/figures/{figure}.png",
-        svg="<results>/figures/{figure}.svg",
+        svg=report(
+            "<results>/figures/{figure}.svg",
+            caption="captions/picture.rst",
+            category=lambda wildcards: question_of(wildcards.figure),
+            labels=lambda wildcards: {"result": label_of(wildcards.figure)},
+        ),
         csv="<results>/figures/{figure}.csv",
     log:
         "<logs>/figures/{figure}.log",

@@ -23,7 +23,14 @@ rule make_page:
             *PAGE_TABLES[wildcards.page], *PAGE_EVIDENCE[wildcards.page]
         ),
     output:
-        page="<results>/report/{page}.html",
+        page=report(
+            "<results>/report/{page}.html",
+            caption="captions/page.rst",
+            category="All on one page",
+            labels=lambda wildcards: {
+                "result": "All training seeds" if wildcards.page == "seeds" else "This run"
+            },
+        ),
     log:
         "<logs>/report/{page}.log",
     localrule: True

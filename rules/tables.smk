@@ -13,7 +13,12 @@ rule make_table:
         csv="<results>/tables/{table}.csv",
         md="<results>/tables/{table}.md",
         tex="<results>/tables/{table}.tex",
-        html="<results>/tables/{table}.html",
+        html=report(
+            "<results>/tables/{table}.html",
+            caption="captions/numbers.rst",
+            category=lambda wildcards: question_of(wildcards.table),
+            labels=lambda wildcards: {"result": label_of(wildcards.table)},
+        ),
     log:
         "<logs>/tables/{table}.log",
     localrule: True

@@ -14,15 +14,20 @@ ROOT = Path(__file__).parents[2]
 MATCHBOX = ROOT / "tests" / "workflow" / "matchbox.yaml"
 
 
-def snakemake(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on the workflow with `folder` as its working directory; output is in stdout."""
+def snakemake(
+    *arguments: str | Path, folder: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on the workflow with `folder` as its working directory; output is in stdout.
+
+    `variables` are set in its environment.
+    """
     return subprocess.run(
         command(*arguments, folder=folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        env=environment(),
+        env=environment() | variables,
         timeout=800,
     )
 

@@ -3,7 +3,9 @@
 The tests share one run and follow one another: those that change it are at the end.
 """
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -104,6 +106,27 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout
     assert processor_s() - before < 8  # wall-clock time depends on who else is busy
+
+
+def test_a_report_has_captions_and_needs_no_network(finished: Path, tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    nowhere = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all")}
+    arguments = ["--configfile", MATCHBOX, "--report", target, "--", "all", "seeds"]
+    run = snakemake(*arguments, folder=finished, **nowhere)
+    assert run.returncode == 0, run.stdout
+    report = target.read_text(encoding="utf-8")
+    assert "the run &quot;matchbox&quot;" in report
+    start = re.search(r'var results = (?={"results)', report)
+    assert start
+    results, _ = json.JSONDecoder().raw_decode(report, start.end())
+    captions = {Path(path).stem: result["caption"] for path, result in results.items()}
+    assert set(captions) >= {*TABLES, *FIGURES, "figure1", "figure8", "claims", "index", "seeds"}
+    for name, caption in captions.items():
+        assert re.match(r"<p>\w[^<]{40,}", caption), (name, caption)
+        assert "{" not in caption
+    assert "pir_at_5</tt>: iterations, sea at 4/255</li>" in captions["figure5"]
+    assert "pir_at_5</tt>: sea at 4/255; attack seeds 0, 1" in captions["table10"]
+    assert "pir_at_5</tt>: alma<" in captions["figure6"]
 
 
 SHOWN = {"make_claims": 1, "make_page": 1}

@@ -17,44 +17,9 @@ from robustseg.report.book import merged_provenance, radius
 from robustseg.report.completeness import check_files
 from robustseg.report.figures import GRID, INK
 from robustseg.report.gallery import encode_gallery
+from robustseg.report.sections import REST, SECTIONS, label_of
 
 TEMPLATE = "page.html.j2"
-
-SECTIONS = (
-    (
-        "Do existing attacks overestimate robustness?",
-        "The same models under earlier attacks and under SEA, the image-wise worst case over four "
-        "losses. The lower the accuracy, the stronger the attack and the closer to the truth.",
-        ("table1", "table7", "figure6", "table11"),
-    ),
-    (
-        "Which losses does an attack need?",
-        "Each loss by itself, and the image-wise worst case over several of them.",
-        ("table2", "table8", "table9"),
-    ),
-    (
-        "How should the iterations be spent?",
-        "The same number of iterations at constant radius, in restarts, or at a radius that is "
-        "reduced step by step; then more or fewer of them, and other random seeds.",
-        ("figure2", "figure3", "figure4", "figure5", "table10"),
-    ),
-    (
-        "Does a robust backbone make adversarial training cheap?",
-        "Adversarial training from a clean backbone (AT) and from a robust one (PIR-AT).",
-        ("table3", "table4", "table5", "table6", "appendix_c3"),
-    ),
-    (
-        "What do attacks look like?",
-        "Perturbed images and what models predict on them, at growing radii.",
-        ("figure1", "figure7", "figure8", "figure9", "figure10"),
-    ),
-    (
-        "What holds over training seeds?",
-        "Each effect over all training seeds, with the rule by which it counts as shown.",
-        ("seeds",),
-    ),
-)
-"""Reading order: question, what to look at, and the tables and figures that answer it."""
 
 
 class Cost(NamedTuple):
@@ -155,7 +120,7 @@ def inline_figure(name: str, svg: str) -> str:
     drawing = drawing.replace(INK, "currentColor").replace(GRID, "var(--grid)")
     label = escape(said["desc"])
     drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-    heading = f"Figure {name.removeprefix('figure')}: {said['title']}"
+    heading = f"{label_of(name)}: {said['title']}"
     return (
         f'<figure class="drawing" id="{name}">\n<figcaption><strong>{escape(heading)}.</strong> '
         f"{escape(said['caption'])}</figcaption>\n"
@@ -212,7 +177,7 @@ def _sections(parts: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the sections that have something to show; what no section names comes last."""
     named = {name for _, _, names in SECTIONS for name in names}
     rest = tuple(name for name in parts if name not in named)
-    sections = [*SECTIONS, ("Further tables and figures", "", rest)]
+    sections = [*SECTIONS, (REST, "", rest)]
     return [
         {
             "id": f"section-{number}",

@@ -36,6 +36,7 @@ from robustseg.report.layout import (
 )
 from robustseg.report.queries import Run, score
 from robustseg.report.recipes import table5
+from robustseg.report.sections import label_of
 from robustseg.report.seeds import seeds_table
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def make_table(
     else:
         book = open_book(table_id, paths, reads, models, reported_folder)
         layout, numbers = TABLES[table_id](book), book.frame()
-    layout = with_reported(replace(layout, label=_label(table_id)))
+    label = "" if table_id == "seeds" else label_of(table_id)  # one that the paper does not have
+    layout = with_reported(replace(layout, label=label))
     texts = {
         "md": lambda: to_markdown(layout),
         "tex": lambda: to_latex(layout, table_id),
@@ -96,13 +98,6 @@ def make_table(
             continue
         with atomic_path(path) as temporary:
             temporary.write_text(texts[kind](), encoding="utf-8")
-
-
-def _label(table_id: str) -> str:
-    """Return "Table 2" for "table2", and nothing for a table that the paper does not have."""
-    if table_id == "appendix_c3":
-        return "Appendix C.3"
-    return f"Table {table_id.removeprefix('table')}" if table_id.startswith("table") else ""
 
 
 def _write_parquet(
