@@ -24,6 +24,27 @@ WRONG = [
     ("training_seeds", [], "training_seeds List should have at least 1 item"),
     ("training_seeds", [0, 0], "training_seeds names 0 twice"),
     ("data.scenes.size_px", 33, "data.scenes.size_px should be a multiple of 16, not 33"),
+    (
+        "data.scenes.kind",
+        "coco",
+        "scenes has the kind 'coco'; known are scenes, shapes, voc, ade20k",
+    ),
+    ("data.scenes", {"size_px": 32}, "data.scenes needs a kind"),
+    (
+        "data.voc",
+        {"kind": "voc", "split": "x"},
+        "voc.split is not a known key; known here: root, cr",
+    ),
+    (
+        "data.voc",
+        {"kind": "voc", "train_split": "train"},
+        "voc.train_split should be 'paper_8498', '",
+    ),
+    (
+        "downloads",
+        {"archives": {"coco": {"urls": ["x"]}}},
+        "archives.coco should be 'voc2012', 'sbd'",
+    ),
     ("models.clean.epochs", "3", "models.clean.epochs should be a valid integer, not '3'"),
     ("models.clean.epochs", 0, "models.clean.epochs should be greater than or equal to 1, not 0"),
     ("models.at_5.eps_255", -1, "models.at_5.eps_255 should be greater than or equal to 0, not -1"),

@@ -3,7 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from robustseg.attacks.spec import TRANSFER
-from robustseg.config.schema import PICTURES, Alma, Backbone, Config, Model, Read, Suite, Transfer
+from robustseg.config.schema import (
+    PICTURES,
+    SEGMENTATION_KINDS,
+    Alma,
+    Backbone,
+    Config,
+    Model,
+    Read,
+    Suite,
+    Transfer,
+)
 from robustseg.errors import RobustsegError
 from robustseg.models.registry import backbones_for
 
@@ -41,18 +51,19 @@ def _unknown(name: str, section: str, known: Mapping[str, object]) -> str | None
 
 
 def _trained_problems(
-    config: Config, key: str, trained: Backbone | Model, kind: str
+    config: Config, key: str, trained: Backbone | Model, kinds: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield what backbones and models have in common: data of the right kind, and a training."""
     if problem := _unknown(trained.training, "training", config.training):
         yield f"{key}.training", problem
     if problem := _unknown(trained.dataset, "data", config.data):
         yield f"{key}.dataset", problem
-    elif (found := config.data[trained.dataset].kind) != kind:
-        fitting = [name for name, data in config.data.items() if data.kind == kind]
+    elif (found := config.data[trained.dataset].kind) not in kinds:
+        wanted = " or ".join(kinds)
+        fitting = [name for name, data in config.data.items() if data.kind in kinds]
         yield (
             f"{key}.dataset",
-            f"is {trained.dataset!r}, a set of kind {found}, but it needs one of kind {kind}: "
+            f"is {trained.dataset!r}, a set of kind {found}, but it needs one of kind {wanted}: "
             f"{', '.join(fitting) or 'there is none in `data`'}",
         )
 
@@ -62,7 +73,7 @@ def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
         key = f"backbones.{name}"
         if name in config.models:
             yield key, "has the name of a model: choose another, since evidence is named by both"
-        yield from _trained_problems(config, key, backbone, "shapes")
+        yield from _trained_problems(config, key, backbone, ["shapes"])
         if (backbone.eps_255 > 0) != (backbone.steps > 0):
             yield key, "needs both eps_255 and steps for robust training, or neither for clean"
 
@@ -70,7 +81,7 @@ def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
 def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
     for name, model in config.models.items():
         key = f"models.{name}"
-        yield from _trained_problems(config, key, model, "scenes")
+        yield from _trained_problems(config, key, model, SEGMENTATION_KINDS)
         adversarial = model.scheme != "clean"
         if adversarial and not (model.eps_255 > 0 and model.steps > 0):
             yield key, f"needs eps_255 and steps above 0 for the scheme {model.scheme}"
@@ -106,9 +117,10 @@ def _shard_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _val_images(config: Config) -> dict[str, int]:
-    """Return how many images there are to attack, by data set of models."""
-    names = (model.dataset for model in config.models.values())
-    return {name: config.data[name].val_images for name in names if name in config.data}
+    """Return how many images there are to attack, by data set of models, where it is known."""
+    names = {model.dataset for model in config.models.values()} & set(config.data)
+    counts = {name: config.data[name].val_images for name in sorted(names)}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -199,9 +211,9 @@ def _source_problems(
 
 def _picture_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Yield what figures of attacked images, and the images kept for them, lack."""
-    most = min(_val_images(config).values(), default=0)
+    most = min(_val_images(config).values(), default=None)
     for section, kept in (("gallery", config.gallery), ("targeted", config.targeted)):
-        if kept and kept.images > most:
+        if kept and most is not None and kept.images > most:
             yield f"{section}.images", f"is more than the {most} validation images"
     gallery = config.gallery.eps_255 if config.gallery else {}
     for name, radii in gallery.items():

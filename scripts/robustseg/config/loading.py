@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from robustseg.config.checks import cross_checks
-from robustseg.config.schema import SUITE_KINDS, TAG, Config, sections_in
+from robustseg.config.schema import KINDS, TAG, Config, sections_in
 from robustseg.errors import RobustsegError
 
 
@@ -100,7 +100,10 @@ def _explain(error: Any) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "union_tag_invalid":
-        return f"has the kind {value['kind']!r}; known are {', '.join(SUITE_KINDS)}"
+        known_tags = error["ctx"]["expected_tags"].replace(TAG, "").replace("'", "")
+        return f"has the kind {value['kind']!r}; known are {known_tags}"
+    if kind == "union_tag_not_found":
+        return "needs a kind"
     message = error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
     hint = ""
     if kind == "float_type" and isinstance(value, str):
@@ -113,7 +116,7 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     section: Any = Config
     for part in map(str, location[:-1]):
         if part.startswith(TAG):
-            section = SUITE_KINDS[part.removeprefix(TAG)]
+            section = KINDS[part.removeprefix(TAG)]
         elif part in section.model_fields:
             section = next(iter(sections_in(section.model_fields[part].annotation)), section)
     return list(section.model_fields)

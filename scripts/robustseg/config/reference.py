@@ -21,11 +21,16 @@ def describe() -> str:
         for name, field in section.model_fields.items():
             inner = sections_in(field.annotation)
             sections += [section for section in inner if section not in sections]
-            default = "" if field.is_required() else f"`{field.default}`"
+            default = "" if field.is_required() else _default(field.default)
             lines.append(
                 f"| `{name}` | {_words(field.annotation)} | {default} | {field.description} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _default(value: Any) -> str:
+    """Return a default as it is shown; that of a section stands in its own table."""
+    return "its defaults" if isinstance(value, Section) else f"`{value}`"
 
 
 def _words(annotation: Any) -> str:
@@ -40,7 +45,8 @@ def _words(annotation: Any) -> str:
     if origin is dict:
         return f"{_words(arguments[1])} by {_words(arguments[0])}"
     if origin in (UnionType, Union):
-        return " or ".join(_words(one) for one in arguments if one is not type(None))
+        words = [_words(one) for one in arguments if one is not type(None)]
+        return " or ".join(dict.fromkeys(words))
     if issubclass(annotation, Section):
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     return {"str": "text", "int": "integer", "float": "number", "bool": "yes or no"}[

@@ -1,12 +1,14 @@
 """Every key of a configuration, with its unit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from robustseg.attacks.spec import AttackSpec
+from robustseg.data.archives import ARCHIVES
+from robustseg.data.splits import ADE20K_SPLITS, VOC_SPLITS, VOC_VAL_SPLITS
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES
 
@@ -43,6 +45,93 @@ class Generated(Section):
     train_images: Count = Field(description="images in the training split")
     val_images: Count = Field(description="images in the validation split, which is attacked")
     seed: Seed = Field(description="seed of the generator")
+
+
+class Downloaded(Section):
+    """What PASCAL-VOC and ADE20K have in common."""
+
+    root: str | None = Field(
+        None,
+        description="folder of a copy of your own, with the folders of the archives in it; "
+        "without it the archives are downloaded",
+    )
+    crop_px: int = Field(
+        ge=32, description="height and width of an image for the model, pixels (Table 5)"
+    )
+    base_px: int = Field(
+        ge=32,
+        description="in training the short side is 0.5 to 2 times this (Table 5), pixels",
+    )
+    padding: Literal["ignore", "background"] = Field(
+        "ignore",
+        description="label of what is added to a training image smaller than the crop: no label, "
+        "or 0 as in the released code",
+    )
+    check_counts: bool = Field(
+        True, description="whether a split must have the published number of images"
+    )
+
+    @property
+    def val_images(self) -> int | None:
+        """Unknown until the files are there."""
+        return None
+
+
+class Voc(Downloaded):
+    """PASCAL-VOC 2012, with the additional training masks of SBD."""
+
+    kind: Literal["voc"] = Field(description="`voc`")
+    crop_px: int = Field(473, ge=32, description=Downloaded.model_fields["crop_px"].description)
+    base_px: int = Field(512, ge=32, description=Downloaded.model_fields["base_px"].description)
+    train_split: Literal[tuple(VOC_SPLITS)] = Field(  # type: ignore[valid-type]
+        "paper_8498",
+        description="training images; the first two contain images of `val`, see docs/data.md",
+    )
+    val_split: Literal[VOC_VAL_SPLITS] = Field(  # type: ignore[valid-type]
+        "val", description="all validation images, or those in or outside the training split"
+    )
+    void: Literal["ignore", "background"] = Field(
+        "ignore", description="label of the pixels between objects: none, or background"
+    )
+
+
+class Ade20k(Downloaded):
+    """ADE20K of the scene parsing challenge (2016)."""
+
+    kind: Literal["ade20k"] = Field(description="`ade20k`")
+    crop_px: int = Field(512, ge=32, description=Downloaded.model_fields["crop_px"].description)
+    base_px: int = Field(520, ge=32, description=Downloaded.model_fields["base_px"].description)
+    train_split: Literal[tuple(ADE20K_SPLITS)] = Field(  # type: ignore[valid-type]
+        "train", description="training images"
+    )
+    val_split: Literal["val"] = Field("val", description="validation images")
+    background: Literal["class", "ignore"] = Field(
+        "class",
+        description="pixels of no object: a class of their own, 151 in all (the paper), or no "
+        "label and 150 classes (the usual way)",
+    )
+
+
+class Archive(Section):
+    """Where an archive is to be fetched from instead of the published addresses."""
+
+    urls: list[str] = Field(
+        min_length=1, description="addresses (http, https or file), tried in this order"
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = Field(
+        None, description="its hash, if it is not the published file"
+    )
+
+
+class Downloads(Section):
+    """What is fetched from the network, and where it is kept for all runs."""
+
+    folder: str = Field(
+        default="data", min_length=1, description="folder of archives and what is in them"
+    )
+    archives: dict[Literal[tuple(ARCHIVES)], Archive] = Field(  # type: ignore[valid-type]
+        default={}, description="mirrors of your own, by archive"
+    )
 
 
 class Training(Section):
@@ -199,32 +288,49 @@ class Objects(Section):
         return self.model_dump()
 
 
-SUITE_KINDS: dict[str, type[Section]] = {
-    "white_box": Suite,
-    "transfer": Transfer,
-    "alma": Alma,
-    "objects": Objects,
-}
 TAG = "kind:"
 """Begins the name of a kind in the location of an error."""
 
 
-def _tag(suite: Any) -> str:
-    """Return which kind of suite a mapping is meant to be, or a suite is."""
-    if isinstance(suite, dict):
-        kind = suite.get("kind", "white_box")
-    else:
-        kind = getattr(suite, "kind", "white_box")
-    return f"{TAG}{kind}"
+def _tag(default: str | None = None) -> Callable[[Any], str | None]:
+    """Return a function that says which kind of section a mapping is meant to be."""
+
+    def tag(section: Any) -> str | None:
+        if isinstance(section, dict):
+            kind = section.get("kind", default)
+        else:
+            kind = getattr(section, "kind", default)
+        return None if kind is None else f"{TAG}{kind}"
+
+    return tag
 
 
+AnyData: TypeAlias = Annotated[
+    Annotated[Generated, Tag("kind:scenes")]
+    | Annotated[Generated, Tag("kind:shapes")]
+    | Annotated[Voc, Tag("kind:voc")]
+    | Annotated[Ade20k, Tag("kind:ade20k")],
+    Discriminator(_tag()),
+]
 AnySuite: TypeAlias = Annotated[
     Annotated[Suite, Tag("kind:white_box")]
     | Annotated[Transfer, Tag("kind:transfer")]
     | Annotated[Alma, Tag("kind:alma")]
     | Annotated[Objects, Tag("kind:objects")],
-    Discriminator(_tag),
+    Discriminator(_tag("white_box")),
 ]
+KINDS: dict[str, type[Section]] = {
+    "scenes": Generated,
+    "shapes": Generated,
+    "voc": Voc,
+    "ade20k": Ade20k,
+    "white_box": Suite,
+    "transfer": Transfer,
+    "alma": Alma,
+    "objects": Objects,
+}
+"""Sections by the kind that picks them; a kind belongs to one part of the configuration."""
+SEGMENTATION_KINDS = ("scenes", "voc", "ade20k")
 
 
 class Attacks(Section):
@@ -284,7 +390,10 @@ class Config(Section):
         min_length=1,
         description="seeds of training; tables and figures read the first, `seeds` reads all",
     )
-    data: dict[Name, Generated] = Field(description="data sets")
+    data: dict[Name, AnyData] = Field(description="data sets")
+    downloads: Downloads = Field(
+        Downloads(), description="where archives come from and where they are kept"
+    )
     backbones: dict[Name, Backbone] = Field(description="classifiers that models start from")
     training: dict[Name, Training] = Field(description="optimizer settings")
     models: dict[Name, Model] = Field(description="segmentation models")
@@ -402,7 +511,8 @@ class Config(Section):
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:
-    """Return the section classes inside a type such as dict[str, Section]."""
+    """Return the section classes inside a type such as dict[str, Section], each once."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    return [section for argument in get_args(annotation) for section in sections_in(argument)]
+    inner = (section for argument in get_args(annotation) for section in sections_in(argument))
+    return list(dict.fromkeys(inner))

@@ -1,0 +1,56 @@
+"""The named splits of PASCAL-VOC and ADE20K, as sets of the lists that their archives contain."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+Lists = Mapping[str, Collection[str]]
+"""Image ids by list: voc_train, voc_val, sbd_train, sbd_val, train_noval; train, val."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A named set of images.
+
+    Attributes:
+        lists: names of the lists that it is made of.
+        members: ids of its images, from the lists.
+        count: images that it has in the published data; None: not published.
+        own_masks: list whose images have the data set's own masks; the others have SBD's.
+    """
+
+    lists: tuple[str, ...]
+    members: Callable[[Lists], set[str]]
+    count: int | None
+    own_masks: str | None = None
+
+
+VOC_SPLITS = {
+    # App. B.2: "8498 images"
+    "paper_8498": Split(("sbd_train",), lambda lists: set(lists["sbd_train"]), 8498),
+    # RELEASED CODE: SBD's training and validation images.
+    "released_11355": Split(
+        ("sbd_train", "sbd_val"),
+        lambda lists: {*lists["sbd_train"], *lists["sbd_val"]},
+        11355,
+    ),
+    # What most of the literature calls train_aug; no image of VOC val.
+    # ASSUME: the images of VOC train keep VOC's finer masks, void included.
+    "train_aug_10582": Split(
+        ("voc_train", "voc_val", "sbd_train", "sbd_val"),
+        lambda lists: (
+            {*lists["voc_train"], *lists["sbd_train"], *lists["sbd_val"]} - {*lists["voc_val"]}
+        ),
+        10582,
+        own_masks="voc_train",
+    ),
+    # SBD's training images without those of VOC 2012.
+    "noleak_5623": Split(("train_noval",), lambda lists: set(lists["train_noval"]), 5623),
+}
+"""Training splits of PASCAL-VOC; the number in the name is that of the images."""
+VOC_VAL = Split(("voc_val",), lambda lists: set(lists["voc_val"]), 1449, own_masks="voc_val")
+VOC_VAL_SPLITS = ("val", "val_in_training", "val_outside_training")
+"""All of VOC val, and its images inside and outside the training split: the leak."""
+ADE20K_SPLITS = {
+    "train": Split(("train",), lambda lists: set(lists["train"]), 20210, own_masks="train"),
+}
+ADE20K_VAL = Split(("val",), lambda lists: set(lists["val"]), 2000, own_masks="val")
