@@ -15,10 +15,8 @@ from robustseg.names import LOSSES
 def closed_form(
     name: str, logits: Tensor, labels: Tensor, lam: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    gradient = torch.full_like(logits, torch.nan)
-    objective, correct = loss_and_gradient(
-        name, logits, Labels.of(labels, logits.dtype), lam, gradient
-    )
+    gradient = logits.clone()
+    objective, correct = loss_and_gradient(name, gradient, Labels.of(labels, logits.dtype), lam)
     return objective, correct, gradient
 
 

@@ -291,6 +291,29 @@ def test_logits_of_any_memory_layout_give_the_same() -> None:
         )
 
 
+AWKWARD = {
+    "a softmax, which needs its output again": lambda images: torch.softmax(5 * images, 1),
+    "the image itself": lambda images: images,
+    "a view of the image": lambda images: images.flip(0).flip(0)[:, :2],
+    "one plane seen as three": lambda images: images.mean(1, keepdim=True).expand(-1, 3, -1, -1),
+}
+"""Logits whose memory must not become that of the gradient."""
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("what", AWKWARD)
+def test_a_model_keeps_the_memory_that_it_still_needs(what: str, loss: str) -> None:
+    images, _ = scene()
+    before, labels = images.clone(), AWKWARD[what](images).argmax(1)
+    spec = AttackSpec(loss, "apgd", "constant", 6)
+    found, expected = (
+        run_attack(model, images, labels, names(5), spec, EPS_255, 0)
+        for model in (AWKWARD[what], lambda x: 1 * AWKWARD[what](x).contiguous())
+    )
+    assert torch.equal(images, before)
+    assert torch.equal(found.adversarial, expected.adversarial)
+
+
 def test_a_radius_of_zero_changes_nothing() -> None:
     images, _ = scene()
     result = attack(AttackSpec("ce", "apgd", "reduced", 4), eps_255=0)

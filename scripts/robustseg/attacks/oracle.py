@@ -32,6 +32,9 @@ class Evaluation:
 class Oracle:
     """The attacked model under one loss.
 
+    The loss's gradient takes the memory of the model's logits, unless the backward pass or the
+    image needs them: a model must not expect to find its last output unchanged.
+
     Args:
         model: frozen, see `frozen`.
         loss: one of `names.LOSSES`.
@@ -44,7 +47,7 @@ class Oracle:
         self.raw_labels, self.image_ids = labels, image_ids
         self.position = torch.arange(len(labels), device=labels.device)
         self.labels: Labels | None = None
-        self.memory: Tensor | None = None
+        self.overwrite = True
 
     def focus(self, position: Tensor) -> None:
         """From now on, evaluate the images at `position` (b,) int64 in the batch."""
@@ -55,37 +58,47 @@ class Oracle:
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             logits = self.model(images)
-        objective, correct, logit_gradient = self._loss(logits, lam)
-        if not logits.requires_grad:
+        if isinstance(logits, Tensor) and not logits.requires_grad:
             raise RobustsegError(
                 "the model's logits carry no gradient; let it run without torch.no_grad and detach"
             )
-        (gradient,) = torch.autograd.grad(logits, images, logit_gradient)
+        objective, correct, logit_gradient = self._loss(logits, images, lam)
+        try:
+            (gradient,) = torch.autograd.grad(logits, images, logit_gradient)
+        except RuntimeError as error:
+            if not self.overwrite or "inplace operation" not in str(error):
+                raise
+            self.overwrite = False  # the model's last operation needs its own output
+            return self(images, lam)
         return Evaluation(objective, correct, gradient.sign_())
 
     def look(self, images: Tensor) -> Evaluation:
         """Evaluate without a backward pass; the direction is 0."""
         with torch.no_grad():
-            objective, correct, _ = self._loss(self.model(images), 0.0)
+            objective, correct, _ = self._loss(self.model(images), images, 0.0)
         return Evaluation(objective, correct, torch.zeros(()))
 
-    def _loss(self, logits: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return objective, correct pixels, logit gradient; the last is overwritten next time."""
+    def _loss(self, logits: Tensor, images: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return objective, correct pixels and logit gradient, which may overwrite the logits."""
         if self.labels is None:
             labels = self.raw_labels[self.position]
             check_logits(logits, labels, [self.image_ids[i] for i in self.position.tolist()])
             self.labels = Labels.of(labels, logits.dtype)
-        logits = logits.detach()
-        gradient = self._memory_like(logits)
-        objective, correct = loss_and_gradient(self.loss, logits, self.labels, lam, gradient)
+        gradient = logits.detach()
+        if not (self.overwrite and _is_dense(logits) and not _share_memory(logits, images)):
+            gradient = gradient.clone()
+        objective, correct = loss_and_gradient(self.loss, gradient, self.labels, lam)
         return objective, correct, gradient
 
-    def _memory_like(self, logits: Tensor) -> Tensor:
-        """Return memory for logits, the same one as long as they have the same form."""
-        memory = self.memory
-        if memory is None or len(memory) < len(logits) or memory.stride() != logits.stride():
-            memory = self.memory = torch.empty_like(logits)
-        return memory[: len(logits)]
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Return whether a tensor (B, C, H, W) has all its values in memory of its own, without gaps."""
+    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are views of the same memory."""
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 @contextmanager

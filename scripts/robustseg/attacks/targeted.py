@@ -43,8 +43,8 @@ class TargetOracle(Oracle):
         """Begin; targets: (B, h, w) int64."""
         super().__init__(model, "js", targets, image_ids)
 
-    def _loss(self, logits: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
-        divergence, on_target, gradient = super()._loss(logits, lam)
+    def _loss(self, logits: Tensor, images: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
+        divergence, on_target, gradient = super()._loss(logits, images, lam)
         pixels = self.raw_labels[0].numel()
         return divergence.neg_(), pixels - on_target, gradient.neg_()
 
