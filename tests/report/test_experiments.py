@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 from synthetic import PROVENANCE
 
 from robustseg.errors import RobustsegError
@@ -305,6 +306,15 @@ def test_figure6_is_what_a_slow_loop_finds(tmp_path):
             assert shown[word, eps] == pytest.approx(100 * count / 4), (word, eps)
     assert shown["alma", 1] == 75
     assert shown["alma", 4] == 25
+
+
+def test_figure6_has_the_intervals_of_a_binomial_share(tmp_path):
+    """Images drawn with replacement: the number of robust ones among four is binomial."""
+    numbers = pd.read_csv(draw_figure6(figure6_rows()[0], tmp_path)["csv"])
+    for one in numbers.to_dict("records"):
+        ends = binom.ppf([0.025, 0.975], 4, one["value"] / 100) / 4
+        assert [one["low"], one["high"]] == pytest.approx(100 * ends)
+    assert (numbers["low"] < numbers["high"]).any()
 
 
 def test_figure6_says_which_evidence_is_missing(tmp_path):

@@ -128,6 +128,6 @@ def test_two_models_in_one_figure_are_refused(tmp_path):
 
 
 def test_incomplete_evidence_is_named_and_leaves_nothing(jobs, tmp_path):
-    with pytest.raises(RobustsegError, match="figure5 misses evidence of 1 jobs"):
+    with pytest.raises(RobustsegError, match="figure5 misses evidence of 1 job"):
         draw("figure5", tmp_path / "out", jobs["figure5"][:-1])
     assert not (tmp_path / "out").exists()

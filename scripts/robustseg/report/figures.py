@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SCHEDULES, SCHEME_LABELS, SEA_LOSSES
@@ -36,8 +38,8 @@ GRID = "#c9ced6"
 
 SCHEDULE_COLOURS = dict(zip(SCHEDULES, ("#56b4e9", "#e69f00", "#0072b2"), strict=True))
 ON_SCHEDULE = dict(zip(SCHEDULES, ("#000000", "#000000", "#ffffff"), strict=True))
-RADIUS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-RADIUS_MARKERS = ("o", "s", "^", "D")
+LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+LINE_MARKERS = ("o", "s", "^", "D")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 SILENT: dict[str, dict[str, Any]] = {
@@ -136,7 +138,8 @@ def figure5(book: Book) -> Drawing:
     for axis, metric in zip(axes, METRIC_LABELS, strict=True):
         for index, eps_255 in enumerate(radii):
             points = numbers[(numbers["eps_255"] == eps_255) & (numbers["metric"] == metric)]
-            _line(axis, points.sort_values("iterations"), index, radius(eps_255))
+            points = points.sort_values("iterations")
+            _points(axis, points["iterations"], points, index, radius(eps_255))
         axis.set(xlabel="iterations for each loss", ylabel=METRIC_LABELS[metric])
         axis.set_xticks(sorted(numbers["iterations"].unique()))
         axis.set_ylim(bottom=0)
@@ -174,26 +177,19 @@ def figure6(book: Book) -> Drawing:
         "misclassified with an l∞ norm of at most ε; lower is a stronger attack. ALMA prox "
         f"({iterations(alma)} iterations) minimises the norm; Mask-CE and SEA are run at each ε "
         f"({iterations(sea)} iterations for each loss), and an image flipped at a smaller ε counts "
-        f"as flipped. {images} images of {alma[0].dataset}.",
+        "as flipped. Bars: 95 % bootstrap interval over images. "
+        f"{images} images of {alma[0].dataset}.",
         "Share of robust images against the radius. " + _spoken(numbers),
     )
 
 
 def _robust_images(axis: Axes, numbers: pd.DataFrame) -> None:
-    """Draw one line an attack over the radii, which are spaced evenly."""
+    """Draw one line an attack over the radii, evenly spaced; lines beside each other if equal."""
     radii = sorted(numbers["eps_255"].unique())
     for index, (attack, label) in enumerate(FLIPPED_LABELS.items()):
         points = numbers[numbers["attack"] == attack].sort_values("eps_255")
-        axis.plot(
-            range(len(radii)),
-            points["value"],
-            color=RADIUS_COLOURS[index],
-            marker=RADIUS_MARKERS[index],
-            markersize=9 - 2.5 * index,  # so that equal values stay visible below each other
-            linewidth=3.2 - index,
-            label=label,
-            clip_on=False,
-        )
+        beside = 0.09 * (index - (len(FLIPPED_LABELS) - 1) / 2)
+        _points(axis, np.arange(len(radii)) + beside, points, index, label)
     axis.set_xticks(range(len(radii)), [f"{eps:g}" for eps in radii])
     axis.set(xlabel="ε (1/255)", ylim=(0, 100))
 
@@ -288,18 +284,20 @@ def _write_value(axis: Axes, centre: float, value: float, high: float, on_bar: s
     )
 
 
-def _line(axis: Axes, points: pd.DataFrame, index: int, label: str) -> None:
+def _points(axis: Axes, places: Any, points: pd.DataFrame, index: int, label: str) -> None:
+    """Draw a line through values with their intervals; `index` chooses colour and marker."""
     axis.errorbar(
-        points["iterations"],
+        places,
         points["value"],
         yerr=[points["value"] - points["low"], points["high"] - points["value"]],
-        color=RADIUS_COLOURS[index % len(RADIUS_COLOURS)],
-        marker=RADIUS_MARKERS[index % len(RADIUS_MARKERS)],
+        color=LINE_COLOURS[index % len(LINE_COLOURS)],
+        marker=LINE_MARKERS[index % len(LINE_MARKERS)],
         markersize=5,
         linewidth=1.6,
         elinewidth=0.9,
         capsize=2,
         label=label,
+        clip_on=False,
     )
 
 

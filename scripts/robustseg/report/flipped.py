@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
 from robustseg.report.book import Book, percent
-from robustseg.report.queries import DRAWS_IMAGES, Outcomes, Run
+from robustseg.report.queries import DRAWS_IMAGES, Outcomes, Run, mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ def flipped(outcomes: Outcomes, threshold: float) -> NDArray[np.bool_]:
 
 def record_robust_images(book: Book) -> pd.DataFrame:
     """Record the share of robust images of each model and attack by radius, and return them.
+
+    The intervals are those of the share over images, resampled alike for all attacks.
 
     An image is robust at a radius if no perturbation of at most that norm was found that flips it.
 
@@ -73,8 +75,10 @@ def _record(book: Book, word: str, run: Run, by_radius: Mapping[float, NDArray[n
     broken = np.zeros(images, dtype=bool)
     for eps_255, found in sorted(by_radius.items()):
         broken = broken | found
+        low, high = map(percent, mean_interval(~broken))
         value = percent(1 - float(broken.mean()))
-        book.record(word, [run._replace(eps_255=eps_255)], METRIC, value, images=images)
+        at = run._replace(eps_255=eps_255)
+        book.record(word, [at], METRIC, value, images=images, low=low, high=high)
 
 
 def _within(book: Book, alma: Run, eps_255: float) -> NDArray[np.bool_]:

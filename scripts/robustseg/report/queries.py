@@ -178,14 +178,22 @@ def interval(
     that of mIoU is nearly all of the cost.
     """
     labelled = attacked.pixels > 0
-    weights = _resamples(int(labelled.sum()), resamples, seed)
     ends = {"acc": (np.nan, np.nan), "miou": (np.nan, np.nan)}
     if "acc" in wanted:
-        ends["acc"] = _ends(weights @ attacked.accuracy[labelled] / weights.shape[1])
+        ends["acc"] = mean_interval(attacked.accuracy[labelled], resamples, seed)
     if "miou" in wanted:
+        weights = _resamples(int(labelled.sum()), resamples, seed)
         ends["miou"] = _ends(_resampled_miou(weights, attacked, labelled))
     low, high = (Score(ends["acc"][side], ends["miou"][side]) for side in (0, 1))
     return Interval(low, high)
+
+
+def mean_interval(
+    values: NDArray[np.float64] | NDArray[np.bool_], resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval, level 95 %, of the mean of one value an image."""
+    weights = _resamples(len(values), resamples, seed)
+    return _ends(weights @ values / weights.shape[1])
 
 
 def _resampled_miou(
