@@ -92,7 +92,7 @@ class Oracle:
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Return whether a tensor (B, C, H, W) has all its values in memory of its own, without gaps."""
+    """Return whether the values of a tensor (B, C, H, W) lie one after the other in memory."""
     return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
 
 
