@@ -17,6 +17,12 @@ SCHEMES = ("clean", "at", "pir_at", "half_at")
 """Training: clean; AT from a clean and PIR-AT from a robust backbone (Sec. 3); AT on half clean and
 half adversarial inputs, the nearest relative of DDC-AT that the embedded data set allows."""
 
+TRAINING_OPTIMIZERS = ("adamw", "sgd")
+ATTACK_STARTS = ("image", "random")
+ATTACK_MODES = ("eval", "train")
+PRECISIONS = ("fp32", "bf16")
+"""Choices of a training: Table 5, and what the paper leaves open about PGD inside training."""
+
 LOSS_LABELS = {
     "ce": "CE",
     "bal_ce": "Bal-CE",

@@ -1,5 +1,6 @@
 """Progress of a long step as lines of text: on the terminal and in the job's log."""
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -39,3 +40,13 @@ class Progress:
             if now - last >= self.every_s or done == total:
                 last = now
                 self.say(tqdm.format_meter(done, total, now - start, unit=f" {unit}", ncols=79))
+
+
+class Silence(Progress):
+    """Says nothing: for the second and later of several processes that do the same."""
+
+    def __init__(self) -> None:
+        super().__init__("", every_s=math.inf)
+
+    def say(self, text: str) -> None:
+        """Print nothing."""

@@ -227,6 +227,9 @@ RECIPE = {
     **{"optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-2, "betas": [0.9, 0.999]},
     **{"batch_size": 16, "warmup": 0.1, "power": 1.0, "step_size": 0.01, "auxiliary_weight": 0.4},
     **{"data": {"size_px": 48, "train_images": 99}, "eps_255": 0, "steps": 0},
+    **{"images_per_pass": None, "learning_rate_ratio": 1.0, "drop_path": 0.0, "precision": "fp32"},
+    **{"attack_loss": "ce", "attack_start": "image", "attack_mode": "eval"},
+    **{"gradient_contamination": False},
 }
 
 
@@ -244,6 +247,8 @@ def test_table5_is_the_configuration(tmp_path):
         "| Epochs | 8 | 50/300 |",
         "| Warmup epochs | 0.8 | 5/30 |",
         "| PGD steps | – | 2 |",
+        "| PGD loss | – | CE |",
+        "| LR ratio (Enc:Dec) | – | – |",
     ):
         assert line in text
     numbers = pd.read_csv(outputs["csv"]).set_index(["model", "metric"])["value"]
@@ -251,6 +256,27 @@ def test_table5_is_the_configuration(tmp_path):
     assert numbers["long", "warmup_epochs_long"] == 30
     assert numbers["short", "learning_rate"] == 1e-3
     assert ("short", "auxiliary_loss_weight") not in numbers.index
+
+
+def test_table5_shows_what_pspnet_is_trained_with(tmp_path):
+    own = {"optimizer": "sgd", "betas": None, "momentum": 0.9, "learning_rate_ratio": 10.0}
+    own |= {"batch_size": 128, "images_per_pass": 16, "gradient_contamination": True, "steps": 2}
+    net = RECIPE | own | {"dataset": "voc", "decoder": "pspnet", "training": "psp", "epochs": 50}
+    outputs = {kind: tmp_path / f"table5.{kind}" for kind in ("csv", "md")}
+    make_table("table5", [], [], {}, outputs, recipes={"net": net})
+    text = outputs["md"].read_text()
+    for line in (
+        "| Optimizer | SGD |",
+        "| Batch size | 16×8 |",
+        "| Momentum | 0.9 |",
+        "| LR ratio (Enc:Dec) | 1:10 |",
+        "| PGD's gradients in the update | yes |",
+    ):
+        assert line in text
+    numbers = pd.read_csv(outputs["csv"]).set_index("metric")["value"].to_dict()
+    expected = {"images_per_gpu": 16, "gpus": 8, "sgd_momentum": 0.9, "lr_ratio_decoder": 10}
+    assert expected.items() <= numbers.items()
+    assert "adamw_beta1" not in numbers
 
 
 def figure6_rows():

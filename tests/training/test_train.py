@@ -19,7 +19,7 @@ from robustseg.errors import RobustsegError
 from robustseg.files import sha256
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress
-from robustseg.training.batches import epoch_batches, flip
+from robustseg.training.batches import Loader, epoch_passes, flip
 from robustseg.training.train import (
     METRICS_SCHEMA,
     Files,
@@ -129,6 +129,8 @@ def test_same_settings_same_files_and_every_setting_matters(data, tmp_path):
         train(data, tmp_path, model | {"eps_255": 2}),
         train(data, tmp_path, model, auxiliary_weight=0.0),
         train(data, tmp_path, model, weight_decay=0.1),
+        train(data, tmp_path, model, drop_path=0.5),
+        train(data, tmp_path, model, images_per_pass=4),
     ]
     assert len({base, *others}) == len(others) + 1
 
@@ -139,7 +141,7 @@ def test_the_scheme_says_how_much_of_a_batch_is_attacked(
 ):
     sizes = []
 
-    def perturb(model, loss, images, *rest):
+    def perturb(model, images, *rest, **options):
         sizes.append(len(images))
         return images
 
@@ -151,8 +153,8 @@ def test_the_scheme_says_how_much_of_a_batch_is_attacked(
 def test_the_radius_ramp_reaches_the_attack(data, tmp_path, monkeypatch):
     radii = []
 
-    def perturb(model, loss, images, labels, epsilon, *rest):
-        radii.append(epsilon * 255)
+    def perturb(model, images, labels, attack, **options):
+        radii.append(attack.epsilon * 255)
         return images
 
     monkeypatch.setattr("robustseg.training.loop.perturb", perturb)
@@ -328,6 +330,12 @@ class Numbered:
         images = torch.tensor(indices).float().view(-1, 1, 1, 1).repeat(1, 3, 1, 2)
         images[..., 1] += 100
         return images, images[:, 0].long(), [str(index) for index in indices]
+
+
+def epoch_batches(dataset, batch_size, training_seed, epoch, first=0):
+    """Return images and labels of an epoch, loaded by three threads."""
+    passes = epoch_passes(dataset, batch_size, batch_size, training_seed, epoch, first)
+    return [loaded[1:] for loaded in Loader(dataset, training_seed, threads=3).load(passes)]
 
 
 def test_an_epoch_visits_each_image_once_in_an_order_of_its_own():

@@ -102,6 +102,20 @@ WRONG = [
     ("pictures.figure8", ["pir_at_5"] * 2, "pictures.figure8 names 2 models; it needs one"),
     ("pictures.figure1", ["vit"], "pictures.figure1 is 'vit', which is not one of `models`"),
     ("targeted", None, "pictures.figure1 needs the section `targeted`"),
+    ("training.upernet.optimizer", "sgd", "training.upernet needs momentum with the optimizer sgd"),
+    ("training.upernet.momentum", 0.9, "training.upernet has no momentum with the optimizer adamw"),
+    ("training.upernet.betas", None, "training.upernet needs betas with the optimizer adamw"),
+    ("training.upernet.images_per_pass", 3, "images_per_pass must divide the batch_size 4: 3 does"),
+    ("training.upernet.images_per_pass", 1, "passes have one image, of which the scheme half_at"),
+    ("training.upernet.drop_path", 1.0, "training.upernet.drop_path should be less than 1, not 1"),
+    ("training.upernet.attack_loss", "dice", "training.upernet.attack_loss should be 'ce', 'bal_c"),
+    ("training.upernet.precision", "fp16", "training.upernet.precision should be 'fp32' or 'bf16'"),
+    (
+        "models.clean.decoder",
+        "segmenter",
+        "training is 'upernet', which has an auxiliary_weight, b",
+    ),
+    ("training.backbone.learning_rate_ratio", 10.0, "learning_rate_ratio is for a decoder, which"),
     (f"{READ}.model", "vit", "tables.table9[0].model is 'vit', which is not one of `models`"),
 ]
 

@@ -12,15 +12,17 @@ from robustseg.config.schema import (
     Model,
     Read,
     Suite,
+    Training,
     Transfer,
 )
 from robustseg.errors import RobustsegError
-from robustseg.models.registry import backbones_for
+from robustseg.models.registry import backbones_for, has_auxiliary_head
 
 
 def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
     """Yield (key, problem) for what no section can know by itself."""
     yield from _repeats(config)
+    yield from _training_problems(config)
     yield from _backbone_problems(config)
     yield from _model_problems(config)
     yield from _shard_problems(config)
@@ -50,6 +52,22 @@ def _unknown(name: str, section: str, known: Mapping[str, object]) -> str | None
     return f"is {name!r}, which is not one of `{section}`: {', '.join(known) or 'it is empty'}"
 
 
+def _training_problems(config: Config) -> Iterator[tuple[str, str]]:
+    for name, training in config.training.items():
+        key = f"training.{name}"
+        for optimizer, field in (("adamw", "betas"), ("sgd", "momentum")):
+            given = getattr(training, field) is not None
+            if given != (training.optimizer == optimizer):
+                wanted = "has no" if given else "needs"
+                yield key, f"{wanted} {field} with the optimizer {training.optimizer}"
+        if training.batch_size % (training.images_per_pass or 1):
+            yield (
+                f"{key}.images_per_pass",
+                f"must divide the batch_size {training.batch_size}: "
+                f"{training.images_per_pass} does not",
+            )
+
+
 def _trained_problems(
     config: Config, key: str, trained: Backbone | Model, kinds: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
@@ -74,6 +92,13 @@ def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
         if name in config.models:
             yield key, "has the name of a model: choose another, since evidence is named by both"
         yield from _trained_problems(config, key, backbone, ["shapes"])
+        training = config.training.get(backbone.training)
+        if training and training.learning_rate_ratio != 1:
+            yield (
+                f"{key}.training",
+                f"is {backbone.training!r}, whose learning_rate_ratio is for a decoder, "
+                "which a backbone has not",
+            )
         if (backbone.eps_255 > 0) != (backbone.steps > 0):
             yield key, "needs both eps_255 and steps for robust training, or neither for clean"
 
@@ -87,6 +112,8 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
             yield key, f"needs eps_255 and steps above 0 for the scheme {model.scheme}"
         if not adversarial and (model.eps_255 or model.steps):
             yield key, "has the scheme clean, which takes neither eps_255 nor steps"
+        if training := config.training.get(model.training):
+            yield from _recipe_problems(f"{key}.training", model, training)
         if problem := _unknown(model.backbone, "backbones", config.backbones):
             yield f"{key}.backbone", problem
         elif adversarial and config.backbones[model.backbone].robust != (model.scheme == "pir_at"):
@@ -104,6 +131,22 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
                     f"is {model.decoder}, which needs a backbone of one of the architectures "
                     f"{', '.join(fitting)}; {model.backbone} is a {found}",
                 )
+
+
+def _recipe_problems(key: str, model: Model, training: Training) -> Iterator[tuple[str, str]]:
+    """Yield why a model cannot be trained with the settings that it names."""
+    if model.scheme == "half_at" and (training.images_per_pass or training.batch_size) == 1:
+        yield (
+            key,
+            f"is {model.training!r}, whose passes have one image, of which the scheme half_at "
+            "cannot attack one half",
+        )
+    if training.auxiliary_weight and not has_auxiliary_head(model.decoder):
+        yield (
+            key,
+            f"is {model.training!r}, which has an auxiliary_weight, but the decoder "
+            f"{model.decoder} has no auxiliary head",
+        )
 
 
 def _shard_problems(config: Config) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,16 @@ from robustseg.attacks.spec import AttackSpec
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import ADE20K_SPLITS, VOC_SPLITS, VOC_VAL_SPLITS
 from robustseg.models.registry import BACKBONES, DECODERS
-from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES
+from robustseg.names import (
+    ATTACK_MODES,
+    ATTACK_STARTS,
+    LOSSES,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    SCHEMES,
+    TRAINING_OPTIMIZERS,
+)
 
 TABLES = (*(f"table{number}" for number in range(1, 12)), "appendix_c3")
 FIGURES = ("figure2", "figure3", "figure4", "figure5", "figure6")
@@ -135,22 +144,60 @@ class Downloads(Section):
 
 
 class Training(Section):
-    """Settings of an optimizer, shared by the models (or backbones) that name them."""
+    """Settings of an optimizer and of the attack inside training, for those that name them."""
 
-    optimizer: Literal["adamw"] = Field(description="optimizer")
-    learning_rate: Positive = Field(description="highest learning rate, reached after the warm-up")
-    weight_decay: float = Field(ge=0, description="decoupled weight decay")
-    betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = Field(
-        description="decay rates of AdamW's two running means"
+    optimizer: Literal[TRAINING_OPTIMIZERS] = Field(description="`adamw` or `sgd`")  # type: ignore[valid-type]
+    learning_rate: Positive = Field(
+        description="highest learning rate, reached after the warm-up; the backbone's, if the "
+        "decoder has another"
     )
-    batch_size: Count = Field(description="images in a batch")
+    learning_rate_ratio: Positive = Field(
+        1.0, description="learning rate of all but the backbone, over the backbone's"
+    )
+    weight_decay: float = Field(
+        ge=0, description="weight decay: decoupled for `adamw`, part of the gradient for `sgd`"
+    )
+    betas: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="only for `adamw`: decay rates of its two running means"
+    )
+    momentum: Share | None = Field(None, description="only for `sgd`: momentum")
+    batch_size: Count = Field(description="images in a batch: one update follows from all of them")
+    images_per_pass: Count | None = Field(
+        None,
+        description="images that go through the network together, with BatchNorm's statistics of "
+        "their own; the passes of a batch are shared by the GPUs or follow one another, with the "
+        "same result. By default the whole batch",
+    )
     warmup: Share = Field(description="share of all updates during which the learning rate rises")
     power: Positive = Field(description="exponent of the polynomial decay after the warm-up")
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="stochastic depth: highest share of residual branches left out"
+    )
+    auxiliary_weight: float = Field(
+        0.0, ge=0, description="weight of the auxiliary head's loss (Table 5: 0.4)"
+    )
     step_size: Positive = Field(
         description="step of PGD inside training, for images in [0, 1] (the paper: 0.01)"
     )
-    auxiliary_weight: float = Field(
-        0.0, ge=0, description="weight of the auxiliary head's loss (the released code: 0.4)"
+    attack_loss: Literal[LOSSES] = Field(  # type: ignore[valid-type]
+        "ce", description="what PGD inside training maximises (the paper: `ce`)"
+    )
+    attack_start: Literal[ATTACK_STARTS] = Field(  # type: ignore[valid-type]
+        "image", description="PGD's first iterate: the `image`, or a `random` one in its radius"
+    )
+    attack_mode: Literal[ATTACK_MODES] = Field(  # type: ignore[valid-type]
+        "eval",
+        description="mode of the network during PGD: `eval`, or `train` with BatchNorm's "
+        "statistics of the pass and stochastic depth",
+    )
+    gradient_contamination: bool = Field(
+        False,
+        description="whether the parameters' gradients of PGD's steps are added to the update, as "
+        "in the released code",
+    )
+    precision: Literal[PRECISIONS] = Field(  # type: ignore[valid-type]
+        "fp32",
+        description="`fp32`, or `bf16`: mixed precision by autocast, weights and updates in fp32",
     )
 
 

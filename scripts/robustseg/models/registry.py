@@ -100,3 +100,8 @@ def backbones_for(decoder: str) -> list[str]:
     """Return the backbones that a decoder can sit on."""
     needs = DECODERS[decoder].needs
     return [name for name, size in BACKBONES.items() if isinstance(size, needs)]
+
+
+def has_auxiliary_head(decoder: str) -> bool:
+    """Return whether a decoder comes with a second one, for training only."""
+    return not isinstance(DECODERS[decoder], SegmenterSize)

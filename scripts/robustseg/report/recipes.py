@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
+from robustseg.names import LOSS_LABELS
 from robustseg.report.book import DECODER_LABELS, LONG_COLUMNS
 from robustseg.report.layout import MISSING, Cell, Group, Layout, Row
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Recipe = Mapping[str, Any]
-OPTIMIZER_LABELS = {"adamw": "AdamW"}
+OPTIMIZER_LABELS = {"adamw": "AdamW", "sgd": "SGD"}
+MOMENTA = {"adamw": ("adamw_beta1", "adamw_beta2"), "sgd": ("sgd_momentum",)}
+"""Words of config/paper/README.md."""
 CLASSIFIER = "classifier"
 
 
@@ -49,7 +52,7 @@ def table5(recipes: Mapping[str, Recipe]) -> tuple[Layout, pd.DataFrame]:
             "Training and data configurations",
             "Settings of all trainings of this run; a/b: of different models. Classifiers are the "
             "backbones that models start from. All images are flipped at random and none is "
-            "cropped or blurred. In adversarial training PGD maximises the cross-entropy.",
+            "cropped or blurred. Batch size a×b: b passes of a images for one update.",
             ("Configuration",),
             heads,
             groups,
@@ -75,6 +78,33 @@ def _adversarial(key: str, text: Callable[[Any], str]) -> Callable[[Recipe], str
     return lambda recipe: text(recipe[key]) if recipe.get("steps") else MISSING
 
 
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _share(value: float) -> str:
+    return f"{value:g}" if value else MISSING
+
+
+def _passes(recipe: Recipe) -> int:
+    """Return how many passes make a batch; in the paper each is a GPU's."""
+    return int(recipe["batch_size"] // (recipe["images_per_pass"] or recipe["batch_size"]))
+
+
+def _batch(recipe: Recipe) -> str:
+    passes = _passes(recipe)
+    return f"{recipe['batch_size'] // passes}×{passes}" if passes > 1 else str(recipe["batch_size"])
+
+
+def _momenta(recipe: Recipe) -> Sequence[float]:
+    """Return AdamW's two, or SGD's one."""
+    return recipe["betas"] or [recipe["momentum"]]
+
+
+def _ratio(recipe: Recipe) -> float:
+    return float(recipe["learning_rate_ratio"])
+
+
 LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
     "Data": {
         "Image size": _size,
@@ -91,13 +121,18 @@ LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
         "Optimizer": lambda recipe: OPTIMIZER_LABELS[recipe["optimizer"]],
         "Base learning rate": lambda recipe: f"{recipe['learning_rate']:g}",
         "Weight decay": lambda recipe: f"{recipe['weight_decay']:g}",
-        "Batch size": lambda recipe: str(recipe["batch_size"]),
+        "Batch size": lambda recipe: _batch(recipe),
         "Epochs": lambda recipe: str(recipe["epochs"]),
         "Warmup epochs": lambda recipe: f"{_warmup(recipe):g}",
-        "Momentum": lambda recipe: ", ".join(f"{beta:g}" for beta in recipe["betas"]),
+        "Momentum": lambda recipe: ", ".join(f"{value:g}" for value in _momenta(recipe)),
         "LR schedule": lambda recipe: "poly dec.",
         "Warmup schedule": lambda recipe: "linear",
         "Schedule power": lambda recipe: f"{recipe['power']:.1f}",
+        "LR ratio (Enc:Dec)": lambda recipe: (
+            MISSING if _ratio(recipe) == 1 else f"1:{_ratio(recipe):g}"
+        ),
+        "Stochastic depth": lambda recipe: _share(recipe["drop_path"]),
+        "Precision": lambda recipe: str(recipe["precision"]),
         "Auxiliary loss weight": lambda recipe: (
             f"{recipe['auxiliary_weight']:g}" if "decoder" in recipe else MISSING
         ),
@@ -106,6 +141,10 @@ LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
         "Radius (1/255)": _adversarial("eps_255", lambda eps_255: f"{eps_255:g}"),
         "PGD steps": _adversarial("steps", str),
         "PGD step size": _adversarial("step_size", lambda size: f"{size:g}"),
+        "PGD loss": _adversarial("attack_loss", LOSS_LABELS.__getitem__),
+        "PGD start": _adversarial("attack_start", str),
+        "Network during PGD": _adversarial("attack_mode", "{} mode".format),
+        "PGD's gradients in the update": _adversarial("gradient_contamination", _yes),
     },
 }
 """Lines by group: label, and how a training's value is printed."""
@@ -124,15 +163,19 @@ def _numbers(key: tuple[str, str, str], trained: Sequence[Recipe]) -> list[dict[
     numbers = {
         "learning_rate": first["learning_rate"],
         "weight_decay": first["weight_decay"],
-        "images_per_gpu": first["batch_size"],
+        "images_per_gpu": first["batch_size"] // _passes(first),
         "epochs_short": min(epochs),
         "epochs_long": max(epochs),
         "warmup_epochs_short": min(warmups),
         "warmup_epochs_long": max(warmups),
-        "adamw_beta1": first["betas"][0],
-        "adamw_beta2": first["betas"][1],
         "schedule_power": first["power"],
     }
+    momenta = MOMENTA[first["optimizer"]]
+    numbers |= dict(zip(momenta, _momenta(first), strict=True))
+    if _passes(first) > 1:
+        numbers["gpus"] = _passes(first)
+    if _ratio(first) != 1:
+        numbers |= {"lr_ratio_encoder": 1, "lr_ratio_decoder": _ratio(first)}
     if kind != CLASSIFIER:
         numbers["auxiliary_loss_weight"] = first["auxiliary_weight"]
     about = {"table": "table5", "dataset": dataset, "model": name, "attack": "none", "eps_255": 0.0}

@@ -1,6 +1,10 @@
-"""Batches of a training epoch, the same whenever and wherever the epoch is run."""
+"""What goes through the network, pass by pass, the same whenever and wherever it is run."""
 
+import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,6 +12,9 @@ from torch import Tensor
 from robustseg.data.datasets import Dataset
 from robustseg.errors import RobustsegError
 from robustseg.seeds import derive_seed
+
+AHEAD = 2
+"""Passes that are loaded in advance."""
 
 
 def batches_per_epoch(dataset: Dataset, batch_size: int) -> int:
@@ -25,21 +32,112 @@ def batches_per_epoch(dataset: Dataset, batch_size: int) -> int:
     return len(dataset) // batch_size
 
 
-def epoch_batches(
-    dataset: Dataset, batch_size: int, training_seed: int, epoch: int, first: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's shuffled and randomly flipped images and labels, from batch `first` on.
+@dataclass(frozen=True)
+class Pass:
+    """Some images of a batch that go through the network together.
 
-    Order and flips follow from (training_seed, epoch). Horizontal flips with probability 1/2 are
-    Table 5's; its random crops and blur are for photographs, not for the embedded scenes.
+    Attributes:
+        epoch: from 0.
+        number: of the pass within its epoch, from 0, over all processes.
+        indices: of the images.
+        flipped: which of them are mirrored.
+    """
+
+    epoch: int
+    number: int
+    indices: list[int]
+    flipped: Tensor
+
+
+def epoch_passes(
+    dataset: Dataset,
+    batch_size: int,
+    images_per_pass: int,
+    training_seed: int,
+    epoch: int,
+    first: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Pass]:
+    """Yield one process's passes of an epoch's batches, from batch `first` on.
+
+    Order and flips follow from (training_seed, epoch). The first process gets the first passes of
+    each batch, and so on; which images share a pass depends on no number of processes.
+
+    Args:
+        dataset: training split.
+        batch_size: images in a batch.
+        images_per_pass: divides the batch size.
+        training_seed: of order and flips.
+        epoch: from 0.
+        first: batch to begin with.
+        rank: of this process.
+        world: number of processes; divides the passes of a batch.
     """
     source = torch.Generator().manual_seed(derive_seed("order", training_seed, epoch))
     order = torch.randperm(len(dataset), generator=source)
     flipped = torch.randint(2, (len(dataset),), generator=source).bool()
+    passes = batch_size // images_per_pass
+    own = passes // world
     for batch in range(first, batches_per_epoch(dataset, batch_size)):
-        chosen = order[batch * batch_size : (batch + 1) * batch_size]
-        images, labels, _ = dataset.batch(chosen.tolist())
-        yield flip(images, flipped[chosen]), flip(labels, flipped[chosen])
+        for number in range(batch * passes + rank * own, batch * passes + (rank + 1) * own):
+            chosen = order[number * images_per_pass : (number + 1) * images_per_pass]
+            yield Pass(epoch, number, chosen.tolist(), flipped[chosen])
+
+
+class Loader:
+    """Loads passes in threads of its own while the network computes.
+
+    Args:
+        dataset: training split.
+        training_seed: of its augmentation.
+        threads: that share the images of a pass.
+    """
+
+    def __init__(self, dataset: Dataset, training_seed: int, threads: int = 1) -> None:
+        self.dataset, self.training_seed, self.threads = dataset, training_seed, threads
+        self.waited_s = 0.0
+
+    def load(self, passes: Iterator[Pass]) -> Iterator[tuple[Pass, Tensor, Tensor]]:
+        """Yield each pass with its images float32 (B, 3, H, W) and labels int64, in order."""
+        waiting: deque[tuple[Pass, list[Future[tuple[Tensor, Tensor]]]]] = deque()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="loader")
+        try:
+            for one in passes:
+                waiting.append((one, [pool.submit(self._read, one, p) for p in self._parts(one)]))
+                if len(waiting) > AHEAD:
+                    yield self._collect(*waiting.popleft())
+            while waiting:
+                yield self._collect(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def waited(self) -> float:
+        """Return the seconds that the network has waited for images since the last question."""
+        waited_s, self.waited_s = self.waited_s, 0.0
+        return waited_s
+
+    def _collect(
+        self, one: Pass, parts: list[Future[tuple[Tensor, Tensor]]]
+    ) -> tuple[Pass, Tensor, Tensor]:
+        start = time.monotonic()
+        images, labels = zip(*(part.result() for part in parts), strict=True)
+        self.waited_s += time.monotonic() - start
+        return one, torch.cat(images), torch.cat(labels)
+
+    def _parts(self, one: Pass) -> list[slice]:
+        """Cut a pass into as many parts as there are threads, or images."""
+        size = -(-len(one.indices) // self.threads)
+        return [slice(at, at + size) for at in range(0, len(one.indices), size)]
+
+    def _read(self, one: Pass, part: slice) -> tuple[Tensor, Tensor]:
+        """Read and augment a part of a pass.
+
+        Horizontal flips with probability 1/2 are Table 5's; its random crops and blur are for
+        photographs, not for the embedded scenes.
+        """
+        images, labels, _ = self.dataset.batch(one.indices[part])
+        return flip(images, one.flipped[part]), flip(labels, one.flipped[part])
 
 
 def flip(values: Tensor, flipped: Tensor) -> Tensor:

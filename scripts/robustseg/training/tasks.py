@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from robustseg.data.datasets import IGNORE_LABEL, Dataset
 from robustseg.metrics import count_pixels, mean_accuracy, miou
 from robustseg.models.build import SegmentationModel
+from robustseg.training.attack_losses import cross_entropy
 
 Attack = Callable[[Tensor, Tensor], Tensor]
 """Images and labels to perturbed images."""
@@ -22,11 +22,6 @@ class Scores:
 
     accuracy: float
     miou: float | None
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy over images or over pixels that are not ignored."""
-    return functional.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL)
 
 
 class Classification:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,17 +13,19 @@ import torch
 
 from robustseg.data.datasets import load_split, without_background
 from robustseg.files import atomic_path, sha256
+from robustseg.models.backbone import Backbone, set_drop_path
 from robustseg.models.build import (
     build_classifier,
     build_segmentation_model,
     classifier_architecture,
 )
 from robustseg.models.checkpoints import load_backbone, save_weights
-from robustseg.progress import Progress
+from robustseg.progress import Progress, Silence
 from robustseg.seeds import derive_seed
 from robustseg.training.loop import Trainer
 from robustseg.training.recipe import Recipe, recipe_of
 from robustseg.training.tasks import Classification, Segmentation, Task
+from robustseg.training.world import join_world
 
 METRICS_SCHEMA = pa.schema(
     [
@@ -38,7 +40,8 @@ METRICS_SCHEMA = pa.schema(
 )
 """One row an epoch, fractions. `accuracy` and `miou` are of the validation split, the robust ones
 of its first images under the training's own weak attack. null: classifiers have no mIoU, clean
-training no attack. No times: the same training gives the same file."""
+training no attack. No times: the same training gives the same file. The file's metadata has the
+`settings` that the weights have too: batch, passes, attack, precision."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,11 @@ class Machine:
     """Where and how a training runs; changes at most the last bits of its result."""
 
     threads: int = 1
+    """Of a process, to compute on a CPU and to load images."""
     device: str = "cpu"
+    """`cpu` or `cuda`."""
     checkpoint_every_s: float = 10.0
+    """Least seconds between two checkpoints."""
 
 
 DEFAULT_MACHINE = Machine()
@@ -98,6 +104,7 @@ def train_classifier(
         model = build_classifier(backbone["architecture"], classes)
     scheme = "at" if backbone.get("eps_255") else "clean"
     recipe = recipe_of(backbone, training, scheme, training_seed)
+    set_drop_path(cast(Backbone, model), recipe.drop_path)
     _train(Classification(model), architecture, recipe, files, progress, machine)
 
 
@@ -130,6 +137,7 @@ def train_segmentation(
     if files.backbone is not None:
         progress.say(f"backbone: {load_backbone(files.backbone, network)}")
     recipe = recipe_of(model, training, model["scheme"], training_seed)
+    network.set_drop_path(recipe.drop_path)
     task = Segmentation(network, recipe.auxiliary_weight)
     _train(task, network.architecture, recipe, files, progress, machine)
 
@@ -142,9 +150,8 @@ def _train(
     progress: Progress,
     machine: Machine,
 ) -> None:
-    """Run the loop and write weights and metrics; the checkpoint goes when both are there."""
+    """Run the loop, in as many processes as torchrun has started, and write what it gives."""
     torch.set_num_threads(machine.threads)
-    task.model.to(machine.device)
     inputs = {"train": files.train, "val": files.val, "backbone": files.backbone}
     settings = {
         "architecture": architecture,
@@ -155,20 +162,33 @@ def _train(
         split if recipe.background else without_background(split)
         for split in (load_split(files.train), load_split(files.val))
     )
-    trainer = Trainer(
-        task,
-        recipe,
-        train,
-        val,
-        settings=json.dumps(settings, sort_keys=True),
-        checkpoint=Path(files.checkpoint),
-        checkpoint_every_s=machine.checkpoint_every_s,
-        progress=progress,
-    )
-    rows = trainer.run()
+    with join_world(machine.device) as world:
+        task.model.to(world.device)
+        trainer = Trainer(
+            task,
+            recipe,
+            train,
+            val,
+            world=world,
+            settings=json.dumps(settings, sort_keys=True),
+            checkpoint=Path(files.checkpoint),
+            checkpoint_every_s=machine.checkpoint_every_s,
+            loaders=machine.threads,
+            progress=progress if world.first else Silence(),
+        )
+        rows = trainer.run()
+        if world.first:
+            _write(files, task, rows, settings)
+
+
+def _write(
+    files: Files, task: Task, rows: list[dict[str, Any]], settings: Mapping[str, Any]
+) -> None:
+    """Write weights and metrics; the checkpoint goes when both are there."""
     save_weights(files.weights, task.model, settings)
+    described = METRICS_SCHEMA.with_metadata({"settings": json.dumps(settings, sort_keys=True)})
     with atomic_path(files.metrics) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, METRICS_SCHEMA), temporary)
+        pq.write_table(pa.Table.from_pylist(rows, described), temporary)
     Path(files.checkpoint).unlink(missing_ok=True)
 
 

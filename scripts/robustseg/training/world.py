@@ -1,0 +1,80 @@
+"""The processes that train one model together, one a GPU, started by torchrun or alone."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed
+
+from robustseg.errors import RobustsegError
+
+PATIENCE = timedelta(hours=1)
+"""How long a process waits for the others, for example while the first one validates."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together.
+
+    Attributes:
+        rank: its number, from 0; the first one writes files and speaks.
+        size: number of processes.
+        device: of torch, its own.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in one message a type."""
+        if self.size == 1:
+            return
+        by_dtype: dict[torch.dtype, list[Tensor]] = {}
+        for tensor in tensors:
+            by_dtype.setdefault(tensor.dtype, []).append(tensor)
+        for group in by_dtype.values():
+            flat = torch.cat([tensor.flatten() for tensor in group])
+            distributed.all_reduce(flat)
+            sizes = [tensor.numel() for tensor in group]
+            for tensor, total in zip(group, torch.split(flat, sizes), strict=True):
+                tensor.copy_(total.view_as(tensor))
+
+
+@contextmanager
+def join_world(device: str) -> Iterator[World]:
+    """Join the processes that torchrun has started with this one, if it has.
+
+    Args:
+        device: "cpu" or "cuda"; of several GPUs each process takes the one of its local rank.
+
+    Raises:
+        RobustsegError: more processes than GPUs.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(0, 1, torch.device(device))
+        return
+    own = torch.device(device)
+    if own.type == "cuda":
+        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        if own.index >= torch.cuda.device_count():
+            raise RobustsegError(
+                f"{torch.cuda.device_count()} GPUs are visible here, but "
+                f"{os.environ['LOCAL_WORLD_SIZE']} processes were started, one a GPU; "
+                "ask for as many GPUs as the job gets"
+            )
+        torch.cuda.set_device(own)
+    distributed.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield World(distributed.get_rank(), size, own)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,249 @@
+"""One update, and a few, against loops written out by hand."""
+
+import pytest
+import torch
+from tiny import AT, CLASSES, IMAGES, images, network, trained, weights
+from torch import nn
+from torch.nn import functional
+
+from robustseg.errors import RobustsegError
+from robustseg.names import LOSSES
+from robustseg.training.attack_losses import attack_loss
+from robustseg.training.batches import Loader, epoch_passes
+from robustseg.training.optimizers import parameter_groups
+
+
+def batch(epoch=0, size=IMAGES):
+    """Return images and labels of the first batch of an epoch."""
+    _, pixels, labels = next(Loader(images(), 0).load(epoch_passes(images(), size, size, 0, epoch)))
+    return pixels, labels
+
+
+def slow_attack(model, x, y, steps=AT["steps"], epsilon=AT["eps_255"] / 255, step_size=0.01):
+    """PGD with `backward`, pixel sums divided by hand; gradients of parameters pile up."""
+    delta = torch.zeros_like(x)
+    for _ in range(steps):
+        point = (x + delta).clone().requires_grad_()
+        log_p = model(point).log_softmax(1)
+        loss = sum(
+            -log_p[b, y[b, i, j], i, j]
+            for b in range(len(y))
+            for i in range(8)
+            for j in range(8)
+            if y[b, i, j] != 255
+        )
+        (loss / (y != 255).sum()).backward()
+        delta = (delta + step_size * point.grad.sign()).clamp(-epsilon, epsilon)
+        delta = (x + delta).clamp(0, 1) - x
+    return x + delta
+
+
+@pytest.mark.parametrize("contaminated", [False, True])
+def test_an_update_is_that_of_a_slow_loop(tmp_path, contaminated):
+    model, _ = trained(tmp_path, gradient_contamination=contaminated)
+    slow = network()
+    x, y = batch()
+    attacked = slow_attack(slow, x, y)
+    if not contaminated:
+        slow.zero_grad()
+    functional.cross_entropy(slow(attacked), y, ignore_index=255).backward()
+    with torch.no_grad():
+        for parameter in slow.parameters():
+            parameter -= 0.5 * parameter.grad
+    assert torch.allclose(weights(model), weights(slow), atol=1e-6)
+    assert (weights(model) - weights(network())).abs().max() > 1e-3
+
+
+def test_contamination_matters(tmp_path):
+    clean, _ = trained(tmp_path)
+    contaminated, _ = trained(tmp_path, gradient_contamination=True)
+    # three steps of an attack and the update all point nearly the same way
+    moved = [(weights(m) - weights(network())).norm() for m in (clean, contaminated)]
+    assert 3 < moved[1] / moved[0] < 5
+
+
+@pytest.mark.parametrize("contaminated", [False, True])
+@pytest.mark.parametrize("images_per_pass", [1, 2, 4])
+def test_accumulated_passes_give_the_gradient_of_the_whole_batch(
+    tmp_path, images_per_pass, contaminated
+):
+    options = {"gradient_contamination": contaminated}
+    whole, rows = trained(tmp_path, **options)
+    parts, part_rows = trained(tmp_path, **options, images_per_pass=images_per_pass)
+    assert torch.allclose(weights(whole), weights(parts), atol=1e-6)
+    assert rows[0]["loss"] == pytest.approx(part_rows[0]["loss"], rel=1e-6)
+
+
+def test_a_pass_without_counted_pixels_changes_nothing(tmp_path):
+    data = images()
+    data.labels[3] = 255
+    whole, _ = trained(tmp_path, data=data)
+    parts, rows = trained(tmp_path, data=data, images_per_pass=1)
+    assert torch.allclose(weights(whole), weights(parts), atol=1e-6)
+    assert rows[0]["loss"] > 0
+
+
+def test_passes_must_divide_the_batch(tmp_path):
+    with pytest.raises(RobustsegError, match="images_per_pass 3 does not divide the batch_size 8"):
+        trained(tmp_path, images_per_pass=3)
+
+
+def test_running_statistics_move_once_an_update_to_the_mean_over_passes(tmp_path):
+    def with_batch_norm():
+        return nn.Sequential(nn.Conv2d(3, CLASSES, 1), nn.BatchNorm2d(CLASSES))
+
+    torch.manual_seed(0)
+    model = with_batch_norm()
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trained(tmp_path, {"epochs": 1}, "clean", model=model, images_per_pass=4)
+    reference = with_batch_norm()
+    reference.load_state_dict(start)
+    x, _ = batch()
+    features = [reference[0](half) for half in x.split(4)]
+    mean = torch.stack([half.mean((0, 2, 3)) for half in features]).mean(0)
+    var = torch.stack([half.var((0, 2, 3)) for half in features]).mean(0)
+    assert torch.allclose(model[1].running_mean, 0.1 * mean, atol=1e-6)
+    assert torch.allclose(model[1].running_var, 0.9 + 0.1 * var, atol=1e-6)
+    assert model[1].num_batches_tracked == 1
+
+
+def test_sgd_follows_torchs_own_schedules(tmp_path):
+    epochs, momentum, decay = 10, 0.9, 0.01
+    model, rows = trained(
+        tmp_path,
+        {"epochs": epochs},
+        "clean",
+        momentum=momentum,
+        weight_decay=decay,
+        warmup=0.2,
+        power=0.9,
+        batch_size=4,
+    )
+    slow = network()
+    optimizer = torch.optim.SGD(slow.parameters(), 0.5, momentum=momentum, weight_decay=decay)
+    schedules = torch.optim.lr_scheduler
+    rise = schedules.LinearLR(optimizer, 1 / 4, 1.0, total_iters=3)  # updates 1-4 of 20
+    fall = schedules.PolynomialLR(optimizer, total_iters=16, power=0.9)
+    schedule = schedules.SequentialLR(optimizer, [rise, fall], [4])
+    for epoch in range(epochs):
+        for _, x, y in Loader(images(), 0).load(epoch_passes(images(), 4, 4, 0, epoch)):
+            optimizer.zero_grad()
+            functional.cross_entropy(slow(x), y, ignore_index=255).backward()
+            rate = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            schedule.step()
+        assert rows[epoch]["learning_rate"] == pytest.approx(rate)
+    assert torch.allclose(weights(model), weights(slow), atol=1e-5)
+
+
+class TwoParts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, CLASSES, 1)
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+    def parameter_groups(self):
+        return {"encoder": [*self.backbone.parameters()], "decoder": [*self.head.parameters()]}
+
+
+def test_the_decoder_learns_faster_by_the_ratio(tmp_path):
+    torch.manual_seed(0)
+    start = TwoParts()
+    moves = {}
+    for ratio in (1.0, 10.0):
+        model = TwoParts()
+        model.load_state_dict(start.state_dict())
+        _, rows = trained(tmp_path, AT, model=model, learning_rate_ratio=ratio)
+        assert rows[0]["learning_rate"] == 0.5  # the backbone's
+        moves[ratio] = {
+            name: tensor - start.state_dict()[name] for name, tensor in model.state_dict().items()
+        }
+    for name, move in moves[1.0].items():
+        ratio = 1 if name.startswith("backbone.") else 10
+        assert torch.allclose(moves[10.0][name], ratio * move, atol=1e-6)
+
+
+def test_a_ratio_needs_two_parts():
+    with pytest.raises(RobustsegError, match="learning_rate_ratio of 10 needs a backbone and a de"):
+        parameter_groups(network(), 10.0)
+
+
+@pytest.mark.parametrize(("optimizer", "lacks"), [("adamw", "betas"), ("sgd", "momentum")])
+def test_an_optimizer_without_its_setting_says_so(tmp_path, optimizer, lacks):
+    with pytest.raises(RobustsegError, match=f"{optimizer} needs {lacks}"):
+        trained(tmp_path, optimizer=optimizer, betas=None, momentum=None)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_has_its_gradient_and_the_mean_over_counted_pixels(name):
+    source = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, CLASSES, 4, 4, generator=source, requires_grad=True)
+    labels = torch.randint(CLASSES, (2, 4, 4), generator=source)
+    labels[0, 0] = 255
+    lam = 0.3
+    attack_loss(name, logits, labels, lam).backward()
+    u, counted = logits.detach(), (labels != 255)
+    y = functional.one_hot(labels.clamp(max=CLASSES - 1), CLASSES).permute(0, 3, 1, 2).float()
+    p, right = u.softmax(1), (u.argmax(1) == labels)
+    p_y = (p * y).sum(1)
+    sigma = u.sigmoid()
+    weight = {
+        "ce": torch.ones_like(p_y),
+        "bal_ce": torch.where(right, 1 - lam, lam),
+        "cossim_ce": (sigma * y).sum(1) / sigma.norm(dim=1),
+        "js": -0.5 * p_y * (p_y / (1 + p_y)).log(),
+        "mask_ce": right.float(),
+    }
+    if name == "mask_sph":
+        leaf = u.clone().requires_grad_()
+        cosine = -((leaf * y).sum(1) / leaf.norm(dim=1))
+        (expected,) = torch.autograd.grad((cosine * right * counted).sum(), leaf)
+    else:
+        expected = (weight[name] * counted).unsqueeze(1) * (p - y)
+    assert torch.allclose(logits.grad, expected / counted.sum(), atol=1e-6)
+
+
+def test_losses_take_classifiers(tmp_path):
+    logits, labels = torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0])
+    pixels = attack_loss("js", logits[:, :, None, None], labels[:, None, None], 0.0)
+    assert attack_loss("js", logits, labels, 0.0) == pixels > 0
+
+
+def test_every_setting_of_the_attack_matters_and_runs_are_repeatable(tmp_path):
+    changes = [
+        {},
+        {"attack_start": "random"},
+        {"gradient_contamination": True},
+        {"precision": "bf16"},
+        *({"attack_loss": loss} for loss in LOSSES[1:]),
+    ]
+    results = [weights(trained(tmp_path, **change)[0]) for change in changes]
+    again = [weights(trained(tmp_path, **change)[0]) for change in changes]
+    assert all(torch.equal(*pair) for pair in zip(results, again, strict=True))
+    for number, result in enumerate(results):
+        assert not any(torch.equal(result, other) for other in results[:number])
+
+
+def test_bf16_keeps_weights_and_updates_in_full_precision(tmp_path):
+    full, _ = trained(tmp_path)
+    mixed, _ = trained(tmp_path, precision="bf16")
+    assert {parameter.dtype for parameter in mixed.parameters()} == {torch.float32}
+    assert torch.allclose(weights(full), weights(mixed), atol=0.02)
+
+
+def test_the_attack_sees_the_network_in_its_mode(tmp_path):
+    def seen(mode):
+        modes = []
+
+        class Spy(nn.Conv2d):
+            def forward(self, x):
+                modes.append(self.training)
+                return super().forward(x)
+
+        trained(tmp_path, AT, model=Spy(3, CLASSES, 1), attack_mode=mode)
+        return modes
+
+    assert seen("eval") == [False] * 3 + [True]
+    assert seen("train") == [True] * 4
