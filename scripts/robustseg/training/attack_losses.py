@@ -41,9 +41,9 @@ class _ClosedForm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, name: str, lam: float) -> Tensor:
-        gradient = torch.empty_like(logits)
+        gradient = logits.clone()
         prepared = Labels.of(labels, logits.dtype)
-        objective, _ = loss_and_gradient(name, logits, prepared, lam, gradient)
+        objective, _ = loss_and_gradient(name, gradient, prepared, lam)
         counted = prepared.counted.sum().clamp_(min=1)
         ctx.save_for_backward(gradient.div_(counted))
         return objective.sum().to(logits.dtype) / counted
