@@ -87,7 +87,7 @@ rule attack_model:
         sources=lambda wildcards: {
             name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
         },
-        shards=CONFIG.attacks.shards,
+        cut=lambda wildcards: CONFIG.cut_of(wildcards.suite, wildcards.model),
     message:
         "Attack {wildcards.model}, seed {wildcards.training_seed}, with {wildcards.suite} at {wildcards.eps_255}/255, seed {wildcards.seed}"
     script:
@@ -105,13 +105,15 @@ def evidence_of(*names):
                 model=read.model,
                 training_seed=training_seeds,
             )
-            paths += expand(
-                rules.attack_model.output.evidence,
-                suite=read.suites,
-                model=read.model,
-                training_seed=training_seeds,
-                eps_255=[f"{eps:g}" for eps in read.eps_255],
-                seed=read.seeds,
-                shard=range(CONFIG.attacks.shards),
-            )
+            for suite in read.suites:
+                shards, _ = CONFIG.cut_of(suite, read.model)
+                paths += expand(
+                    rules.attack_model.output.evidence,
+                    suite=suite,
+                    model=read.model,
+                    training_seed=training_seeds,
+                    eps_255=[f"{eps:g}" for eps in read.eps_255],
+                    seed=read.seeds,
+                    shard=range(shards),
+                )
     return list(dict.fromkeys(paths))

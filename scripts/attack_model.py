@@ -22,7 +22,7 @@ def write_attack_evidence(
     sources: Mapping[str, str],
     eps_255: float,
     seed: int,
-    shard: tuple[int, int],
+    shard: tuple[int, int, int],
     identity: Mapping[str, str | int],
     config_hash: str,
     batch_size: int,
@@ -42,7 +42,8 @@ def write_attack_evidence(
         sources: weights by name, of the models that a transfer attack is found on.
         eps_255: radius in 1/255.
         seed: of the attacks.
-        shard: (i, n): the i-th of n jobs that share the images, counted from 0.
+        shard: (i, n, unit): the i-th of n jobs that share the images, counted from 0, cut at
+            multiples of `unit` images.
         identity: `dataset`, `model`, `training_seed` and `suite` of the rows.
         config_hash: of the settings that the rows follow from.
         batch_size: images at a time.
@@ -83,7 +84,7 @@ if __name__ == "__main__":
             sources=dict(zip(params.sources, snakemake.input.sources, strict=True)),
             eps_255=float(wildcards.eps_255),
             seed=int(wildcards.seed),
-            shard=(int(wildcards.shard), params.shards),
+            shard=(int(wildcards.shard), *params.cut),
             identity={
                 "dataset": params.dataset,
                 "model": wildcards.model,

@@ -38,7 +38,7 @@ def task(folder: Path, model: nn.Module, dataset: Any, **changes: Any) -> Task:
     settings = {
         "eps_255": 8.0,
         "seed": 0,
-        "shard": (0, 1),
+        "shard": (0, 1, 1),
         "batch_size": 3,
         "identity": identity,
         "parts": folder,
@@ -81,7 +81,8 @@ def test_alma_draws_the_same_images_for_every_model_and_shard(tmp_path: Path) ->
     assert len(drawn) == 3
     assert drawn == sorted(drawn) == [row["image_id"] for row in again]
     parts = [
-        run_suite(ALMA, task(tmp_path / f"c{i}", network(0), dataset, shard=(i, 2))) for i in (0, 1)
+        run_suite(ALMA, task(tmp_path / f"c{i}", network(0), dataset, shard=(i, 2, 1)))
+        for i in (0, 1)
     ]
     assert parts[0] + parts[1] == whole
     assert {row["attack"] for row in whole} == {"alma_prox-0.9-10"}

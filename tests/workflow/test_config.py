@@ -69,7 +69,7 @@ WRONG = [
     (f"{SUITE}.iterations", [3], "names the attack apgd-mask_ce-reduced-3, which is already in"),
     (f"{SUITE}.iterations", [2], "needs at least 3 iterations"),
     (f"{SUITE}.step_size", {4: 0.01}, "attacks.suites.sea is refused"),
-    ("attacks.shards", 3, "attacks.shards is more than the 2 validation images of scenes"),
+    ("attacks.shards", 0, "attacks.shards should be greater than or equal to 1, not 0"),
     ("attacks.suites.baselines.step_size", {8: 0.01}, "[0].eps_255 asks for 4, for which attacks"),
     (f"{READ}.eps_255", [-1], "tables.table9[0].eps_255[0] should be greater than 0, not -1"),
     (f"{READ}.eps_255", [300], "tables.table9[0].eps_255[0] should be less than or equal to 255"),

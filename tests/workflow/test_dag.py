@@ -133,10 +133,16 @@ def test_a_target_needs_just_what_it_reads(
     assert plan("--configfile", MATCHBOX, "--", target, folder=tmp_path) == jobs
 
 
-def test_shards_multiply_attacks_alone(tmp_path: Path) -> None:
-    changed = matchbox(tmp_path, **{"attacks.shards": 2})
-    jobs = plan("--configfile", changed, "--", "table9", folder=tmp_path)
-    assert (jobs["attack_model"], jobs["evaluate_clean"]) == (2, 1)
+@pytest.mark.parametrize(
+    ("shards", "val_images", "jobs"),
+    [(2, 8, 2), (3, 8, 3), (100, 8, 4), (2, 2, 1)],  # batches of two: at most one job each
+)
+def test_shards_multiply_attacks_alone(
+    shards: int, val_images: int, jobs: int, tmp_path: Path
+) -> None:
+    changes = {"attacks.shards": shards, "data.scenes.val_images": val_images}
+    planned = plan("--configfile", matchbox(tmp_path, **changes), "--", "table9", folder=tmp_path)
+    assert (planned["attack_model"], planned["evaluate_clean"]) == (jobs, 1)
 
 
 def test_an_unknown_target_gets_a_list_of_the_known(tmp_path: Path) -> None:

@@ -46,12 +46,20 @@ def test_a_full_disk_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-@pytest.mark.parametrize("images", [1, 2, 7, 32])
-@pytest.mark.parametrize("shards", [1, 2, 3, 8])
-def test_each_image_is_in_one_shard(images: int, shards: int) -> None:
-    parts = [images_of_shard(images, shard, shards) for shard in range(shards)]
+@pytest.mark.parametrize("images", [15, 16, 32])
+@pytest.mark.parametrize("shards", [1, 2, 3])
+@pytest.mark.parametrize("unit", [1, 2, 5])
+def test_each_image_is_in_one_shard(images: int, shards: int, unit: int) -> None:
+    parts = [images_of_shard(images, shard, shards, unit) for shard in range(shards)]
     assert list(itertools.chain(*parts)) == list(range(images))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert all(part.start % unit == 0 for part in parts)
+    units = [-(-len(part) // unit) for part in parts]
+    assert max(units) - min(units) <= 1
+
+
+def test_more_shards_than_batches_are_refused() -> None:
+    with pytest.raises(RobustsegError, match=r"cut into 4 shards; lower attacks\.shards to 3"):
+        images_of_shard(5, 0, 4, unit=2)
 
 
 def test_hashes_tell_settings_apart_but_not_their_order() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -246,6 +247,24 @@ def kill_when(condition: Callable[[], bool], *arguments: str | Path, folder: Pat
     process.wait()
     for lock in (folder / ".snakemake" / "locks").glob("*"):
         lock.unlink()
+
+
+def test_shards_hold_the_rows_of_an_attack_that_was_not_cut(finished: Path, tmp_path: Path) -> None:
+    changes = {"tables.table9.0.eps_255": [8], "attacks.batch_size": 1}
+    folder = (finished / SEA).parents[1] / "eps8"
+    tables = []
+    for shards in (1, 2):
+        config = matchbox(tmp_path, **changes, **{"attacks.shards": shards})
+        run = snakemake(*CPU, "--configfile", config, "--", "table9", folder=finished)
+        assert run.returncode == 0, run.stdout
+        assert planned(run.stdout)["attack_model"] == shards
+        paths = [folder / f"seed0-shard{shard}.parquet" for shard in range(shards)]
+        tables.append(pa.concat_tables(pq.read_table(path) for path in paths))
+    whole, cut = (
+        table.sort_by([(key, "ascending") for key in ("attack", "image_id")]) for table in tables
+    )
+    assert len(whole) == 4 * 2
+    assert cut.equals(whole)
 
 
 def test_truncated_evidence_is_a_sentence(finished: Path, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ class Task:
         dataset: the images.
         eps_255: radius in 1/255.
         seed: of the attacks.
-        shard: (i, n): the i-th of n jobs that share the images, counted from 0.
+        shard: (i, n, unit): the i-th of n jobs that share the images, counted from 0, cut at
+            multiples of `unit` images.
         batch_size: images at a time.
         identity: `dataset`, `model`, `training_seed` and `suite` of the rows.
         parts: a folder for what a killed job had finished.
@@ -41,7 +42,7 @@ class Task:
     dataset: Dataset
     eps_255: float
     seed: int
-    shard: tuple[int, int]
+    shard: tuple[int, int, int]
     batch_size: int
     identity: Mapping[str, str | int]
     parts: Path
@@ -81,9 +82,23 @@ def run_suite(suite: Suite, task: Task) -> list[Row]:
     return KINDS[kind](suite, task)
 
 
-def images_of_shard(images: int, shard: int, shards: int) -> range:
-    """Return the places of the images that one of `shards` jobs attacks: each is in just one."""
-    return range(images * shard // shards, images * (shard + 1) // shards)
+def images_of_shard(images: int, shard: int, shards: int, unit: int = 1) -> range:
+    """Return the places of the images that one of `shards` jobs attacks: each is in just one.
+
+    Shards begin at multiples of `unit`: where that is the batch size, the batches are those of a
+    run without shards, so that the evidence is the same to the last bit.
+
+    Raises:
+        RobustsegError: there are more shards than units.
+    """
+    units = -(-images // unit)
+    if shards > units:
+        raise RobustsegError(
+            f"{images} images in batches of {unit} cannot be cut into {shards} shards; "
+            f"lower attacks.shards to {units} or less"
+        )
+    start, stop = (units * part // shards * unit for part in (shard, shard + 1))
+    return range(start, min(stop, images))
 
 
 def random_images(image_ids: list[str], count: int | None) -> list[int]:

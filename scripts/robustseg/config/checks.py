@@ -6,7 +6,6 @@ from robustseg.attacks.spec import TRANSFER
 from robustseg.config.schema import (
     PICTURES,
     SEGMENTATION_KINDS,
-    Alma,
     Backbone,
     Config,
     Model,
@@ -25,7 +24,6 @@ def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
     yield from _training_problems(config)
     yield from _backbone_problems(config)
     yield from _model_problems(config)
-    yield from _shard_problems(config)
     yield from _suite_problems(config)
     yield from _read_problems(config)
     yield from _picture_problems(config)
@@ -147,16 +145,6 @@ def _recipe_problems(key: str, model: Model, training: Training) -> Iterator[tup
             f"is {model.training!r}, which has an auxiliary_weight, but the decoder "
             f"{model.decoder} has no auxiliary head",
         )
-
-
-def _shard_problems(config: Config) -> Iterator[tuple[str, str]]:
-    shards = config.attacks.shards
-    for dataset, count in _val_images(config).items():
-        if shards > count:
-            yield "attacks.shards", f"is more than the {count} validation images of {dataset}"
-    for name, suite in config.attacks.suites.items():
-        if isinstance(suite, Alma) and suite.images and shards > suite.images:
-            yield "attacks.shards", f"is more than the {suite.images} images of {name}"
 
 
 def _val_images(config: Config) -> dict[str, int]:

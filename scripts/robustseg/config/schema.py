@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.archives import ARCHIVES
-from robustseg.data.splits import ADE20K_SPLITS, VOC_SPLITS, VOC_VAL_SPLITS
+from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, VOC_VAL_SPLITS
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import (
     ATTACK_MODES,
@@ -82,7 +82,7 @@ class Downloaded(Section):
 
     @property
     def val_images(self) -> int | None:
-        """Unknown until the files are there."""
+        """Images in the validation split; None: unknown until the files are there."""
         return None
 
 
@@ -103,6 +103,11 @@ class Voc(Downloaded):
         "ignore", description="label of the pixels between objects: none, or background"
     )
 
+    @property
+    def val_images(self) -> int | None:
+        """Images in the validation split; None: unknown until the files are there."""
+        return VOC_VAL.count if self.check_counts and self.val_split == "val" else None
+
 
 class Ade20k(Downloaded):
     """ADE20K of the scene parsing challenge (2016)."""
@@ -119,6 +124,11 @@ class Ade20k(Downloaded):
         description="pixels of no object: a class of their own, 151 in all (the paper), or no "
         "label and 150 classes (the usual way)",
     )
+
+    @property
+    def val_images(self) -> int | None:
+        """Images in the validation split; None: unknown until the files are there."""
+        return ADE20K_VAL.count if self.check_counts else None
 
 
 class Archive(Section):
@@ -386,7 +396,11 @@ class Attacks(Section):
     batch_size: Count = Field(
         description="images attacked at a time; changes speed and memory, not results"
     )
-    shards: Count = Field(1, description="jobs that share the images of one attack")
+    shards: Count = Field(
+        1,
+        description="jobs that share the images of one attack, cut between batches of "
+        "`batch_size`; where there are fewer batches, one job a batch",
+    )
     suites: dict[Name, AnySuite] = Field(description="named sets of attacks")
 
 
@@ -493,6 +507,20 @@ class Config(Section):
     def sources_of(self, suite: str) -> list[str]:
         """Return the models that a suite's perturbations are found on, if not on the target."""
         return getattr(self.attacks.suites[suite], "sources", [])
+
+    def cut_of(self, suite: str, victim: str) -> tuple[int, int]:
+        """Return how many shards a suite's images are cut into, and the unit that they are cut at.
+
+        What is not cut has the unit 1, so that its evidence does not depend on `batch_size`.
+        """
+        unit = self.attacks.batch_size
+        counts = (
+            self.data[self.dataset_of(victim)].val_images,
+            getattr(self.attacks.suites[suite], "images", None),
+        )
+        batches = [-(-count // unit) for count in counts if count]
+        shards = min([self.attacks.shards, *batches])
+        return (shards, unit) if shards > 1 else (1, 1)
 
     def model_of(self, name: str) -> dict[str, Any]:
         """Return the settings of a model, or a backbone, as plain data.

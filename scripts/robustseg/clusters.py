@@ -1,0 +1,67 @@
+"""Clusters: what can be seen to be wrong before a job is sent, and why jobs did not end."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Collection
+
+from robustseg.errors import RobustsegError
+
+GO_ON = "nothing that was done is lost, and the same command goes on from there"
+
+CAUSES = {
+    r"SLURM status is: 'OUT_OF_MEMORY'|oom-kill": "a job ran out of memory, also with what retries "
+    "add: raise its rule's mem_mb under set-resources in the profile",
+    r"SLURM status is: 'TIMEOUT'": "a job ran out of time, also with what retries add: raise its "
+    "rule's runtime (minutes) under set-resources in the profile, or retries",
+    r"SLURM status is: 'CANCELLED'": "a job was cancelled",
+    r"SLURM status is: '(?:NODE_FAIL|BOOT_FAIL)'": "a node of the cluster failed",
+    r"Invalid account|account .* appears to be invalid": "the cluster does not know the account: "
+    "change slurm_account in the profile (`sacctmgr show user $USER withassoc` lists yours)",
+    r"Requested node configuration is not available|More processors requested than permitted": "no "
+    "node of the partition has the GPU, memory or time that a job asks for: name another "
+    "partition, or change what its rule asks for under set-resources in the profile",
+    r"died with <Signals\.SIGKILL: 9>": "a job was killed, probably because the machine ran out of "
+    "memory: run fewer jobs at a time (--cores), or give attacks a smaller batch_size",
+    r"missing after \d+ seconds": "results of a job that ended well did not appear here: if the "
+    "file system is shared and slow, raise latency-wait in the profile",
+}
+"""What is found in Snakemake's log of a run (a pattern), and what that means to a person."""
+
+
+def explain(log: str) -> list[str]:
+    """Return a sentence for each known cause of a failure that Snakemake's log of a run shows."""
+    found = [sentence for pattern, sentence in CAUSES.items() if re.search(pattern, log)]
+    return [f"{sentence}; {GO_ON}" for sentence in found]
+
+
+def check_slurm(partitions: Collection[str]) -> None:
+    """Refuse what jobs would be sent in vain for.
+
+    Args:
+        partitions: those that jobs ask for.
+
+    Raises:
+        RobustsegError: SLURM is not here, does not answer, or does not know a partition.
+    """
+    if shutil.which("sbatch") is None:
+        raise RobustsegError(
+            "sbatch is not on the PATH, so no job can be sent: type this on a login node of a "
+            "SLURM cluster (perhaps after `module load slurm`), or choose another profile"
+        )
+    command = ["sinfo", "--noheader", "--format=%R"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or ["it gives no reason"])[-1]
+        raise RobustsegError(
+            f"SLURM does not answer ({reason}): wait until it does, or ask those who run it"
+        )
+    known = answer.stdout.split()
+    for partition in partitions:
+        # Several may be named, of which the first that is free is taken.
+        for name in partition.split(","):
+            if name not in known:
+                raise RobustsegError(
+                    f"this cluster has no partition {name}; it has {', '.join(known)}: change "
+                    "slurm_partition in the profile"
+                )
