@@ -126,21 +126,33 @@ def load_backbone(path: str | Path, into: SegmentationModel) -> KeyReport:
     return KeyReport(sorted(kept), dropped, sorted(set(into.state_dict()) - own), resized)
 
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+def load_strictly(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    path: str | Path,
+    names: Mapping[str, str] | None = None,
+) -> None:
     """Load tensors whose keys and shapes must be exactly the module's.
+
+    Args:
+        module: network.
+        tensors: by the module's keys.
+        path: where they come from, for messages.
+        names: what keys are called there, where it differs.
 
     Raises:
         RobustsegError: names the first key that is missing, superfluous or of another shape.
     """
     expected = module.state_dict()
     for key in sorted(expected.keys() | tensors.keys()):
+        name = (names or {}).get(key, key)
         if key not in tensors:
             raise RobustsegError(f"{path} lacks the weight {key}")
         if key not in expected:
-            raise RobustsegError(f"{path} has a weight {key} that the network does not know")
+            raise RobustsegError(f"{path} has a weight {name} that the network does not know")
         if expected[key].shape != tensors[key].shape:
             raise RobustsegError(
-                f"{path}: weight {key} has shape {tuple(tensors[key].shape)}, "
+                f"{path}: weight {name} has shape {tuple(tensors[key].shape)}, "
                 f"but the network needs {tuple(expected[key].shape)}"
             )
     module.load_state_dict(tensors)

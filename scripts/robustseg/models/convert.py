@@ -1,0 +1,200 @@
+"""Published weights to the project's own format, with an account of every key."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from robustseg.errors import RobustsegError
+from robustseg.files import atomic_path, sha256
+from robustseg.models.build import build
+from robustseg.models.checkpoints import load_strictly, save_weights
+from robustseg.models.layouts import MEAN, STD, rename
+from robustseg.models.published import (
+    CLASSIFIERS,
+    FILES,
+    IMAGENET_CLASSES,
+    MODELS,
+    ClassifierWeights,
+    SegmentationWeights,
+    Weights,
+)
+from robustseg.models.unpickling import read_checkpoint
+
+LIMIT_BYTES = 2 * 2**30
+"""Of a checkpoint in an archive; the published ones, with an optimizer's state, are below 1 GB."""
+WITH_OTHER_OBJECTS = "robustness"
+"""The layout whose files also hold an optimizer and functions, which are never made."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of each key of published weights."""
+
+    weights: str
+    """Their name, in `published.CLASSIFIERS` or `published.MODELS`."""
+    file: str
+    sha256: str
+    renamed: dict[str, str]
+    """New name by old, where they differ."""
+    kept: list[str]
+    """Keys whose name stays."""
+    dropped: dict[str, str]
+    """Reason by key."""
+    fresh: list[str]
+    """Weights of the network that the file does not have: always none, or it is refused."""
+    input_mean: list[float] | None
+    """What the network subtracts from images in [0, 1], channel by channel; None: nothing."""
+    input_std: list[float] | None
+
+    def __str__(self) -> str:
+        used = len(self.renamed) + len(self.kept)
+        return f"{used} weights used ({len(self.renamed)} renamed), {len(self.dropped)} dropped"
+
+
+def convert(
+    weights: str, source: str | Path, target: str | Path, expected_sha256: str | None = None
+) -> Conversion:
+    """Read published weights, strictly and without executing anything, and write them anew.
+
+    Args:
+        weights: a name of `published.CLASSIFIERS` or `published.MODELS`.
+        source: the published file, or the archive that it comes in.
+        target: safetensors, see `checkpoints.save_weights`.
+        expected_sha256: hash of `source`; None: the published one, if there is one.
+
+    Raises:
+        RobustsegError: wrong hash, truncated file, a pickle with more than weights in it, or a key
+            too many, too few or of another shape.
+    """
+    source = Path(source)
+    published: Weights = (CLASSIFIERS | MODELS)[weights]
+    digest = check_hash(source, expected_sha256 or FILES[published.file].sha256)
+    with checkpoint_in(source, getattr(published, "member", None)) as path:
+        tensors = read_checkpoint(path, published.layout == WITH_OTHER_OBJECTS)
+    naming = rename(tensors, published.layout, str(source))
+    renamed = {new: tensors[old] for old, new in naming.new_names.items()}
+    mean, std = _input(renamed, published, source)
+    architecture = describe(published, mean, std)
+    network = build(architecture)
+    old_names = {new: old for old, new in naming.new_names.items()}
+    load_strictly(network, renamed, source, old_names)
+    origin = {"weights": weights, "file": source.name, "sha256": digest}
+    save_weights(target, network, {"architecture": architecture, "published": origin})
+    used = {old: new for old, new in naming.new_names.items() if new in renamed}
+    return Conversion(
+        **origin,
+        renamed={old: new for old, new in used.items() if old != new},
+        kept=[old for old, new in used.items() if old == new],
+        dropped=naming.dropped
+        | {old_names[new]: "part of the architecture" for new in (MEAN, STD) if new in old_names},
+        fresh=sorted(set(network.state_dict()) - set(renamed)),
+        input_mean=mean,
+        input_std=std,
+    )
+
+
+def check_hash(path: Path, expected: str | None) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        RobustsegError: it does not exist, or its hash is not the expected one.
+    """
+    if not path.is_file():
+        raise RobustsegError(f"{path} does not exist; fetch these weights first")
+    digest = sha256(path)
+    if expected and digest != expected.lower():
+        raise RobustsegError(
+            f"{path} has sha256 {digest}, but {expected.lower()} is expected; "
+            "delete it and fetch it again"
+        )
+    return digest
+
+
+def describe(
+    published: Weights, mean: list[float] | None, std: list[float] | None
+) -> dict[str, Any]:
+    """Return the architecture of published weights, see `build.build`."""
+    if isinstance(published, SegmentationWeights):
+        names = {
+            "kind": "segmentation",
+            "backbone": published.architecture,
+            "decoder": published.decoder,
+            "num_classes": published.num_classes,
+        }
+    else:
+        names = {
+            "kind": "classifier",
+            "backbone": published.architecture,
+            "num_classes": IMAGENET_CLASSES,
+        }
+    return {**names, **({"mean": mean, "std": std} if mean else {})}
+
+
+def write_report(path: str | Path, conversion: Conversion) -> None:
+    """Write what became of each key as JSON.
+
+    Raises:
+        RobustsegError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(asdict(conversion), indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def checkpoint_in(source: Path, member: str | None) -> Iterator[Path]:
+    """Yield the path of a checkpoint that may be in an archive.
+
+    Args:
+        source: a .zip with the checkpoint, or the checkpoint itself.
+        member: end of its path in the archive; None: it is in none.
+
+    Raises:
+        RobustsegError: the archive is truncated, or has the member not once.
+    """
+    # A checkpoint of torch is a zip too, whose content torch reads itself.
+    if member is None or not zipfile.is_zipfile(source):
+        yield source
+        return
+    with zipfile.ZipFile(source) as archive, TemporaryDirectory() as folder:
+        names = archive.namelist()
+        if any(name.endswith("/data.pkl") for name in names):
+            yield source
+            return
+        found = [name for name in names if f"/{name}".endswith(f"/{member}")]
+        if len(found) != 1:
+            raise RobustsegError(
+                f"{source} has {len(found)} files {member}, not one; fetch it again"
+            )
+        if archive.getinfo(found[0]).file_size > LIMIT_BYTES:
+            raise RobustsegError(f"{source}: {found[0]} is larger than {LIMIT_BYTES:,} bytes")
+        path = Path(folder, Path(member).name)
+        try:
+            with archive.open(found[0]) as packed, path.open("wb") as unpacked:
+                while block := packed.read(2**20):
+                    unpacked.write(block)
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise RobustsegError(
+                f"{source} is damaged at {found[0]} ({error}); delete it and fetch it again"
+            ) from error
+        yield path
+
+
+def _input(
+    renamed: dict[str, Tensor], published: Weights, source: Path
+) -> tuple[list[float] | None, list[float] | None]:
+    """Return the mean and standard deviation that the network expects, taken out of its weights."""
+    found = {key: renamed.pop(key) for key in (MEAN, STD) if key in renamed}
+    if len(found) == 1 or any(tensor.numel() != 3 for tensor in found.values()):
+        raise RobustsegError(f"{source} has no mean and deviation of three channels")
+    if found:
+        return found[MEAN].flatten().tolist(), found[STD].flatten().tolist()
+    assert isinstance(published, ClassifierWeights | SegmentationWeights)
+    mean, std = published.mean, published.std
+    return (list(mean), list(std)) if mean and std else (None, None)
