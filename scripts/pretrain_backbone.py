@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from robustseg.jobs import choose_device, job
-from robustseg.training.train import Files, Machine, train_classifier
+from robustseg.training.jobs import Job, run
+from robustseg.training.train import Files, Machine
 
 if __name__ == "__main__":
-    name = f"{snakemake.wildcards.backbone}, seed {snakemake.wildcards.training_seed}"
-    with job(f"pretrain {name}", snakemake.log[0]) as progress:
+    name = f"pretrain {snakemake.wildcards.backbone}, seed {snakemake.wildcards.training_seed}"
+    with job(name, snakemake.log[0]) as progress:
+        device = choose_device(snakemake.resources.gpu, progress)
+        processes = snakemake.resources.gpu if device == "cuda" else 1
         weights = Path(snakemake.output.weights)
-        train_classifier(
+        training = Job(
+            name,
             snakemake.params.backbone,
             snakemake.params.training,
             Files(
@@ -20,6 +24,6 @@ if __name__ == "__main__":
                 checkpoint=weights.with_name("checkpoint.pt"),
             ),
             int(snakemake.wildcards.training_seed),
-            progress,
-            Machine(snakemake.threads, choose_device(snakemake.resources.gpu, progress)),
+            Machine(max(1, snakemake.threads // processes), device),
         )
+        run(training, processes, progress)

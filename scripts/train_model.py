@@ -3,16 +3,19 @@
 from pathlib import Path
 
 from robustseg.jobs import choose_device, job
-from robustseg.training.train import Files, Machine, train_segmentation
+from robustseg.training.jobs import Job, run
+from robustseg.training.train import Files, Machine
 
 if __name__ == "__main__":
-    name = f"{snakemake.wildcards.model}, seed {snakemake.wildcards.training_seed}"
-    with job(f"train {name}", snakemake.log[0]) as progress:
+    name = f"train {snakemake.wildcards.model}, seed {snakemake.wildcards.training_seed}"
+    with job(name, snakemake.log[0]) as progress:
+        device = choose_device(snakemake.resources.gpu, progress)
+        processes = snakemake.resources.gpu if device == "cuda" else 1
         weights = Path(snakemake.output.weights)
-        train_segmentation(
+        training = Job(
+            name,
             snakemake.params.model,
             snakemake.params.training,
-            snakemake.params.model["architecture"],
             Files(
                 train=Path(snakemake.input.train),
                 val=Path(snakemake.input.val),
@@ -22,6 +25,6 @@ if __name__ == "__main__":
                 backbone=Path(snakemake.input.backbone),
             ),
             int(snakemake.wildcards.training_seed),
-            progress,
-            Machine(snakemake.threads, choose_device(snakemake.resources.gpu, progress)),
+            Machine(max(1, snakemake.threads // processes), device),
         )
+        run(training, processes, progress)

@@ -31,6 +31,11 @@ class Progress:
         for stream in filter(None, (sys.stderr, self.log)):
             print(line, file=stream, flush=True)
 
+    def note(self, line: str) -> None:
+        """Print one line to the log alone."""
+        if self.log:
+            print(line, file=self.log, flush=True)
+
     def track(self, items: Iterable[Item], total: int, unit: str) -> Iterator[Item]:
         """Yield `items`, saying at most once in `every_s` how far along `total` they are."""
         start = last = time.monotonic()

@@ -88,6 +88,11 @@ def test_passes_must_divide_the_batch(tmp_path):
         trained(tmp_path, images_per_pass=3)
 
 
+def test_processes_must_be_able_to_share_a_batch(tmp_path):
+    with pytest.raises(RobustsegError, match="2 GPUs cannot share the 1 passes of 8 images"):
+        trained(tmp_path, processes=2)
+
+
 def test_running_statistics_move_once_an_update_to_the_mean_over_passes(tmp_path):
     def with_batch_norm():
         return nn.Sequential(nn.Conv2d(3, CLASSES, 1), nn.BatchNorm2d(CLASSES))

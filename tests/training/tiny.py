@@ -60,7 +60,7 @@ class Task:
         return Scores(0.0, None)
 
 
-def trained(folder, subject=AT, scheme="at", model=None, data=None, **changes):
+def trained(folder, subject=AT, scheme="at", model=None, data=None, processes=1, **changes):
     """Train and return the network and a row an epoch."""
     task = Task(model or network())
     trainer = Trainer(
@@ -68,7 +68,7 @@ def trained(folder, subject=AT, scheme="at", model=None, data=None, **changes):
         recipe_of(subject, TRAINING | changes, scheme, training_seed=0),
         data or images(),
         images(),
-        world=World(0, 1, torch.device("cpu")),
+        world=World(0, processes, torch.device("cpu")),
         settings="",
         checkpoint=Path(folder) / "checkpoint.pt",
         checkpoint_every_s=1e9,

@@ -1,0 +1,195 @@
+"""Several processes started by torchrun give the weights of one, and end as one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_train import BACKBONE, MODEL, TRAINING, data, files, start, tensor_hash, train, wait_for
+
+import robustseg
+from robustseg.errors import RobustsegError
+from robustseg.models.checkpoints import read_weights
+from robustseg.progress import Progress, Silence
+from robustseg.training.jobs import Job, run
+from robustseg.training.train import Machine
+
+__all__ = ["data"]  # the fixture
+SGD = TRAINING | {"optimizer": "sgd", "betas": None, "momentum": 0.9, "learning_rate": 0.01}
+PASSES = SGD | {"batch_size": 24, "images_per_pass": 6}
+CLASSIFIER = BACKBONE | {"eps_255": 4, "steps": 2, "epochs": 3}
+SEGMENTER = MODEL | {"scheme": "half_at", "eps_255": 4, "steps": 1, "architecture": "convnext_demo"}
+LIBRARY = str(Path(robustseg.__file__).parents[1])
+
+
+def job(data, folder, subject, training=PASSES, machine=Machine()):  # noqa: B008
+    folder.mkdir(exist_ok=True)
+    kind = "scenes" if "decoder" in subject else "shapes"
+    return Job("train it", subject, training, files(data, folder, kind), 0, machine)
+
+
+def weights(training):
+    return read_weights(training.files.weights)[0]
+
+
+def difference(one, other):
+    return max(float((one[key].double() - other[key].double()).abs().max()) for key in one)
+
+
+def test_two_processes_give_the_weights_of_one(data, tmp_path):
+    one, two = (job(data, tmp_path / name, CLASSIFIER) for name in ("one", "two"))
+    run(one, 1, Silence())
+    run(two, 2, Silence())
+    assert difference(weights(one), weights(two)) < 1e-6
+    assert one.files.metrics.read_bytes() != b""
+    assert two.files.metrics.exists()
+    assert not two.files.checkpoint.exists()
+
+
+def test_batch_norm_and_random_layers_too_and_started_by_hand(data, tmp_path):
+    training = PASSES | {"drop_path": 0.3, "attack_start": "random", "gradient_contamination": True}
+    one, two = (job(data, tmp_path / name, SEGMENTER, training) for name in ("one", "two"))
+    run(one, 1, Silence())
+    two.write(tmp_path / "job.json")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*torchrun, "--nproc-per-node=2", "-m", "robustseg.training", tmp_path / "job.json"],
+        env=os.environ | {"PYTHONPATH": LIBRARY},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (
+        "24 images, in 4 passes of 6 on 2 processes, 2 of them one after the other" in done.stderr
+    )
+    assert done.stderr.count("epoch 2 of 2") == done.stderr.count("backbone: 74") == 1
+    assert difference(weights(one), weights(two)) < 1e-5
+
+
+MANY = CLASSIFIER | {"epochs": 60}
+RUN = """
+import sys
+from robustseg.jobs import job
+from robustseg.training.jobs import Job, run
+training = Job.read(sys.argv[1])
+with job(training.name, sys.argv[2]) as progress:
+    run(training, int(sys.argv[3]), progress)
+"""
+
+
+def start_job(training, folder, processes):
+    """Run a job as an entry script does, in a process of its own."""
+    training.write(folder / "job.json")
+    arguments = [folder / "job.json", folder / "log", str(processes)]
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *arguments],
+        env=os.environ | {"PYTHONPATH": LIBRARY},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_sigterm_ends_all_with_a_checkpoint_that_any_number_continues(data, tmp_path):
+    whole = job(data, tmp_path / "whole", MANY)
+    run(whole, 1, Silence())
+    training = job(data, tmp_path / "killed", MANY, machine=Machine(checkpoint_every_s=0.0))
+    process = start_job(training, tmp_path, 2)
+    wait_for(training.files.checkpoint, process, changes=3)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: stopped by SIGTERM before batch 1 of epoch" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert "run the same again to continue" in (tmp_path / "log").read_text()
+    assert not training.files.weights.exists()
+    listener = Listener()
+    run(replace(training, machine=Machine()), 1, listener)
+    assert any("continues from" in line for line in listener.said)
+    assert difference(weights(whole), weights(training)) < 1e-5
+
+
+class Listener(Progress):
+    def __init__(self):
+        super().__init__("train it", every_s=1e9)
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def test_the_others_end_when_the_first_is_killed(data, tmp_path):
+    training = job(data, tmp_path / "killed", MANY, machine=Machine(checkpoint_every_s=0.0))
+    training = replace(training, subject=MANY | {"epochs": 100000})
+    process = start_job(training, tmp_path, 2)
+    wait_for(training.files.checkpoint, process, changes=2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    deadline = time.monotonic() + 60
+    while alive(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def alive(group):
+    """Return whether any process of a group lives."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_sigterm_to_a_single_process_costs_nothing(data, tmp_path):
+    model = MODEL | {"scheme": "pir_at", "eps_255": 4, "steps": 1, "epochs": 30}
+    (tmp_path / "whole").mkdir()
+    expected = train(data, tmp_path / "whole", model)
+    stopped = start(data, tmp_path, model)
+    wait_for(tmp_path / "checkpoint.pt", stopped, changes=2)
+    stopped.terminate()
+    _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode == 1
+    assert "RobustsegError: stopped by SIGTERM" in said
+    assert not (tmp_path / "weights.safetensors").exists()
+    assert train(data, tmp_path, model) == expected
+    assert tensor_hash(tmp_path / "weights.safetensors") == expected
+
+
+def test_an_error_of_the_processes_is_one_sentence(data, tmp_path):
+    training = job(data, tmp_path, CLASSIFIER, PASSES | {"learning_rate": 1e30, "warmup": 0.0})
+    with pytest.raises(
+        RobustsegError, match=r"^the training loss is (nan|inf) in epoch \d"
+    ) as error:
+        run(training, 2, Silence())
+    assert "\n" not in str(error.value)
+
+
+def test_a_process_that_dies_without_a_word_is_said(data, tmp_path):
+    training = job(data, tmp_path, CLASSIFIER)
+    training = replace(training, training=PASSES | {"optimizer": "lion"})
+    with (tmp_path / "log").open("w") as log, pytest.raises(RobustsegError, match="log says more"):
+        run(training, 2, Progress("train it", log))
+    assert "KeyError: 'lion'" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("content", ["", "[]", json.dumps({"name": "x"}), "{"])
+def test_a_file_that_is_no_job_is_refused(tmp_path, content):
+    path = tmp_path / "job.json"
+    path.write_text(content)
+    with pytest.raises(RobustsegError, match=r"job\.json describes no training .* subject, train"):
+        Job.read(path)
+
+
+def test_a_job_survives_being_written(data, tmp_path):
+    training = job(data, tmp_path, SEGMENTER)
+    training.write(tmp_path / "job.json")
+    assert Job.read(tmp_path / "job.json") == training
+    assert not torch.distributed.is_initialized()
