@@ -2,6 +2,7 @@
 # (arXiv 2306.12941), from data to tables, figures and a page.
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4294967296")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 
 from robustseg.config import load_config
+from robustseg.data.archives import ARCHIVES
+from robustseg.data.splits import archives_of
 from robustseg.errors import RobustsegError
 from robustseg.report.predicates import read_claims
 from robustseg.report.sections import label_of, question_of
@@ -34,6 +37,7 @@ pathvars:
     results=f"results/{CONFIG.run}",
     logs=f"results/{CONFIG.run}/logs",
     benchmarks=f"results/{CONFIG.run}/benchmarks",
+    downloads=CONFIG.downloads.folder,
 
 
 # The first page of `snakemake --report report.zip`.
@@ -70,7 +74,7 @@ include: "rules/report.smk"
 
 rule data:
     input:
-        expand(rules.generate_data.output, dataset=CONFIG.data),
+        [path for dataset in CONFIG.data for path in splits_of(dataset).values()],
     localrule: True
     message:
         "The data sets are there"

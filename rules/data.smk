@@ -1,4 +1,6 @@
-# Data sets. Others that are downloaded get rules of their own here, with the same outputs.
+# Data sets: generated here, or downloaded, unpacked and checked. Downloads are shared by all runs.
+
+GENERATED = [name for name, data in CONFIG.data.items() if data.kind in ("scenes", "shapes")]
 
 
 rule generate_data:
@@ -24,8 +26,108 @@ rule generate_data:
         "../scripts/generate_data.py"
 
 
+rule download_archive:
+    output:
+        file="<downloads>/{file}",
+    log:
+        "<logs>/data/{file}.log",
+    wildcard_constraints:
+        file="|".join(re.escape(archive.file) for archive in ARCHIVES.values()),
+    localrule: True
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=1440,
+        gpu=0,
+        # No setting: another mirror of the same file makes nothing out of date.
+        urls=lambda wildcards: " ".join(CONFIG.downloads.source_of(wildcards.file)["urls"]),
+    params:
+        expected=lambda wildcards: CONFIG.downloads.source_of(wildcards.file)["expected"],
+    message:
+        "Download {wildcards.file}"
+    script:
+        "../scripts/download_archive.py"
+
+
+rule unpack_archive:
+    input:
+        file=lambda wildcards: downloaded(wildcards.archive),
+    output:
+        done="<downloads>/{archive}.unpacked",
+    log:
+        "<logs>/data/unpack-{archive}.log",
+    benchmark:
+        "<benchmarks>/data/unpack-{archive}.tsv"
+    wildcard_constraints:
+        archive="|".join(name for name, archive in ARCHIVES.items() if archive.wanted),
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=120,
+        gpu=0,
+    params:
+        folder=lambda wildcards, output: Path(output.done).with_suffix("").as_posix(),
+        wanted=lambda wildcards: ARCHIVES[wildcards.archive].wanted,
+        limit_bytes=lambda wildcards: ARCHIVES[wildcards.archive].limit_bytes,
+    message:
+        "Unpack {wildcards.archive}"
+    script:
+        "../scripts/unpack_archive.py"
+
+
+def downloaded(archive):
+    """Return the file of an archive."""
+    return rules.download_archive.output.file.format(file=ARCHIVES[archive].file)
+
+
+def archives_input(wildcards):
+    """Return what a data set is made of, nothing if it is a person's own copy."""
+    data = CONFIG.data[wildcards.dataset]
+    needed = [] if data.root else archives_of(data.model_dump())
+    return [
+        (
+            rules.unpack_archive.output.done.format(archive=name)
+            if ARCHIVES[name].wanted
+            else downloaded(name)
+        )
+        for name in needed
+    ]
+
+
+rule prepare_data:
+    input:
+        archives_input,
+    output:
+        manifest="<results>/data/{dataset}/manifest.parquet",
+        train="<results>/data/{dataset}/train.parquet",
+        val="<results>/data/{dataset}/val.parquet",
+    log:
+        "<logs>/data/{dataset}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}.tsv"
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=0,
+    params:
+        settings=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
+        root=lambda wildcards: CONFIG.data[wildcards.dataset].root or CONFIG.downloads.folder,
+        folders=lambda wildcards: CONFIG.folders_of(wildcards.dataset),
+    message:
+        "Check the images of {wildcards.dataset} and list its splits"
+    script:
+        "../scripts/prepare_data.py"
+
+
 def splits_of(dataset):
     """Return the files of a data set by split."""
-    return {
-        split: path.format(dataset=dataset) for split, path in rules.generate_data.output.items()
-    }
+    made = rules.generate_data if dataset in GENERATED else rules.prepare_data
+    paths = dict(made.output.items())
+    return {split: paths[split].format(dataset=dataset) for split in ("train", "val")}

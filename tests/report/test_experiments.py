@@ -279,6 +279,29 @@ def test_table5_shows_what_pspnet_is_trained_with(tmp_path):
     assert "adamw_beta1" not in numbers
 
 
+def test_table5_shows_how_photographs_are_cut(tmp_path):
+    data = {"crop_px": 473, "base_px": 512, "train_split": "paper_8498", "void": "ignore"}
+    voc = {"dataset": "voc", "decoder": "upernet", "training": "a", "epochs": 50, "data": data}
+    scenes = {"dataset": "scenes", "decoder": "upernet", "training": "a", "epochs": 50}
+    outputs = {kind: tmp_path / f"table5.{kind}" for kind in ("csv", "md")}
+    recipes = {"voc": RECIPE | voc, "scenes": RECIPE | scenes}
+    make_table("table5", [], [], {}, outputs, recipes=recipes)
+    text = outputs["md"].read_text()
+    for line in (
+        "| Base size | 512 | – |",
+        "| Crop size | 473×473 | 48×48 |",
+        "| Random horizontal flip | yes | yes |",
+        "| Random Gaussian blur | yes | no |",
+        "| Training images | paper 8498 | 99 |",
+        "| Pixels without a class | ignore | – |",
+    ):
+        assert line in text
+    numbers = pd.read_csv(outputs["csv"]).set_index(["dataset", "metric"])["value"]
+    assert numbers["voc", "base_size_px"] == 512
+    assert numbers["voc", "crop_width_px"] == 473
+    assert ("scenes", "base_size_px") not in numbers.index
+
+
 def figure6_rows():
     """Six images; ALMA prox attacks four of them. 198 of 200 wrong pixels are 99 %."""
     random = np.random.default_rng(1)

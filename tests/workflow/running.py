@@ -49,7 +49,17 @@ def planned(output: str) -> dict[str, int]:
         assert "Nothing to be done" in output, output
         return {}
     jobs = dict(line.split() for line in table[1].splitlines())
-    doing = ("generate", "pretrain", "train", "evaluate", "attack", "make")
+    doing = (
+        "download",
+        "unpack",
+        "prepare",
+        "generate",
+        "pretrain",
+        "train",
+        "evaluate",
+        "attack",
+        "make",
+    )
     return {rule: int(count) for rule, count in jobs.items() if rule.startswith(doing)}
 
 

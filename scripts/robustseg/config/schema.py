@@ -8,7 +8,14 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.archives import ARCHIVES
-from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, VOC_VAL_SPLITS
+from robustseg.data.splits import (
+    ADE20K_SPLITS,
+    ADE20K_VAL,
+    VOC_SPLITS,
+    VOC_VAL,
+    VOC_VAL_SPLITS,
+    archives_of,
+)
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import (
     ATTACK_MODES,
@@ -151,6 +158,17 @@ class Downloads(Section):
     archives: dict[Literal[tuple(ARCHIVES)], Archive] = Field(  # type: ignore[valid-type]
         default={}, description="mirrors of your own, by archive"
     )
+
+    def source_of(self, file: str) -> dict[str, Any]:
+        """Return `urls`, and what is `expected` of the file, of the archive with this file name."""
+        name, published = next((n, a) for n, a in ARCHIVES.items() if a.file == file)
+        own = self.archives.get(name)
+        expected: dict[str, Any] = {
+            key: getattr(published, key) for key in ("sha1", "md5", "size_bytes")
+        }
+        if own and own.sha256:
+            expected = {"sha256": own.sha256}
+        return {"urls": list(own.urls if own else published.urls), "expected": expected}
 
 
 class Training(Section):
@@ -500,6 +518,19 @@ class Config(Section):
         """Return what a table or figure reads, as plain data."""
         return [read.model_dump() for read in self.reads_of(name)]
 
+    def data_of(self, name: str) -> dict[str, Any]:
+        """Return what the images and labels of a data set follow from, not where they lie."""
+        return self.data[name].model_dump(exclude={"root", "check_counts"})
+
+    def folders_of(self, name: str) -> dict[str, str]:
+        """Return the folder of each archive of a data set, relative to its root."""
+        data = self.data[name]
+        settings = data.model_dump()
+        return {
+            archive: "" if settings["root"] or not ARCHIVES[archive].wanted else archive
+            for archive in archives_of(settings)
+        }
+
     def dataset_of(self, name: str) -> str:
         """Return the data set of a model or a backbone."""
         return (self.models.get(name) or self.backbones[name]).dataset
@@ -539,7 +570,7 @@ class Config(Section):
         of_backbone = {
             "backbone": backbone.model_dump(),
             "backbone_training": self.training_of(backbone),
-            "backbone_data": self.data[backbone.dataset].model_dump(),
+            "backbone_data": self.data_of(backbone.dataset),
         }
         if name in self.backbones:
             return of_backbone
@@ -547,7 +578,7 @@ class Config(Section):
         return {
             "model": self.model_of(name),
             "training": self.training_of(model),
-            "data": self.data[model.dataset].model_dump(),
+            "data": self.data_of(model.dataset),
             **of_backbone,
         }
 
@@ -566,7 +597,7 @@ class Config(Section):
                 **self.training_of(one),
                 **self.model_of(name),
                 "training": one.training,
-                "data": self.data[one.dataset].model_dump(),
+                "data": self.data_of(one.dataset),
             }
             for name, one in trained.items()
         }

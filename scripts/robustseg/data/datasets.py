@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,22 @@ class Dataset(Protocol):
         """Return images float32 (B, 3, H, W) in [0, 1], labels int64, and image ids.
 
         Labels are (B, H, W) for segmentation, 255 where ignored, and (B,) for classification.
+        """
+
+
+@runtime_checkable
+class AugmentedDataset(Dataset, Protocol):
+    """A split that knows how its images are changed at random for training.
+
+    Images of others are only mirrored.
+    """
+
+    def training_batch(
+        self, indices: Sequence[int], training_seed: int, epoch: int
+    ) -> tuple["Tensor", "Tensor"]:
+        """Return images and labels like `batch`, changed at random for an epoch of training.
+
+        How an image is changed follows from (training_seed, epoch) and the image alone.
         """
 
 
@@ -120,6 +136,20 @@ class Relabelled:
         return images, self.relabel(labels), ids
 
 
+@dataclass(frozen=True)
+class AugmentedRelabelled(Relabelled):
+    """The same of a data set that changes its images for training."""
+
+    dataset: AugmentedDataset
+
+    def training_batch(
+        self, indices: Sequence[int], training_seed: int, epoch: int
+    ) -> tuple["Tensor", "Tensor"]:
+        """Return images and labels; see `AugmentedDataset.training_batch`."""
+        images, labels = self.dataset.training_batch(indices, training_seed, epoch)
+        return images, self.relabel(labels)
+
+
 BACKGROUND = "background"
 
 
@@ -144,9 +174,13 @@ def without_background(dataset: Dataset) -> Dataset:
         RobustsegError: there is no class of this name.
     """
     background = background_class(dataset)
-    return Relabelled(
-        dataset, lambda labels: labels.masked_fill(labels == background, IGNORE_LABEL)
-    )
+
+    def ignore(labels: "Tensor") -> "Tensor":
+        return labels.masked_fill(labels == background, IGNORE_LABEL)
+
+    if isinstance(dataset, AugmentedDataset):
+        return AugmentedRelabelled(dataset, ignore)
+    return Relabelled(dataset, ignore)
 
 
 def save_split(path: str | Path, dataset: ArrayDataset) -> None:
@@ -168,8 +202,21 @@ def save_split(path: str | Path, dataset: ArrayDataset) -> None:
                 np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
 
 
-def load_split(path: str | Path) -> ArrayDataset:
-    """Read a split and check it.
+def load_split(path: str | Path) -> Dataset:
+    """Open a split: .npz of a generated data set, or .parquet of one on the disk.
+
+    Raises:
+        RobustsegError: missing or damaged file.
+    """
+    if Path(path).suffix == ".parquet":
+        from robustseg.data.disk import load_disk_split  # generated data needs no torchvision
+
+        return load_disk_split(Path(path))
+    return load_arrays(path)
+
+
+def load_arrays(path: str | Path) -> ArrayDataset:
+    """Read a split in memory and check it.
 
     Raises:
         RobustsegError: missing or damaged file, or arrays that do not fit each other.

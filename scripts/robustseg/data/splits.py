@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Lists = Mapping[str, Collection[str]]
 """Image ids by list: voc_train, voc_val, sbd_train, sbd_val, train_noval; train, val."""
@@ -54,3 +55,11 @@ ADE20K_SPLITS = {
     "train": Split(("train",), lambda lists: set(lists["train"]), 20210, own_masks="train"),
 }
 ADE20K_VAL = Split(("val",), lambda lists: set(lists["val"]), 2000, own_masks="val")
+
+
+def archives_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return the archives that a data set needs, by their names in `archives.ARCHIVES`."""
+    if settings["kind"] == "ade20k":
+        return ["ade20k"]
+    listed = "train_noval" in VOC_SPLITS[settings["train_split"]].lists
+    return ["voc2012", "sbd", *(["train_noval"] if listed else [])]

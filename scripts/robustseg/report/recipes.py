@@ -69,8 +69,23 @@ def _row(label: str, text: Callable[[Recipe], str], columns: Any) -> Row:
 
 
 def _size(recipe: Recipe) -> str:
-    size = recipe["data"]["size_px"]
+    size = _size_px(recipe)
     return f"{size}×{size}"
+
+
+def _size_px(recipe: Recipe) -> int:
+    """Return the height and width that the network sees: a generated image's own, or a crop's."""
+    data = recipe["data"]
+    return int(data["crop_px"] if _photographs(recipe) else data["size_px"])
+
+
+def _photographs(recipe: Recipe) -> bool:
+    return "crop_px" in recipe["data"]
+
+
+def _of_photographs(text: Callable[[Mapping[str, Any]], str]) -> Callable[[Recipe], str]:
+    """Return what prints a setting that only photographs have."""
+    return lambda recipe: text(recipe["data"]) if _photographs(recipe) else MISSING
 
 
 def _adversarial(key: str, text: Callable[[Any], str]) -> Callable[[Recipe], str]:
@@ -105,10 +120,23 @@ def _ratio(recipe: Recipe) -> float:
     return float(recipe["learning_rate_ratio"])
 
 
+def _without_class(data: Mapping[str, Any]) -> str:
+    """Return what VOC's void, or ADE20K's pixels of no object, are taken for."""
+    return str(data.get("void") or data.get("background") or MISSING)
+
+
 LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
     "Data": {
-        "Image size": _size,
-        "Training images": lambda recipe: str(recipe["data"]["train_images"]),
+        "Base size": _of_photographs(lambda data: str(data["base_px"])),
+        "Crop size": _size,
+        "Random horizontal flip": lambda recipe: "yes",
+        "Random Gaussian blur": lambda recipe: _yes(_photographs(recipe)),
+        "Training images": lambda recipe: (
+            recipe["data"]["train_split"].replace("_", " ")
+            if _photographs(recipe)
+            else str(recipe["data"]["train_images"])
+        ),
+        "Pixels without a class": lambda recipe: _without_class(recipe["data"]),
         "Background class": lambda recipe: (
             MISSING
             if "decoder" not in recipe
@@ -170,6 +198,10 @@ def _numbers(key: tuple[str, str, str], trained: Sequence[Recipe]) -> list[dict[
         "warmup_epochs_long": max(warmups),
         "schedule_power": first["power"],
     }
+    if _photographs(first):
+        size = _size_px(first)
+        numbers |= {"base_size_px": first["data"]["base_px"]}
+        numbers |= {"crop_height_px": size, "crop_width_px": size}
     momenta = MOMENTA[first["optimizer"]]
     numbers |= dict(zip(momenta, _momenta(first), strict=True))
     if _passes(first) > 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustseg.data.datasets import Dataset
+from robustseg.data.datasets import AugmentedDataset, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.seeds import derive_seed
 
@@ -134,8 +134,10 @@ class Loader:
         """Read and augment a part of a pass.
 
         Horizontal flips with probability 1/2 are Table 5's; its random crops and blur are for
-        photographs, not for the embedded scenes.
+        photographs, which know themselves how they are augmented, not for the embedded scenes.
         """
+        if isinstance(self.dataset, AugmentedDataset):
+            return self.dataset.training_batch(one.indices[part], self.training_seed, one.epoch)
         images, labels, _ = self.dataset.batch(one.indices[part])
         return flip(images, one.flipped[part]), flip(labels, one.flipped[part])
 

@@ -1,0 +1,13 @@
+"""Download an archive of a data set, or continue an unfinished download."""
+
+from robustseg.downloads import fetch
+from robustseg.jobs import job
+
+if __name__ == "__main__":
+    with job(f"download {snakemake.wildcards.file}", snakemake.log[0]) as progress:
+        fetch(
+            snakemake.output.file,
+            snakemake.resources.urls.split(),
+            **snakemake.params.expected,
+            progress=progress,
+        )

@@ -1,0 +1,124 @@
+"""The manifest of a data set on the disk: every image, checked, and the splits it belongs to."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from robustseg.data.labels import LabelPolicy
+from robustseg.data.reading import read_image, read_mask
+from robustseg.errors import RobustsegError
+from robustseg.files import atomic_path
+from robustseg.progress import Progress
+
+ID = re.compile(r"[A-Za-z0-9_.-]+")
+METADATA_KEY = b"robustseg"
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("mask", pa.string()),
+        pa.field("sbd_mask", pa.string()),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("lists", pa.list_(pa.string()), nullable=False),
+        pa.field("splits", pa.list_(pa.string()), nullable=False),
+    ]
+)
+"""One row an image. Paths are relative to the `root` in the file's metadata. `mask` is the data
+set's own, `sbd_mask` SBD's. `lists` are those of the archives that name the image (for example
+sbd_train and voc_val), `splits` the named splits that follow from them."""
+SPLIT_SCHEMA = pa.schema(
+    [MANIFEST_SCHEMA.field(name) for name in ("image_id", "image", "mask", "height", "width")]
+)
+"""The images of one split, each with the mask that the split uses."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image and its masks; paths relative to a common root."""
+
+    image_id: str
+    image: Path
+    mask: Path | None = None
+    sbd_mask: Path | None = None
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the image ids that a text file lists, one a line.
+
+    Raises:
+        RobustsegError: missing, empty, or something else.
+    """
+    try:
+        names = path.read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        raise RobustsegError(
+            f"the list {path} is missing or damaged ({error}); restore it, unpack its archive "
+            "again, or correct `root`"
+        ) from error
+    wrong = [name for name in names if not ID.fullmatch(name)]
+    twice = len(names) - len(set(names))
+    if wrong or twice or not names:
+        problem = f"{wrong[0]!r} in it is none" if wrong else f"{twice} of them are there twice"
+        raise RobustsegError(
+            f"{path} is no list of image ids: {problem if names else 'it is empty'}; restore it"
+        )
+    return names
+
+
+def check_entries(
+    root: Path, entries: Sequence[Entry], policy: LabelPolicy, threads: int, progress: Progress
+) -> list[tuple[int, int]]:
+    """Read every image and mask once, and return heights and widths in the order of `entries`.
+
+    Raises:
+        RobustsegError: a file is missing or damaged, an image and its mask differ in size, or a
+            mask holds a value that is no class.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        sizes = pool.map(lambda entry: _check_entry(root, entry, policy), entries)
+        try:
+            return list(progress.track(sizes, len(entries), "images"))
+        except RobustsegError:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _check_entry(root: Path, entry: Entry, policy: LabelPolicy) -> tuple[int, int]:
+    image = read_image(root / entry.image)
+    for path in filter(None, (entry.mask, entry.sbd_mask)):
+        values = read_mask(root / path)
+        if values.shape != (image.height, image.width):
+            raise RobustsegError(
+                f"{root / path} has {values.shape[1]}x{values.shape[0]} pixels, but its image "
+                f"{root / entry.image} {image.width}x{image.height}; restore both from the archive"
+            )
+        if unknown := policy.unknown(values):
+            raise RobustsegError(
+                f"{root / path} holds the value {unknown[0]}, which is none of the "
+                f"{len(policy.class_names)} classes; restore it from the archive"
+            )
+    return image.height, image.width
+
+
+def write_rows(
+    path: str | Path,
+    rows: Sequence[Mapping[str, Any]],
+    schema: pa.Schema,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write rows as Parquet with what they share as metadata; the same input, the same bytes.
+
+    Raises:
+        RobustsegError: the file cannot be written.
+    """
+    described = schema.with_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), described), temporary)

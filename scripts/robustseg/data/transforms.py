@@ -1,0 +1,70 @@
+"""From images and label maps of any size to what a model sees (Table 5)."""
+
+import random
+from dataclasses import dataclass
+
+from PIL import Image, ImageFilter
+from torchvision.transforms.v2 import InterpolationMode, functional
+
+Pair = tuple[Image.Image, Image.Image]
+"""An RGB image and its labels, one byte a pixel."""
+SCALES = (0.5, 2.0)
+BLUR_PROBABILITY = 0.5
+BLUR_RADIUS_PX = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a data set's images are cut to size.
+
+    Attributes:
+        crop_px: height and width of what the model sees.
+        base_px: in training the short side is drawn from SCALES times this.
+        padding_label: of what is added to a training image that is smaller than the crop.
+    """
+
+    crop_px: int
+    base_px: int
+    padding_label: int
+
+    def validation(self, image: Image.Image, labels: Image.Image) -> Pair:
+        """Return the centre of the image, its short side resized to the crop."""
+        image, labels = _resized(image, labels, self.crop_px)
+        size = [self.crop_px, self.crop_px]
+        return functional.center_crop(image, size), functional.center_crop(labels, size)
+
+    def training(self, image: Image.Image, labels: Image.Image, source: random.Random) -> Pair:
+        """Return a random view: flipped, scaled, padded, cropped and blurred at random.
+
+        # ASSUME: the range of scales and of the blur's radius, which Table 5 does not give.
+        # RELEASED CODE: these; it pads labels with 0.
+        """
+        if source.random() < 0.5:
+            image, labels = functional.hflip(image), functional.hflip(labels)
+        image, labels = _resized(image, labels, round(self.base_px * source.uniform(*SCALES)))
+        image, labels = self._padded(image, labels)
+        left = round(source.random() * (image.width - self.crop_px))
+        top = round(source.random() * (image.height - self.crop_px))
+        box = (left, top, left + self.crop_px, top + self.crop_px)
+        image, labels = image.crop(box), labels.crop(box)
+        if source.random() < BLUR_PROBABILITY:
+            radius = source.uniform(*BLUR_RADIUS_PX)
+            image = image.filter(ImageFilter.GaussianBlur(radius))
+        return image, labels
+
+    def _padded(self, image: Image.Image, labels: Image.Image) -> Pair:
+        """Add black and `padding_label` on the right and below, up to the crop's size."""
+        right, below = (max(0, self.crop_px - side) for side in image.size)
+        border = [0, 0, right, below]
+        return (
+            functional.pad(image, border, fill=0),
+            functional.pad(labels, border, fill=self.padding_label),
+        )
+
+
+def _resized(image: Image.Image, labels: Image.Image, short_px: int) -> Pair:
+    """Resize the short side to `short_px`: bilinear, and nearest for the labels."""
+    return (
+        functional.resize(image, [short_px], InterpolationMode.BILINEAR),
+        functional.resize(labels, [short_px], InterpolationMode.NEAREST),
+    )

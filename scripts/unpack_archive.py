@@ -1,0 +1,17 @@
+"""Unpack an archive of a data set, unless that is done."""
+
+from pathlib import Path
+
+from robustseg.data.unpacking import unpack
+from robustseg.jobs import job
+
+if __name__ == "__main__":
+    with job(f"unpack {snakemake.wildcards.archive}", snakemake.log[0]) as progress:
+        folder = unpack(
+            snakemake.input.file,
+            snakemake.params.folder,
+            wanted=snakemake.params.wanted,
+            limit_bytes=snakemake.params.limit_bytes,
+            progress=progress,
+        )
+        Path(snakemake.output.done).write_text(f"{folder}\n", encoding="utf-8")
