@@ -67,6 +67,7 @@ include: "rules/figures.smk"
 include: "rules/gallery.smk"
 include: "rules/claims.smk"
 include: "rules/report.smk"
+include: "rules/plan.smk"
 
 
 # What may be asked for: `snakemake TARGET`.

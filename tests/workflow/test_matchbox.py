@@ -17,9 +17,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from robustseg.config import FIGURES, TABLES
+from robustseg.config import FIGURES, TABLES, load_config
 from robustseg.names import SEA_LOSSES
+from robustseg.plan.costs import jobs_of
 from robustseg.records import read_evidence, read_provenance
 from tests.workflow.running import (
     MATCHBOX,
@@ -99,6 +101,37 @@ def test_tables_hold_numbers_of_the_evidence(finished: Path) -> None:
     shown = table[(table["attack"] == "sea") & (table["metric"] == "acc") & (table["eps_255"] == 4)]
     assert isinstance(shown, pd.DataFrame)
     assert shown["value"].tolist() == pytest.approx([expected])
+
+
+def test_the_plan_knows_the_passes_on_record(finished: Path) -> None:
+    config = load_config(yaml.safe_load(MATCHBOX.read_text()), [MATCHBOX])
+    checked = 0
+    for name in [*config.tables, *config.figures]:
+        for job in jobs_of(config, name):
+            if job.rule != "attack_model":
+                continue
+            path = Path(RUN, "attacks", "{suite}/{model}/seed{training_seed}/eps{eps_255}")
+            file = path / "seed{seed}-shard{shard}.parquet"
+            rows = read_evidence([finished / str(file).format(**dict(job.wildcards))])
+            forward = sum(work.forward + work.attack for work in job.work)
+            backward = sum(work.attack for work in job.work)
+            spent = rows["forward_passes"].sum(), rows["backward_passes"].sum()
+            if (rows["pixels_correct"] > 0).all():  # no image left early
+                assert spent == (forward, backward), job
+                checked += 1
+            assert spent <= (forward, backward), job
+    assert checked > 10
+
+
+def test_the_plan_tells_what_is_done(finished: Path) -> None:
+    run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "plan", folder=finished)
+    assert run.returncode == 0, run.stdout
+    table = (finished / RUN / "plan" / "plan.md").read_text()
+    (everything,) = [line for line in table.splitlines() if line.startswith("| everything")]
+    _, _, jobs, done, _, _, left, *_ = (part.strip() for part in everything.split("|"))
+    assert jobs == done != "0"
+    assert left == "0"
+    assert everything in run.stdout
 
 
 def test_a_second_run_does_nothing(finished: Path) -> None:

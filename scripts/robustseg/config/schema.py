@@ -490,6 +490,11 @@ class Config(Section):
         description="models that figures of attacked images show: `figure1` of `targeted`, "
         "the others of `gallery`, one each",
     )
+    throughput: str | None = Field(
+        None,
+        description="for the target `plan`: a file of throughputs that was measured elsewhere "
+        "(docs/plan.md); by default the device at hand is measured",
+    )
     seeds: list[Read] = Field(
         [], description="what the table over all training seeds reads (target `seeds`)"
     )

@@ -1,0 +1,16 @@
+"""Measure how long passes through the configuration's networks take on the device at hand."""
+
+from robustseg.jobs import choose_device, device_name, job
+from robustseg.plan.throughput import write_throughput
+
+if __name__ == "__main__":
+    with job("throughput", snakemake.log[0]) as progress:
+        device = choose_device(snakemake.resources.gpu, progress)
+        write_throughput(
+            snakemake.output.throughput,
+            snakemake.params.networks,
+            device,
+            device_name(device),
+            2 if device == "cpu" else snakemake.resources.batch_size,
+            progress,
+        )

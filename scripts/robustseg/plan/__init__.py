@@ -1,0 +1,1 @@
+"""What the work of a configuration costs, before it is begun."""

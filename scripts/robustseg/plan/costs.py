@@ -1,0 +1,255 @@
+"""The jobs behind each table and figure, and the passes through a network that each job takes.
+
+Counted are images times passes, as the code spends them when no image leaves its attack early
+(an image without a right pixel does), so the figures are upper bounds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from robustseg.attacks.spec import PARTS, AttackSpec
+from robustseg.config.schema import (
+    Ade20k,
+    Alma,
+    Backbone,
+    Config,
+    Downloaded,
+    Generated,
+    Model,
+    Objects,
+    Read,
+    Suite,
+    Transfer,
+    Voc,
+)
+from robustseg.data.scenes import OBJECT_NAMES
+from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
+
+ROBUST_SHARE = {"clean": 0.0, "at": 1.0, "pir_at": 1.0, "half_at": 0.5}
+"""Share of each batch that the schemes attack."""
+
+
+@dataclass(frozen=True, order=True)
+class Network:
+    """What decides the cost of a pass.
+
+    Attributes:
+        architecture: backbone, a name of `models.registry.BACKBONES`.
+        decoder: a name of `models.registry.DECODERS`; empty for a classifier.
+        num_classes: K.
+        size_px: height and width of an image.
+    """
+
+    architecture: str
+    decoder: str
+    num_classes: int
+    size_px: int
+
+    def __str__(self) -> str:
+        parts = (self.decoder or "classifier", self.architecture, f"{self.num_classes}classes")
+        return "-".join((*parts, f"{self.size_px}px"))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Images times passes through one network.
+
+    Attributes:
+        network: which.
+        forward: forward passes alone.
+        attack: forward and backward passes to the image.
+        update: forward and backward passes to the parameters.
+    """
+
+    network: Network
+    forward: int = 0
+    attack: int = 0
+    update: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the workflow: its rule, the values of the rule's wildcards, and its work."""
+
+    rule: str
+    wildcards: tuple[tuple[str, str], ...]
+    work: tuple[Work, ...]
+
+
+def jobs_of(config: Config, name: str) -> list[Job]:
+    """Return the jobs on a GPU that a table, figure or `seeds` needs, each once.
+
+    Args:
+        config: the whole configuration.
+        name: of a table, a figure, a picture, or `seeds`.
+    """
+    find = _picture_jobs if name in config.pictures else _evidence_jobs
+    return list(dict.fromkeys(find(config, name)))
+
+
+def _evidence_jobs(config: Config, name: str) -> Iterator[Job]:
+    """Yield trainings, clean evaluations and attacks of a table or figure of numbers."""
+    for read in config.reads_of(name):
+        for training_seed in config.training_seeds_of(name):
+            yield from _training_jobs(config, read.model, training_seed)
+            yield _clean_job(config, read.model, training_seed)
+            for suite in read.suites:
+                for source in config.sources_of(suite):
+                    yield from _training_jobs(config, source, training_seed)
+                yield from _attack_jobs(config, read, suite, training_seed)
+
+
+def _picture_jobs(config: Config, name: str) -> Iterator[Job]:
+    """Yield trainings and attacks of a figure of attacked images."""
+    training_seed = config.training_seeds[0]
+    for model in config.pictures[name]:
+        yield from _training_jobs(config, model, training_seed)
+        network = network_of(config, model)
+        if name == "figure1":
+            targeted = config.targeted
+            assert targeted is not None  # checked with the configuration
+            runs = targeted.images * len(targeted.classes)
+            work = _attack_work(network, runs, targeted.iterations, "reduced")
+            yield Job("attack_targeted", (("model", model),), (work,))
+        else:
+            gallery = config.gallery
+            assert gallery is not None
+            runs = gallery.images * len(gallery.eps_255[model])
+            work = _attack_work(network, runs, gallery.iterations, gallery.schedule)
+            yield Job("attack_gallery", (("model", model),), (work,))
+
+
+def network_of(config: Config, name: str) -> Network:
+    """Return the network of a model or a backbone, on the images of its data set."""
+    data = config.data[config.dataset_of(name)]
+    size_px = data.crop_px if isinstance(data, Downloaded) else data.size_px
+    settings = config.model_of(name)
+    decoder = settings.get("decoder", "")
+    return Network(settings["architecture"], decoder, num_classes(data), size_px)
+
+
+def num_classes(data: Generated | Voc | Ade20k) -> int:
+    """Return K of a data set, known before any file is there."""
+    if isinstance(data, Voc):
+        return 21
+    if isinstance(data, Ade20k):
+        return 151 if data.background == "class" else 150
+    return len(OBJECT_NAMES) + (data.kind == "scenes")
+
+
+def images_in(data: Generated | Voc | Ade20k) -> tuple[int, int]:
+    """Return the images of the training and of the validation split, as published.
+
+    Parts of VOC's validation split are counted as the whole: how many images they have is known
+    only from the files.
+    """
+    if isinstance(data, Generated):
+        return data.train_images, data.val_images
+    if isinstance(data, Voc):
+        train, val = VOC_SPLITS[data.train_split].count, VOC_VAL.count
+    else:
+        train, val = ADE20K_SPLITS[data.train_split].count, ADE20K_VAL.count
+    return train or 0, val or 0
+
+
+def _training_jobs(config: Config, name: str, training_seed: int) -> Iterator[Job]:
+    """Yield the training of a model, and that of the backbone it starts from."""
+    wildcards: tuple[tuple[str, str], ...]
+    if name in config.backbones:
+        backbone = config.backbones[name]
+        wildcards = (("backbone", name), ("training_seed", str(training_seed)))
+        if isinstance(backbone, Backbone):
+            share = 1.0 if backbone.robust else 0.0
+            yield Job("pretrain_backbone", wildcards, (_training(config, name, share),))
+        return
+    model = config.models[name]
+    if isinstance(model, Model):
+        yield from _training_jobs(config, model.backbone, training_seed)
+        wildcards = (("model", name), ("training_seed", str(training_seed)))
+        work = _training(config, name, ROBUST_SHARE[model.scheme])
+        yield Job("train_model", wildcards, (work,))
+
+
+def _training(config: Config, name: str, share: float) -> Work:
+    """Return the passes of a training: k attack steps and one update for each image and epoch.
+
+    Its glance at the validation images after each epoch is counted without their attack.
+    """
+    trained = (config.models.get(name) or config.backbones[name]).model_dump()
+    train, val = images_in(config.data[trained["dataset"]])
+    seen = trained["epochs"] * train
+    return Work(
+        network_of(config, name),
+        forward=trained["epochs"] * val,
+        attack=round(share * seen * trained["steps"]),
+        update=seen,
+    )
+
+
+def _clean_job(config: Config, model: str, training_seed: int) -> Job:
+    """Return the clean evaluation of a model or a backbone."""
+    images = images_in(config.data[config.dataset_of(model)])[1]
+    wildcards = (("model", model), ("training_seed", str(training_seed)))
+    return Job("evaluate_clean", wildcards, (Work(network_of(config, model), forward=images),))
+
+
+def _attack_jobs(config: Config, read: Read, suite: str, training_seed: int) -> Iterator[Job]:
+    """Yield the attacks of one suite: a job for each radius, seed and shard."""
+    images = images_in(config.data[config.dataset_of(read.model)])[1]
+    section, shards = config.attacks.suites[suite], config.attacks.shards
+    if isinstance(section, Alma):
+        images = min(images, section.images or images)
+    for eps_255 in read.eps_255:
+        for seed in read.seeds:
+            for shard in range(shards):
+                own = images * (shard + 1) // shards - images * shard // shards
+                wildcards = {
+                    "suite": suite,
+                    "model": read.model,
+                    "training_seed": str(training_seed),
+                    "eps_255": f"{eps_255:g}",
+                    "seed": str(seed),
+                    "shard": str(shard),
+                }
+                work = tuple(_suite_work(config, read.model, section, own))
+                yield Job("attack_model", tuple(wildcards.items()), work)
+
+
+def _suite_work(
+    config: Config, model: str, section: Suite | Transfer | Alma | Objects, images: int
+) -> Iterator[Work]:
+    """Yield the passes that a suite spends on some images."""
+    network = network_of(config, model)
+    if isinstance(section, Objects):
+        yield Work(network, forward=images)
+    elif isinstance(section, Alma):
+        # The last pass looks at the last iterate; one more counts.
+        yield Work(network, forward=2 * images, attack=images * (section.iterations - 1))
+    elif isinstance(section, Transfer):
+        for source in section.sources:
+            for spec in section.attacks():
+                yield _attack_work(network_of(config, source), images, *_budget(spec), counting=0)
+                yield Work(network, forward=images)
+    else:
+        for spec in section.attacks():
+            yield _attack_work(network, images, *_budget(spec))
+
+
+def _budget(spec: AttackSpec) -> tuple[int, str]:
+    return spec.iterations, spec.schedule
+
+
+def _attack_work(
+    network: Network, images: int, iterations: int, schedule: str, counting: int = 1
+) -> Work:
+    """Return the passes of one attack: one forward pass more for each part of its schedule.
+
+    Args:
+        network: the attacked one.
+        images: how many.
+        iterations: of the attack.
+        schedule: a name of `names.SCHEDULES`.
+        counting: forward passes for the counts on record.
+    """
+    looks = len(PARTS[schedule]) + counting
+    return Work(network, forward=images * looks, attack=images * iterations)

@@ -1,0 +1,134 @@
+"""Predicted passes against hand counts, and prices against arithmetic."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robustseg.config import load_config
+from robustseg.config.schema import Config
+from robustseg.errors import RobustsegError
+from robustseg.plan.costs import Job, Network, Work, images_in, jobs_of, network_of, num_classes
+from robustseg.plan.prices import passes, price, rows_of, to_markdown
+from robustseg.plan.throughput import Throughput, read_throughput, write_throughput
+from robustseg.progress import Progress
+
+ROOT = Path(__file__).parents[2]
+MATCHBOX = ROOT / "tests" / "workflow" / "matchbox.yaml"
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config(yaml.safe_load(MATCHBOX.read_text()), [MATCHBOX])
+
+
+def by_rule(jobs: list[Job], rule: str, **wildcards: str) -> Job:
+    (found,) = [
+        job for job in jobs if job.rule == rule and wildcards.items() <= dict(job.wildcards).items()
+    ]
+    return found
+
+
+def total(job: Job) -> tuple[int, int, int]:
+    """Forward, attack and update passes of a job."""
+    names = ("forward", "attack", "update")
+    forward, attack, update = (sum(getattr(work, name) for work in job.work) for name in names)
+    return forward, attack, update
+
+
+def test_trainings_are_counted(config: Config) -> None:
+    jobs = jobs_of(config, "table3")
+    # 8 training and 2 validation images, 1 epoch, 1 attack step; the backbone: 16 and 4.
+    assert total(by_rule(jobs, "train_model", model="pir_at_5")) == (2, 8, 8)
+    assert total(by_rule(jobs, "pretrain_backbone", backbone="convnext_robust")) == (4, 16, 16)
+    assert total(by_rule(jobs, "pretrain_backbone", backbone="convnext_clean")) == (4, 0, 16)
+    half = by_rule(jobs_of(config, "table1"), "train_model", model="half_at_3")
+    assert total(half) == (2, 4, 8)
+
+
+def test_attacks_are_counted(config: Config) -> None:
+    # SEA: 4 losses, 4 iterations, 2 images; a look after each of 3 radii and one pass that counts.
+    assert total(by_rule(jobs_of(config, "table9"), "attack_model")) == (4 * 4 * 2, 4 * 4 * 2, 0)
+    # Two sources, 3 iterations each: 3 looks at the source and a pass of the target.
+    transfer = by_rule(jobs_of(config, "table11"), "attack_model", suite="transfer")
+    assert total(transfer) == (2 * 2 * 4, 2 * 2 * 3, 0)
+    assert total(by_rule(jobs_of(config, "figure6"), "attack_model", suite="alma")) == (4, 4, 0)
+    objects = by_rule(jobs_of(config, "appendix_c3"), "attack_model", model="clean")
+    assert total(objects) == (2, 0, 0)
+    assert total(by_rule(jobs_of(config, "figure8"), "attack_gallery")) == (4, 3, 0)
+
+
+def test_jobs_of_a_target_are_there_once(config: Config) -> None:
+    for name in [*config.tables, *config.figures, *config.pictures]:
+        jobs = jobs_of(config, name)
+        assert len(jobs) == len(set(jobs))
+    seeds = {
+        dict(job.wildcards)["seed"]
+        for job in jobs_of(config, "table10")
+        if job.rule == "attack_model"
+    }
+    assert seeds == {"0", "1"}
+
+
+def test_shards_share_the_images(config: Config) -> None:
+    changed = yaml.safe_load(MATCHBOX.read_text())
+    changed["attacks"]["shards"] = 2
+    sharded = jobs_of(load_config(changed, [MATCHBOX]), "table9")
+    whole = jobs_of(config, "table9")
+    assert sum(map(passes, sharded)) == sum(map(passes, whole))
+    assert len(sharded) == len(whole) + 1
+
+
+def test_published_sizes() -> None:
+    text = yaml.safe_load(MATCHBOX.read_text())
+    text["data"] |= {"voc": {"kind": "voc"}, "ade": {"kind": "ade20k", "background": "ignore"}}
+    data = load_config(text, [MATCHBOX]).data
+    assert images_in(data["voc"]) == (8498, 1449)
+    assert images_in(data["ade"]) == (20210, 2000)
+    assert (num_classes(data["voc"]), num_classes(data["ade"])) == (21, 150)
+    assert (num_classes(data["scenes"]), num_classes(data["shapes"])) == (10, 9)
+
+
+def test_prices_add_up(config: Config, tmp_path: Path) -> None:
+    network = Network("convnext_demo", "upernet_demo", 10, 32)
+    throughputs = {str(network): Throughput(forward_s=1, attack_s=2, update_s=4)}
+    first = Job("train_model", (), (Work(network, forward=3600, update=900),))
+    second = Job("attack_model", (), (Work(network, attack=1800),))
+    done = tmp_path / "done"
+    done.touch()
+    shared, other = (first, str(done)), (second, str(tmp_path / "missing"))
+    targets = {"table1": [shared], "table2": [shared, other], "table3": [other]}
+    priced = {name: price(jobs, throughputs, "file") for name, jobs in targets.items()}
+    rows = {row.target: row for row in rows_of(priced)}
+    assert (rows["table1"].hours, rows["table1"].left_hours) == (2, 0)
+    assert (rows["table2"].hours, rows["table2"].left_hours, rows["table2"].new_hours) == (3, 1, 1)
+    assert (rows["table3"].left_hours, rows["table3"].new_hours) == (1, 0)
+    everything = rows["everything"]
+    assert (everything.jobs, everything.done, everything.hours) == (2, 1, 3)
+    assert everything.million_passes == pytest.approx((3600 + 2 * 900 + 2 * 1800) / 1e6)
+    assert "| table2 | 2 | 1 |" in to_markdown(list(rows.values()), "cpu")
+    with pytest.raises(RobustsegError, match="no throughput of upernet_demo-convnext_demo-10"):
+        price([shared], {}, "file")
+
+
+def test_a_measurement_is_read_back(config: Config, tmp_path: Path) -> None:
+    networks = [network_of(config, "clean"), network_of(config, "convnext_clean")]
+    path = tmp_path / "throughput.json"
+    write_throughput(path, networks, "cpu", "a processor", 2, Progress("test"))
+    device, found = read_throughput(path)
+    assert device == "a processor"
+    assert set(found) == {str(network) for network in networks}
+    assert all(
+        one.attack_s > 0 and one.forward_s > 0 and one.update_s > 0 for one in found.values()
+    )
+
+
+@pytest.mark.parametrize("text", ["", "[]", json.dumps({"device": "cpu", "networks": {"x": {}}})])
+def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "throughput.json"
+    path.write_text(text)
+    with pytest.raises(RobustsegError, match="is no file of throughputs"):
+        read_throughput(path)
+    with pytest.raises(RobustsegError, match="does not exist"):
+        read_throughput(tmp_path / "other.json")
