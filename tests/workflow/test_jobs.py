@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from robustseg.attacks.suites import images_of_shard
+from robustseg.attacks.spec import images_of_shard
 from robustseg.errors import RobustsegError
 from robustseg.jobs import hash_settings, job
 

@@ -112,3 +112,22 @@ def check_radius(eps_255: float) -> None:
 def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise RobustsegError(f"unknown {kind} {name}; choose one of {', '.join(known)}")
+
+
+def images_of_shard(images: int, shard: int, shards: int, unit: int = 1) -> range:
+    """Return the places of the images that one of `shards` jobs attacks: each is in just one.
+
+    Shards begin at multiples of `unit`: where that is the batch size, the batches are those of a
+    run without shards, so that the evidence is the same to the last bit.
+
+    Raises:
+        RobustsegError: there are more shards than units.
+    """
+    units = -(-images // unit)
+    if shards > units:
+        raise RobustsegError(
+            f"{images} images in batches of {unit} cannot be cut into {shards} shards; "
+            f"lower attacks.shards to {units} or less"
+        )
+    start, stop = (units * part // shards * unit for part in (shard, shard + 1))
+    return range(start, min(stop, images))

@@ -9,7 +9,7 @@ from torch import nn
 
 from robustseg.attacks.evaluate import Row, evaluate_clean, evaluate_suite
 from robustseg.attacks.evaluate_alma import evaluate_alma
-from robustseg.attacks.spec import suite_attacks
+from robustseg.attacks.spec import images_of_shard, suite_attacks
 from robustseg.attacks.transfer import transfer
 from robustseg.attacks.views import WithoutClass
 from robustseg.data.datasets import Dataset, background_class, without_background
@@ -80,25 +80,6 @@ def run_suite(suite: Suite, task: Task) -> list[Row]:
     if kind not in KINDS:
         raise RobustsegError(f"unknown kind of suite {kind!r}; known are {', '.join(KINDS)}")
     return KINDS[kind](suite, task)
-
-
-def images_of_shard(images: int, shard: int, shards: int, unit: int = 1) -> range:
-    """Return the places of the images that one of `shards` jobs attacks: each is in just one.
-
-    Shards begin at multiples of `unit`: where that is the batch size, the batches are those of a
-    run without shards, so that the evidence is the same to the last bit.
-
-    Raises:
-        RobustsegError: there are more shards than units.
-    """
-    units = -(-images // unit)
-    if shards > units:
-        raise RobustsegError(
-            f"{images} images in batches of {unit} cannot be cut into {shards} shards; "
-            f"lower attacks.shards to {units} or less"
-        )
-    start, stop = (units * part // shards * unit for part in (shard, shard + 1))
-    return range(start, min(stop, images))
 
 
 def random_images(image_ids: list[str], count: int | None) -> list[int]:

@@ -7,7 +7,7 @@ Counted are images times passes, as the code spends them when no image leaves it
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from robustseg.attacks.spec import PARTS, AttackSpec
+from robustseg.attacks.spec import PARTS, AttackSpec, images_of_shard
 from robustseg.config.schema import (
     Ade20k,
     Alma,
@@ -196,13 +196,14 @@ def _clean_job(config: Config, model: str, training_seed: int) -> Job:
 def _attack_jobs(config: Config, read: Read, suite: str, training_seed: int) -> Iterator[Job]:
     """Yield the attacks of one suite: a job for each radius, seed and shard."""
     images = images_in(config.data[config.dataset_of(read.model)])[1]
-    section, shards = config.attacks.suites[suite], config.attacks.shards
+    section = config.attacks.suites[suite]
+    shards, unit = config.cut_of(suite, read.model)
     if isinstance(section, Alma):
         images = min(images, section.images or images)
     for eps_255 in read.eps_255:
         for seed in read.seeds:
             for shard in range(shards):
-                own = images * (shard + 1) // shards - images * shard // shards
+                own = len(images_of_shard(images, shard, shards, unit))
                 wildcards = {
                     "suite": suite,
                     "model": read.model,
