@@ -95,11 +95,10 @@ def test_crops_come_from_everywhere(turned: bool) -> None:
     for seed in range(300):
         _, label = VIEWS.training(image, labels, random.Random(seed))
         line = np.array(label)[:, 0] if turned else np.array(label)[0]
-        if 255 not in line:
+        if 255 not in line and np.ptp(line) < 100:  # less than half of the image
             centres.append(line.mean() / 200)
-    assert min(centres) < 0.25
-    assert max(centres) > 0.75
-    assert 0.4 < np.mean(centres) < 0.6
+    for low in (0.2, 0.4, 0.6):
+        assert any(low < centre < low + 0.2 for centre in centres)
 
 
 def test_half_of_the_views_are_mirrored() -> None:
