@@ -84,7 +84,7 @@ rule data:
 rule backbones:
     input:
         expand(
-            rules.pretrain_backbone.output,
+            rules.pretrain_backbone.output.weights,
             backbone=CONFIG.backbones,
             training_seed=CONFIG.training_seeds[0],
         ),
@@ -96,7 +96,7 @@ rule backbones:
 rule models:
     input:
         expand(
-            rules.train_model.output,
+            rules.train_model.output.weights,
             model=CONFIG.models,
             training_seed=CONFIG.training_seeds[0],
         ),
@@ -111,6 +111,17 @@ rule attacks:
     localrule: True
     message:
         "The evidence of all tables and figures is there"
+
+
+rule backbone_accuracy:
+    input:
+        checks_of(
+            CONFIG.training_seeds[0],
+            *(name for name in FETCHED_BACKBONES if CONFIG.backbones[name].dataset),
+        ),
+    localrule: True
+    message:
+        "The fetched backbones that have a data set predict as they should"
 
 
 rule tables:

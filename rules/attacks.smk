@@ -11,7 +11,7 @@ def images_to_attack(wildcards):
 
 
 def weights_of(name, training_seed):
-    """Return the weights of a model or a backbone."""
+    """Return the weights of a model or a backbone, trained here or by others."""
     if name in CONFIG.backbones:
         path = rules.pretrain_backbone.output.weights
         return path.format(backbone=name, training_seed=training_seed)
@@ -57,6 +57,49 @@ rule evaluate_clean:
         "../scripts/evaluate_clean.py"
 
 
+# What others have trained must predict before it is attacked: weights may be loaded without a
+# complaint and still be wrong for their network or its images.
+rule check_accuracy:
+    input:
+        evidence=rules.evaluate_clean.output.evidence,
+    output:
+        checked="<results>/attacks/clean/{model}/seed{training_seed}/eps0/accuracy.json",
+    log:
+        "<logs>/attacks/accuracy-{model}-seed{training_seed}.log",
+    wildcard_constraints:
+        model=VICTIM,
+    localrule: True
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+        gpu=0,
+    params:
+        weights=lambda wildcards: CONFIG.model_of(wildcards.model)["weights"],
+        least=lambda wildcards: CONFIG.min_clean_accuracy_of(wildcards.model),
+        reported=lambda wildcards: CONFIG.published_of(wildcards.model).clean_accuracy,
+    message:
+        "Check that {wildcards.model} predicts as it should"
+    script:
+        "../scripts/check_accuracy.py"
+
+
+def checks_of(training_seed, *names):
+    """Return the checks that must pass before models are attacked, of those by others."""
+    return expand(
+        rules.check_accuracy.output.checked,
+        model=[name for name in names if CONFIG.published_of(name)],
+        training_seed=training_seed,
+    )
+
+
+def checks_before_attack(wildcards):
+    sources = CONFIG.sources_of(wildcards.suite)
+    return checks_of(wildcards.training_seed, wildcards.model, *sources)
+
+
 # The batch size is a resource, not a parameter: it suits the memory of a machine, and changing it
 # makes no evidence out of date.
 rule attack_model:
@@ -64,6 +107,7 @@ rule attack_model:
         weights=weights_to_attack,
         val=images_to_attack,
         sources=weights_of_sources,
+        checked=checks_before_attack,
     output:
         evidence="<results>/attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}-shard{shard}.parquet",
     log:

@@ -1,4 +1,13 @@
-# Backbones: classifiers that segmentation models start from.
+# Backbones: classifiers that segmentation models start from, trained here or by others.
+
+
+def any_of(names):
+    """Return a pattern of one of these names, or of nothing."""
+    return "|".join(names) or "(?!)"
+
+
+TRAINED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "trained"]
+FETCHED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "fetched"]
 
 
 def backbone_data(wildcards):
@@ -16,6 +25,8 @@ rule pretrain_backbone:
         "<logs>/backbones/{backbone}-seed{training_seed}.log",
     benchmark:
         "<benchmarks>/backbones/{backbone}-seed{training_seed}.tsv"
+    wildcard_constraints:
+        backbone=any_of(TRAINED_BACKBONES),
     conda:
         "../envs/robustseg.yaml"
     threads: 1
@@ -30,3 +41,74 @@ rule pretrain_backbone:
         "Pretrain the backbone {wildcards.backbone}, seed {wildcards.training_seed}"
     script:
         "../scripts/pretrain_backbone.py"
+
+
+def weights_source(weights_file):
+    """Return the addresses of a file of published weights, and what is expected of it."""
+    return CONFIG.downloads.source_of_weights(weights_file)
+
+
+def expected_hash(path):
+    return weights_source(Path(path).name)["expected"]["sha256"]
+
+
+# Kept for all runs. What is not known of a file (its hash) is recorded beside it when it is first
+# fetched, and expected from then on.
+rule fetch_weights:
+    output:
+        file="<downloads>/weights/{weights_file}",
+    log:
+        "<logs>/weights/{weights_file}.log",
+    wildcard_constraints:
+        weights_file=any_of(map(re.escape, CONFIG.weights_files())),
+    localrule: True
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=1440,
+        gpu=0,
+        # No setting: another mirror of the same file makes nothing out of date.
+        urls=lambda wildcards: " ".join(weights_source(wildcards.weights_file)["urls"]),
+    params:
+        expected=lambda wildcards: weights_source(wildcards.weights_file)["expected"],
+    message:
+        "Fetch {wildcards.weights_file}"
+    script:
+        "../scripts/fetch_weights.py"
+
+
+def published_file(wildcards):
+    """Return the file that a published backbone's or model's weights are in."""
+    name = wildcards.get("backbone") or wildcards.model
+    return rules.fetch_weights.output.file.format(weights_file=CONFIG.published_of(name).file)
+
+
+rule convert_backbone:
+    input:
+        file=published_file,
+    output:
+        weights="<results>/backbones/{backbone}/seed{training_seed}/weights.safetensors",
+        report="<results>/backbones/{backbone}/seed{training_seed}/keys.json",
+    log:
+        "<logs>/backbones/{backbone}-seed{training_seed}.log",
+    benchmark:
+        "<benchmarks>/backbones/{backbone}-seed{training_seed}.tsv"
+    wildcard_constraints:
+        backbone=any_of(FETCHED_BACKBONES),
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+        gpu=0,
+    params:
+        name=lambda wildcards: wildcards.backbone,
+        weights=lambda wildcards: CONFIG.backbones[wildcards.backbone].weights,
+        sha256=lambda wildcards, input: expected_hash(input.file),
+    message:
+        "Convert the published weights of the backbone {wildcards.backbone}"
+    script:
+        "../scripts/convert_weights.py"

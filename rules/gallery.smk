@@ -12,6 +12,7 @@ rule attack_gallery:
             "{training_seed}", str(CONFIG.training_seeds[0])
         ),
         val=images_to_show,
+        checked=lambda wildcards: checks_of(CONFIG.training_seeds[0], wildcards.model),
     output:
         shots="<results>/gallery/{model}.npz",
     log:
@@ -38,6 +39,7 @@ rule attack_targeted:
     input:
         weights=rules.attack_gallery.input.weights,
         val=images_to_show,
+        checked=rules.attack_gallery.input.checked,
     output:
         shots="<results>/gallery/targeted/{model}.npz",
     log:

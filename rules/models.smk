@@ -1,4 +1,8 @@
-# Segmentation models: clean training, AT and PIR-AT.
+# Segmentation models: clean training, AT and PIR-AT, or weights that others have released.
+
+
+TRAINED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "trained"]
+RELEASED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "released"]
 
 
 def model_inputs(wildcards):
@@ -20,6 +24,8 @@ rule train_model:
         "<logs>/models/{model}-seed{training_seed}.log",
     benchmark:
         "<benchmarks>/models/{model}-seed{training_seed}.tsv"
+    wildcard_constraints:
+        model=any_of(TRAINED_MODELS),
     conda:
         "../envs/robustseg.yaml"
     threads: 1
@@ -34,3 +40,32 @@ rule train_model:
         "Train the model {wildcards.model}, seed {wildcards.training_seed}"
     script:
         "../scripts/train_model.py"
+
+
+rule convert_model:
+    input:
+        file=published_file,
+    output:
+        weights="<results>/models/{model}/seed{training_seed}/weights.safetensors",
+        report="<results>/models/{model}/seed{training_seed}/keys.json",
+    log:
+        "<logs>/models/{model}-seed{training_seed}.log",
+    benchmark:
+        "<benchmarks>/models/{model}-seed{training_seed}.tsv"
+    wildcard_constraints:
+        model=any_of(RELEASED_MODELS),
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=10,
+        gpu=0,
+    params:
+        name=lambda wildcards: wildcards.model,
+        weights=lambda wildcards: CONFIG.models[wildcards.model].weights,
+        sha256=lambda wildcards, input: expected_hash(input.file),
+    message:
+        "Convert the released weights of {wildcards.model}"
+    script:
+        "../scripts/convert_weights.py"

@@ -17,6 +17,7 @@ import requests
 
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
+from robustseg.files import sha256 as file_sha256
 from robustseg.progress import Progress
 
 CHUNK_BYTES = 2**20
@@ -91,6 +92,34 @@ def fetch(
         f"could not download {path.name}: {'; '.join(problems) or 'it has no address'}{kept}; "
         f"run again to continue, name another mirror, or put the file at {path} yourself"
     )
+
+
+def verify(path: str | Path, *, sha256: str | None, record: str | Path, progress: Progress) -> str:
+    """Return the SHA-256 of a file that is there, however it came there.
+
+    Args:
+        path: the file.
+        sha256: expected hash; None: the recorded one, and if there is none it is recorded now.
+        record: as for `fetch`.
+        progress: says what was recorded.
+
+    Raises:
+        RobustsegError: it is missing, or has another hash.
+    """
+    path, record = Path(path), Path(record)
+    if not path.is_file():
+        raise RobustsegError(f"{path} does not exist; fetch it first")
+    recorded = _read_record(record).get(path.name)
+    expected, found = (sha256 or recorded or "").lower(), file_sha256(path)
+    if not expected:
+        _note(path, record, progress)
+    elif found != expected:
+        known = "" if sha256 else f" by {record}"
+        raise RobustsegError(
+            f"{path} has sha256 {found}, but {expected} is expected{known}; "
+            "delete it and fetch it again"
+        )
+    return found
 
 
 def _strongest(sha256: str | None, sha1: str | None = None, md5: str | None = None) -> str | None:

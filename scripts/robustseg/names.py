@@ -31,5 +31,12 @@ LOSS_LABELS = {
     "mask_ce": "Mask-CE",
     "mask_sph": "Mask-Sph.",
 }
-SCHEME_LABELS = {"clean": "clean", "at": "AT", "pir_at": "PIR-AT", "half_at": "half-clean AT"}
+SCHEME_LABELS = {
+    "clean": "clean",
+    "at": "AT",
+    "pir_at": "PIR-AT",
+    "half_at": "half-clean AT",
+    "ddc_at": "DDC-AT",
+}
+"""By scheme; DDC-AT (Xu et al. 2021) is that of released weights and trains nothing here."""
 SCHEDULE_LABELS = {"constant": "const-ε", "restarts": "const-ε, 3 restarts", "reduced": "red-ε"}

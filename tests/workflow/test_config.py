@@ -13,9 +13,27 @@ from tests.workflow.running import MATCHBOX, ROOT, replace, snakemake
 SUITE = "attacks.suites.sea"
 READ = "tables.table9.0"
 
+VIT_S = {"kind": "released", "weights": "pir_at_5_128ep_segmenter_vit_s", "dataset": "scenes"}
+CN_T = {"kind": "fetched", "weights": "convnext_t_cvst_robust"}
+HASH = {"urls": ["file:///a"], "sha256": "12"}
+
 WRONG = [
+    ("models.vit_s", VIT_S, "vit_s.dataset is 'scenes', which has not the 151 classes of pir_at_5"),
+    ("models.vit_s", VIT_S | {"dataset": "x"}, "vit_s.dataset is 'x', which is not one of `data`"),
+    ("models.vit_s", VIT_S | {"weights": "x"}, "models.vit_s.weights should be 'pir_at_5_50ep_up"),
+    ("models.vit_s", VIT_S | {"epochs": 1}, "vit_s.epochs is not a known key; known here: kind, w"),
+    ("models.vit_s", VIT_S | {"kind": "x"}, "vit_s has the kind 'x'; known are trained, released"),
+    ("backbones.cn_t", CN_T | {"dataset": "shapes"}, "cn_t.dataset is 'shapes', a set of kind sha"),
+    ("backbones.cn_t", CN_T | {"kind": "x"}, "cn_t has the kind 'x'; known are trained, fetched"),
+    (
+        "backbones.convnext_clean",
+        CN_T | {"weights": "convnext_t_cvst_clean"},
+        "tables.table6[0].model is 'convnext_clean', a fetched backbone that has no dataset",
+    ),
+    ("downloads", {"weights": {"x.pt": HASH}}, "downloads.weights.x.pt should be 'convnext_tiny"),
+    ("downloads", {"weights": {"weights_vit_s.pt": HASH}}, "sha256 should match pattern"),
     ("foo", 1, "foo is not a known key; known here: run, training_seeds"),
-    ("models.clean.foo", 1, "models.clean.foo is not a known key; known here: scheme, decoder"),
+    ("models.clean.foo", 1, "models.clean.foo is not a known key; known here: kind, scheme"),
     ("attacks.foo", 1, "attacks.foo is not a known key; known here: batch_size, shards, suites"),
     (f"{READ}.foo", 1, "tables.table9[0].foo is not a known key; known here: model, suites"),
     ("tables.table99", [], "tables.table99 should be 'table1', 'table2'"),

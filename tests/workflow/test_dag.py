@@ -160,6 +160,69 @@ def test_planning_the_default_is_fast(tmp_path: Path) -> None:
     assert processor_s() - before < 5
 
 
+PUBLISHED = {
+    "data.ade20k": {"kind": "ade20k", "root": "none", "check_counts": False},
+    "backbones.cn_t": {"kind": "fetched", "weights": "convnext_t_cvst_robust"},
+    "models.vit_s": {
+        "kind": "released",
+        "weights": "pir_at_5_128ep_segmenter_vit_s",
+        "dataset": "ade20k",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "jobs"),
+    [
+        # Released weights are fetched, converted, and must predict before they are attacked.
+        (
+            "vit_s",
+            {
+                "fetch_weights": 1,
+                "convert_model": 1,
+                "evaluate_clean": 1,
+                "check_accuracy": 1,
+                "attack_model": 1,
+                "make_table": 1,
+            },
+        ),
+        # A model that is trained here from a backbone of others is no model of others.
+        (
+            "pir_at_5",
+            {
+                "fetch_weights": 1,
+                "convert_backbone": 1,
+                "generate_data": 1,
+                "train_model": 1,
+                "evaluate_clean": 1,
+                "attack_model": 1,
+                "make_table": 1,
+            },
+        ),
+    ],
+)
+def test_published_weights_stand_where_trained_ones_do(
+    model: str, jobs: dict[str, int], tmp_path: Path
+) -> None:
+    changes = PUBLISHED | {
+        "models.pir_at_5.backbone": "cn_t",
+        "models.pir_at_5.decoder": "upernet",
+        "tables.table9.0.model": model,
+    }
+    config = matchbox(tmp_path, **changes)
+    planned = plan("--configfile", config, "--", "table9", folder=tmp_path)
+    if model == "vit_s":
+        planned = {rule: count for rule, count in planned.items() if "data" not in rule}
+    assert planned == jobs
+
+
+def test_a_gallery_of_released_weights_waits_for_their_accuracy(tmp_path: Path) -> None:
+    changes = PUBLISHED | {"gallery.eps_255": {"vit_s": [4]}, "pictures": {"figure8": ["vit_s"]}}
+    config = matchbox(tmp_path, **changes)
+    jobs = plan("--configfile", config, "--", "figure8", folder=tmp_path)
+    assert (jobs["check_accuracy"], jobs["attack_gallery"]) == (1, 1)
+
+
 @pytest.mark.parametrize("path", RULE_FILES, ids=lambda path: path.stem)
 def test_every_rule_says_what_it_is(path: Path) -> None:
     for rule in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:

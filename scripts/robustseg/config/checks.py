@@ -8,13 +8,16 @@ from robustseg.config.schema import (
     SEGMENTATION_KINDS,
     Backbone,
     Config,
+    FetchedBackbone,
     Model,
     Read,
+    ReleasedModel,
     Suite,
     Training,
     Transfer,
 )
 from robustseg.errors import RobustsegError
+from robustseg.models.published import MODELS
 from robustseg.models.registry import backbones_for, has_auxiliary_head
 
 
@@ -72,15 +75,35 @@ def _trained_problems(
     """Yield what backbones and models have in common: data of the right kind, and a training."""
     if problem := _unknown(trained.training, "training", config.training):
         yield f"{key}.training", problem
-    if problem := _unknown(trained.dataset, "data", config.data):
+    yield from _dataset_problems(config, key, trained.dataset, kinds)
+
+
+def _dataset_problems(
+    config: Config, key: str, name: str, kinds: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield why a data set cannot be that of a backbone or a model."""
+    if problem := _unknown(name, "data", config.data):
         yield f"{key}.dataset", problem
-    elif (found := config.data[trained.dataset].kind) not in kinds:
+    elif (found := config.data[name].kind) not in kinds:
         wanted = " or ".join(kinds)
         fitting = [name for name, data in config.data.items() if data.kind in kinds]
         yield (
             f"{key}.dataset",
-            f"is {trained.dataset!r}, a set of kind {found}, but it needs one of kind {wanted}: "
+            f"is {name!r}, a set of kind {found}, but it needs one of kind {wanted}: "
             f"{', '.join(fitting) or 'there is none in `data`'}",
+        )
+
+
+def _released_problems(config: Config, key: str, model: ReleasedModel) -> Iterator[tuple[str, str]]:
+    """Yield why published weights do not fit the data set that they are to be evaluated on."""
+    if problem := _unknown(model.dataset, "data", config.data):
+        yield f"{key}.dataset", problem
+        return
+    wanted = MODELS[model.weights].num_classes
+    if getattr(config.data[model.dataset], "num_classes", None) != wanted:
+        yield (
+            f"{key}.dataset",
+            f"is {model.dataset!r}, which has not the {wanted} classes of {model.weights}",
         )
 
 
@@ -89,6 +112,10 @@ def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
         key = f"backbones.{name}"
         if name in config.models:
             yield key, "has the name of a model: choose another, since evidence is named by both"
+        if isinstance(backbone, FetchedBackbone):
+            if backbone.dataset is not None:
+                yield from _dataset_problems(config, key, backbone.dataset, ["imagenet"])
+            continue
         yield from _trained_problems(config, key, backbone, ["shapes"])
         training = config.training.get(backbone.training)
         if training and training.learning_rate_ratio != 1:
@@ -104,6 +131,9 @@ def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
 def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
     for name, model in config.models.items():
         key = f"models.{name}"
+        if isinstance(model, ReleasedModel):
+            yield from _released_problems(config, key, model)
+            continue
         yield from _trained_problems(config, key, model, SEGMENTATION_KINDS)
         adversarial = model.scheme != "clean"
         if adversarial and not (model.eps_255 > 0 and model.steps > 0):
@@ -194,6 +224,8 @@ def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
         victims: Mapping[str, object] = config.backbones if of_backbones else config.models
         if problem := _unknown(read.model, section, victims):
             yield f"{key}.model", problem
+        elif getattr(victims[read.model], "dataset", None) is None:
+            yield f"{key}.model", f"is {read.model!r}, a fetched backbone that has no dataset"
         for name in read.suites:
             if problem := _unknown(name, "attacks.suites", config.attacks.suites):
                 yield f"{key}.suites", problem

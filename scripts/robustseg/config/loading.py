@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from robustseg.config.checks import cross_checks
-from robustseg.config.schema import KINDS, TAG, Config, sections_in
+from robustseg.config.schema import TAG, Config, Section, kinds_of, sections_in
 from robustseg.errors import RobustsegError
 
 
@@ -113,10 +113,10 @@ def _explain(error: Any) -> str:
 
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     """Return the keys known in the section that holds the key at `location`."""
-    section: Any = Config
+    sections: list[type[Section]] = [Config]
     for part in map(str, location[:-1]):
         if part.startswith(TAG):
-            section = KINDS[part.removeprefix(TAG)]
-        elif part in section.model_fields:
-            section = next(iter(sections_in(section.model_fields[part].annotation)), section)
-    return list(section.model_fields)
+            sections = [one for one in sections if part.removeprefix(TAG) in kinds_of(one)]
+        elif part in sections[0].model_fields:
+            sections = sections_in(sections[0].model_fields[part].annotation) or sections
+    return list(sections[0].model_fields)

@@ -16,6 +16,14 @@ from robustseg.data.splits import (
     VOC_VAL_SPLITS,
     archives_of,
 )
+from robustseg.models.published import (
+    CLASSIFIERS,
+    FILES,
+    MARGIN,
+    MODELS,
+    SegmentationWeights,
+    Weights,
+)
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import (
     ATTACK_MODES,
@@ -41,6 +49,7 @@ Seed: TypeAlias = Annotated[int, Field(ge=0)]
 Radius: TypeAlias = Annotated[float, Field(gt=0, le=255)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 
@@ -115,6 +124,11 @@ class Voc(Downloaded):
         """Images in the validation split; None: unknown until the files are there."""
         return VOC_VAL.count if self.check_counts and self.val_split == "val" else None
 
+    @property
+    def num_classes(self) -> int:
+        """Objects and background."""
+        return 21
+
 
 class Ade20k(Downloaded):
     """ADE20K of the scene parsing challenge (2016)."""
@@ -137,9 +151,14 @@ class Ade20k(Downloaded):
         """Images in the validation split; None: unknown until the files are there."""
         return ADE20K_VAL.count if self.check_counts else None
 
+    @property
+    def num_classes(self) -> int:
+        """Objects, and background where it is a class."""
+        return 151 if self.background == "class" else 150
+
 
 class Archive(Section):
-    """Where an archive is to be fetched from instead of the published addresses."""
+    """Where a file is to be fetched from instead of the published addresses."""
 
     urls: list[str] = Field(
         min_length=1, description="addresses (http, https or file), tried in this order"
@@ -158,6 +177,11 @@ class Downloads(Section):
     archives: dict[Literal[tuple(ARCHIVES)], Archive] = Field(  # type: ignore[valid-type]
         default={}, description="mirrors of your own, by archive"
     )
+    weights: dict[Literal[tuple(FILES)], Archive] = Field(  # type: ignore[valid-type]
+        default={},
+        description="mirrors of your own, or copies (file://), of published weights by file name; "
+        "docs/weights.md lists them",
+    )
 
     def source_of(self, file: str) -> dict[str, Any]:
         """Return `urls`, and what is `expected` of the file, of the archive with this file name."""
@@ -168,6 +192,14 @@ class Downloads(Section):
         }
         if own and own.sha256:
             expected = {"sha256": own.sha256}
+        return {"urls": list(own.urls if own else published.urls), "expected": expected}
+
+    def source_of_weights(self, file: str) -> dict[str, Any]:
+        """Return the same of the file of published weights with this name."""
+        own, published = self.weights.get(file), FILES[file]
+        expected = {"sha256": published.sha256, "size_bytes": published.size_bytes}
+        if own and own.sha256:
+            expected = {"sha256": own.sha256, "size_bytes": None}
         return {"urls": list(own.urls if own else published.urls), "expected": expected}
 
 
@@ -232,6 +264,7 @@ class Training(Section):
 class Backbone(Section):
     """A classifier that the workflow trains, robustly if it has a radius, as a start for models."""
 
+    kind: Literal["trained"] = Field("trained", description="`trained`: by this workflow")
     architecture: Literal[tuple(BACKBONES)] = Field(description="network")  # type: ignore[valid-type]
     dataset: Name = Field(description="classification set, one of `data`")
     training: Name = Field(description="optimizer settings, one of `training`")
@@ -250,9 +283,42 @@ class Backbone(Section):
         return self.eps_255 > 0
 
 
+class FetchedBackbone(Section):
+    """A classifier that others have trained, as a start for models: Table 6."""
+
+    kind: Literal["fetched"] = Field(description="`fetched`: published weights")
+    weights: Literal[tuple(CLASSIFIERS)] = Field(description="see docs/weights.md")  # type: ignore[valid-type]
+    dataset: Name | None = Field(
+        None,
+        description="set of kind `imagenet` to score it on, for `table6` and the target "
+        "`backbone_accuracy`; to start models from it none is needed",
+    )
+    min_clean_accuracy: Percent | None = Field(
+        None,
+        description="accuracy in percent below which it is not attacked; by default "
+        f"{MARGIN:g} less than the paper reports",
+    )
+
+    @property
+    def architecture(self) -> str:
+        """Its network."""
+        return self.published.architecture
+
+    @property
+    def robust(self) -> bool:
+        """Whether it was trained adversarially."""
+        return CLASSIFIERS[self.weights].robust
+
+    @property
+    def published(self) -> Weights:
+        """What is known of its weights."""
+        return CLASSIFIERS[self.weights]
+
+
 class Model(Section):
     """A segmentation model and how it is trained."""
 
+    kind: Literal["trained"] = Field("trained", description="`trained`: by this workflow")
     scheme: Literal[SCHEMES] = Field(  # type: ignore[valid-type]
         description="`clean`; `at`: adversarial training from a clean backbone; `pir_at`: the same "
         "from a robust backbone; `half_at`: half of each batch stays clean"
@@ -267,6 +333,24 @@ class Model(Section):
     background: bool = Field(
         True, description="whether the background is learnt as a class; if not, it is ignored"
     )
+
+
+class ReleasedModel(Section):
+    """A segmentation model that others have trained: their weights are evaluated as they are."""
+
+    kind: Literal["released"] = Field(description="`released`: published weights")
+    weights: Literal[tuple(MODELS)] = Field(description="see docs/weights.md")  # type: ignore[valid-type]
+    dataset: Name = Field(description="segmentation set of its classes, one of `data`")
+    min_clean_accuracy: Percent | None = Field(
+        None,
+        description="mean pixel accuracy in percent below which it is not attacked; by default "
+        f"{MARGIN:g} less than the paper reports",
+    )
+
+    @property
+    def published(self) -> Weights:
+        """What is known of its weights."""
+        return MODELS[self.weights]
 
 
 class Suite(Section):
@@ -387,6 +471,14 @@ AnyData: TypeAlias = Annotated[
     | Annotated[Ade20k, Tag("kind:ade20k")],
     Discriminator(_tag()),
 ]
+AnyBackbone: TypeAlias = Annotated[
+    Annotated[Backbone, Tag("kind:trained")] | Annotated[FetchedBackbone, Tag("kind:fetched")],
+    Discriminator(_tag("trained")),
+]
+AnyModel: TypeAlias = Annotated[
+    Annotated[Model, Tag("kind:trained")] | Annotated[ReleasedModel, Tag("kind:released")],
+    Discriminator(_tag("trained")),
+]
 AnySuite: TypeAlias = Annotated[
     Annotated[Suite, Tag("kind:white_box")]
     | Annotated[Transfer, Tag("kind:transfer")]
@@ -394,17 +486,6 @@ AnySuite: TypeAlias = Annotated[
     | Annotated[Objects, Tag("kind:objects")],
     Discriminator(_tag("white_box")),
 ]
-KINDS: dict[str, type[Section]] = {
-    "scenes": Generated,
-    "shapes": Generated,
-    "voc": Voc,
-    "ade20k": Ade20k,
-    "white_box": Suite,
-    "transfer": Transfer,
-    "alma": Alma,
-    "objects": Objects,
-}
-"""Sections by the kind that picks them; a kind belongs to one part of the configuration."""
 SEGMENTATION_KINDS = ("scenes", "voc", "ade20k")
 
 
@@ -473,9 +554,9 @@ class Config(Section):
     downloads: Downloads = Field(
         Downloads(), description="where archives come from and where they are kept"
     )
-    backbones: dict[Name, Backbone] = Field(description="classifiers that models start from")
+    backbones: dict[Name, AnyBackbone] = Field(description="classifiers that models start from")
     training: dict[Name, Training] = Field(description="optimizer settings")
-    models: dict[Name, Model] = Field(description="segmentation models")
+    models: dict[Name, AnyModel] = Field(description="segmentation models")
     attacks: Attacks = Field(description="how models are attacked")
     tables: dict[Literal[TABLES], list[Read]] = Field(  # type: ignore[valid-type]
         description="what each table reads, row by row; `table5`, the configuration itself: []"
@@ -538,7 +619,27 @@ class Config(Section):
 
     def dataset_of(self, name: str) -> str:
         """Return the data set of a model or a backbone."""
-        return (self.models.get(name) or self.backbones[name]).dataset
+        dataset = (self.models.get(name) or self.backbones[name]).dataset
+        assert dataset is not None, f"{name} is to be evaluated and has no data set"
+        return dataset
+
+    def published_of(self, name: str) -> Weights | None:
+        """Return what is known of a model's or backbone's weights, if others have trained it."""
+        return getattr(self.models.get(name) or self.backbones[name], "published", None)
+
+    def weights_files(self) -> list[str]:
+        """Return the files of published weights that this configuration needs."""
+        published = map(self.published_of, [*self.backbones, *self.models])
+        return list(dict.fromkeys(weights.file for weights in published if weights))
+
+    def min_clean_accuracy_of(self, name: str) -> float | None:
+        """Return the percentage that published weights must reach to be attacked; else None."""
+        published = self.published_of(name)
+        if published is None:
+            return None
+        entry = self.models.get(name) or self.backbones[name]
+        own: float | None = getattr(entry, "min_clean_accuracy", None)
+        return published.clean_accuracy - MARGIN if own is None else own
 
     def sources_of(self, suite: str) -> list[str]:
         """Return the models that a suite's perturbations are found on, if not on the target."""
@@ -565,26 +666,34 @@ class Config(Section):
         """
         if name in self.backbones:
             backbone = self.backbones[name]
-            return backbone.model_dump() | {"scheme": "at" if backbone.robust else "clean"}
+            settings = _settings(backbone) | {"architecture": backbone.architecture}
+            if isinstance(backbone, FetchedBackbone):
+                settings["eps_255"] = TABLE6_EPS_255 if backbone.robust else 0
+            return settings | {"scheme": "at" if backbone.robust else "clean"}
         model = self.models[name]
+        if isinstance(model, ReleasedModel):
+            return _settings(model) | _published_settings(MODELS[model.weights])
         return model.model_dump() | {"architecture": self.backbones[model.backbone].architecture}
 
-    def lineage_of(self, name: str) -> dict[str, dict[str, Any]]:
+    def lineage_of(self, name: str) -> dict[str, Any]:
         """Return all settings that a model's or backbone's weights follow from, as plain data."""
-        backbone = self.backbones[name if name in self.backbones else self.models[name].backbone]
-        of_backbone = {
-            "backbone": backbone.model_dump(),
+        if name in self.backbones:
+            return self._lineage_of_backbone(name)
+        model = self.models[name]
+        lineage = {"model": self.model_of(name), "data": self.data_of(model.dataset)}
+        if isinstance(model, ReleasedModel):
+            return lineage | {"file": model.published.file}
+        training = {"training": self.training_of(model)}
+        return lineage | training | self._lineage_of_backbone(model.backbone)
+
+    def _lineage_of_backbone(self, name: str) -> dict[str, Any]:
+        backbone = self.backbones[name]
+        lineage: dict[str, Any] = {"backbone": _settings(backbone)}
+        if isinstance(backbone, FetchedBackbone):
+            return lineage | {"backbone_file": backbone.published.file}
+        return lineage | {
             "backbone_training": self.training_of(backbone),
             "backbone_data": self.data_of(backbone.dataset),
-        }
-        if name in self.backbones:
-            return of_backbone
-        model = self.models[name]
-        return {
-            "model": self.model_of(name),
-            "training": self.training_of(model),
-            "data": self.data_of(model.dataset),
-            **of_backbone,
         }
 
     def models_of(self, name: str) -> dict[str, dict[str, Any]]:
@@ -596,7 +705,8 @@ class Config(Section):
 
     def recipes(self) -> dict[str, Any]:
         """Return how everything is trained, as plain data: what Table 5 shows."""
-        trained: dict[str, Backbone | Model] = {**self.backbones, **self.models}
+        every: dict[str, Section] = {**self.backbones, **self.models}
+        trained = {name: one for name, one in every.items() if isinstance(one, Backbone | Model)}
         return {
             name: {
                 **self.training_of(one),
@@ -619,6 +729,34 @@ class Config(Section):
                     yield f"{section}.{name}[{index}]", read
         for index, read in enumerate(self.seeds):
             yield f"seeds[{index}]", read
+
+
+TABLE6_EPS_255 = 4
+"""Radius for which all robust classifiers of Table 6 were trained, in 1/255."""
+
+
+def _settings(section: Section) -> dict[str, Any]:
+    """Return a section as plain data, without what changes no result."""
+    return section.model_dump(exclude={"min_clean_accuracy"})
+
+
+def _published_settings(weights: SegmentationWeights) -> dict[str, Any]:
+    """Return how others have trained a model, in the words of a model that is trained here."""
+    return {
+        "scheme": weights.scheme,
+        "decoder": weights.decoder,
+        "backbone": weights.architecture,
+        "architecture": weights.architecture,
+        "epochs": weights.epochs,
+        "eps_255": weights.eps_255,
+        "steps": weights.steps,
+        "background": True,
+    }
+
+
+def kinds_of(section: type[Section]) -> tuple[str, ...]:
+    """Return the kinds that pick a section among several that may stand in one place."""
+    return get_args(section.model_fields["kind"].annotation)
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:

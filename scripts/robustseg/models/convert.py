@@ -12,13 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path, sha256
+from robustseg.files import atomic_path
 from robustseg.models.build import build
 from robustseg.models.checkpoints import load_strictly, save_weights
 from robustseg.models.layouts import MEAN, STD, rename
 from robustseg.models.published import (
     CLASSIFIERS,
-    FILES,
     IMAGENET_CLASSES,
     MODELS,
     ClassifierWeights,
@@ -58,24 +57,21 @@ class Conversion:
         return f"{used} weights used ({len(self.renamed)} renamed), {len(self.dropped)} dropped"
 
 
-def convert(
-    weights: str, source: str | Path, target: str | Path, expected_sha256: str | None = None
-) -> Conversion:
+def convert(weights: str, source: str | Path, target: str | Path, digest: str) -> Conversion:
     """Read published weights, strictly and without executing anything, and write them anew.
 
     Args:
         weights: a name of `published.CLASSIFIERS` or `published.MODELS`.
         source: the published file, or the archive that it comes in.
         target: safetensors, see `checkpoints.save_weights`.
-        expected_sha256: hash of `source`; None: the published one, if there is one.
+        digest: SHA-256 of `source`, which was verified (`downloads.verify`).
 
     Raises:
-        RobustsegError: wrong hash, truncated file, a pickle with more than weights in it, or a key
+        RobustsegError: truncated file, a pickle with more than weights in it, or a key
             too many, too few or of another shape.
     """
     source = Path(source)
     published: Weights = (CLASSIFIERS | MODELS)[weights]
-    digest = check_hash(source, expected_sha256 or FILES[published.file].sha256)
     with checkpoint_in(source, getattr(published, "member", None)) as path:
         tensors = read_checkpoint(path, published.layout == WITH_OTHER_OBJECTS)
     naming = rename(tensors, published.layout, str(source))
@@ -98,23 +94,6 @@ def convert(
         input_mean=mean,
         input_std=std,
     )
-
-
-def check_hash(path: Path, expected: str | None) -> str:
-    """Return the SHA-256 of a file.
-
-    Raises:
-        RobustsegError: it does not exist, or its hash is not the expected one.
-    """
-    if not path.is_file():
-        raise RobustsegError(f"{path} does not exist; fetch these weights first")
-    digest = sha256(path)
-    if expected and digest != expected.lower():
-        raise RobustsegError(
-            f"{path} has sha256 {digest}, but {expected.lower()} is expected; "
-            "delete it and fetch it again"
-        )
-    return digest
 
 
 def describe(

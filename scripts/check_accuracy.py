@@ -1,0 +1,19 @@
+"""Stop before any attack if published weights do not predict as they should."""
+
+import json
+from pathlib import Path
+
+from robustseg.files import atomic_path
+from robustseg.jobs import job
+from robustseg.models.accuracy import check_accuracy
+
+if __name__ == "__main__":
+    model, params = snakemake.wildcards.model, snakemake.params
+    with job(f"clean accuracy of {model}", snakemake.log[0]) as progress:
+        accuracy = check_accuracy(
+            snakemake.input.evidence, model, params.weights, params.least, params.reported
+        )
+        progress.say(f"{accuracy:.1f} %, at least {params.least:g} % is expected")
+        result = {"accuracy": accuracy, "least": params.least, "reported": params.reported}
+        with atomic_path(Path(snakemake.output.checked)) as temporary:
+            temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")

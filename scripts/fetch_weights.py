@@ -1,0 +1,16 @@
+"""Fetch a file of published weights."""
+
+from pathlib import Path
+
+from robustseg.downloads import fetch
+from robustseg.jobs import job
+
+if __name__ == "__main__":
+    with job(f"fetch {snakemake.wildcards.weights_file}", snakemake.log[0]) as progress:
+        fetch(
+            snakemake.output.file,
+            snakemake.resources.urls.split(),
+            **snakemake.params.expected,
+            record=Path(snakemake.output.file).with_name("hashes.json"),
+            progress=progress,
+        )
