@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4294967296")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 
+from robustseg.clusters import check_slurm, explain
 from robustseg.config import load_config
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
@@ -68,6 +69,23 @@ include: "rules/gallery.smk"
 include: "rules/claims.smk"
 include: "rules/report.smk"
 include: "rules/plan.smk"
+
+
+# What a person can mend about the machine, said before jobs are sent and after they failed.
+
+
+onstart:
+    if workflow.executor_plugin.name == "slurm":
+        asked = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
+        try:
+            check_slurm(sorted(filter(None, asked)))
+        except RobustsegError as error:
+            raise WorkflowError(str(error)) from None
+
+
+onerror:
+    for sentence in explain(Path(log).read_text(errors="replace")):
+        print(f"[run] error: {sentence}", file=sys.stderr)
 
 
 # What may be asked for: `snakemake TARGET`.
