@@ -84,7 +84,7 @@ onstart:
 
 
 onerror:
-    for sentence in explain(Path(log).read_text(errors="replace")):
+    for sentence in explain(log):
         print(f"[run] error: {sentence}", file=sys.stderr)
 
 

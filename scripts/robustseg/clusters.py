@@ -4,16 +4,20 @@ import re
 import shutil
 import subprocess
 from collections.abc import Collection
+from pathlib import Path
 
 from robustseg.errors import RobustsegError
 
 GO_ON = "nothing that was done is lost, and the same command goes on from there"
 
 CAUSES = {
-    r"SLURM status is: 'OUT_OF_MEMORY'|oom-kill": "a job ran out of memory, also with what retries "
-    "add: raise its rule's mem_mb under set-resources in the profile",
-    r"SLURM status is: 'TIMEOUT'": "a job ran out of time, also with what retries add: raise its "
-    "rule's runtime (minutes) under set-resources in the profile, or retries",
+    r"OUT_OF_MEMORY|oom-kill|[Ee]xceeded (?:job )?memory limit": "a job ran out of memory: retries "
+    "ask for more each time; if that is not enough, raise its rule's mem_mb under set-resources in "
+    "the profile",
+    r"SLURM status is: 'TIMEOUT'": "a job ran out of time: retries ask for more each time; if that "
+    "is not enough, raise its rule's runtime (minutes) under set-resources in the profile",
+    r"CUDA out of memory": "a GPU ran out of memory: give attacks a smaller batch "
+    "(`--set-resources attack_model:batch_size=4` leaves finished evidence as it is)",
     r"SLURM status is: 'CANCELLED'": "a job was cancelled",
     r"SLURM status is: '(?:NODE_FAIL|BOOT_FAIL)'": "a node of the cluster failed",
     r"Invalid account|account .* appears to be invalid": "the cluster does not know the account: "
@@ -26,13 +30,31 @@ CAUSES = {
     r"missing after \d+ seconds": "results of a job that ended well did not appear here: if the "
     "file system is shared and slow, raise latency-wait in the profile",
 }
-"""What is found in Snakemake's log of a run (a pattern), and what that means to a person."""
+"""What is found in the logs of a run (a pattern), and what that means to a person."""
+
+JOB_LOGS = re.compile(r"^ *log: (.*?) \(check log file", re.M)
+"""Where Snakemake names the logs of a job that failed."""
 
 
-def explain(log: str) -> list[str]:
-    """Return a sentence for each known cause of a failure that Snakemake's log of a run shows."""
-    found = [sentence for pattern, sentence in CAUSES.items() if re.search(pattern, log)]
+def explain(logs: Collection[str | Path]) -> list[str]:
+    """Return a sentence for each known cause of a failure that the logs of a run show.
+
+    Args:
+        logs: Snakemake's own of the run, which name those of the jobs that failed.
+    """
+    text = "".join(map(_read, logs))
+    jobs = {path for paths in JOB_LOGS.findall(text) for path in paths.split(", ")}
+    text += "".join(_read(path) for path in sorted(jobs))
+    found = [sentence for pattern, sentence in CAUSES.items() if re.search(pattern, text)]
     return [f"{sentence}; {GO_ON}" for sentence in found]
+
+
+def _read(path: str | Path) -> str:
+    """Return a log, or nothing if it is gone or was never written."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def check_slurm(partitions: Collection[str]) -> None:

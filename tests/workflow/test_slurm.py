@@ -101,15 +101,17 @@ def send(cluster: Mapping[str, str], job: str, script: str, number: signal.Signa
     """Send a signal to the process of a SLURM job that runs a script."""
     lines = ask("scontrol", "listpids", job, environment=cluster).splitlines()[1:]
     pids = [int(line.split()[0]) for line in lines]
-    (pid,) = [pid for pid in pids if f"{script}".encode() in cmdline(pid).split(b"\0")[-2]]
+    (pid,) = [pid for pid in pids if any(word.endswith(f".{script}") for word in command(pid))]
     os.kill(pid, number)
 
 
-def cmdline(pid: int) -> bytes:
+def command(pid: int) -> list[str]:
+    """Return the words of a process's command that have no spaces in them, as scripts' paths."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except (FileNotFoundError, ProcessLookupError):
-        return b"\0\0"
+        return []
+    return [word for word in words if " " not in word]
 
 
 class Parts:
@@ -148,3 +150,95 @@ def test_the_command_as_typed_in_a_fresh_clone(clone: Path, cluster: Mapping[str
     (data,) = jobs(cluster, "generate_data")
     assert "TresPerJob" not in data
     assert not jobs(cluster, "make_table")
+
+
+def test_a_partition_that_does_not_exist(clone: Path, cluster: Mapping[str, str]) -> None:
+    output = fail(
+        start(clone, cluster, "--default-resources", "slurm_partition=a100", "--", "table9")
+    )
+    assert "this cluster has no partition a100; it has test: change slurm_partition" in output
+    assert "has been submitted" not in output
+
+
+def test_no_slurm_here(clone: Path, cluster: Mapping[str, str], tmp_path: Path) -> None:
+    for program in ("snakemake", "python", "bash", "sh", "which", "git"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+    output = fail(start(clone, {**cluster, "PATH": str(tmp_path)}, "table9"))
+    assert "sbatch is not on the PATH, so no job can be sent: type this on a login" in output
+    assert "Traceback (most recent call last)" not in output
+
+
+def test_a_job_without_enough_memory(clone: Path, cluster: Mapping[str, str]) -> None:
+    few = ["--retries", "0", "--set-resources", "pretrain_backbone:mem_mb=50"]
+    output = fail(start(clone, cluster, *few, "--", WEIGHTS))
+    assert "[run] error: a job ran out of memory: retries ask for more each time" in output
+
+
+def test_killed_attacks_continue_to_the_same_bytes(clone: Path, cluster: Mapping[str, str]) -> None:
+    config = matchbox(clone, "long.yaml", **LONG)
+    target = ["--configfile", config, "--", EVIDENCE]
+    here = ["snakemake", "--cores", "1", "--quiet", "all", "--force"]
+    subprocess.run([*here, *target], cwd=clone, env=environment(), check=True, timeout=1200)
+    undisturbed = (clone / EVIDENCE).read_bytes()
+    (clone / EVIDENCE).unlink()
+    parts = Parts(clone / PARTS)
+
+    # A time limit, which a job that stands still meets without making the machine hot.
+    limited = ["--retries", "0", "--set-resources", "attack_model:runtime=1"]
+    run = start(clone, cluster, *limited, *target)
+    parts.grow(run)
+    send(cluster, running(cluster, "attack_model"), "attack_model.py", signal.SIGSTOP)
+    second = fail(start(clone, cluster, *target))  # two runs in one folder
+    assert "Directory cannot be locked" in second
+    assert "--unlock" in second
+    output = fail(run)
+    assert "[run] error: a job ran out of time: retries ask for more each time" in output
+    assert "nothing that was done is lost, and the same command goes on from there" in output
+
+    # A person who cancels.
+    run = start(clone, cluster, "--retries", "0", *target)
+    parts.grow(run)
+    ask("scancel", running(cluster, "attack_model"), environment=cluster)
+    assert "[run] error: a job was cancelled; nothing that was done is lost" in fail(run)
+
+    # A process that is killed without warning; then a node that is taken away, and comes back.
+    run = start(clone, cluster, *target)
+    parts.grow(run)
+    killed = running(cluster, "attack_model")
+    send(cluster, killed, "attack_model.py", signal.SIGKILL)
+    wait_until(lambda: jobs(cluster, "attack_model")[-1]["JobId"] != killed, "it was not retried")
+    parts.grow(run)
+    job, node = running(cluster, "attack_model"), f"NodeName={NODE}"
+    ask("scontrol", "update", node, "State=drain", "Reason=test", environment=cluster)
+    ask("scontrol", "requeue", job, environment=cluster)
+    wait_until(
+        lambda: jobs(cluster, "attack_model")[-1]["JobState"] == "PENDING", "it is not waiting"
+    )
+    assert not (clone / EVIDENCE).exists()
+    ask("scontrol", "update", node, "State=resume", environment=cluster)
+    finish(run)
+    assert jobs(cluster, "attack_model")[-1]["JobId"] == job
+    assert (clone / EVIDENCE).read_bytes() == undisturbed
+    assert not (clone / PARTS).exists()
+
+
+def test_a_killed_training_continues_to_the_same_bytes(
+    clone: Path, cluster: Mapping[str, str]
+) -> None:
+    target = ["--configfile", matchbox(clone, "long.yaml", **LONG), "--", WEIGHTS]
+    here = ["snakemake", "--cores", "1", "--quiet", "all", "--force"]
+    subprocess.run([*here, *target], cwd=clone, env=environment(), check=True, timeout=1200)
+    undisturbed = (clone / WEIGHTS).read_bytes()
+    (clone / WEIGHTS).unlink()
+    checkpoint = (clone / WEIGHTS).with_name("checkpoint.pt")
+    log = clone / "results/matchbox/logs/backbones/convnext_robust-seed0.log"
+
+    run = start(clone, cluster, *target)
+    wait_until(checkpoint.exists, "it never made a checkpoint")
+    killed = running(cluster, "pretrain_backbone")
+    send(cluster, killed, "pretrain_backbone.py", signal.SIGKILL)
+    finish(run)
+    assert jobs(cluster, "pretrain_backbone")[-1]["JobId"] != killed
+    assert "continues from" in log.read_text()
+    assert (clone / WEIGHTS).read_bytes() == undisturbed
+    assert not checkpoint.exists()
