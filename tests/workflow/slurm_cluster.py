@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -109,6 +109,7 @@ def slurm_cluster(folder: Path) -> Iterator[Mapping[str, str]]:
     munged += [f"--{name}-file={folder}/munge.{name}" for name in ("pid", "log", "seed")]
     munged += [f"--socket={folder}/munge.socket"]
     with ExitStack() as stack:
+        stack.callback(_end_leftovers, configuration)
         for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D", "-N", NODE]):
             stack.enter_context(_daemon(command, folder, environment))
         wait_until(
@@ -121,6 +122,15 @@ def slurm_cluster(folder: Path) -> Iterator[Mapping[str, str]]:
             lambda: not ask("squeue", "--noheader", environment=environment),
             "jobs did not end when they were cancelled",
         )
+
+
+def _end_leftovers(configuration: Path) -> None:
+    """Kill what still runs with this cluster's configuration: linuxproc loses orphans."""
+    mark = f"SLURM_CONF={configuration}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def ask(*command: str, environment: Mapping[str, str]) -> str:

@@ -25,13 +25,14 @@ EVIDENCE = Path(
     "results/matchbox/attacks/classifier/convnext_clean/seed0/eps4/seed0-shard0.parquet"
 )
 PARTS = EVIDENCE.with_suffix(".parts")
+RULE = "pretrain_backbone"
 WEIGHTS = Path("results/matchbox/backbones/convnext_robust/seed0/weights.safetensors")
 # Sixteen parts of an attack that takes about a second each, and a training of about half a minute.
 LONG = {
     "attacks.batch_size": 1,
     "attacks.suites.classifier.losses": ["ce", "bal_ce", "js", "mask_ce"],
     "attacks.suites.classifier.iterations": [200],
-    "backbones.convnext_robust.epochs": 150,
+    "backbones.convnext_robust.epochs": 400,
 }
 
 
@@ -169,7 +170,7 @@ def test_no_slurm_here(clone: Path, cluster: Mapping[str, str], tmp_path: Path) 
 
 
 def test_a_job_without_enough_memory(clone: Path, cluster: Mapping[str, str]) -> None:
-    few = ["--retries", "0", "--set-resources", "pretrain_backbone:mem_mb=50"]
+    few = ["--retries", "0", "--set-resources", f"{RULE}:mem_mb=50"]
     output = fail(start(clone, cluster, *few, "--", WEIGHTS))
     assert "[run] error: a job ran out of memory: retries ask for more each time" in output
 
@@ -216,6 +217,7 @@ def test_killed_attacks_continue_to_the_same_bytes(clone: Path, cluster: Mapping
     )
     assert not (clone / EVIDENCE).exists()
     ask("scontrol", "update", node, "State=resume", environment=cluster)
+    ask("scontrol", "update", f"JobId={job}", "StartTime=now", environment=cluster)
     finish(run)
     assert jobs(cluster, "attack_model")[-1]["JobId"] == job
     assert (clone / EVIDENCE).read_bytes() == undisturbed
@@ -232,13 +234,23 @@ def test_a_killed_training_continues_to_the_same_bytes(
     (clone / WEIGHTS).unlink()
     checkpoint = (clone / WEIGHTS).with_name("checkpoint.pt")
     log = clone / "results/matchbox/logs/backbones/convnext_robust-seed0.log"
+    log.unlink()
 
     run = start(clone, cluster, *target)
-    wait_until(checkpoint.exists, "it never made a checkpoint")
-    killed = running(cluster, "pretrain_backbone")
-    send(cluster, killed, "pretrain_backbone.py", signal.SIGKILL)
+    wait_until(lambda: "epoch 2 of" in read(log), "it was never trained for an epoch")
+    cancelled = running(cluster, RULE)
+    ask("scancel", cancelled, environment=cluster)
+    wait_until(lambda: jobs(cluster, RULE)[-1]["JobId"] != cancelled, "it was not retried")
+    assert checkpoint.exists()
+    wait_until(lambda: "continues from" in read(log), "it did not continue")
+    killed = running(cluster, RULE)
+    send(cluster, killed, f"{RULE}.py", signal.SIGKILL)
     finish(run)
-    assert jobs(cluster, "pretrain_backbone")[-1]["JobId"] != killed
-    assert "continues from" in log.read_text()
+    assert jobs(cluster, RULE)[-1]["JobId"] not in (cancelled, killed)
+    assert "continues from" in read(log)
     assert (clone / WEIGHTS).read_bytes() == undisturbed
     assert not checkpoint.exists()
+
+
+def read(log: Path) -> str:
+    return log.read_text() if log.exists() else ""
