@@ -1,6 +1,6 @@
 """What classification and segmentation need from the training loop: a loss and scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,17 +72,21 @@ Task = Classification | Segmentation
 
 def predict(
     task: Task, dataset: Dataset, indices: list[list[int]], attack: Attack
-) -> list[tuple[Tensor, Tensor]]:
-    """Return predicted and true classes of attacked images, batch by batch, in eval mode."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield predicted and true classes of attacked images, batch by batch, in eval mode.
+
+    One batch at a time: those of a whole split would not fit beside a network of the paper's size.
+    """
     device = next(task.model.parameters()).device
     training = task.model.training
     task.model.eval()
-    results = []
-    for chosen in indices:
-        images, labels, _ = dataset.batch(chosen)
-        images, labels = images.to(device), labels.to(device)
-        perturbed = attack(images, labels)
-        with torch.no_grad():
-            results.append((task.model(perturbed).argmax(1), labels))
-    task.model.train(training)
-    return results
+    try:
+        for chosen in indices:
+            images, labels, _ = dataset.batch(chosen)
+            images, labels = images.to(device), labels.to(device)
+            perturbed = attack(images, labels)
+            with torch.no_grad():
+                predicted = task.model(perturbed).argmax(1)
+            yield predicted, labels
+    finally:
+        task.model.train(training)
