@@ -19,6 +19,7 @@ class Server:
         answers: by path, a status to answer with instead.
         pages: paths that are answered with a web page.
         ranges: whether a download can be continued.
+        shift: bytes by which the answer to a Range is off.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,6 +30,7 @@ class Server:
         self.answers: dict[str, int] = {}
         self.pages: set[str] = set()
         self.ranges = True
+        self.shift = 0
         self.stopping = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
 
@@ -80,8 +82,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, path: str, content: bytes, asked: str | None) -> None:
             start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-            if not server.ranges:
-                start = 0
+            start = start + server.shift if start and server.ranges else 0
             if start and start >= len(content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")

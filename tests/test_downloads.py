@@ -88,6 +88,14 @@ def test_a_server_that_cannot_continue_starts_again(server: Server, path: Path) 
     assert path.read_bytes() == CONTENT
 
 
+def test_another_part_than_asked_for_is_not_used(server: Server, path: Path) -> None:
+    server.shift = 1
+    server.break_after["file.bin"] = [2_000_000]
+    with pytest.raises(RobustsegError, match="another part of the file than was asked for"):
+        fetch(path, [server.url("file.bin")], progress=PROGRESS)
+    assert not path.exists()
+
+
 def test_a_whole_partial_file_needs_no_bytes(server: Server, path: Path) -> None:
     url = server.url("file.bin")
     path.parent.mkdir()

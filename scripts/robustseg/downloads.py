@@ -1,5 +1,6 @@
 """Files from the network: resumable, from several mirrors, and never taken for whole unchecked."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -168,7 +169,7 @@ def _remove_partials(path: Path) -> None:
 
 @contextmanager
 def _alone(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from the same file."""
+    """Keep other processes from the same file, on file systems that have locks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         try:
@@ -177,6 +178,9 @@ def _alone(path: Path, *, wait: bool = False) -> Iterator[None]:
             raise RobustsegError(
                 f"another process is downloading to {path}; wait for it, then run again"
             ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
         yield
 
 
@@ -243,6 +247,8 @@ class _Download:
                 raise _UnusableError("answers with a web page instead of the file")
             if response.status_code != requests.codes.partial_content:
                 start = 0
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise _UnusableError("answers with another part of the file than was asked for")
             length = response.headers.get("Content-Length")
             total = start + int(length) if length else self.size_bytes
             self._write(response.iter_content(CHUNK_BYTES), start, total)

@@ -103,7 +103,10 @@ class DiskDataset:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Return how many cores this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def load_disk_split(path: Path) -> DiskDataset:
