@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from robustseg.config import FIGURES, TABLES, Config, describe, load_config, read_yaml
+from robustseg.config import ABLATIONS, FIGURES, TABLES, Config, describe, load_config, read_yaml
 from robustseg.errors import RobustsegError
+from robustseg.names import LOSSES
 from tests.workflow.running import MATCHBOX, ROOT, replace, snakemake
 
 SUITE = "attacks.suites.sea"
@@ -204,6 +205,22 @@ def test_committed_configurations_are_right(name: str) -> None:
     assert config.seeds or name == "gpu.yaml"
 
 
+def test_each_model_of_the_ablation_differs_from_the_first_in_one_setting() -> None:
+    path = ROOT / "config" / "ablation.yaml"
+    models = load_config(read_yaml(path), [path]).models_of("ablation_training")
+    first, *others = models.values()
+    changed = [
+        {key: value for key, value in other.items() if value != first[key] and key != "training"}
+        for other in others
+    ]
+    assert {frozenset(change.items()) for change in changed} == {
+        frozenset({("gradient_contamination", True)}),
+        frozenset({("attack_start", "random")}),
+        frozenset({("attack_mode", "train")}),
+        *(frozenset({("attack_loss", loss)}) for loss in LOSSES if loss != "ce"),
+    }
+
+
 def test_the_default_is_the_papers_protocol() -> None:
     config = Config.model_validate(read_yaml(ROOT / "config" / "config.yaml"))
     suites = config.attacks.suites
@@ -225,7 +242,7 @@ def test_tables_and_figures_are_those_that_the_report_makes() -> None:
     from robustseg.report import figures, tables
 
     # table5 shows the configuration and is made from no evidence.
-    assert {*tables.TABLES, "table5"} == {*TABLES, "seeds"}
+    assert {*tables.TABLES, "table5"} == {*TABLES, *ABLATIONS, "seeds"}
     assert set(figures.FIGURES) == set(FIGURES)
 
 

@@ -145,6 +145,18 @@ def test_shards_multiply_attacks_alone(
     assert (planned["attack_model"], planned["evaluate_clean"]) == (jobs, 1)
 
 
+def test_the_ablation_trains_and_attacks_each_of_its_models(tmp_path: Path) -> None:
+    config = ROOT / "config" / "ablation.yaml"
+    assert plan("--configfile", config, "--", "ablation_training", folder=tmp_path) == {
+        "generate_data": 2,
+        "pretrain_backbone": 1,
+        "train_model": 9,
+        "evaluate_clean": 9,
+        "attack_model": 18,
+        "make_table": 1,
+    }
+
+
 def test_an_unknown_target_gets_a_list_of_the_known(tmp_path: Path) -> None:
     run = snakemake("--dry-run", "--configfile", MATCHBOX, "--", "tabel1", folder=tmp_path)
     assert run.returncode == 1

@@ -37,6 +37,8 @@ from robustseg.names import (
 )
 
 TABLES = (*(f"table{number}" for number in range(1, 12)), "appendix_c3")
+ABLATIONS = ("ablation_training",)
+"""Tables of our own, which the paper does not have."""
 FIGURES = ("figure2", "figure3", "figure4", "figure5", "figure6")
 PICTURES = ("figure1", "figure7", "figure8", "figure9", "figure10")
 """Figures of attacked images, and not of numbers."""
@@ -558,7 +560,7 @@ class Config(Section):
     training: dict[Name, Training] = Field(description="optimizer settings")
     models: dict[Name, AnyModel] = Field(description="segmentation models")
     attacks: Attacks = Field(description="how models are attacked")
-    tables: dict[Literal[TABLES], list[Read]] = Field(  # type: ignore[valid-type]
+    tables: dict[Literal[(*TABLES, *ABLATIONS)], list[Read]] = Field(  # type: ignore[valid-type]
         description="what each table reads, row by row; `table5`, the configuration itself: []"
     )
     figures: dict[Literal[FIGURES], list[Read]] = Field(  # type: ignore[valid-type]
@@ -697,10 +699,16 @@ class Config(Section):
         }
 
     def models_of(self, name: str) -> dict[str, dict[str, Any]]:
-        """Return the settings of the models that a table or figure reads, and of their sources."""
+        """Return the settings of the models that a table or figure reads, and of their sources.
+
+        For an ablation, with those of their trainings.
+        """
         reads = self.reads_of(name)
         targets = [read.model for read in reads]
         sources = [s for read in reads for suite in read.suites for s in self.sources_of(suite)]
+        if name in ABLATIONS:
+            recipes = self.recipes()
+            return {model: recipes[model] for model in [*targets, *sources]}
         return {model: self.model_of(model) for model in [*targets, *sources]}
 
     def recipes(self) -> dict[str, Any]:

@@ -47,7 +47,11 @@ def question_of(name: str) -> str:
 
 def label_of(name: str) -> str:
     """Return what a table or figure is called: for example "Table 3"."""
-    special = {"appendix_c3": "Appendix C.3", "seeds": "All training seeds"}
+    special = {
+        "appendix_c3": "Appendix C.3",
+        "seeds": "All training seeds",
+        "ablation_training": "Ablation of training",
+    }
     if name in special:
         return special[name]
     kind = "table" if name.startswith("table") else "figure"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.names import LOSS_LABELS, LOSSES, SCHEME_LABELS, SEA_LOSSES
+from robustseg.report.ablations import ablation_training
 from robustseg.report.appendix_tables import appendix_c3, table6, table11
 from robustseg.report.book import (
     Book,
@@ -490,5 +491,6 @@ TABLES: dict[str, Callable[[Book], Layout]] = {
     "table11": table11,
     "appendix_c3": appendix_c3,
     "seeds": seeds_table,
+    "ablation_training": ablation_training,
 }
 """Builders from evidence by the name that the configuration uses; `table5` needs none."""
