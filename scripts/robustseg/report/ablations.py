@@ -43,7 +43,7 @@ def ablation_training(book: Book) -> Layout:
             cells += book.cells("sea", sea)
         rows.append(Row((_difference(reference, book.models[model]),), tuple(cells)))
     return Layout(
-        "Ablation of adversarial training",
+        "Choices that the paper leaves open",
         f"Models that differ from the reference ({book.training(models[0])}) in what their row "
         "names; ACC and mIoU without an attack (0) and under SEA "
         f"({iterations(used)} iterations for each loss). {book.about()}",
