@@ -10,9 +10,10 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -69,10 +70,20 @@ SCHEMA: pa.Schema = pa.schema(
     ]
 )
 
+_AS_READ = pa.schema(
+    [
+        pa.field(f.name, pa.dictionary(pa.int32(), pa.string()), nullable=False)
+        if f.type == pa.string()
+        else f
+        for f in SCHEMA
+    ]
+)
+
 KEY = ("dataset", "model", "training_seed", "suite", "attack", "eps_255", "seed", "image_id")
 """What tells one row from all others."""
 
 _ARRAYS = ("intersection", "union")
+_WORDS = tuple(field.name for field in SCHEMA if field.type == pa.string())
 
 
 def write_evidence(
@@ -106,8 +117,8 @@ def read_evidence(paths: Iterable[str | Path], counts: bool = True) -> pd.DataFr
     """Read evidence files into one frame, sorted by KEY, whatever their order and sharding.
 
     Columns are those of SCHEMA: names are categoricals, `intersection` and `union` hold one int32
-    array of K values a row. Reads in threads; memory is that of the counts plus about 400 B a row.
-    Without `counts` these two columns, nearly all of the volume, are not read.
+    array of K values a row. Without `counts` these two, nearly all of the volume, are not read;
+    instead `file` and `row` say where they lie, see `Counts`.
 
     Raises:
         RobustsegError: no file, a file missing, truncated or not evidence, a row there twice, or
@@ -117,18 +128,48 @@ def read_evidence(paths: Iterable[str | Path], counts: bool = True) -> pd.DataFr
     if not files:
         raise RobustsegError("no evidence file was given; run the attacks first")
     with ThreadPoolExecutor() as pool:
-        shards = list(pool.map(lambda path: _read_shard(path, counts), files))
-    frame = _sorted_names(pa.concat_tables(shard.rows for shard in shards))
-    if counts:
-        for name in _ARRAYS:
-            vectors = (vector for shard in shards for vector in getattr(shard, name))
-            frame[name] = np.fromiter(vectors, dtype=object, count=len(frame))
-        _check_classes(shards)
-    frame = frame[[name for name in SCHEMA.names if name in frame]].sort_values(
-        list(KEY), ignore_index=True
-    )
+        tables = list(pool.map(_read_rows, files))
+        frame = _as_frame(tables)
+        if counts:
+            _add_counts(frame, tables, list(pool.map(_read_counts, files)))
+        else:
+            _add_places(frame, tables, files)
+    frame = frame.sort_values(list(KEY), ignore_index=True)
     _check_unique_rows(_some(files), frame)
     return frame
+
+
+class Counts:
+    """The counts by class of rows that were read without them; keeps the files read last.
+
+    Memory is that of the counts of `KEPT_FILES` files.
+    """
+
+    KEPT_FILES = 8
+
+    def __init__(self) -> None:
+        self._read = lru_cache(self.KEPT_FILES)(_read_counts)
+        self._classes: dict[str, int] = {}
+
+    def of(self, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return intersections and unions (N, K) of N rows of one data set.
+
+        Raises:
+            RobustsegError: a file is gone or damaged by now, or has another number of classes
+                than an earlier one of the data set.
+        """
+        files, places = rows["file"].cat, rows["row"].to_numpy()
+        found: list[np.ndarray] = []
+        for code in np.unique(files.codes):
+            of_file = np.flatnonzero(files.codes == code)
+            read = self._read(Path(files.categories[code]))
+            _check_classes(self._classes, rows["dataset"].iloc[0], read[0].shape[1])
+            if not found:
+                found = [np.empty((len(rows), part.shape[1]), dtype=np.int32) for part in read]
+            for matrix, part in zip(found, read, strict=True):
+                matrix[of_file] = part[places[of_file]]
+        intersection, union = found
+        return intersection, union
 
 
 def schema_reference() -> str:
@@ -269,51 +310,54 @@ def _twice(where: str, key: Sequence[Any]) -> RobustsegError:
     return RobustsegError(f"{where}: a row is there twice ({what}); list each evidence file once")
 
 
-def _check_classes(shards: Iterable[_Shard]) -> None:
-    """Refuse one data set name with two numbers of classes."""
-    found: dict[str, set[int]] = {}
-    for shard in shards:
-        for dataset in shard.rows["dataset"].unique().to_pylist():
-            found.setdefault(dataset, set()).add(shard.union.shape[1])
-    for dataset, classes in found.items():
-        if len(classes) > 1:
-            raise RobustsegError(
-                f"evidence of data set {dataset} counts {sorted(classes)} classes; "
-                "rows of different label sets cannot be read together"
-            )
+def _check_classes(known: dict[str, int], dataset: str, classes: int) -> None:
+    """Refuse one data set name with two numbers of classes; `known` keeps those seen so far."""
+    if known.setdefault(dataset, classes) != classes:
+        found = sorted((known[dataset], classes))
+        raise RobustsegError(
+            f"evidence of data set {dataset} counts {found} classes; "
+            "rows of different label sets cannot be read together"
+        )
 
 
 def _open(path: Path) -> pq.ParquetFile:
+    """Open a file so that its names are read as dictionaries."""
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, read_dictionary=_WORDS)
     except FileNotFoundError as error:
         raise RobustsegError(f"evidence file {path} is missing; run its job again") from error
+    except KeyError as error:
+        raise _foreign(path) from error
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
 
 
-class _Shard(NamedTuple):
-    """One file: its rows without counts, and the counts as (rows, K) int32; K is 0 if unread."""
-
-    rows: pa.Table
-    intersection: np.ndarray
-    union: np.ndarray
-
-
-def _read_shard(path: Path, counts: bool) -> _Shard:
+def _read_rows(path: Path) -> pa.Table:
+    """Read all columns but the counts."""
     with _open(path) as file:
-        if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
-            raise RobustsegError(f"{path} is not an evidence file of this version; make it again")
-        try:
-            columns = [name for name in SCHEMA.names if counts or name not in _ARRAYS]
-            table = file.read(columns, use_threads=False).replace_schema_metadata(None)
-        except (pa.ArrowException, OSError) as error:
-            raise _broken(path, error) from error
-    if not counts:
-        return _Shard(table, *(np.empty((len(table), 0), dtype=np.int32) for _ in _ARRAYS))
+        if not file.schema_arrow.equals(_AS_READ, check_metadata=False):
+            raise _foreign(path)
+        return _read_columns(path, file, [name for name in SCHEMA.names if name not in _ARRAYS])
+
+
+def _read_counts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read intersections and unions, each (rows, K) int32."""
+    with _open(path) as file:
+        table = _read_columns(path, file, list(_ARRAYS))
     # Copied, since Arrow's own buffers are up to twice as large as what they hold.
-    matrices = (_matrix(table, name).copy() for name in _ARRAYS)
-    return _Shard(table.drop_columns(list(_ARRAYS)), *matrices)
+    intersection, union = (_matrix(table, name).copy() for name in _ARRAYS)
+    return intersection, union
+
+
+def _read_columns(path: Path, file: pq.ParquetFile, columns: list[str]) -> pa.Table:
+    try:
+        return file.read(columns, use_threads=False).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(path, error) from error
+
+
+def _foreign(path: Path) -> RobustsegError:
+    return RobustsegError(f"{path} is not an evidence file of this version; make it again")
 
 
 def _broken(path: Path, error: Exception) -> RobustsegError:
@@ -329,16 +373,38 @@ def _matrix(table: pa.Table, name: str) -> np.ndarray:
     return cast(np.ndarray, values.flatten().to_numpy().reshape(len(column), -1))
 
 
-def _sorted_names(table: pa.Table) -> pd.DataFrame:
-    """Return a frame whose strings are categoricals in alphabetical order."""
-    names = [field.name for field in table.schema if field.type == pa.string()]
-    for name in names:
-        column = table.column(name).dictionary_encode()
-        table = table.set_column(table.column_names.index(name), name, column)
-    frame = table.to_pandas()
-    for name in names:
+def _as_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Return one frame whose strings are categoricals in alphabetical order."""
+    frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    for name in _WORDS:
         frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
     return cast("pd.DataFrame", frame)
+
+
+def _add_counts(
+    frame: pd.DataFrame,
+    tables: Sequence[pa.Table],
+    counts: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> None:
+    """Add counts, one array a row, to a frame in the order of its files."""
+    classes: dict[str, int] = {}
+    for table, (intersection, _) in zip(tables, counts, strict=True):
+        for dataset in table["dataset"].unique().to_pylist():
+            _check_classes(classes, dataset, intersection.shape[1])
+    for place, name in enumerate(_ARRAYS):
+        vectors = (vector for of_file in counts for vector in of_file[place])
+        column = np.fromiter(vectors, dtype=object, count=len(frame))
+        frame.insert(SCHEMA.get_field_index(name), name, column)
+
+
+def _add_places(frame: pd.DataFrame, tables: Sequence[pa.Table], files: Sequence[Path]) -> None:
+    """Add where each row lies, to a frame in the order of its files."""
+    import pandas as pd
+
+    lengths = [len(table) for table in tables]
+    codes = np.repeat(np.arange(len(files), dtype=np.int32), lengths)
+    frame["file"] = pd.Categorical.from_codes(codes, categories=pd.Index(map(str, files)))
+    frame["row"] = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
 
 
 def _is_named(column: pd.Series) -> bool:

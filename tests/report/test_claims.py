@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from robustseg.errors import RobustsegError
-from robustseg.report.claims import evaluate_claims, overall_verdicts
+from robustseg.report.claims import Scores, evaluate_claims, overall_verdicts
 from robustseg.report.predicates import TABLES, parse_claims, read_claims
 from robustseg.report.reported import read_reported
 
@@ -43,7 +43,7 @@ def parse(predicate: Any, places: Any = PLACES, **more: Any) -> tuple[Any, Any]:
     return parse_claims({"places": places, "claims": [claim]}, "claims.yaml")
 
 
-def evaluate(predicate: Any, images: pd.DataFrame | None = None) -> pd.Series:
+def evaluate(predicate: Any, images: Scores | None = None) -> pd.Series:
     results = evaluate_claims(*parse(predicate), toy_tables(), images)
     assert len(results) == 1
     return results.iloc[0]
@@ -163,17 +163,15 @@ def test_each_place_is_judged_and_one_contradiction_decides() -> None:
     assert about_other["detail"].tolist() == ["no table has numbers of other"]
 
 
-def toy_images(gap: np.ndarray) -> pd.DataFrame:
+def toy_images(gap: np.ndarray) -> Scores:
     """Return images of which the strong model has `gap` points more than the weak one at 8/255."""
     noise = np.random.default_rng(3).uniform(0, 60, len(gap))  # common to both models
-    frames = [
-        pd.DataFrame({"image_id": [f"i{n}" for n in range(len(gap))], "acc": acc}).assign(
-            table="table3", dataset="toy", model=model, attack="sea", eps_255=8.0
-        )
-        for model, acc in (("m0", noise), ("m1", noise + gap))
-    ]
-    frames[1] = frames[1].iloc[::-1]  # images are matched by id, not by position
-    return pd.concat(frames)
+    ids = np.array([f"i{n}" for n in range(len(gap))], dtype=object)
+    strong = ids[::-1], (noise + gap)[::-1]  # images are matched by id, not by position
+    return {
+        ("table3", "toy", model, "sea", 8.0, "acc"): scores
+        for model, scores in (("m0", (ids, noise)), ("m1", strong))
+    }
 
 
 def test_the_interval_is_that_of_paired_images() -> None:
@@ -189,10 +187,10 @@ def test_the_interval_is_that_of_paired_images() -> None:
 
 def test_an_interval_against_a_number() -> None:
     images = toy_images(np.full(50, 20.0))
-    weak = images.loc[images["model"] == "m0", "acc"]
+    _, weak = images["table3", "toy", "m0", "sea", 8.0, "acc"]
     result = evaluate(sides("lower", WEAK | {"eps_255": 8}, 35), images)
     assert result.low < 35 - weak.mean() < result.high
-    assert result.high - result.low == pytest.approx(4 * weak.std() / np.sqrt(50), rel=0.15)
+    assert result.high - result.low == pytest.approx(4 * weak.std(ddof=1) / np.sqrt(50), rel=0.15)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def table6(book: Book) -> Layout:
         )
         lines.append(Row(stub, tuple(cells)))
     losses = " and ".join(LOSS_LABELS[loss] for loss in dict.fromkeys(r.loss for r in used))
-    images = len(book.evidence.outcomes(book.evidence.runs[0]).image_ids)
+    images = book.evidence.images(book.evidence.runs[0])
     return Layout(
         "Backbones",
         "Accuracy in percent of the classifiers that models start from, clean and under the l∞ "

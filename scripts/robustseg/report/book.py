@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
 from robustseg.names import SCHEME_LABELS, SEA_LOSSES
-from robustseg.records import read_evidence, read_provenance
+from robustseg.records import Counts, read_evidence, read_provenance
 from robustseg.report.completeness import check_files
 from robustseg.report.layout import Cell
 from robustseg.report.queries import Evidence, Outcomes, Run, interval, score, worst_case
@@ -40,7 +40,7 @@ LONG_COLUMNS = (
 miou, and `attack` is in the words of config/paper/README.md where the paper has it. `std` is over
 attack seeds; `low` and `high` are the ends of the 95 % bootstrap interval over images."""
 
-ACC_ALONE = ("table9", "table10", "figure2", "seeds")
+ACC_ALONE = ("table6", "table9", "table10", "figure2", "figure6", "seeds")
 """Tables and figures without mIoU: for them counts of classes are not read."""
 
 DECODER_LABELS = {
@@ -144,7 +144,7 @@ class Book:
         text = printed(percent(share))
         if metric not in self.metrics:
             return Cell(text)
-        images = len(self.evidence.outcomes(runs[0]).image_ids)
+        images = self.evidence.images(runs[0])
         ends = {"low": percent(low), "high": percent(high)}
         self.record(attack, runs, metric, percent(share), images=images, **ends)
         interval_text = f"95 % interval over images: {' to '.join(map(printed, ends.values()))}"
@@ -156,7 +156,7 @@ class Book:
 
     def behind(self, runs: Sequence[Run]) -> list[str]:
         """Return, in a few lines, the evidence that a number was made from."""
-        images = len(self.evidence.outcomes(runs[0]).image_ids)
+        images = self.evidence.images(runs[0])
         forward, backward = self.evidence.passes(runs)
         jobs = list(dict.fromkeys(run.job.path for run in runs))
         more = f" and {len(jobs) - 4} more" if len(jobs) > 4 else ""
@@ -246,11 +246,7 @@ class Book:
         }
         runs = self.evidence.runs
         attack_seeds = sorted({run.seed for run in runs if run.eps_255})
-        images = {
-            run.dataset: len(self.evidence.outcomes(run).image_ids)
-            for run in runs
-            if not run.eps_255
-        }
+        images = {run.dataset: self.evidence.images(run) for run in runs if not run.eps_255}
         sets = " and ".join(f"{count} images of {name}" for name, count in images.items())
         seeds = "; ".join(
             [
@@ -289,8 +285,8 @@ def open_book(
     """Read the evidence of one table or figure and check that it is complete."""
     paths = list(evidence_paths)
     check_files(name, paths)
-    frame = read_evidence(paths, counts=name not in ACC_ALONE)
-    evidence = Evidence(frame, reads, name, paths)
+    frame = read_evidence(paths, counts=False)
+    evidence = Evidence(frame, reads, name, paths, None if name in ACC_ALONE else Counts())
     reported = reported_numbers(name, reported_folder) if reported_folder else {}
     return Book(name, evidence, models, reported=reported)
 

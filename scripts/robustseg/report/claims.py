@@ -1,6 +1,6 @@
 """Which of the paper's claims hold on a set of tables, with the numbers and the margin."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Cells: TypeAlias = "dict[str, pd.DataFrame]"
+Scores: TypeAlias = dict[tuple[Any, ...], tuple[NDArray[np.object_], NDArray[np.float64]]]
+"""By cell (see CELL): image ids (N,), and the score (N,) of each in percent."""
 
 SUPPORTED, CONTRADICTED, NOT_EVALUATED = "supported", "contradicted", "not evaluated"
 
@@ -21,7 +23,6 @@ RESULT_COLUMNS = (
     *("left", "right", "margin", "low", "high", "detail"),
 )
 CELL = ("table", "dataset", "model", "attack", "eps_255", "metric")
-_IMAGE_CELL = CELL[:-1]
 _BOOTSTRAP_DRAWS = 1000
 _DECIMALS = 9  # 88.7 - 88.6 is 0.1, not 0.10000000000000853
 
@@ -30,7 +31,7 @@ def evaluate_claims(
     claims: Iterable[Claim],
     places: Iterable[Place],
     tables: "pd.DataFrame",
-    images: "pd.DataFrame | None" = None,
+    images: Scores | None = None,
 ) -> "pd.DataFrame":
     """Check every claim at every place that the tables have numbers of.
 
@@ -38,8 +39,8 @@ def evaluate_claims(
         claims, places: from `predicates.read_claims`.
         tables: long form: table, dataset, model, attack, eps_255 (1/255), metric, value (for acc
             and miou in percent), std; further columns are ignored.
-        images: accuracy of each image behind the cells of metric acc: table, dataset, model,
-            attack, eps_255, image_id, acc (percent). Gives the intervals; None: no intervals.
+        images: the images behind cells, whose mean the cell is. They give the intervals; cells
+            without have none.
 
     Returns:
         One row for each claim and place where it can be checked, or one row "not evaluated" for a
@@ -55,7 +56,6 @@ def evaluate_claims(
     import pandas as pd
 
     _check_tables(tables)
-    scores = _scores_by_cell(images)
     at_places = [(place, _cells(tables, place)) for place in places]
     rows = []
     for claim in claims:
@@ -69,7 +69,7 @@ def evaluate_claims(
                 reasons += missing[:1] if len(cells) else []
             else:
                 pairs = [pair for pair in compared if not isinstance(pair, str)]
-                evaluated.append(_judge(claim, place, pairs, scores))
+                evaluated.append(_judge(claim, place, pairs, images or {}))
         rows += evaluated or [_not_evaluated(claim, reasons)]
     return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
 
@@ -197,13 +197,13 @@ def _judge(
     claim: Claim,
     place: Place,
     compared: "list[pd.DataFrame]",
-    scores: Mapping[tuple[Any, ...], "pd.Series[float]"],
+    images: Scores,
 ) -> dict[str, Any]:
     """Return the result row of a claim at a place; the weakest predicate decides."""
     # Margins fall, so the comparison that makes the needed number complete is at needed - 1.
     deciding = [pairs.iloc[int(pairs["needed"].iloc[0]) - 1] for pairs in compared]
     weakest = min(deciding, key=lambda pair: (bool(pair["holds"]), pair["margin"]))
-    low, high = _interval(weakest, scores)
+    low, high = _interval(weakest, images)
     return _result(
         claim,
         place=place.title,
@@ -231,26 +231,19 @@ def _result(claim: Claim, **fields: Any) -> dict[str, Any]:
     return {**empty, **about, **fields}
 
 
-def _scores_by_cell(images: "pd.DataFrame | None") -> dict[tuple[Any, ...], "pd.Series[float]"]:
-    """Return {cell without its metric: accuracy in percent by image_id}."""
-    if images is None:
-        return {}
-    groups = images.set_index("image_id").groupby(list(_IMAGE_CELL), sort=False)["acc"]
-    return dict(iter(groups))
-
-
-def _interval(
-    pair: "pd.Series[Any]", scores: Mapping[tuple[Any, ...], "pd.Series[float]"]
-) -> tuple[float, float]:
+def _interval(pair: "pd.Series[Any]", images: Scores) -> tuple[float, float]:
     """Return the 95 % interval of a pair's margin, resampling the images that both cells share."""
+    import pandas as pd
+
     sides = []
     for side in ("_left", "_right"):
         if side == "_right" and "metric_right" not in pair.index:
             continue
-        cell = tuple(pair[name + side] for name in _IMAGE_CELL)
-        if pair["metric" + side] != "acc" or not pair["is_score" + side] or cell not in scores:
+        cell = tuple(pair[name + side] for name in CELL)
+        if not pair["is_score" + side] or cell not in images:
             return np.nan, np.nan
-        sides.append(scores[cell])
+        image_ids, scores = images[cell]
+        sides.append(pd.Series(scores, index=image_ids))
     left, right = sides if len(sides) == 2 else (sides[0], sides[0] * 0 + pair["number_right"])
     gap = (right - left).dropna().to_numpy()  # aligned by image_id
     if not len(gap):

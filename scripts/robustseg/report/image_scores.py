@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from robustseg.records import read_evidence
 from robustseg.report.book import Book, Models, Reads, percent, printed
+from robustseg.report.claims import Scores
 from robustseg.report.completeness import check_files
 from robustseg.report.layout import Cell
 from robustseg.report.queries import Evidence, Run
 from robustseg.report.tables import TABLES
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def image_scores(
     evidence_paths: Iterable[str | Path], reads: Mapping[str, Reads], models: Models
-) -> pd.DataFrame:
+) -> Scores:
     """Return the accuracy of each image in each cell of metric acc of tables.
 
     Args:
@@ -29,42 +26,30 @@ def image_scores(
         models: the configuration's models.
 
     Returns:
-        table, dataset, model, attack, eps_255 (1/255), image_id, acc (percent). A table of
-        means over seeds has no rows.
+        Scores by cell, see claims.Scores. A table of means over seeds has none.
     """
-    import pandas as pd
-
     paths = list(evidence_paths)
     check_files("claims", paths)
     frame = read_evidence(paths, counts=False)
-    images: list[pd.DataFrame] = []
+    scores: Scores = {}
     for table_id, table_reads in reads.items():
         if not table_reads:
             continue  # a table of settings
         book = _ImageBook(table_id, Evidence(frame, table_reads, table_id, paths), models)
         TABLES[table_id](book)
-        images += book.images.values()
-    return pd.concat(images, ignore_index=True) if images else pd.DataFrame()
+        scores |= book.scores
+    return scores
 
 
 @dataclass
 class _ImageBook(Book):
     """A book that keeps images instead of intervals, which are most of a table's cost."""
 
-    images: dict[tuple[Any, ...], pd.DataFrame] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
 
     def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
-        import pandas as pd
-
         first, attacked = runs[0], self.worst(runs)
-        cell = {
-            "table": self.name,
-            "dataset": first.dataset,
-            "model": first.model,
-            "attack": attack,
-            "eps_255": first.eps_255,
-        }
-        scores = {"image_id": attacked.image_ids, "acc": percent(1) * attacked.accuracy}
-        self.images[tuple(cell.values())] = pd.DataFrame({**cell, **scores})
+        cell = (self.name, first.dataset, first.model, attack, first.eps_255, "acc")
+        self.scores[cell] = (attacked.image_ids, percent(1) * attacked.accuracy)
         # The printed text decides what is bold, which no one reads here.
         return Cell(printed(percent(attacked.accuracy.mean()))), Cell(printed(0))

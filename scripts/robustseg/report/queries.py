@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from robustseg import metrics
 from robustseg.errors import RobustsegError
+from robustseg.records import Counts
 from robustseg.report.completeness import (
     CLEAN_SUITE,
     Job,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 LEVEL = 0.95
 """Bootstrap over images: number of resamples and level of the percentile interval."""
+
+KEPT_RUNS = 64
+"""Runs whose outcomes are kept: tables ask for those of one model and radius several times."""
 
 DRAWS_IMAGES = "alma_prox"
 """The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
@@ -94,8 +98,12 @@ class Run(NamedTuple):
         return Job(self.suite, self.model, self.training_seed, self.eps_255, self.seed)
 
 
-def outcomes(rows: pd.DataFrame) -> Outcomes:
+def outcomes(rows: pd.DataFrame, counts: Counts | None = None) -> Outcomes:
     """Return the outcomes of evidence rows of one attack, one row an image.
+
+    Args:
+        rows: see records.read_evidence.
+        counts: reads the counts of rows that were read without; if None, K is 0 for such rows.
 
     Raises:
         RobustsegError: an image has more than one row, so that the rows mix attacks.
@@ -104,20 +112,26 @@ def outcomes(rows: pd.DataFrame) -> Outcomes:
     image_ids = rows["image_id"].to_numpy(dtype=object)
     if (image_ids[1:] == image_ids[:-1]).any():
         raise RobustsegError("rows of several attacks were scored as one; choose one attack first")
+    intersection, union = counts.of(rows) if counts else _counts(rows)
     return Outcomes(
         image_ids=image_ids,
         pixels=rows["pixels"].to_numpy(),
         pixels_correct=rows["pixels_correct"].to_numpy(),
-        intersection=_counts(rows, "intersection"),
-        union=_counts(rows, "union"),
+        intersection=intersection,
+        union=union,
     )
 
 
-def _counts(rows: pd.DataFrame, name: str) -> NDArray[np.int32]:
-    """Return a column of counts as (N, K), with K = 0 where evidence was read without counts."""
-    if name not in rows:
-        return np.empty((len(rows), 0), dtype=np.int32)
-    return np.concatenate(rows[name].tolist()).reshape(len(rows), -1)
+def _counts(rows: pd.DataFrame) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the columns of counts as (N, K), with K = 0 where evidence was read without."""
+    if "union" not in rows:
+        nothing = np.empty((len(rows), 0), dtype=np.int32)
+        return nothing, nothing
+    intersection, union = (
+        np.concatenate(rows[name].tolist()).reshape(len(rows), -1)
+        for name in ("intersection", "union")
+    )
+    return intersection, union
 
 
 def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
@@ -231,6 +245,8 @@ class Evidence:
         reads: mappings with model, suites, eps_255 and, optionally, seeds ([0] by default).
         wanted_by: the table or figure, named when something is missing.
         files: where the frame was read from, to say which shards are there.
+        counts: reads the counts by class when a run is asked for, if the frame has none; without
+            it, such evidence has no mIoU.
 
     Raises:
         RobustsegError: evidence that `reads` names is missing, or an attack was run on other images
@@ -243,6 +259,7 @@ class Evidence:
         reads: Sequence[Mapping[str, Any]],
         wanted_by: str,
         files: Iterable[str | Path] = (),
+        counts: Counts | None = None,
     ) -> None:
         self.wanted_by = wanted_by
         self._frame = frame
@@ -259,7 +276,8 @@ class Evidence:
         self._of_model: dict[str, list[Run]] = {}
         for run in self._rows:
             self._of_model.setdefault(run.model, []).append(run)
-        self._cache: dict[Run, Outcomes] = {}
+        self._counts = counts
+        self._kept = lru_cache(KEPT_RUNS)(self._read)
         self._check_jobs(wanted)
         self._check_images(shards_of(files))
 
@@ -299,9 +317,14 @@ class Evidence:
 
     def outcomes(self, run: Run) -> Outcomes:
         """Return what the images look like after this run."""
-        if run not in self._cache:
-            self._cache[run] = outcomes(self._frame.iloc[self._rows[run]])
-        return self._cache[run]
+        return self._kept(run)
+
+    def _read(self, run: Run) -> Outcomes:
+        return outcomes(self._frame.iloc[self._rows[run]], self._counts)
+
+    def images(self, run: Run) -> int:
+        """Return the number of images of a run."""
+        return len(self._rows[run])
 
     def norms(self, run: Run) -> NDArray[np.float64]:
         """Return the measured norms (N,) of a run's perturbations in 1/255, by image id."""
