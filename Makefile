@@ -16,7 +16,7 @@ help:
 	@echo "make test        lint and all tests"
 	@echo "make lint        style and types"
 	@echo "make bench       speed of attacks, as ratios"
-	@echo "make bench-report  time of tables, figures and claims on evidence of the paper's size"
+	@echo "make bench-report  time and memory of all that is made from evidence, at the paper's size"
 	@echo "make format      put code into the project's format"
 	@echo "make docs        write docs/config.md from the configuration's schema"
 	@echo "make lock        resolve envs/requirements.in anew (needs uv)"

@@ -33,7 +33,7 @@ rule make_claims:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
         gpu=0,
     params:

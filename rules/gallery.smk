@@ -90,7 +90,7 @@ rule make_picture:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=10,
         gpu=0,
     params:

@@ -82,7 +82,12 @@ _AS_READ = pa.schema(
 KEY = ("dataset", "model", "training_seed", "suite", "attack", "eps_255", "seed", "image_id")
 """What tells one row from all others."""
 
-_ARRAYS = ("intersection", "union")
+COUNTED = ("intersection", "union")
+"""Columns of counts by class."""
+
+PLACE = ("file", "row")
+"""Columns that say where the counts of a row lie, in evidence that was read without them."""
+
 _WORDS = tuple(field.name for field in SCHEMA if field.type == pa.string())
 
 
@@ -118,7 +123,7 @@ def read_evidence(paths: Iterable[str | Path], counts: bool = True) -> pd.DataFr
 
     Columns are those of SCHEMA: names are categoricals, `intersection` and `union` hold one int32
     array of K values a row. Without `counts` these two, nearly all of the volume, are not read;
-    instead `file` and `row` say where they lie, see `Counts`.
+    instead the columns PLACE say where they lie, see `Counts`.
 
     Raises:
         RobustsegError: no file, a file missing, truncated or not evidence, a row there twice, or
@@ -158,7 +163,8 @@ class Counts:
             RobustsegError: a file is gone or damaged by now, or has another number of classes
                 than an earlier one of the data set.
         """
-        files, places = rows["file"].cat, rows["row"].to_numpy()
+        file, row = PLACE
+        files, places = rows[file].cat, rows[row].to_numpy()
         found: list[np.ndarray] = []
         for code in np.unique(files.codes):
             of_file = np.flatnonzero(files.codes == code)
@@ -244,14 +250,14 @@ def _as_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def _check_counts(path: str | Path, table: pa.Table) -> None:
     """Refuse counts that cannot come from one confusion matrix an image."""
     lengths = {
-        n for name in _ARRAYS for n in pc.unique(pc.list_value_length(table[name])).to_pylist()
+        n for name in COUNTED for n in pc.unique(pc.list_value_length(table[name])).to_pylist()
     }
     if len(lengths) != 1 or lengths == {0}:
         raise RobustsegError(
             f"rows for {path} count different numbers of classes: {sorted(lengths)}"
         )
     pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
-    intersection, union = (_matrix(table, name) for name in _ARRAYS)
+    intersection, union = (_matrix(table, name) for name in COUNTED)
     agree = {
         "intersections below 0 or above the unions": (
             (intersection >= 0) & (intersection <= union)
@@ -337,15 +343,15 @@ def _read_rows(path: Path) -> pa.Table:
     with _open(path) as file:
         if not file.schema_arrow.equals(_AS_READ, check_metadata=False):
             raise _foreign(path)
-        return _read_columns(path, file, [name for name in SCHEMA.names if name not in _ARRAYS])
+        return _read_columns(path, file, [name for name in SCHEMA.names if name not in COUNTED])
 
 
 def _read_counts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read intersections and unions, each (rows, K) int32."""
     with _open(path) as file:
-        table = _read_columns(path, file, list(_ARRAYS))
+        table = _read_columns(path, file, list(COUNTED))
     # Copied, since Arrow's own buffers are up to twice as large as what they hold.
-    intersection, union = (_matrix(table, name).copy() for name in _ARRAYS)
+    intersection, union = (_matrix(table, name).copy() for name in COUNTED)
     return intersection, union
 
 
@@ -391,7 +397,7 @@ def _add_counts(
     for table, (intersection, _) in zip(tables, counts, strict=True):
         for dataset in table["dataset"].unique().to_pylist():
             _check_classes(classes, dataset, intersection.shape[1])
-    for place, name in enumerate(_ARRAYS):
+    for place, name in enumerate(COUNTED):
         vectors = (vector for of_file in counts for vector in of_file[place])
         column = np.fromiter(vectors, dtype=object, count=len(frame))
         frame.insert(SCHEMA.get_field_index(name), name, column)
@@ -403,8 +409,9 @@ def _add_places(frame: pd.DataFrame, tables: Sequence[pa.Table], files: Sequence
 
     lengths = [len(table) for table in tables]
     codes = np.repeat(np.arange(len(files), dtype=np.int32), lengths)
-    frame["file"] = pd.Categorical.from_codes(codes, categories=pd.Index(map(str, files)))
-    frame["row"] = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+    file, row = PLACE
+    frame[file] = pd.Categorical.from_codes(codes, categories=pd.Index(map(str, files)))
+    frame[row] = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
 
 
 def _is_named(column: pd.Series) -> bool:

@@ -99,8 +99,24 @@ def test_images_beyond_the_budget_are_left_out_and_counted(tmp_path):
     assert half["left_out"] == 3
     assert [len(model["images"]) for model in half["models"]] == [2, 2]
     assert sum(map(len, half["pictures"])) <= size // 2
-    with pytest.raises(RobustsegError, match="smaller or fewer images"):
-        encode_gallery(paths, budget_bytes=100)
+    least = encode_gallery(paths, budget_bytes=100)
+    assert [len(model["images"]) for model in least["models"]] == [1, 1]
+
+
+def test_large_pictures_are_small_and_nearly_right(tmp_path):
+    smooth = np.linspace(0, 200, 200 * 200).reshape(200, 200)
+    images = np.repeat(smooth[None, ..., None], 3, axis=-1).astype(np.uint8)
+    gallery = encode_gallery(
+        {"net": write(tmp_path / "net.npz", **(shots(1, 200) | {"images": images}))}
+    )
+    assert gallery["lossy"]
+    image = gallery["models"][0]["images"][0]
+    uri = gallery["pictures"][image["image"]]
+    assert uri.startswith("data:image/jpeg;base64,")
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+    assert np.abs(shown.astype(int) - images[0]).mean() < 2
+    assert gallery["pictures"][image["truth"]].startswith("data:image/png;")
+    assert not encode_gallery({"net": write(tmp_path / "small.npz")})["lossy"]
 
 
 def test_no_files_no_gallery():

@@ -97,6 +97,8 @@ def write_drawing(
     drawing: Drawing, numbers: pd.DataFrame, out_paths: Mapping[str, str | Path]
 ) -> None:
     """Write a figure, and as csv its numbers, in every format asked for; then close it."""
+    drawing.figure.draw_without_rendering()
+    drawing.figure.set_layout_engine("none")  # laid out by now, and the same for every format
     for kind, path in out_paths.items():
         with atomic_path(path) as temporary:
             if kind == "csv":

@@ -35,6 +35,8 @@ TARGETED_ARRAYS = (
 PANEL_INCHES = 1.15
 LEGEND_INCHES = 1.3
 """Sizes on paper: width of a panel and of an entry of the legend."""
+LEGEND_CLASSES = 24
+"""Classes that a legend names; under attack, models of ADE20K predict many."""
 
 
 def make_picture(
@@ -221,18 +223,22 @@ def _name_lines(picture: Axes, classes: Axes) -> None:
 
 
 def _legend(figure: Figure, kept: Any, seen: Sequence[NDArray[np.uint8]]) -> None:
-    """Name the colours of the classes that are somewhere in the figure."""
+    """Name the colours of the classes that cover most of the figure, and count the others."""
     from matplotlib.patches import Patch
 
     arrays = kept if isinstance(kept, Mapping) else kept._asdict()
     names, palette = arrays["class_names"], arrays["palette"]
-    present = sorted({int(label) for maps in seen for label in np.unique(maps)})
+    pixels = np.sum([np.bincount(maps.ravel(), minlength=256) for maps in seen], axis=0)
+    present = np.flatnonzero(pixels)
+    shown = sorted(sorted(present, key=lambda label: -pixels[label])[:LEGEND_CLASSES])
     handles = [
         Patch(color=tuple(palette[label] / 255), label=str(names[label]))
         if label != IGNORE_LABEL
         else Patch(color=tuple(np.array(IGNORE_COLOUR) / 255), label="not labelled")
-        for label in present
+        for label in shown
     ]
+    if len(present) > len(shown):
+        handles.append(Patch(alpha=0, label=f"and {len(present) - len(shown)} more"))
     columns = max(1, int(figure.get_figwidth() / LEGEND_INCHES))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=7.5)
 

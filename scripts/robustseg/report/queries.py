@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from robustseg import metrics
 from robustseg.errors import RobustsegError
-from robustseg.records import Counts
+from robustseg.records import COUNTED, PLACE, Counts
 from robustseg.report.completeness import (
     CLEAN_SUITE,
     Job,
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 LEVEL = 0.95
 """Bootstrap over images: number of resamples and level of the percentile interval."""
+
+SCORED = ("dataset", "image_id", "pixels", "pixels_correct", *COUNTED, *PLACE)
+"""Columns that outcomes come from."""
 
 KEPT_RUNS = 64
 """Runs whose outcomes are kept: tables ask for those of one model and radius several times."""
@@ -262,7 +265,11 @@ class Evidence:
         counts: Counts | None = None,
     ) -> None:
         self.wanted_by = wanted_by
+        named = {read["model"] for read in reads}
+        suites = {CLEAN_SUITE, *(suite for read in reads for suite in read["suites"])}
+        frame = frame[frame["model"].isin(named) & frame["suite"].isin(suites)]
         self._frame = frame
+        self._scored = frame[[name for name in SCORED if name in frame]]
         groups = frame.groupby(list(Run._fields), observed=True, sort=False).indices
         runs = {_run(key): rows for key, rows in groups.items()}
         self.training_seeds = sorted({run.training_seed for run in runs})
@@ -320,7 +327,7 @@ class Evidence:
         return self._kept(run)
 
     def _read(self, run: Run) -> Outcomes:
-        return outcomes(self._frame.iloc[self._rows[run]], self._counts)
+        return outcomes(self._scored.iloc[self._rows[run]], self._counts)
 
     def images(self, run: Run) -> int:
         """Return the number of images of a run."""
