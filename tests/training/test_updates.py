@@ -238,17 +238,25 @@ def test_bf16_keeps_weights_and_updates_in_full_precision(tmp_path):
     assert torch.allclose(weights(full), weights(mixed), atol=0.02)
 
 
+def seen(folder, **changes):
+    """Return mode and precision of each forward pass of an update with three steps of PGD."""
+    passes = []
+
+    class Spy(nn.Conv2d):
+        def forward(self, x):
+            logits = super().forward(x)
+            passes.append((self.training, logits.dtype))
+            return logits
+
+    trained(folder, AT, model=Spy(3, CLASSES, 1), **changes)
+    return passes
+
+
 def test_the_attack_sees_the_network_in_its_mode(tmp_path):
-    def seen(mode):
-        modes = []
+    assert [mode for mode, _ in seen(tmp_path)] == [False] * 3 + [True]
+    assert [mode for mode, _ in seen(tmp_path, attack_mode="train")] == [True] * 4
 
-        class Spy(nn.Conv2d):
-            def forward(self, x):
-                modes.append(self.training)
-                return super().forward(x)
 
-        trained(tmp_path, AT, model=Spy(3, CLASSES, 1), attack_mode=mode)
-        return modes
-
-    assert seen("eval") == [False] * 3 + [True]
-    assert seen("train") == [True] * 4
+def test_attack_and_update_compute_in_the_precision_asked_for(tmp_path):
+    assert [dtype for _, dtype in seen(tmp_path)] == [torch.float32] * 4
+    assert [dtype for _, dtype in seen(tmp_path, precision="bf16")] == [torch.bfloat16] * 4
