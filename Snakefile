@@ -50,7 +50,7 @@ wildcard_constraints:
     backbone="|".join(CONFIG.backbones),
     model="|".join(CONFIG.models),
     suite="|".join(CONFIG.attacks.suites),
-    table="|".join([*CONFIG.tables, "seeds"]),
+    table="|".join([*CONFIG.tables, "seeds", "leak"]),
     figure="|".join(CONFIG.figures),
     page="index|seeds",
     training_seed=r"\d+",
@@ -191,6 +191,16 @@ if CONFIG.seeds:
         localrule: True
         message:
             f"The page is results/{CONFIG.run}/report/seeds.html"
+
+
+if CONFIG.leak:
+
+    rule leak:
+        input:
+            expand(rules.make_table.output, table="leak"),
+        localrule: True
+        message:
+            "The table is {input[0]}, and beside it in other formats"
 
 
 rule all:

@@ -4,12 +4,21 @@
 REPORTED_FOLDER = f"{workflow.basedir}/config/paper"
 
 
+def leaking(table):
+    """Return the data sets whose manifests a table reads: those of the table `leak`."""
+    models = [read.model for read in CONFIG.leak] if table == "leak" else []
+    return sorted({CONFIG.dataset_of(model) for model in models})
+
+
 # Memory here and in the rules of figures, claims and pages: `make bench-report` measures it at the
 # paper's size (0.7 GB for the largest table, 1.1 GB for the claims).
 rule make_table:
     input:
         evidence=lambda wildcards: evidence_of(wildcards.table),
         reported=sorted(Path(REPORTED_FOLDER).glob("*.csv")),
+        manifests=lambda wildcards: expand(
+            rules.prepare_data.output.manifest, dataset=leaking(wildcards.table)
+        ),
     output:
         parquet="<results>/tables/{table}.parquet",
         csv="<results>/tables/{table}.csv",
@@ -35,6 +44,7 @@ rule make_table:
         reads=lambda wildcards: CONFIG.settings_of(wildcards.table),
         models=lambda wildcards: CONFIG.models_of(wildcards.table),
         reported=REPORTED_FOLDER,
+        datasets=lambda wildcards: leaking(wildcards.table),
         recipes=lambda wildcards: CONFIG.recipes() if wildcards.table == "table5" else {},
     message:
         "Make {wildcards.table} from evidence"

@@ -13,5 +13,6 @@ if __name__ == "__main__":
             dict(snakemake.output.items()),
             recipes=snakemake.params.recipes,
             reported_folder=snakemake.params.reported,
+            manifests=dict(zip(snakemake.params.datasets, snakemake.input.manifests, strict=True)),
         )
         progress.say(f"written to {snakemake.output.md}")

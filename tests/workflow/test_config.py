@@ -64,6 +64,11 @@ WRONG = [
         {"archives": {"coco": {"urls": ["x"]}}},
         "archives.coco should be 'voc2012', 'sbd'",
     ),
+    (
+        "leak",
+        [{"model": "clean", "suites": ["sea"]}],
+        "leak[0].model is 'clean', but needs a model",
+    ),
     ("models.clean.epochs", "3", "models.clean.epochs should be a valid integer, not '3'"),
     ("models.clean.epochs", 0, "models.clean.epochs should be greater than or equal to 1, not 0"),
     ("models.at_5.eps_255", -1, "models.at_5.eps_255 should be greater than or equal to 0, not -1"),

@@ -15,6 +15,7 @@ from robustseg.config.schema import (
     Suite,
     Training,
     Transfer,
+    Voc,
 )
 from robustseg.errors import RobustsegError
 from robustseg.models.published import MODELS
@@ -226,11 +227,20 @@ def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
             yield f"{key}.model", problem
         elif getattr(victims[read.model], "dataset", None) is None:
             yield f"{key}.model", f"is {read.model!r}, a fetched backbone that has no dataset"
+        elif key.startswith("leak[") and not _has_leak(config, read.model):
+            wanted = "a model on a data set of kind voc whose val_split is val"
+            yield f"{key}.model", f"is {read.model!r}, but needs {wanted}"
         for name in read.suites:
             if problem := _unknown(name, "attacks.suites", config.attacks.suites):
                 yield f"{key}.suites", problem
             else:
                 yield from _attack_problems(config, key, read, name)
+
+
+def _has_leak(config: Config, model: str) -> bool:
+    """Return whether a model is scored on images of which its training may have seen some."""
+    data = config.data.get(config.dataset_of(model))
+    return isinstance(data, Voc) and data.val_split == "val"
 
 
 def _attack_problems(

@@ -581,10 +581,16 @@ class Config(Section):
     seeds: list[Read] = Field(
         [], description="what the table over all training seeds reads (target `seeds`)"
     )
+    leak: list[Read] = Field(
+        [],
+        description="what the table of the validation images inside and outside training reads "
+        "(target `leak`, docs/data.md)",
+    )
 
     def reads_of(self, *names: str) -> list[Read]:
-        """Return what these tables and figures (or `seeds`) read."""
-        known: Mapping[str, list[Read]] = {**self.tables, **self.figures, "seeds": self.seeds}
+        """Return what these tables and figures (or `seeds` and `leak`) read."""
+        more = {"seeds": self.seeds, "leak": self.leak}
+        known: Mapping[str, list[Read]] = {**self.tables, **self.figures, **more}
         return [part for name in names for read in known[name] for part in self._by_radius(read)]
 
     def _by_radius(self, read: Read) -> list[Read]:
@@ -735,8 +741,9 @@ class Config(Section):
             for name, reads in by_name.items():
                 for index, read in enumerate(reads):
                     yield f"{section}.{name}[{index}]", read
-        for index, read in enumerate(self.seeds):
-            yield f"seeds[{index}]", read
+        for section, reads in (("seeds", self.seeds), ("leak", self.leak)):
+            for index, read in enumerate(reads):
+                yield f"{section}[{index}]", read
 
 
 TABLE6_EPS_255 = 4

@@ -33,6 +33,11 @@ SECTIONS = (
         "Each effect over all training seeds, with the rule by which it counts as shown.",
         ("seeds",),
     ),
+    (
+        "Does it matter that training has seen validation images?",
+        "The validation images inside and outside the training split, each part by itself.",
+        ("leak",),
+    ),
 )
 """Reading order: question, what to look at, and the tables and figures that answer it."""
 

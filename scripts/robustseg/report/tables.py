@@ -35,6 +35,7 @@ from robustseg.report.layout import (
     to_markdown,
     with_reported,
 )
+from robustseg.report.leak import leak_table
 from robustseg.report.queries import Run, score
 from robustseg.report.recipes import table5
 from robustseg.report.sections import label_of
@@ -61,6 +62,7 @@ def make_table(
     out_paths: Mapping[str, str | Path],
     reported_folder: str | Path | None = None,
     recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    manifests: Mapping[str, str | Path] | None = None,
 ) -> None:
     """Build one table from evidence and write it in every format asked for.
 
@@ -75,6 +77,7 @@ def make_table(
         reported_folder: the paper's numbers, config/paper; shown below measured ones where data set
             and model are the paper's.
         recipes: only for table5, which shows the configuration and reads no evidence.
+        manifests: only for leak, the manifests of its data sets.
 
     Raises:
         RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
@@ -84,8 +87,10 @@ def make_table(
         layout, numbers = table5(recipes or {})
     else:
         book = open_book(table_id, paths, reads, models, reported_folder)
-        layout, numbers = TABLES[table_id](book), book.frame()
-    label = "" if table_id == "seeds" else label_of(table_id)  # one that the paper does not have
+        layout = leak_table(book, manifests or {}) if table_id == "leak" else TABLES[table_id](book)
+        numbers = book.frame()
+    # The paper does not have these.
+    label = "" if table_id in ("seeds", "leak") else label_of(table_id)
     layout = with_reported(replace(layout, label=label))
     texts = {
         "md": lambda: to_markdown(layout),
