@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 from tests.serving import Server, serve
 
+ROOT = Path(__file__).parents[1]
 PROGRESS = Progress("test")
 CONTENT = bytes(range(256)) * 16 * 1024  # 4 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -79,6 +84,37 @@ def test_the_next_call_continues_what_was_given_up(server: Server, path: Path) -
     assert path.read_bytes() == CONTENT
     assert server.asked("file.bin") == ["bytes=1048576-"]
     assert nothing_but(path, "file.bin")
+
+
+KILLED = """
+import sys
+from robustseg.downloads import fetch
+from robustseg.progress import Progress
+fetch(sys.argv[1], [sys.argv[2]], progress=Progress("test"))
+"""
+
+
+def test_a_killed_process_is_continued(server: Server, path: Path) -> None:
+    url = server.url("file.bin")
+    server.stall_at["file.bin"] = 3 * 2**20
+    process = subprocess.Popen([sys.executable, "-c", KILLED, path, url], env=environment())
+    partial = downloads._partial(path, url)
+    deadline = time.monotonic() + 60
+    while not partial.exists() or partial.stat().st_size < 3 * 2**20:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline, "it never got so far"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not path.exists()
+    server.stall_at.clear()
+    fetch(path, [url], sha256=SHA256, progress=PROGRESS)
+    assert path.read_bytes() == CONTENT
+    assert server.asked("file.bin") == [None, f"bytes={3 * 2**20}-"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
 
 
 def test_a_server_that_cannot_continue_starts_again(server: Server, path: Path) -> None:

@@ -73,6 +73,15 @@ def test_everything_is_unpacked_once(archive: Path, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == times
 
 
+def test_what_a_killed_process_left_is_not_taken_for_whole(archive: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".folder.unpacking"
+    left.mkdir()
+    (left / "half").write_text("half")
+    unpack(archive, tmp_path / "folder", limit_bytes=10**6, progress=PROGRESS)
+    assert found(tmp_path / "folder") == FILES
+    assert not left.exists()
+
+
 def test_only_what_is_wanted_is_unpacked(archive: Path, tmp_path: Path) -> None:
     wanted = ["set/images/", "set/lists/"]
     unpack(archive, tmp_path / "f", wanted=wanted, limit_bytes=10**6, progress=PROGRESS)

@@ -11,7 +11,7 @@ import yaml
 
 from robustseg.data.archives import ARCHIVES
 from robustseg.records import read_evidence
-from tests.data.archives import SBD_TRAIN, VOC_VAL, write_archives
+from tests.data.archives import SBD_TRAIN, VOC_VAL, voc_files, write_archives, write_tar
 from tests.serving import Server, serve
 from tests.workflow.running import MATCHBOX, planned, snakemake
 
@@ -178,3 +178,29 @@ def test_a_wrong_hash_is_a_sentence_and_the_next_run_continues(
             assert "Traceback (most recent call last)" not in run.stdout
             assert not (tmp_path / "data" / "train_noval.txt").exists()
     assert pq.read_table(tmp_path / target).num_rows == 3
+
+
+def test_hostile_and_truncated_archives_are_sentences(server: Server, tmp_path: Path) -> None:
+    bad = archives_of(server)
+    hostile = {"VOCdevkit/VOC2012/JPEGImages/../../../../../outside": b"hostile"}
+    write_tar(server.folder / "hostile.tar", voc_files() | hostile, "w")
+    whole = (server.folder / "benchmark.tgz").read_bytes()
+    (server.folder / "truncated.tgz").write_bytes(whole[: len(whole) // 2])
+    for name, file in (("voc2012", "hostile.tar"), ("sbd", "truncated.tgz")):
+        digest = hashlib.sha256((server.folder / file).read_bytes()).hexdigest()
+        bad[name] = {"urls": [server.url(file)], "sha256": digest}
+    target = RUN / "data" / "voc" / "train.parquet"
+    config = configuration(tmp_path, server, downloads={"archives": bad})
+    arguments = ["--keep-going", "--configfile", config, "--", target]
+    run = snakemake(*CPU, *arguments, folder=tmp_path)
+    assert run.returncode == 1, run.stdout
+    assert "[unpack voc2012] error: data/VOCtrainval_11-May-2012.tar is refused, its" in run.stdout
+    assert "[unpack sbd] error: data/benchmark.tgz is truncated or no archive" in run.stdout
+    assert "Traceback (most recent call last)" not in run.stdout
+    assert not list(tmp_path.rglob("outside"))
+    assert not (tmp_path / "data" / "voc2012").exists()
+    assert not (tmp_path / "data" / "sbd").exists()
+    configuration(tmp_path, server)
+    run = snakemake(*CPU, *arguments, folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert pq.read_table(tmp_path / target).num_rows == len(SBD_TRAIN)
