@@ -6,7 +6,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo demo-seeds ablation reference test lint format bench bench-report docs lock
+.PHONY: help demo demo-seeds ablation reference test lint format bench bench-gpu bench-report docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -16,6 +16,7 @@ help:
 	@echo "make test        lint and all tests"
 	@echo "make lint        style and types"
 	@echo "make bench       speed of attacks, as ratios"
+	@echo "make bench-gpu   memory and speed at the paper's sizes (on a GPU; memory alone on a CPU)"
 	@echo "make bench-report  time and memory of all that is made from evidence, at the paper's size"
 	@echo "make format      put code into the project's format"
 	@echo "make docs        write docs/config.md from the configuration's schema"
@@ -58,6 +59,9 @@ format: $(ENVIRONMENT)
 
 bench: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench_attacks.py
+
+bench-gpu: $(ENVIRONMENT)
+	$(BIN)/python scripts/bench_gpu.py
 
 bench-report: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench_report.py

@@ -9,7 +9,8 @@ import yaml
 from robustseg.config import load_config
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
-from robustseg.plan.costs import Job, Network, Work, images_in, jobs_of, network_of, num_classes
+from robustseg.plan.costs import Job, images_in, jobs_of, network_of, num_classes
+from robustseg.plan.networks import Network, Work
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
 from robustseg.plan.throughput import Throughput, read_throughput, write_throughput
 from robustseg.progress import Progress

@@ -24,47 +24,10 @@ from robustseg.config.schema import (
 )
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
+from robustseg.plan.networks import Network, Work
 
 ROBUST_SHARE = {"clean": 0.0, "at": 1.0, "pir_at": 1.0, "half_at": 0.5}
 """Share of each batch that the schemes attack."""
-
-
-@dataclass(frozen=True, order=True)
-class Network:
-    """What decides the cost of a pass.
-
-    Attributes:
-        architecture: backbone, a name of `models.registry.BACKBONES`.
-        decoder: a name of `models.registry.DECODERS`; empty for a classifier.
-        num_classes: K.
-        size_px: height and width of an image.
-    """
-
-    architecture: str
-    decoder: str
-    num_classes: int
-    size_px: int
-
-    def __str__(self) -> str:
-        parts = (self.decoder or "classifier", self.architecture, f"{self.num_classes}classes")
-        return "-".join((*parts, f"{self.size_px}px"))
-
-
-@dataclass(frozen=True)
-class Work:
-    """Images times passes through one network.
-
-    Attributes:
-        network: which.
-        forward: forward passes alone.
-        attack: forward and backward passes to the image.
-        update: forward and backward passes to the parameters.
-    """
-
-    network: Network
-    forward: int = 0
-    attack: int = 0
-    update: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
-from robustseg.plan.costs import Network, Work
+from robustseg.plan.networks import Network, Work
 from robustseg.progress import Progress
 
 
