@@ -1,0 +1,231 @@
+"""The default configuration is the paper: every number that it prints has a job here."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from robustseg.config import load_config
+from robustseg.config.schema import Config
+from robustseg.plan.costs import jobs_of
+from robustseg.report.reported import read_reported
+from tests.workflow.running import ROOT, planned, snakemake
+
+LISTING = Path(__file__).with_name("paper_jobs.csv")
+"""The jobs of `config/config.yaml`; `python -m tests.workflow.test_paper` writes it anew."""
+
+LOSSES_OF_SEA = {"mask_ce", "bal_ce", "js", "mask_sph", "A", "B", "C", "sea"}
+SUITES = {
+    "table1": {"cospgd": "baselines", "segpgd": "baselines", "mask_ce": "sea", "sea": "sea"},
+    "table2": dict.fromkeys(
+        ["ce", "bal_ce", "cossim_ce", "js", "mask_ce", "mask_sph", "worst"], "losses"
+    ),
+    "table3": {"sea": "sea"},
+    "table4": {"sea": "sea"},
+    "table7": {
+        "segpgd": "baselines_100",
+        "cospgd": "baselines_100",
+        "segapgd": "losses",
+        "cosapgd": "losses",
+    },
+    "table8": {"all_losses": "losses", "four_losses": "losses"},
+    "table9": dict.fromkeys(LOSSES_OF_SEA, "sea"),
+    "table10": dict.fromkeys(LOSSES_OF_SEA, "sea"),
+    "table11": {"transfer_clean": "transfer", "transfer_at": "transfer", "sea": "sea"},
+}
+"""Which suite holds the evidence of a printed attack."""
+
+
+def load(name: str) -> Config:
+    path = ROOT / "config" / f"{name}.yaml"
+    return load_config(yaml.safe_load(path.read_text()), [path])
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load("config")
+
+
+def printed() -> list[dict[str, Any]]:
+    """Return the paper's own numbers of the tables that are made from evidence."""
+    rows = read_reported(ROOT / "config" / "paper").to_dict("records")
+    return [row for row in rows if row["table"] in SUITES and row["by"] == "paper"]
+
+
+def test_every_printed_number_has_its_evidence(config: Config) -> None:
+    missing, checked = [], 0
+    for row in printed():
+        reads = [read for read in config.tables[row["table"]] if read.model == row["model"]]
+        if not reads or config.dataset_of(row["model"]) != row["dataset"]:
+            missing.append(row)
+            continue
+        if row["eps_255"] > 0:  # the clean evaluation comes with every read
+            suite = SUITES[row["table"]][row["attack"]]
+            if not any(suite in one.suites and row["eps_255"] in one.eps_255 for one in reads):
+                missing.append(row)
+        checked += 1
+    assert not missing
+    assert checked > 500
+
+
+def test_no_row_is_read_that_the_paper_does_not_print(config: Config) -> None:
+    models = {(row["table"], row["model"]) for row in printed()}
+    for table in SUITES:
+        for read in config.tables[table]:
+            assert (table, read.model) in models
+
+
+def test_models_are_what_their_names_say(config: Config) -> None:
+    for name, model in config.models.items():
+        settings = config.model_of(name)
+        words = name.removeprefix(settings["scheme"] + "_").replace("150_classes_", "").split("_")
+        assert name.startswith(settings["scheme"])
+        if settings["steps"]:
+            assert int(words.pop(0)) == settings["steps"]
+        assert words.pop(0) == f"{settings['epochs']}ep"
+        assert words.pop(0) == settings["decoder"]
+        backbone = {"t": "tiny", "s": "small"}.get(words[-1], words[-1])
+        assert settings["architecture"].startswith("_".join([*words[:-1], backbone])), model
+        if model.kind == "trained" and settings["scheme"] != "clean":
+            robust = config.backbones[model.backbone].robust
+            assert robust == (settings["scheme"] == "pir_at")
+            assert settings["eps_255"] == 4
+
+
+def settings_of_table5(config: Config) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield (data set/decoder, settings named as the paper's) of each trained model."""
+    for name, recipe in config.recipes().items():
+        if getattr(config.models.get(name), "kind", "") != "trained":
+            continue
+        data, length = recipe["data"], "short" if recipe["epochs"] in (32, 50) else "long"
+        crop = data["crop_px"]
+        found = {
+            "base_size_px": data["base_px"],
+            "crop_height_px": crop,
+            "crop_width_px": crop,
+            "learning_rate": recipe["learning_rate"],
+            "weight_decay": recipe["weight_decay"],
+            "images_per_gpu": recipe["images_per_pass"],
+            "gpus": recipe["batch_size"] / recipe["images_per_pass"],
+            f"epochs_{length}": recipe["epochs"],
+            f"warmup_epochs_{length}": recipe["epochs"] * recipe["warmup"],
+            "schedule_power": recipe["power"],
+            "lr_ratio_decoder": recipe["learning_rate_ratio"],
+            "auxiliary_loss_weight": recipe["auxiliary_weight"],
+        }
+        if recipe["optimizer"] == "adamw":
+            found["adamw_beta1"], found["adamw_beta2"] = recipe["betas"]
+        else:
+            found["sgd_momentum"] = recipe["momentum"]
+        yield f"{config.models[name].dataset}/{recipe['decoder']}", found
+
+
+def test_training_is_table_5(config: Config) -> None:
+    rows = read_reported(ROOT / "config" / "paper")
+    table = rows[rows["table"] == "table5"]
+    reported: dict[str, dict[str, float]] = {}
+    for row in table.to_dict("records"):
+        reported.setdefault(f"{row['dataset']}/{row['model']}", {})[row["metric"]] = row["value"]
+    compared = Counter[str]()
+    for place, found in settings_of_table5(config):
+        for metric, value in found.items():
+            # A dash or cross of the paper is a setting that is off.
+            off = {"lr_ratio_decoder": 1.0, "auxiliary_loss_weight": 0.0}.get(metric)
+            assert value == pytest.approx(reported[place].get(metric, off)), (place, metric)
+            compared[place] += 1
+    assert set(compared) == set(reported)
+
+
+def listing(config: Config) -> list[list[str]]:
+    """Return rule, model or backbone, suite, radii, seeds and number of jobs."""
+    groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    names = [*config.tables, *config.figures, *config.pictures]
+    for job in dict.fromkeys(job for name in names for job in jobs_of(config, name)):
+        wildcards = dict(job.wildcards)
+        model = wildcards.get("model") or wildcards["backbone"]
+        groups.setdefault((job.rule, model, wildcards.get("suite", "")), []).append(wildcards)
+    rows = []
+    for key, jobs in sorted(groups.items()):
+        radii = sorted({job["eps_255"] for job in jobs if "eps_255" in job}, key=float)
+        seeds = sorted({job["seed"] for job in jobs if "seed" in job})
+        rows.append([*key, " ".join(radii), " ".join(seeds), str(len(jobs))])
+    return rows
+
+
+def test_the_jobs_are_those_on_record(config: Config) -> None:
+    with LISTING.open(newline="") as file:
+        header, *recorded = list(csv.reader(file))
+    assert header == ["rule", "model", "suite", "eps_255", "seeds", "jobs"]
+    assert recorded == listing(config)
+
+
+@pytest.mark.parametrize(
+    ("target", "jobs"),
+    [
+        # Nine trainings from seven backbones of Table 6, two released models; SEA at 3 radii in 8
+        # shards each.
+        (
+            "table3",
+            {
+                "download_archive": 3,
+                "unpack_archive": 3,
+                "prepare_data": 2,
+                "fetch_weights": 8,
+                "convert_backbone": 7,
+                "convert_model": 2,
+                "check_accuracy": 2,
+                "train_model": 9,
+                "evaluate_clean": 11,
+                "attack_model": 11 * 3 * 8,
+                "make_table": 1,
+            },
+        ),
+        # One model, 4 radii, 5 seeds, 8 shards.
+        (
+            "table10",
+            {
+                "download_archive": 2,
+                "unpack_archive": 2,
+                "prepare_data": 1,
+                "fetch_weights": 1,
+                "convert_backbone": 1,
+                "train_model": 1,
+                "evaluate_clean": 1,
+                "attack_model": 4 * 5 * 8,
+                "make_table": 1,
+            },
+        ),
+        ("table5", {"make_table": 1}),
+    ],
+)
+def test_a_table_needs_just_what_it_reads(
+    target: str, jobs: dict[str, int], tmp_path: Path
+) -> None:
+    run = snakemake("--dry-run", target, folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert planned(run.stdout) == jobs
+
+
+def test_released_weights_are_evaluated_without_training(tmp_path: Path) -> None:
+    released = ROOT / "config" / "released.yaml"
+    run = snakemake("--dry-run", "--configfile", released, "--", "all", folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    jobs = planned(run.stdout)
+    assert "train_model" not in jobs
+    assert jobs["evaluate_clean"] == 7
+    own, paper = load("released"), load("config")
+    for name, suite in own.attacks.suites.items():
+        assert suite == paper.attacks.suites[name]
+    for table, reads in own.tables.items():
+        assert all(read in paper.tables[table] for read in reads)
+
+
+if __name__ == "__main__":
+    with LISTING.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["rule", "model", "suite", "eps_255", "seeds", "jobs"])
+        writer.writerows(listing(load("config")))
