@@ -12,12 +12,14 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
@@ -80,14 +82,26 @@ def memory(network: Network, device: str) -> tuple[Peak, Peak]:
     for images in (2, 3):  # BatchNorm needs two
         model, batch = build(network, device), data(network, images, device)
         with peak_of(model, torch.device(device)) as peak_mb:
-            attack(model, *batch, iterations=2)
+            attack(model, *batch, iterations=1)
         attacks.append((images, peak_mb()))
+        del model, batch
+        trainings.append((images, training_peak_mb(network, images, device)))
+    return line(*attacks), line(*trainings)
+
+
+def training_peak_mb(network: Network, images: int, device: str) -> float:
+    """Return the peak of an update; on a CPU with tensors that have sizes, but no values."""
+    model, sizes_alone = build(network, device), FakeTensorMode(allow_non_fake_inputs=True)
+    if device == "cpu":
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        model._apply(sizes_alone.from_tensor)
+    with sizes_alone if device == "cpu" else nullcontext():
+        batch = data(network, images, device)
         update = trainer(model, steps=1)
         with peak_of(model, torch.device(device)) as peak_mb:
             for _ in range(2):  # from the second on, the optimizer keeps its means
                 update(*batch)
-        trainings.append((images, peak_mb()))
-    return line(*attacks), line(*trainings)
+    return peak_mb()
 
 
 def speed(network: Network, device: str, batch_size: int) -> dict[str, float]:

@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from robustseg.config import load_config
+from robustseg.config.schema import Config
+
 ROOT = Path(__file__).parents[2]
 MATCHBOX = ROOT / "tests" / "workflow" / "matchbox.yaml"
 
@@ -40,6 +43,12 @@ def command(*arguments: str | Path, folder: Path) -> list[str]:
 def environment() -> dict[str, str]:
     """The library must be found by the Snakefile alone, installed or not."""
     return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def load(name: str) -> Config:
+    """Return one of the project's configurations, checked."""
+    path = ROOT / "config" / f"{name}.yaml"
+    return load_config(yaml.safe_load(path.read_text()), [path])
 
 
 def planned(output: str) -> dict[str, int]:

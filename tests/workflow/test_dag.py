@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from robustseg.config import FIGURES, TABLES
-from tests.workflow.running import MATCHBOX, ROOT, matchbox, planned, processor_s, snakemake
+from robustseg.config import FIGURES
+from tests.workflow.running import MATCHBOX, ROOT, load, matchbox, planned, processor_s, snakemake
 
 STAGES = ["data", "backbones", "models", "attacks", "tables", "figures", "gallery"]
 STAGES += ["claims", "report", "plan"]
@@ -19,17 +19,21 @@ def plan(*arguments: str | Path, folder: Path) -> dict[str, int]:
     return planned(run.stdout)
 
 
+# The default and what is sent to a cluster is the paper, the others are generated data sets.
 @pytest.mark.parametrize("profile", ["default", "demo", "gpu", "slurm"])
 def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
     chosen = ["--profile", ROOT / "profiles" / profile] if profile != "default" else []
+    config = load("config")
     if profile in ("demo", "gpu"):
         chosen += ["--configfile", ROOT / "config" / f"{profile}.yaml"]
-    seeds = profile != "gpu"  # one training seed alone
-    targets = ["all", *STAGES, *["seeds"] * seeds, *TABLES, *FIGURES]
+        config = load(profile)
+    seeds = bool(config.seeds)
+    targets = ["all", *STAGES, *["seeds"] * seeds, *config.tables, *config.figures]
     jobs = plan(*chosen, "--", *targets, folder=tmp_path)
-    assert jobs["generate_data"] == 2
-    assert jobs["make_table"] == len(TABLES) + seeds
+    assert sum(jobs.get(rule, 0) for rule in ("generate_data", "prepare_data")) == 2
+    assert jobs["make_table"] == len(config.tables) + seeds
     assert jobs["make_figure"] == len(FIGURES)
+    assert jobs["make_picture"] == len(config.pictures)
     assert jobs["make_claims"] == 1
     assert jobs["make_page"] == 1 + seeds
     assert not list(tmp_path.glob("results/*/*/*"))

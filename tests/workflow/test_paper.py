@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from robustseg.config import load_config
 from robustseg.config.schema import Config
 from robustseg.plan.costs import jobs_of
 from robustseg.report.reported import read_reported
-from tests.workflow.running import ROOT, planned, snakemake
+from tests.workflow.running import ROOT, load, planned, snakemake
 
 LISTING = Path(__file__).with_name("paper_jobs.csv")
 """The jobs of `config/config.yaml`; `python -m tests.workflow.test_paper` writes it anew."""
@@ -38,11 +36,6 @@ SUITES = {
     "table11": {"transfer_clean": "transfer", "transfer_at": "transfer", "sea": "sea"},
 }
 """Which suite holds the evidence of a printed attack."""
-
-
-def load(name: str) -> Config:
-    path = ROOT / "config" / f"{name}.yaml"
-    return load_config(yaml.safe_load(path.read_text()), [path])
 
 
 @pytest.fixture(scope="module")
