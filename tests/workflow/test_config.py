@@ -204,10 +204,14 @@ def test_the_file_with_the_wrong_key_is_named(tmp_path: Path) -> None:
 def test_committed_configurations_are_right(name: str) -> None:
     path = ROOT / "config" / name
     config = load_config(read_yaml(path), [path])
-    assert set(config.tables) == set(TABLES)
+    paper = (
+        name == "config.yaml"
+    )  # which trains once, and where ImageNet is only there if you add it
+    assert set(config.tables) == set(TABLES) - ({"table6"} if paper else set())
     assert set(config.figures) == set(FIGURES)
-    assert set(config.pictures) == {"figure1", "figure7", "figure8"}
-    assert config.seeds or name == "gpu.yaml"
+    ade20k = {"figure9", "figure10"} if paper else set()
+    assert set(config.pictures) == {"figure1", "figure7", "figure8"} | ade20k
+    assert config.seeds or name == "gpu.yaml" or paper
 
 
 def test_each_model_of_the_ablation_differs_from_the_first_in_one_setting() -> None:
