@@ -126,8 +126,31 @@ rule prepare_data:
         "../scripts/prepare_data.py"
 
 
+rule list_images:
+    output:
+        val="<results>/data/{dataset}/val.classes.parquet",
+    log:
+        "<logs>/data/{dataset}.log",
+    localrule: True
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        settings=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
+    message:
+        "List the images of {wildcards.dataset}"
+    script:
+        "../scripts/list_images.py"
+
+
 def splits_of(dataset):
     """Return the files of a data set by split."""
+    if CONFIG.data[dataset].kind == "imagenet":
+        return {"val": rules.list_images.output.val.format(dataset=dataset)}
     made = rules.generate_data if dataset in GENERATED else rules.prepare_data
     paths = dict(made.output.items())
     return {split: paths[split].format(dataset=dataset) for split in ("train", "val")}

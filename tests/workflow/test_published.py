@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from robustseg.files import sha256
 from robustseg.models.checkpoints import read_weights
@@ -124,6 +125,33 @@ def test_a_model_is_trained_from_a_fetched_backbone(folder: Path, server: Server
     report = json.loads((folder / RUN / "backbones" / "vit_s" / "seed0" / "keys.json").read_text())
     assert report["input_mean"] == pytest.approx([0.485, 0.456, 0.406])
     assert len(report["renamed"]) == 152
+
+
+def test_a_fetched_backbone_is_scored_on_imagenet(folder: Path, server: Server) -> None:
+    for label in range(1000):
+        (folder / "val" / f"n{label:04d}").mkdir(parents=True)
+    for name, label in (("one", 3), ("two", 700)):
+        Image.new("RGB", (40, 50), (label % 256, 90, 30)).save(
+            folder / "val" / f"n{label:04d}" / f"{name}.JPEG"
+        )
+    imagenet = {"kind": "imagenet", "root": str(folder / "val"), "resize_px": 36, "crop_px": 32}
+    vit_s = {"kind": "fetched", "weights": "vit_s_robust", "dataset": "imagenet"}
+    changes = {
+        "data.imagenet": imagenet,
+        "backbones.vit_s": vit_s,
+        "tables.table6": [{"model": "vit_s", "suites": ["classifier"], "eps_255": [4]}],
+    }
+    status, output = run(folder, config(folder, server, **changes), "backbone_accuracy")
+    assert status == 1
+    assert "vit_s with the weights vit_s_robust is right at " in output
+    assert "but at least 64.2 % is expected" in output
+
+    changes["backbones.vit_s"] = vit_s | {"min_clean_accuracy": 0}
+    path = config(folder, server, **changes)
+    status, output = run(folder, path, "backbone_accuracy", "table6")
+    assert status == 0, output
+    shown = (folder / RUN / "tables" / "table6.md").read_text()
+    assert "ViT-S | yes | Singh et al. (2023)" in shown
 
 
 def test_other_weights_under_the_same_name_are_refused(folder: Path, server: Server) -> None:

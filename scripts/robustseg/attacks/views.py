@@ -2,16 +2,22 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from robustseg.data.datasets import Dataset, Relabelled, load_split
+from robustseg.data.datasets import IGNORE_LABEL, Dataset, Relabelled, load_split
 from robustseg.models.checkpoints import load_model
+
+NEVER = -1e4
+"""Logit of a class that is never predicted: its probability is exactly 0 in float32."""
 
 
 class OnePixel(nn.Module):
     """A classifier as a segmentation model with one pixel: logits (B, K) become (B, K, 1, 1).
 
-    Then an image's pixel accuracy is 1 or 0, and every loss is that of classification.
+    Then an image's pixel accuracy is 1 or 0, and every loss is that of classification. With more
+    than 255 classes the label 255, which means ignored, is skipped: a class of that number is put
+    in that is never predicted, and the others move up.
     """
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -19,14 +25,20 @@ class OnePixel(nn.Module):
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, K, 1, 1)."""
+        """(B, 3, H, W) to (B, K, 1, 1), or (B, K + 1, 1, 1) with more than 255 classes."""
         logits: Tensor = self.classifier(images)
+        if logits.shape[1] > IGNORE_LABEL:
+            never = torch.full_like(logits[:, :1], NEVER)
+            before, after = logits[:, :IGNORE_LABEL], logits[:, IGNORE_LABEL:]
+            logits = torch.cat([before, never, after], dim=1)
         return logits[:, :, None, None]
 
 
 def one_pixel(dataset: Dataset) -> Dataset:
-    """Return a classification set with labels (B, 1, 1) instead of (B,)."""
-    return Relabelled(dataset, lambda labels: labels[:, None, None])
+    """Return a classification set with labels (B, 1, 1) instead of (B,), none of them 255."""
+    return Relabelled(
+        dataset, lambda labels: (labels + (labels >= IGNORE_LABEL).long())[:, None, None]
+    )
 
 
 class WithoutClass(nn.Module):

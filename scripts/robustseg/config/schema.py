@@ -159,6 +159,23 @@ class Ade20k(Downloaded):
         return 151 if self.background == "class" else 150
 
 
+class ImageNet(Section):
+    """ImageNet's validation images, of your own, to check fetched backbones on."""
+
+    kind: Literal["imagenet"] = Field(description="`imagenet`")
+    root: str = Field(description="folder with one folder for each of the 1000 classes")
+    images: Count | None = Field(
+        None, description="how many images, the first by name; all by default"
+    )
+    resize_px: int = Field(256, ge=32, description="short side to which images are resized, pixels")
+    crop_px: int = Field(224, ge=32, description="height and width of their centre, pixels")
+
+    @property
+    def val_images(self) -> int | None:
+        """Images that are scored; None: as many as there are."""
+        return self.images
+
+
 class Archive(Section):
     """Where a file is to be fetched from instead of the published addresses."""
 
@@ -470,7 +487,8 @@ AnyData: TypeAlias = Annotated[
     Annotated[Generated, Tag("kind:scenes")]
     | Annotated[Generated, Tag("kind:shapes")]
     | Annotated[Voc, Tag("kind:voc")]
-    | Annotated[Ade20k, Tag("kind:ade20k")],
+    | Annotated[Ade20k, Tag("kind:ade20k")]
+    | Annotated[ImageNet, Tag("kind:imagenet")],
     Discriminator(_tag()),
 ]
 AnyBackbone: TypeAlias = Annotated[
@@ -677,6 +695,7 @@ class Config(Section):
             settings = _settings(backbone) | {"architecture": backbone.architecture}
             if isinstance(backbone, FetchedBackbone):
                 settings["eps_255"] = TABLE6_EPS_255 if backbone.robust else 0
+                settings["publisher"] = backbone.published.publisher
             return settings | {"scheme": "at" if backbone.robust else "clean"}
         model = self.models[name]
         if isinstance(model, ReleasedModel):
@@ -766,6 +785,7 @@ def _published_settings(weights: SegmentationWeights) -> dict[str, Any]:
         "eps_255": weights.eps_255,
         "steps": weights.steps,
         "background": True,
+        "publisher": weights.publisher,
     }
 
 

@@ -35,6 +35,8 @@ class Weights:
     """Of the backbone, one of `registry.BACKBONES`."""
     clean_accuracy: float
     """Reported by the paper, in percent."""
+    publisher: str
+    """As the paper cites it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,19 +127,25 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
+SINGH = "Singh et al. (2023)"
+SALMAN = "Salman et al. (2020)"
+WIGHTMAN = "Wightman (2019)"
+XU = "Xu et al. (2021)"
+THE_PAPER = "the paper"
+
 CLASSIFIERS = {
     "convnext_t_cvst_clean": ClassifierWeights(
-        "convnext_tiny_cvst_clean.pt", "classifier", "convnext_tiny", 80.9, robust=False
+        "convnext_tiny_cvst_clean.pt", "classifier", "convnext_tiny", 80.9, SINGH, robust=False
     ),
     "convnext_t_cvst_robust": ClassifierWeights(
-        "convnext_tiny_cvst_robust.pt", "classifier", "convnext_tiny", 72.7, robust=True
+        "convnext_tiny_cvst_robust.pt", "classifier", "convnext_tiny", 72.7, SINGH, robust=True
     ),
     # ASSUME: no accuracy is reported for it; that of the smaller network.
     "convnext_s_cvst_clean": ClassifierWeights(
-        "convnext_s_cvst_clean.pt", "classifier", "convnext_small", 80.9, robust=False
+        "convnext_s_cvst_clean.pt", "classifier", "convnext_small", 80.9, SINGH, robust=False
     ),
     "convnext_s_cvst_robust": ClassifierWeights(
-        "convnext_s_cvst_robust.pt", "classifier", "convnext_small", 74.1, robust=True
+        "convnext_s_cvst_robust.pt", "classifier", "convnext_small", 74.1, SINGH, robust=True
     ),
     # ASSUME: the paper names timm (Wightman 2019) and 81.2 %; these reach 81.4 %.
     "vit_s_clean": ClassifierWeights(
@@ -145,15 +153,16 @@ CLASSIFIERS = {
         "classifier",
         "vit_small",
         81.2,
+        WIGHTMAN,
         robust=False,
         mean=HALF,
         std=HALF,
     ),
     "vit_s_robust": ClassifierWeights(
-        "weights_vit_s.pt", "classifier", "vit_small", 69.2, robust=True
+        "weights_vit_s.pt", "classifier", "vit_small", 69.2, SINGH, robust=True
     ),
     "resnet50_robust": ClassifierWeights(
-        "resnet50_linf_eps4.0.ckpt", "robustness", "resnet50", 64.0, robust=True
+        "resnet50_linf_eps4.0.ckpt", "robustness", "resnet50", 64.0, SALMAN, robust=True
     ),
 }
 """Backbones, by their names in config/paper/table6.csv."""
@@ -168,6 +177,7 @@ def _pir_at(
         layout,
         architecture,
         accuracy,
+        THE_PAPER,
         decoder=decoder,
         num_classes=151 if ade20k else 21,
         scheme="pir_at",
@@ -184,6 +194,7 @@ def _pspnet(folder: str, scheme: str, accuracy: float) -> SegmentationWeights:
         "pspnet",
         "resnet50_deep_stem",
         accuracy,
+        XU,
         decoder="pspnet",
         num_classes=21,
         scheme=scheme,

@@ -13,8 +13,8 @@ from robustseg.config.schema import (
     Alma,
     Backbone,
     Config,
-    Downloaded,
     Generated,
+    ImageNet,
     Model,
     Objects,
     Read,
@@ -24,8 +24,10 @@ from robustseg.config.schema import (
 )
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
+from robustseg.models.published import IMAGENET_CLASSES
 from robustseg.plan.networks import Network, Work
 
+IMAGENET_VAL_IMAGES = 50_000
 ROBUST_SHARE = {"clean": 0.0, "at": 1.0, "pir_at": 1.0, "half_at": 0.5}
 """Share of each batch that the schemes attack."""
 
@@ -85,22 +87,24 @@ def _picture_jobs(config: Config, name: str) -> Iterator[Job]:
 def network_of(config: Config, name: str) -> Network:
     """Return the network of a model or a backbone, on the images of its data set."""
     data = config.data[config.dataset_of(name)]
-    size_px = data.crop_px if isinstance(data, Downloaded) else data.size_px
+    size_px = data.size_px if isinstance(data, Generated) else data.crop_px
     settings = config.model_of(name)
     decoder = settings.get("decoder", "")
     return Network(settings["architecture"], decoder, num_classes(data), size_px)
 
 
-def num_classes(data: Generated | Voc | Ade20k) -> int:
+def num_classes(data: Generated | Voc | Ade20k | ImageNet) -> int:
     """Return K of a data set, known before any file is there."""
     if isinstance(data, Voc):
         return 21
     if isinstance(data, Ade20k):
         return 151 if data.background == "class" else 150
+    if isinstance(data, ImageNet):
+        return IMAGENET_CLASSES
     return len(OBJECT_NAMES) + (data.kind == "scenes")
 
 
-def images_in(data: Generated | Voc | Ade20k) -> tuple[int, int]:
+def images_in(data: Generated | Voc | Ade20k | ImageNet) -> tuple[int, int]:
     """Return the images of the training and of the validation split, as published.
 
     Parts of VOC's validation split are counted as the whole: how many images they have is known
@@ -108,6 +112,8 @@ def images_in(data: Generated | Voc | Ade20k) -> tuple[int, int]:
     """
     if isinstance(data, Generated):
         return data.train_images, data.val_images
+    if isinstance(data, ImageNet):
+        return 0, data.images or IMAGENET_VAL_IMAGES
     if isinstance(data, Voc):
         train, val = VOC_SPLITS[data.train_split].count, VOC_VAL.count
     else:

@@ -32,7 +32,7 @@ def table6(book: Book) -> Layout:
         stub = (
             ARCHITECTURE_LABELS.get(architecture, architecture),
             "yes" if settings.get("eps_255") else "no",
-            f"trained here on {settings['dataset']}",
+            settings.get("publisher") or f"trained here on {settings['dataset']}",
         )
         lines.append(Row(stub, tuple(cells)))
     losses = " and ".join(LOSS_LABELS[loss] for loss in dict.fromkeys(r.loss for r in used))

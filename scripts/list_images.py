@@ -1,0 +1,9 @@
+"""List the images of a folder of class folders."""
+
+from robustseg.data.class_folders import list_class_folders
+from robustseg.jobs import job
+
+if __name__ == "__main__":
+    with job(f"data {snakemake.wildcards.dataset}", snakemake.log[0]) as progress:
+        count = list_class_folders(snakemake.params.settings, snakemake.output.val)
+        progress.say(f"{count} images")

@@ -1,0 +1,150 @@
+"""ImageNet as people have it on their disk: a folder for each class, with its images in it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode, functional
+
+from robustseg.data.manifest import METADATA_KEY
+from robustseg.data.reading import read_image
+from robustseg.errors import RobustsegError
+from robustseg.files import atomic_path
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+CLASSES = 1000
+SCHEMA = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),
+    ]
+)
+"""One row an image; its path is relative to the `root` in the file's metadata."""
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """Images on the disk, each with the class whose folder it is in.
+
+    Attributes:
+        root: folder that the paths are relative to.
+        image_ids: unique names.
+        images: path of each image.
+        labels: class of each image.
+        class_names: names of the folders, in the order of the labels.
+        resize_px: length of the short side to which an image is resized.
+        crop_px: height and width of its centre, which the classifier sees.
+    """
+
+    root: Path
+    image_ids: list[str]
+    images: list[str]
+    labels: list[int]
+    class_names: list[str]
+    resize_px: int
+    crop_px: int
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def palette(self) -> list[tuple[int, int, int]]:
+        """Black for every class: there are no maps of classes to be drawn."""
+        return [(0, 0, 0)] * self.num_classes
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, list[str]]:
+        """Return images float32 (B, 3, crop, crop) in [0, 1], classes (B,) and ids."""
+        pixels = np.stack([self._view(index) for index in indices])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
+        labels = torch.tensor([self.labels[index] for index in indices])
+        return images, labels, [self.image_ids[index] for index in indices]
+
+    def _view(self, index: int) -> Any:
+        """Return the centre of an image as bytes (crop, crop, 3)."""
+        image = read_image(self.root / self.images[index])
+        # ASSUME: bilinear; publishers use that or bicubic, which changes a few tenths of a percent.
+        image = functional.resize(image, [self.resize_px], InterpolationMode.BILINEAR)
+        return np.asarray(functional.center_crop(image, [self.crop_px, self.crop_px]))
+
+
+def list_class_folders(settings: Mapping[str, Any], output: str | Path) -> int:
+    """List the images of a folder of class folders; return how many there are.
+
+    Args:
+        settings: config section of kind `imagenet`.
+        output: Parquet with `SCHEMA`, which `load_class_folders` opens.
+
+    Raises:
+        RobustsegError: there are not 1000 class folders, too few images, or a name is there twice.
+    """
+    root = Path(settings["root"])
+    folders = sorted(path.name for path in root.glob("*") if path.is_dir())
+    if len(folders) != CLASSES:
+        raise RobustsegError(
+            f"{root} has {len(folders)} folders instead of one for each of ImageNet's {CLASSES} "
+            "classes; correct `root`"
+        )
+    rows = sorted(_rows(root, folders), key=lambda row: str(row["image_id"]))
+    wanted = settings["images"] or len(rows)
+    if len(rows) < max(wanted, 1):
+        raise RobustsegError(f"{root} has {len(rows)} images, but {max(wanted, 1)} are wanted")
+    names = [row["image_id"] for row in rows]
+    twice = [name for name, other in pairwise(names) if name == other]
+    if twice:
+        raise RobustsegError(f"{root} has two images {twice[0]}; names must be unique")
+    shared = {"root": str(root), "class_names": folders}
+    shared |= {key: settings[key] for key in ("resize_px", "crop_px")}
+    # The published names are numbers in random order, so the first images are a random sample.
+    table = pa.Table.from_pylist(rows[:wanted], SCHEMA)
+    with atomic_path(output) as temporary:
+        metadata = {METADATA_KEY: json.dumps(shared).encode()}
+        pq.write_table(table.replace_schema_metadata(metadata), temporary)
+    return wanted
+
+
+def _rows(root: Path, folders: Sequence[str]) -> Iterator[dict[str, str | int]]:
+    for label, folder in enumerate(folders):
+        for path in (root / folder).iterdir():
+            if path.suffix.lower() in SUFFIXES:
+                yield {"image_id": path.stem, "image": f"{folder}/{path.name}", "label": label}
+
+
+def load_class_folders(path: Path) -> ClassFolders:
+    """Open what `list_class_folders` has written.
+
+    Raises:
+        RobustsegError: missing or damaged file.
+    """
+    if not path.exists():
+        raise RobustsegError(f"{path} does not exist; list the data set first")
+    try:
+        table = pq.read_table(path)
+        shared = json.loads((table.schema.metadata or {})[METADATA_KEY])
+        columns = table.select(SCHEMA.names).to_pydict()
+        return ClassFolders(
+            root=Path(shared["root"]),
+            image_ids=columns["image_id"],
+            images=columns["image"],
+            labels=columns["label"],
+            class_names=shared["class_names"],
+            resize_px=shared["resize_px"],
+            crop_px=shared["crop_px"],
+        )
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        raise RobustsegError(
+            f"{path} is truncated or no list of images ({error}); delete it and list it again"
+        ) from error
