@@ -130,7 +130,12 @@ WRONG = [
     ("training.upernet.momentum", 0.9, "training.upernet has no momentum with the optimizer adamw"),
     ("training.upernet.betas", None, "training.upernet needs betas with the optimizer adamw"),
     ("training.upernet.images_per_pass", 3, "images_per_pass must divide the batch_size 4: 3 does"),
-    ("training.upernet.images_per_pass", 1, "passes have one image, of which the scheme half_at"),
+    ("training.upernet.images_per_pass", 1, "has passes of one image, of which the scheme half_at"),
+    (
+        "training.upernet.images_per_pass",
+        1,
+        "has passes of one image, but BatchNorm, in upernet_de",
+    ),
     ("training.upernet.drop_path", 1.0, "training.upernet.drop_path should be less than 1, not 1"),
     ("training.upernet.attack_loss", "dice", "training.upernet.attack_loss should be 'ce', 'bal_c"),
     ("training.upernet.precision", "fp16", "training.upernet.precision should be 'fp32' or 'bf16'"),

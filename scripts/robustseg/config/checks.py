@@ -19,7 +19,7 @@ from robustseg.config.schema import (
 )
 from robustseg.errors import RobustsegError
 from robustseg.models.published import MODELS
-from robustseg.models.registry import backbones_for, has_auxiliary_head
+from robustseg.models.registry import backbones_for, has_auxiliary_head, has_batch_norm
 
 
 def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
@@ -68,6 +68,25 @@ def _training_problems(config: Config) -> Iterator[tuple[str, str]]:
                 f"must divide the batch_size {training.batch_size}: "
                 f"{training.images_per_pass} does not",
             )
+        if (training.images_per_pass or training.batch_size) == 1:
+            yield from _single_image_problems(config, name)
+
+
+def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str]]:
+    """Yield why a training whose passes have one image does not suit the models that name it."""
+    users = [model for model in config.models.values() if model.training == name]
+    normalised = {model.decoder for model in users if has_batch_norm(model.decoder)}
+    if normalised:
+        yield (
+            f"training.{name}",
+            f"has passes of one image, but BatchNorm, in {', '.join(sorted(normalised))}, needs "
+            "at least two",
+        )
+    if any(model.scheme == "half_at" for model in users):
+        yield (
+            f"training.{name}",
+            "has passes of one image, of which the scheme half_at cannot attack one half",
+        )
 
 
 def _trained_problems(
@@ -164,12 +183,6 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 def _recipe_problems(key: str, model: Model, training: Training) -> Iterator[tuple[str, str]]:
     """Yield why a model cannot be trained with the settings that it names."""
-    if model.scheme == "half_at" and (training.images_per_pass or training.batch_size) == 1:
-        yield (
-            key,
-            f"is {model.training!r}, whose passes have one image, of which the scheme half_at "
-            "cannot attack one half",
-        )
     if training.auxiliary_weight and not has_auxiliary_head(model.decoder):
         yield (
             key,

@@ -105,3 +105,11 @@ def backbones_for(decoder: str) -> list[str]:
 def has_auxiliary_head(decoder: str) -> bool:
     """Return whether a decoder comes with a second one, for training only."""
     return not isinstance(DECODERS[decoder], SegmenterSize)
+
+
+def has_batch_norm(decoder: str) -> bool:
+    """Return whether a decoder cannot be trained on a single image, whose 1x1 pool has no variance.
+
+    The Segmenter's decoder is normalised by LayerNorm.
+    """
+    return not isinstance(DECODERS[decoder], SegmenterSize)
