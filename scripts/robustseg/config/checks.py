@@ -74,7 +74,8 @@ def _training_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str]]:
     """Yield why a training whose passes have one image does not suit the models that name it."""
-    users = [model for model in config.models.values() if model.training == name]
+    trained = [model for model in config.models.values() if isinstance(model, Model)]
+    users = [model for model in trained if model.training == name]
     normalised = {model.decoder for model in users if has_batch_norm(model.decoder)}
     if normalised:
         yield (
