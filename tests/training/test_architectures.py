@@ -1,8 +1,10 @@
 """Each of the paper's architectures trains with its settings, and continues to the same weights."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from test_table5 import documented
+import yaml
 from test_train import KilledError, Killer, data, files, quiet
 
 from robustseg.models.checkpoints import read_weights
@@ -10,16 +12,17 @@ from robustseg.training.train import Files, Machine, train_segmentation
 
 __all__ = ["data"]  # the fixture
 CASES = [
-    ("voc_upernet", "upernet_demo", "convnext_demo"),
+    ("voc_upernet_t", "upernet_demo", "convnext_demo"),
     ("voc_pspnet", "pspnet_demo", "resnet_demo"),
     ("ade20k_segmenter", "segmenter", "vit_demo"),
 ]
+PAPER = yaml.safe_load((Path(__file__).parents[2] / "config" / "config.yaml").read_text())
 SMALLER = {"batch_size": 8, "images_per_pass": 4}
 
 
 @pytest.mark.parametrize(("training", "decoder", "backbone"), CASES)
 def test_it_trains_as_table_5_says_and_continues(data, tmp_path, training, decoder, backbone):
-    settings = documented()[training].model_dump() | SMALLER
+    settings = PAPER["training"][training] | SMALLER
     model = {"scheme": "at", "decoder": decoder, "epochs": 2, "eps_255": 4, "steps": 1}
 
     def run(folder, progress):
