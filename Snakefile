@@ -19,6 +19,7 @@ from robustseg.config import load_config
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
 from robustseg.errors import RobustsegError
+from robustseg.gpus import SLOTS
 from robustseg.report.predicates import read_claims
 from robustseg.report.sections import label_of, question_of
 
@@ -75,6 +76,8 @@ include: "rules/plan.smk"
 
 
 onstart:
+    if workflow.local_exec and "gpu" in workflow.global_resources:
+        os.environ[SLOTS] = str(workflow.global_resources["gpu"].value)
     if workflow.executor_plugin.name == "slurm":
         asked = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from robustseg.errors import RobustsegError
+from robustseg.gpus import take_gpus
 from robustseg.progress import Progress
 
 
@@ -61,6 +62,7 @@ def choose_device(gpus: int, progress: Progress) -> str:
 
     if not gpus:
         return "cpu"
+    take_gpus(gpus, progress)
     if torch.cuda.is_available():
         return "cuda"
     progress.say("no GPU is visible here: running on the CPU, which is slow for large models")

@@ -20,7 +20,7 @@ def plan(*arguments: str | Path, folder: Path) -> dict[str, int]:
 
 
 # The default and what is sent to a cluster is the paper, the others are generated data sets.
-@pytest.mark.parametrize("profile", ["default", "demo", "gpu", "slurm"])
+@pytest.mark.parametrize("profile", ["default", "demo", "gpu", "multi_gpu", "slurm", "lsf"])
 def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
     chosen = ["--profile", ROOT / "profiles" / profile] if profile != "default" else []
     config = load("config")

@@ -1,0 +1,195 @@
+"""Profiles for several GPUs on a machine, and for a cluster that is not SLURM."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robustseg.clusters import explain
+from robustseg.gpus import SLOTS, take_gpus
+from robustseg.jobs import choose_device
+from robustseg.progress import Progress
+from tests.workflow.running import MATCHBOX, ROOT, command, environment
+
+BACKBONES = ("convnext_clean", "convnext_robust")
+RUN = Path("results", "matchbox")
+
+# Takes a GPU, says so, waits, and says that it has done with it.
+TAKER = """
+import sys, time
+from pathlib import Path
+from robustseg.gpus import claim
+from robustseg.progress import Progress
+taken = claim(["a", "b"], int(sys.argv[1]), int(sys.argv[2]), Path("locks"), Progress("job", None))
+with open("story", "a") as story:
+    for device in taken:
+        story.write(f"+{device}\\n")
+    story.flush()
+    time.sleep(0.5)
+    for device in taken:
+        story.write(f"-{device}\\n")
+"""
+
+
+def most_at_once(folder: Path, counts: list[int], slots: int) -> dict[str, int]:
+    """Start a job a count, and return how many were on each GPU at once."""
+    paths = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    takers = [
+        subprocess.Popen([sys.executable, "-c", TAKER, str(n), str(slots)], cwd=folder, env=paths)
+        for n in counts
+    ]
+    assert [taker.wait(240) for taker in takers] == [0] * len(counts)
+    now: dict[str, int] = {}
+    most: dict[str, int] = {}
+    for line in (folder / "story").read_text().splitlines():
+        now[line[1]] = now.get(line[1], 0) + (1 if line[0] == "+" else -1)
+        most[line[1]] = max(most.get(line[1], 0), now[line[1]])
+    assert set(now.values()) == {0}
+    return most
+
+
+@pytest.mark.parametrize(
+    ("counts", "slots", "most"),
+    [([1] * 5, 2, 1), ([1] * 6, 4, 2), ([2, 1, 2, 1], 2, 1)],
+    ids=["one a GPU", "two a GPU", "trainings on two"],
+)
+def test_jobs_take_different_gpus(counts: list[int], slots: int, most: int, tmp_path: Path) -> None:
+    found = most_at_once(tmp_path, counts, slots)
+    assert set(found) == {"a", "b"}
+    assert max(found.values()) <= most
+
+
+def test_a_job_that_was_killed_leaves_its_gpu_free(tmp_path: Path) -> None:
+    paths = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    sleepy = TAKER.replace("0.5", "600")
+    taker = subprocess.Popen([sys.executable, "-c", sleepy, "2", "2"], cwd=tmp_path, env=paths)
+    while not (tmp_path / "story").exists() or not (tmp_path / "story").read_text():
+        assert taker.poll() is None
+    taker.kill()
+    taker.wait()
+    (tmp_path / "story").unlink()
+    assert most_at_once(tmp_path, [2], 2) == {"a": 1, "b": 1}
+
+
+def test_a_gpu_is_taken_only_where_jobs_have_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    monkeypatch.delenv(SLOTS, raising=False)
+    take_gpus(1, Progress("job", None))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7"
+    monkeypatch.setenv(SLOTS, "2")
+    choose_device(0, Progress("job", None))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7"
+    choose_device(1, Progress("job", None))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+    assert "[job] takes GPU 5" in capsys.readouterr().err
+
+
+def run(folder: Path, *arguments: str | Path, **variables: str) -> str:
+    """Run Snakemake to its end with more environment variables, and return its output."""
+    done = subprocess.run(
+        command(*arguments, folder=folder),
+        env=environment() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=800,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_jobs_side_by_side_have_a_gpu_each(tmp_path: Path) -> None:
+    profile = ["--profile", ROOT / "profiles" / "multi_gpu", "--cores", "2"]
+    variables = {"CUDA_VISIBLE_DEVICES": "0,1", "TMPDIR": str(tmp_path)}
+    run(tmp_path, *profile, "--configfile", MATCHBOX, "--", "backbones", **variables)
+    logs = [(tmp_path / RUN / f"logs/backbones/{name}-seed0.log") for name in BACKBONES]
+    said = [line for log in logs for line in log.read_text().splitlines() if "takes GPU" in line]
+    assert {line.split()[-1] for line in said} <= {"0", "1"}
+    assert len(said) == 2
+
+
+# Stand-ins for LSF's commands: a job runs at once, is DONE or EXIT, and its results come late.
+LSF = {
+    "bsub": """#!/bin/sh
+    echo "$@" >> "$LSF/calls"
+    for script in "$@"; do :; done
+    id=$(wc -l < "$LSF/calls")
+    echo RUN > "$LSF/$id.state"
+    (
+        state=DONE
+        "$script" > "$LSF/$id.out" 2>&1 || state=EXIT
+        mv results "$LSF/late"
+        echo $state > "$LSF/$id.state"
+        sleep 8
+        cp --recursive --preserve "$LSF/late/." results
+        rm -r "$LSF/late"
+    ) > /dev/null 2>&1 &
+    echo "Job <$id> is submitted to default queue <normal>."
+    """,
+    "bjobs": """#!/bin/sh
+    for id in "$@"; do :; done
+    cat "$LSF/$id.state"
+    """,
+}
+
+
+def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
+    commands, state, folder = (tmp_path / name for name in ("bin", "lsf", "work"))
+    for path in (commands, state, folder):
+        path.mkdir()
+    for name, text in LSF.items():
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    variables = {"PATH": f"{commands}:{os.environ['PATH']}", "LSF": str(state)}
+    chosen = ["--profile", ROOT / "profiles" / "lsf", "--configfile", MATCHBOX, "--retries", "0"]
+    chosen += ["--seconds-between-status-checks", "1", "--default-resources", "queue=night"]
+    weights = RUN / "backbones" / BACKBONES[0] / "seed0" / "weights.safetensors"
+    run(folder, *chosen, "--", weights, **variables)
+    data, training = (state / "calls").read_text().splitlines()
+    assert "-J generate_data " in data
+    assert "-gpu" not in data
+    assert "-M 2000MB -R rusage[mem=2000MB] -W 60 -gpu num=1:" in training
+    assert " -q night " in training
+    assert (folder / weights).exists()
+
+
+@pytest.mark.parametrize("name", ["submit.py", "status.sh"])
+def test_commands_of_profiles_can_be_run(name: str) -> None:
+    assert (ROOT / "profiles" / "lsf" / name).stat().st_mode & stat.S_IXUSR
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("SLURM-job '3' failed, SLURM status is: 'OUT_OF_MEMORY'.", "a job ran out of memory: "),
+        ("SLURM-job '3' failed, SLURM status is: 'TIMEOUT'.", "a job ran out of time: "),
+        ("SLURM-job '3' failed, SLURM status is: 'NODE_FAIL'.", "a node of the cluster failed; "),
+        ("sbatch: error: Invalid account or account/partition", "does not know the account: "),
+        ("Requested node configuration is not available", "no node of the partition has the GPU"),
+        ("Job 3 completed, but files missing after 120 seconds", "raise latency-wait in the prof"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried", "attack_model:batch_size=4"),
+    ],
+)
+def test_failures_are_explained(said: str, sentence: str, tmp_path: Path) -> None:
+    job = tmp_path / "job.log"
+    job.write_text(said)
+    log = tmp_path / "snakemake.log"
+    log.write_text(
+        f"Error in rule attack_model:\n    log: gone.log, {job} (check log file(s) for\n"
+    )
+    (explained,) = explain([log])
+    assert sentence in explained
+    assert "nothing that was done is lost" in explained
+
+
+def test_what_is_not_known_is_not_explained(tmp_path: Path) -> None:
+    log = tmp_path / "snakemake.log"
+    log.write_text("Error in rule attack_model:\n    log: gone.log (check log file(s) for\n")
+    assert explain([log]) == []
