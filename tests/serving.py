@@ -19,6 +19,7 @@ class Server:
         answers: by path, a status to answer with instead.
         pages: paths that are answered with a web page.
         ranges: whether a download can be continued.
+        lengths: whether answers say how long they are.
         shift: bytes by which the answer to a Range is off.
     """
 
@@ -30,6 +31,7 @@ class Server:
         self.answers: dict[str, int] = {}
         self.pages: set[str] = set()
         self.ranges = True
+        self.lengths = True
         self.shift = 0
         self.stopping = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -90,7 +92,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.end_headers()
                 return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
+            if server.lengths:
+                self.send_header("Content-Length", str(len(content) - start))
             if start:
                 span = f"bytes {start}-{len(content) - 1}/{len(content)}"
                 self.send_header("Content-Range", span)

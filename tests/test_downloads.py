@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from robustseg import downloads
 from robustseg.downloads import fetch
@@ -203,12 +204,41 @@ def test_a_wrong_size_is_refused_before_it_is_received(server: Server, path: Pat
     assert not path.exists()
 
 
+def test_a_size_that_the_server_does_not_say_is_checked_too(server: Server, path: Path) -> None:
+    server.lengths = False
+    with pytest.raises(RobustsegError, match="has 4,194,304 bytes instead of 5,000,000"):
+        fetch(path, [server.url("file.bin")], size_bytes=5_000_000, progress=PROGRESS)
+    assert not path.exists()
+    fetch(path, [server.url("file.bin")], size_bytes=len(CONTENT), progress=PROGRESS)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_of_another_size_that_is_there_is_replaced(server: Server, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(CONTENT[:-1])
+    fetch(path, [server.url("file.bin")], size_bytes=len(CONTENT), progress=PROGRESS)
+    assert path.read_bytes() == CONTENT
+
+
+def test_bytes_that_end_early_are_a_broken_connection(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    download = downloads._Download(path, None, PROGRESS)
+    with pytest.raises(requests.ConnectionError, match="ended too early"):
+        download._write([b"1234"], 0, 5)
+    download._write([b"5"], 4, 5)
+    assert path.read_bytes() == b"12345"
+
+
 def test_an_unknown_hash_is_recorded_and_enforced(
     server: Server, path: Path, tmp_path: Path
 ) -> None:
     record = tmp_path / "hashes.json"
+    fetch(tmp_path / "other", [server.url("wrong.bin")], record=record, progress=PROGRESS)
     fetch(path, [server.url("file.bin")], record=record, progress=PROGRESS)
-    assert json.loads(record.read_text()) == {"file.bin": SHA256}
+    recorded = json.loads(record.read_text())
+    assert recorded.keys() == {"file.bin", "other"}
+    assert recorded["file.bin"] == SHA256
     path.unlink()
     with pytest.raises(RobustsegError, match=rf"expected sha256:{SHA256}.*hashes.json has"):
         fetch(path, [server.url("wrong.bin")], record=record, progress=PROGRESS)

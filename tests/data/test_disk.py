@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,24 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     outputs = {name: folder / f"{name}.parquet" for name in ("manifest", "train", "val")}
     prepare(settings.model_dump(), folder, {"ade20k": ""}, outputs, 1, Progress("test"))
     return outputs
+
+
+@pytest.mark.parametrize(
+    ("padding", "background", "label"),
+    [("ignore", "class", 255), ("background", "class", 0), ("background", "ignore", 255)],
+)
+def test_padding_has_the_label_of_its_value(
+    tmp_path: Path, padding: Any, background: Any, label: int
+) -> None:
+    archives.write_files(tmp_path, archives.ade20k_files())
+    settings = Ade20k(
+        kind="ade20k", check_counts=False, crop_px=160, padding=padding, background=background
+    )
+    outputs = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "train", "val")}
+    prepare(settings.model_dump(), tmp_path, {"ade20k": ""}, outputs, 1, Progress("test"))
+    dataset = load_split(outputs["train"])
+    assert isinstance(dataset, DiskDataset)
+    assert dataset.views.padding_label == label
 
 
 @pytest.fixture(scope="module")
