@@ -217,6 +217,16 @@ def test_released_weights_are_evaluated_without_training(tmp_path: Path) -> None
         assert all(read in paper.tables[table] for read in reads)
 
 
+def test_table_6_is_a_configuration_of_its_own(tmp_path: Path) -> None:
+    imagenet = ROOT / "config" / "imagenet.yaml"
+    run = snakemake("--dry-run", "--configfile", imagenet, "--", "table6", folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert planned(run.stdout)["attack_model"] == 6 * 8
+    rows = read_reported(ROOT / "config" / "paper")
+    printed = set(rows[rows["table"] == "table6"]["model"])
+    assert {read.model for read in load("imagenet").tables["table6"]} == printed
+
+
 if __name__ == "__main__":
     with LISTING.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
