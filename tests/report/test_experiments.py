@@ -167,7 +167,7 @@ def test_missing_transfer_is_named(tmp_path):
         table("table11", rows, TRANSFER_READS, tmp_path)
 
 
-def test_table6_counts_images_that_are_right(tmp_path):
+def table6_inputs():
     nets = {
         "plain": {"architecture": "convnext_demo", "dataset": "shapes", "scheme": "clean"},
         "tough": {
@@ -187,6 +187,11 @@ def test_table6_counts_images_that_are_right(tmp_path):
             row(name, "net", "apgd-ce-reduced-30", 4, i, c, **words) for i, c in enumerate(held)
         ]
         reads.append({"model": name, "suites": ["net"], "eps_255": [4]})
+    return rows, reads, nets
+
+
+def test_table6_counts_images_that_are_right(tmp_path):
+    rows, reads, nets = table6_inputs()
     values, outputs = table("table6", rows, reads, tmp_path, nets)
     assert values["plain", "clean", 0, "acc"] == 75
     assert values["plain", "linf", 4, "acc"] == 0
@@ -196,7 +201,7 @@ def test_table6_counts_images_that_are_right(tmp_path):
     assert "| yes | trained here on shapes | 50.0 | 25.0 |" in outputs["md"].read_text()
 
 
-def test_appendix_c3_shows_both_scores_of_both_models(tmp_path):
+def appendix_c3_inputs():
     models = {
         "clean": MODELS["clean"],
         "bare": {**MODELS["clean"], "background": False},
@@ -213,6 +218,11 @@ def test_appendix_c3_shows_both_scores_of_both_models(tmp_path):
             for i, c in enumerate(objects)
         ]
         reads.append({"model": name, "suites": ["objects"], "eps_255": [0]})
+    return rows, reads, models
+
+
+def test_appendix_c3_shows_both_scores_of_both_models(tmp_path):
+    rows, reads, models = appendix_c3_inputs()
     values, outputs = table("appendix_c3", rows, reads, tmp_path, models)
     assert values["clean", "clean", 0, "acc"] == pytest.approx(85)
     assert values["bare", "clean", 0, "acc"] == pytest.approx(92.5)
@@ -233,15 +243,18 @@ RECIPE = {
 }
 
 
-def test_table5_is_the_configuration(tmp_path):
+def table5_recipes():
     scenes = {**RECIPE, "dataset": "scenes", "decoder": "upernet", "training": "long"}
-    recipes = {
+    return {
         "net": {**RECIPE, "dataset": "shapes", "training": "short", "epochs": 8},
         "clean": {**scenes, "epochs": 50},
         "at": {**scenes, "epochs": 300, "eps_255": 4, "steps": 2},
     }
+
+
+def test_table5_is_the_configuration(tmp_path):
     outputs = {kind: tmp_path / f"table5.{kind}" for kind in ("csv", "md", "parquet")}
-    make_table("table5", [], [], {}, outputs, recipes=recipes)
+    make_table("table5", [], [], {}, outputs, recipes=table5_recipes())
     text = outputs["md"].read_text()
     for line in (
         "| Epochs | 8 | 50/300 |",

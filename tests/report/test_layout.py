@@ -4,7 +4,17 @@ import subprocess
 
 import pytest
 from synthetic import MODELS, READS, write_jobs
+from test_experiments import MODELS as TRANSFER_MODELS
+from test_experiments import (
+    TRANSFER_READS,
+    appendix_c3_inputs,
+    table,
+    table5_recipes,
+    table6_inputs,
+    transfer_rows,
+)
 
+from robustseg.report.latex import to_latex
 from robustseg.report.layout import (
     Cell,
     Group,
@@ -12,7 +22,6 @@ from robustseg.report.layout import (
     Row,
     head_spans,
     to_html,
-    to_latex,
     to_markdown,
     with_reported,
 )
@@ -75,6 +84,24 @@ def test_latex():
     assert lines[-2] == "\\par\\smallskip {\\footnotesize A: all \\ensuremath{\\le} one}"
 
 
+def test_latex_breaks_heads_and_titles_that_would_stretch_a_column():
+    heads = (("SEA (4 × 300 iter.)", "a"), ("SEA (4 × 300 iter.)", "b"), ("whatever it is", "c"))
+    title = "UPerNet, PIR-AT, 5 steps, 50 epochs"
+    cells = (Cell("9.9"),) * 3
+    layout = Layout("T", "", ("ε",), heads, (Group(title, (Row(("1",), cells),)),))
+    text = to_latex(layout, "t")
+    assert "\\multicolumn{2}{c}{\\shortstack{SEA\\\\(4 \\ensuremath{\\times} 300 iter.)}}" in text
+    assert "\\shortstack{whatever\\\\it is}" in text
+    titles = re.findall(r"multicolumn\{4\}\{l\}\{\\rlap\{\\textit\{(.*?)\}\}\}", text)
+    assert titles == ["UPerNet, PIR-AT,", "5 steps,", "50 epochs"]
+
+
+def test_latex_is_ascii():
+    signs = "ε∞ ℓ∞ ∞ × ± − ≤ ≥ ∪ → – “a” ’ \u00a0"
+    layout = Layout("T", signs, (signs,), ((signs,),), (Group(signs, ()),), (signs,))
+    assert to_latex(layout, "t").isascii()
+
+
 def test_html():
     text = to_html(LAYOUT, "seven")
     assert "<strong>Table 7: A &lt;title&gt; &amp; more.</strong>" in text
@@ -133,6 +160,16 @@ def test_all_tables_compile_and_fit_on_the_page(tmp_path):
     for name in names:
         paths = write_jobs(tmp_path / "evidence", READS[name])
         make_table(name, paths, READS[name], MODELS, {"tex": tmp_path / f"{name}.tex"})
+    for name, (rows, reads, models) in {
+        "table6": table6_inputs(),
+        "table11": (transfer_rows(), TRANSFER_READS, TRANSFER_MODELS),
+        "appendix_c3": appendix_c3_inputs(),
+    }.items():
+        table(name, rows, reads, tmp_path, models)
+        names.append(name)
+    make_table("table5", [], [], {}, {"tex": tmp_path / "table5.tex"}, recipes=table5_recipes())
+    names.append("table5")
+    assert set(names) == {*TABLES, "table5"} - {"seeds"}
     row = Row(("b",), (Cell("9.9"),) * 60)
     wide = Layout("W", "", ("a",), (("x",),) * 60, (Group("", (row,)),))
     for name, layout in {"odd": LAYOUT, "beside": with_reported(BESIDE), "wide": wide}.items():

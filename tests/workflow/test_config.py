@@ -114,6 +114,7 @@ WRONG = [
     ("attacks.suites.transfer.loss", 1, "transfer.loss is not a known key; known here: kind, sour"),
     ("attacks.suites.transfer.iterations", [2], "attacks.suites.transfer is refused: attack apgd"),
     ("attacks.suites.alma.threshold", 1.5, "alma.threshold should be less than or equal to 1"),
+    ("attacks.suites.alma.images", 3, "alma.images is more than the 2 validation images"),
     ("attacks.suites.alma.kind", "square", "alma has the kind 'square'; known are white_box, tra"),
     ("gallery.images", 3, "gallery.images is more than the 2 validation images"),
     ("gallery.eps_255", {"pir_at_5": [4, 4]}, "gallery.eps_255.pir_at_5 must ascend, each radius"),

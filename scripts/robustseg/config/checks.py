@@ -6,6 +6,7 @@ from robustseg.attacks.spec import TRANSFER
 from robustseg.config.schema import (
     PICTURES,
     SEGMENTATION_KINDS,
+    Alma,
     Backbone,
     Config,
     FetchedBackbone,
@@ -218,6 +219,9 @@ def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
         owner |= dict.fromkeys(names, key)
         if isinstance(suite, Transfer):
             yield from _unknown_sources(config, f"{key}.sources", suite)
+        most = min(_val_images(config).values(), default=None)
+        if isinstance(suite, Alma) and suite.images and most is not None and suite.images > most:
+            yield f"{key}.images", f"is more than the {most} validation images"
 
 
 def _unknown_sources(config: Config, key: str, suite: Transfer) -> Iterator[tuple[str, str]]:

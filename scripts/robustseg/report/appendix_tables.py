@@ -39,7 +39,7 @@ def table6(book: Book) -> Layout:
     images = book.evidence.images(book.evidence.runs[0])
     return Layout(
         "Backbones",
-        "Accuracy in percent of the classifiers that models start from, clean and under the l∞ "
+        "Accuracy in percent of the classifiers that models start from, clean and under the ℓ∞ "
         f"attack: APGD on {losses}, {iterations(used)} iterations, one image right or wrong. "
         f"{images} images; training seed {book.training_seed}.",
         ("Backbone", "Robust", "Source"),

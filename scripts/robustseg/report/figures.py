@@ -176,7 +176,7 @@ def figure6(book: Book) -> Drawing:
         figure,
         "Comparison to ALMA prox",
         f"Share of images of which the attack cannot bring {threshold} % of the pixels to be "
-        "misclassified with an l∞ norm of at most ε; lower is a stronger attack. ALMA prox "
+        "misclassified with an ℓ∞ norm of at most ε; lower is a stronger attack. ALMA prox "
         f"({iterations(alma)} iterations) minimises the norm; Mask-CE and SEA are run at each ε "
         f"({iterations(sea)} iterations for each loss), and an image flipped at a smaller ε counts "
         "as flipped. Bars: 95 % bootstrap interval over images. "

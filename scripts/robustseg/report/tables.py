@@ -24,6 +24,7 @@ from robustseg.report.book import (
     printed,
     radius,
 )
+from robustseg.report.latex import to_latex
 from robustseg.report.layout import (
     MISSING,
     Cell,
@@ -31,7 +32,6 @@ from robustseg.report.layout import (
     Layout,
     Row,
     to_html,
-    to_latex,
     to_markdown,
     with_reported,
 )
