@@ -2,13 +2,17 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from synthetic import MODELS, PROVENANCE, READS, SUITES, write_jobs
 
-from robustseg.report.figures import make_figure
+from robustseg.report.figures import FIGURES, make_figure
 from robustseg.report.page import Cost, Passes, make_page, read_costs, read_passes
-from robustseg.report.tables import make_table
+from robustseg.report.sections import OWN_LABELS, label_of
+from robustseg.report.tables import TABLES, make_table
+
+ROOT = Path(__file__).parents[2]
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 TABLE_IDS = ("table2", "table9")
@@ -118,6 +122,16 @@ def test_tables_figures_settings_and_provenance_are_on_it(made, page):
     assert f"{len(evidence)} evidence files" in page
     assert "a run &lt;of&gt; tests" in page
     assert "<of>" not in page
+
+
+@pytest.mark.parametrize("name", [*TABLES, "table5", "leak", *FIGURES])
+def test_everything_has_a_name_and_a_caption_in_reports(name):
+    captions = (ROOT / "rules" / "captions" / "numbers.rst").read_text()
+    assert re.search(rf'^  "{name}": "[A-Za-z].*\.",$', captions, flags=re.MULTILINE)
+    number = re.fullmatch(r"(table|figure)(\d+)", name)
+    assert label_of(name) == (
+        f"{number[1].capitalize()} {number[2]}" if number else OWN_LABELS[name]
+    )
 
 
 def test_parts_come_in_reading_order(page):

@@ -50,14 +50,18 @@ def question_of(name: str) -> str:
     return next((title for title, _, names in SECTIONS if name in names), REST)
 
 
+OWN_LABELS = {
+    "appendix_c3": "Appendix C.3",
+    "seeds": "All training seeds",
+    "leak": "Images seen in training",
+    "ablation_training": "Ablation of training",
+}
+"""What those are called that the paper gives no number."""
+
+
 def label_of(name: str) -> str:
     """Return what a table or figure is called: for example "Table 3"."""
-    special = {
-        "appendix_c3": "Appendix C.3",
-        "seeds": "All training seeds",
-        "ablation_training": "Ablation of training",
-    }
-    if name in special:
-        return special[name]
+    if name in OWN_LABELS:
+        return OWN_LABELS[name]
     kind = "table" if name.startswith("table") else "figure"
     return f"{kind.capitalize()} {name.removeprefix(kind)}"
