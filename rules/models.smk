@@ -14,6 +14,16 @@ def model_inputs(wildcards):
     return {**splits_of(model.dataset), "backbone": backbone}
 
 
+def by_data(generated, photographs):
+    """Return a resource by the data set: generated scenes, or photographs and their networks."""
+
+    def resource(wildcards):
+        kind = CONFIG.data[CONFIG.dataset_of(wildcards.model)].kind
+        return generated if kind == "scenes" else photographs
+
+    return resource
+
+
 rule train_model:
     input:
         unpack(model_inputs),
@@ -28,10 +38,12 @@ rule train_model:
         model=any_of(TRAINED_MODELS),
     conda:
         "../envs/robustseg.yaml"
-    threads: 1
+    # Beside computing, threads read and augment images, 14 ms each.
+    threads: by_data(1, 8)
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=lambda wildcards, attempt: by_data(2000, 16000)(wildcards) * attempt,
+        # A day, after which it continues as the next attempt: partitions seldom allow more.
+        runtime=lambda wildcards, attempt: by_data(120 * attempt, 1440)(wildcards),
         gpu=1,
     params:
         model=lambda wildcards: CONFIG.model_of(wildcards.model),
