@@ -10,7 +10,7 @@ from PIL import Image
 
 from robustseg.attacks.evaluate import evaluate_clean
 from robustseg.attacks.views import OnePixel, one_pixel
-from robustseg.config.schema import ImageNet
+from robustseg.config.data import ImageNet
 from robustseg.data.class_folders import list_class_folders
 from robustseg.data.datasets import load_split
 from robustseg.errors import RobustsegError

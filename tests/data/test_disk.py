@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tests.data import archives
 
-from robustseg.config.schema import Ade20k
+from robustseg.config.data import Ade20k
 from robustseg.data.datasets import AugmentedDataset, load_split, without_background
 from robustseg.data.disk import DiskDataset
 from robustseg.data.prepare import prepare

@@ -13,7 +13,7 @@ from tests.data import archives
 from tests.data.archives import ADE_TRAIN, ADE_VAL, SBD_TRAIN, SBD_VAL, VOC_TRAIN, VOC_VAL
 from torchvision.datasets import SBDataset, VOCSegmentation
 
-from robustseg.config.schema import Ade20k, Voc
+from robustseg.config.data import Ade20k, Voc
 from robustseg.data.datasets import load_split, without_background
 from robustseg.data.labels import VOC_CLASSES, palette
 from robustseg.data.prepare import prepare

@@ -3,21 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from robustseg.attacks.spec import TRANSFER
-from robustseg.config.schema import (
-    PICTURES,
-    SEGMENTATION_KINDS,
-    Alma,
-    Backbone,
-    Config,
-    FetchedBackbone,
-    Model,
-    Read,
-    ReleasedModel,
-    Suite,
-    Training,
-    Transfer,
-    Voc,
-)
+from robustseg.config.attacks import Alma, Suite, Transfer
+from robustseg.config.data import SEGMENTATION_KINDS, Voc
+from robustseg.config.models import Backbone, FetchedBackbone, Model, ReleasedModel, Training
+from robustseg.config.schema import PICTURES, Config, Read
 from robustseg.errors import RobustsegError
 from robustseg.models.published import MODELS
 from robustseg.models.registry import backbones_for, has_auxiliary_head, has_batch_norm

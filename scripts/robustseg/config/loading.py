@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from robustseg.config.checks import cross_checks
-from robustseg.config.schema import TAG, Config, Section, kinds_of, sections_in
+from robustseg.config.schema import Config
+from robustseg.config.section import TAG, Section, kinds_of, sections_in
 from robustseg.errors import RobustsegError
 
 

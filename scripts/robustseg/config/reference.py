@@ -3,7 +3,8 @@
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from robustseg.config.schema import Config, Section, sections_in
+from robustseg.config.schema import Config
+from robustseg.config.section import Section, sections_in
 
 
 def describe() -> str:
@@ -13,7 +14,7 @@ def describe() -> str:
         "# Configuration",
         "",
         "Every key that a configuration file may have, and must have unless a default is given.",
-        "Written by `make docs` from `scripts/robustseg/config/schema.py`; do not edit.",
+        "Written by `make docs` from `scripts/robustseg/config/`; do not edit.",
     ]
     for section in sections:  # grows while it is read
         lines += ["", f"## {section.__name__}", "", section.__doc__ or "", ""]

@@ -8,20 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from robustseg.attacks.spec import PARTS, AttackSpec, images_of_shard
-from robustseg.config.schema import (
-    Ade20k,
-    Alma,
-    Backbone,
-    Config,
-    Generated,
-    ImageNet,
-    Model,
-    Objects,
-    Read,
-    Suite,
-    Transfer,
-    Voc,
-)
+from robustseg.config.attacks import Alma, Objects, Suite, Transfer
+from robustseg.config.data import Ade20k, Generated, ImageNet, Voc
+from robustseg.config.models import Backbone, Model
+from robustseg.config.schema import Config, Read
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
 from robustseg.models.published import IMAGENET_CLASSES

@@ -1,0 +1,159 @@
+"""The keys of attacks: suites, and images that are kept."""
+
+from itertools import product
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from robustseg.attacks.spec import AttackSpec
+from robustseg.config.section import Count, Name, Positive, Radius, Section, tag_of
+from robustseg.names import (
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+)
+
+UNBOUNDED_255 = 255.0
+"""eps_255 of ALMA prox, which has no radius: no perturbation of an image is larger."""
+
+
+class Suite(Section):
+    """A named set of attacks: every loss with every schedule and number of iterations."""
+
+    own_radius: ClassVar[float | None] = None
+    """The one radius of its evidence, whatever a table asks for; None: those asked for."""
+
+    kind: Literal["white_box"] = Field("white_box", description="attacks on the model itself")
+    losses: list[Literal[LOSSES]] = Field(  # type: ignore[valid-type]
+        min_length=1, description="objectives, in the order in which the attacks run"
+    )
+    optimizer: Literal[OPTIMIZERS] = Field(description="`apgd` or `pgd`")  # type: ignore[valid-type]
+    schedules: list[Literal[SCHEDULES]] = Field(  # type: ignore[valid-type]
+        min_length=1,
+        description="radius over the iterations: `constant`; `restarts`: three constant runs of a "
+        "third each; `reduced`: 2, 1.5 and 1 times the radius, 3:3:4 of the iterations",
+    )
+    iterations: list[Count] = Field(
+        min_length=1, description="forward and backward passes for each image and attack"
+    )
+    step_size: dict[Radius, Positive] | None = Field(
+        None,
+        description="only for `pgd`: the step, for images in [0, 1], by radius in 1/255",
+    )
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return the suite's attacks; PGD's with the step of the first radius."""
+        step_size = next(iter(self.step_size.values())) if self.step_size else None
+        return [
+            AttackSpec(loss, self.optimizer, schedule, iterations, step_size)
+            for loss, schedule, iterations in product(self.losses, self.schedules, self.iterations)
+        ]
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings that matter at one radius: without the steps of other radii."""
+        steps = self.step_size
+        return self.model_dump() | {"step_size": steps and {eps_255: steps[eps_255]}}
+
+
+class Transfer(Section):
+    """Attacks that are found on other models and counted on the one that a table names."""
+
+    own_radius: ClassVar[float | None] = None
+
+    kind: Literal["transfer"] = Field(description="`transfer`")
+    sources: list[Name] = Field(min_length=1, description="models to attack, some of `models`")
+    losses: list[Literal[LOSSES]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
+    schedules: list[Literal[SCHEDULES]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
+    iterations: list[Count] = Field(min_length=1, description="as in a suite; always `apgd`")
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return the attacks that each source is put under."""
+        every = product(self.losses, self.schedules, self.iterations)
+        return [AttackSpec(loss, "apgd", schedule, budget) for loss, schedule, budget in every]
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings that matter at one radius."""
+        return self.model_dump()
+
+
+class Alma(Section):
+    """ALMA prox, which looks for the smallest perturbation and has no radius."""
+
+    own_radius: ClassVar[float | None] = UNBOUNDED_255
+
+    kind: Literal["alma"] = Field(description="`alma`")
+    threshold: float = Field(gt=0, le=1, description="share of an image's pixels to misclassify")
+    iterations: Count = Field(description="forward and backward passes for each image")
+    images: Count | None = Field(None, description="images, drawn at random; all by default")
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return none: it is no combination of a loss, an optimizer and a schedule."""
+        return []
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings."""
+        return self.model_dump()
+
+
+class Objects(Section):
+    """No attack: the model scored on the classes but the background, whose logit is left out."""
+
+    own_radius: ClassVar[float | None] = 0.0
+
+    kind: Literal["objects"] = Field(description="`objects`")
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return none."""
+        return []
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings."""
+        return self.model_dump()
+
+
+AnySuite: TypeAlias = Annotated[
+    Annotated[Suite, Tag("kind:white_box")]
+    | Annotated[Transfer, Tag("kind:transfer")]
+    | Annotated[Alma, Tag("kind:alma")]
+    | Annotated[Objects, Tag("kind:objects")],
+    Discriminator(tag_of("white_box")),
+]
+
+
+class Attacks(Section):
+    """How models are attacked."""
+
+    batch_size: Count = Field(
+        description="images attacked at a time; changes speed and memory, not results"
+    )
+    shards: Count = Field(
+        1,
+        description="jobs that share the images of one attack, cut between batches of "
+        "`batch_size`; where there are fewer batches, one job a batch",
+    )
+    suites: dict[Name, AnySuite] = Field(description="named sets of attacks")
+
+
+class Gallery(Section):
+    """Attacked images that are kept, for Figures 7-10 and the page."""
+
+    images: Count = Field(description="the first images of the validation split")
+    loss: Literal[LOSSES] = Field(description="objective, with `apgd` (the paper: `mask_ce`)")  # type: ignore[valid-type]
+    schedule: Literal[SCHEDULES] = Field(description="as in a suite (the paper: `reduced`)")  # type: ignore[valid-type]
+    iterations: Count = Field(description="as in a suite")
+    eps_255: dict[Name, Annotated[list[Radius], Field(min_length=1)]] = Field(
+        description="ascending radii in 1/255, by model"
+    )
+
+    def of(self, model: str) -> dict[str, Any]:
+        """Return the settings that matter to one model."""
+        return self.model_dump() | {"eps_255": self.eps_255[model]}
+
+
+class Targeted(Section):
+    """Targeted attacks, for Figure 1."""
+
+    images: Count = Field(1, description="the first images of the validation split")
+    classes: list[str] = Field(min_length=1, description="target classes, by name")
+    eps_255: Radius = Field(description="radius in 1/255")
+    iterations: Annotated[int, Field(ge=3)] = Field(description="over all three radii")

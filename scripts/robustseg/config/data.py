@@ -1,0 +1,190 @@
+"""The keys of data sets and of what is downloaded."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from robustseg.config.section import Count, Section, Seed, tag_of
+from robustseg.data.archives import ARCHIVES
+from robustseg.data.splits import (
+    ADE20K_SPLITS,
+    ADE20K_VAL,
+    VOC_SPLITS,
+    VOC_VAL,
+    VOC_VAL_SPLITS,
+)
+from robustseg.models.published import (
+    FILES,
+)
+
+
+class Generated(Section):
+    """A data set that the workflow generates itself: `scenes` to segment, `shapes` to classify."""
+
+    kind: Literal["scenes", "shapes"] = Field(
+        description="`scenes`: several objects and a label for each pixel; "
+        "`shapes`: one object and one label for the image, to pretrain backbones on"
+    )
+    size_px: int = Field(ge=32, multiple_of=16, description="height and width of an image, pixels")
+    train_images: Count = Field(description="images in the training split")
+    val_images: Count = Field(description="images in the validation split, which is attacked")
+    seed: Seed = Field(description="seed of the generator")
+
+
+class Downloaded(Section):
+    """What PASCAL-VOC and ADE20K have in common."""
+
+    root: str | None = Field(
+        None,
+        description="folder of a copy of your own, with the folders of the archives in it; "
+        "without it the archives are downloaded",
+    )
+    crop_px: int = Field(
+        ge=32, description="height and width of an image for the model, pixels (Table 5)"
+    )
+    base_px: int = Field(
+        ge=32,
+        description="in training the short side is 0.5 to 2 times this (Table 5), pixels",
+    )
+    padding: Literal["ignore", "background"] = Field(
+        "ignore",
+        description="label of what is added to a training image smaller than the crop: no label, "
+        "or 0 as in the released code",
+    )
+    check_counts: bool = Field(
+        True, description="whether a split must have the published number of images"
+    )
+
+    @property
+    def val_images(self) -> int | None:
+        """Images in the validation split; None: unknown until the files are there."""
+        return None
+
+
+class Voc(Downloaded):
+    """PASCAL-VOC 2012, with the additional training masks of SBD."""
+
+    kind: Literal["voc"] = Field(description="`voc`")
+    crop_px: int = Field(473, ge=32, description=Downloaded.model_fields["crop_px"].description)
+    base_px: int = Field(512, ge=32, description=Downloaded.model_fields["base_px"].description)
+    train_split: Literal[tuple(VOC_SPLITS)] = Field(  # type: ignore[valid-type]
+        "paper_8498",
+        description="training images; the first two contain images of `val`, see docs/data.md",
+    )
+    val_split: Literal[VOC_VAL_SPLITS] = Field(  # type: ignore[valid-type]
+        "val", description="all validation images, or those in or outside the training split"
+    )
+    void: Literal["ignore", "background"] = Field(
+        "ignore", description="label of the pixels between objects: none, or background"
+    )
+
+    @property
+    def val_images(self) -> int | None:
+        """Images in the validation split; None: unknown until the files are there."""
+        return VOC_VAL.count if self.check_counts and self.val_split == "val" else None
+
+    @property
+    def num_classes(self) -> int:
+        """Objects and background."""
+        return 21
+
+
+class Ade20k(Downloaded):
+    """ADE20K of the scene parsing challenge (2016)."""
+
+    kind: Literal["ade20k"] = Field(description="`ade20k`")
+    crop_px: int = Field(512, ge=32, description=Downloaded.model_fields["crop_px"].description)
+    base_px: int = Field(520, ge=32, description=Downloaded.model_fields["base_px"].description)
+    train_split: Literal[tuple(ADE20K_SPLITS)] = Field(  # type: ignore[valid-type]
+        "train", description="training images"
+    )
+    val_split: Literal["val"] = Field("val", description="validation images")
+    background: Literal["class", "ignore"] = Field(
+        "class",
+        description="pixels of no object: a class of their own, 151 in all (the paper), or no "
+        "label and 150 classes (the usual way)",
+    )
+
+    @property
+    def val_images(self) -> int | None:
+        """Images in the validation split; None: unknown until the files are there."""
+        return ADE20K_VAL.count if self.check_counts else None
+
+    @property
+    def num_classes(self) -> int:
+        """Objects, and background where it is a class."""
+        return 151 if self.background == "class" else 150
+
+
+class ImageNet(Section):
+    """ImageNet's validation images, of your own, to check fetched backbones on."""
+
+    kind: Literal["imagenet"] = Field(description="`imagenet`")
+    root: str = Field(description="folder with one folder for each of the 1000 classes")
+    images: Count | None = Field(
+        None, description="how many images, the first by name; all by default"
+    )
+    resize_px: int = Field(256, ge=32, description="short side to which images are resized, pixels")
+    crop_px: int = Field(224, ge=32, description="height and width of their centre, pixels")
+
+    @property
+    def val_images(self) -> int | None:
+        """Images that are scored; None: as many as there are."""
+        return self.images
+
+
+class Archive(Section):
+    """Where a file is to be fetched from instead of the published addresses."""
+
+    urls: list[str] = Field(
+        min_length=1, description="addresses (http, https or file), tried in this order"
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = Field(
+        None, description="its hash, if it is not the published file"
+    )
+
+
+class Downloads(Section):
+    """What is fetched from the network, and where it is kept for all runs."""
+
+    folder: str = Field(
+        default="data", min_length=1, description="folder of archives and what is in them"
+    )
+    archives: dict[Literal[tuple(ARCHIVES)], Archive] = Field(  # type: ignore[valid-type]
+        default={}, description="mirrors of your own, by archive"
+    )
+    weights: dict[Literal[tuple(FILES)], Archive] = Field(  # type: ignore[valid-type]
+        default={},
+        description="mirrors of your own, or copies (file://), of published weights by file name; "
+        "docs/weights.md lists them",
+    )
+
+    def source_of(self, file: str) -> dict[str, Any]:
+        """Return `urls`, and what is `expected` of the file, of the archive with this file name."""
+        name, published = next((n, a) for n, a in ARCHIVES.items() if a.file == file)
+        own = self.archives.get(name)
+        expected: dict[str, Any] = {
+            key: getattr(published, key) for key in ("sha1", "md5", "size_bytes")
+        }
+        if own and own.sha256:
+            expected = {"sha256": own.sha256}
+        return {"urls": list(own.urls if own else published.urls), "expected": expected}
+
+    def source_of_weights(self, file: str) -> dict[str, Any]:
+        """Return the same of the file of published weights with this name."""
+        own, published = self.weights.get(file), FILES[file]
+        expected = {"sha256": published.sha256, "size_bytes": published.size_bytes}
+        if own and own.sha256:
+            expected = {"sha256": own.sha256, "size_bytes": None}
+        return {"urls": list(own.urls if own else published.urls), "expected": expected}
+
+
+AnyData: TypeAlias = Annotated[
+    Annotated[Generated, Tag("kind:scenes")]
+    | Annotated[Generated, Tag("kind:shapes")]
+    | Annotated[Voc, Tag("kind:voc")]
+    | Annotated[Ade20k, Tag("kind:ade20k")]
+    | Annotated[ImageNet, Tag("kind:imagenet")],
+    Discriminator(tag_of()),
+]
+SEGMENTATION_KINDS = ("scenes", "voc", "ade20k")

@@ -1,0 +1,182 @@
+"""The keys of trainings, backbones and models."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from robustseg.config.section import Count, Name, Percent, Positive, Section, Share, tag_of
+from robustseg.models.published import (
+    CLASSIFIERS,
+    MARGIN,
+    MODELS,
+    Weights,
+)
+from robustseg.models.registry import BACKBONES, DECODERS
+from robustseg.names import (
+    ATTACK_MODES,
+    ATTACK_STARTS,
+    LOSSES,
+    PRECISIONS,
+    SCHEMES,
+    TRAINING_OPTIMIZERS,
+)
+
+
+class Training(Section):
+    """Settings of an optimizer and of the attack inside training, for those that name them."""
+
+    optimizer: Literal[TRAINING_OPTIMIZERS] = Field(description="`adamw` or `sgd`")  # type: ignore[valid-type]
+    learning_rate: Positive = Field(
+        description="highest learning rate, reached after the warm-up; the backbone's, if the "
+        "decoder has another"
+    )
+    learning_rate_ratio: Positive = Field(
+        1.0, description="learning rate of all but the backbone, over the backbone's"
+    )
+    weight_decay: float = Field(
+        ge=0, description="weight decay: decoupled for `adamw`, part of the gradient for `sgd`"
+    )
+    betas: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="only for `adamw`: decay rates of its two running means"
+    )
+    momentum: Share | None = Field(None, description="only for `sgd`: momentum")
+    batch_size: Count = Field(description="images in a batch: one update follows from all of them")
+    images_per_pass: Count | None = Field(
+        None,
+        description="images that go through the network together, with BatchNorm's statistics of "
+        "their own; the passes of a batch are shared by the GPUs or follow one another, with the "
+        "same result. By default the whole batch",
+    )
+    warmup: Share = Field(description="share of all updates during which the learning rate rises")
+    power: Positive = Field(description="exponent of the polynomial decay after the warm-up")
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="stochastic depth: highest share of residual branches left out"
+    )
+    auxiliary_weight: float = Field(
+        0.0, ge=0, description="weight of the auxiliary head's loss (Table 5: 0.4)"
+    )
+    step_size: Positive = Field(
+        description="step of PGD inside training, for images in [0, 1] (the paper: 0.01)"
+    )
+    attack_loss: Literal[LOSSES] = Field(  # type: ignore[valid-type]
+        "ce", description="what PGD inside training maximises (the paper: `ce`)"
+    )
+    attack_start: Literal[ATTACK_STARTS] = Field(  # type: ignore[valid-type]
+        "image", description="PGD's first iterate: the `image`, or a `random` one in its radius"
+    )
+    attack_mode: Literal[ATTACK_MODES] = Field(  # type: ignore[valid-type]
+        "eval",
+        description="mode of the network during PGD: `eval`, or `train` with BatchNorm's "
+        "statistics of the pass and stochastic depth",
+    )
+    gradient_contamination: bool = Field(
+        False,
+        description="whether the parameters' gradients of PGD's steps are added to the update, as "
+        "in the released code",
+    )
+    precision: Literal[PRECISIONS] = Field(  # type: ignore[valid-type]
+        "fp32",
+        description="`fp32`, or `bf16`: mixed precision by autocast, weights and updates in fp32",
+    )
+
+
+class Backbone(Section):
+    """A classifier that the workflow trains, robustly if it has a radius, as a start for models."""
+
+    kind: Literal["trained"] = Field("trained", description="`trained`: by this workflow")
+    architecture: Literal[tuple(BACKBONES)] = Field(description="network")  # type: ignore[valid-type]
+    dataset: Name = Field(description="classification set, one of `data`")
+    training: Name = Field(description="optimizer settings, one of `training`")
+    epochs: Count = Field(description="passes over the training split")
+    eps_255: float = Field(
+        0, ge=0, le=255, description="radius of adversarial training, in 1/255; 0: clean training"
+    )
+    steps: int = Field(0, ge=0, description="PGD steps for each batch; 0: clean training")
+    eps_ramp: Share = Field(
+        0, description="share of all updates during which the radius rises from 0 to eps_255"
+    )
+
+    @property
+    def robust(self) -> bool:
+        """Whether it is trained adversarially."""
+        return self.eps_255 > 0
+
+
+class FetchedBackbone(Section):
+    """A classifier that others have trained, as a start for models: Table 6."""
+
+    kind: Literal["fetched"] = Field(description="`fetched`: published weights")
+    weights: Literal[tuple(CLASSIFIERS)] = Field(description="see docs/weights.md")  # type: ignore[valid-type]
+    dataset: Name | None = Field(
+        None,
+        description="set of kind `imagenet` to score it on, for `table6` and the target "
+        "`backbone_accuracy`; to start models from it none is needed",
+    )
+    min_clean_accuracy: Percent | None = Field(
+        None,
+        description="accuracy in percent below which it is not attacked; by default "
+        f"{MARGIN:g} less than the paper reports",
+    )
+
+    @property
+    def architecture(self) -> str:
+        """Its network."""
+        return self.published.architecture
+
+    @property
+    def robust(self) -> bool:
+        """Whether it was trained adversarially."""
+        return CLASSIFIERS[self.weights].robust
+
+    @property
+    def published(self) -> Weights:
+        """What is known of its weights."""
+        return CLASSIFIERS[self.weights]
+
+
+class Model(Section):
+    """A segmentation model and how it is trained."""
+
+    kind: Literal["trained"] = Field("trained", description="`trained`: by this workflow")
+    scheme: Literal[SCHEMES] = Field(  # type: ignore[valid-type]
+        description="`clean`; `at`: adversarial training from a clean backbone; `pir_at`: the same "
+        "from a robust backbone; `half_at`: half of each batch stays clean"
+    )
+    decoder: Literal[tuple(DECODERS)] = Field(description="decoder")  # type: ignore[valid-type]
+    backbone: Name = Field(description="where its backbone starts from, one of `backbones`")
+    dataset: Name = Field(description="segmentation set, one of `data`")
+    training: Name = Field(description="optimizer settings, one of `training`")
+    epochs: Count = Field(description="passes over the training split")
+    eps_255: float = Field(0, ge=0, le=255, description="radius of its training, in 1/255")
+    steps: int = Field(0, ge=0, description="PGD steps for each batch of its training")
+    background: bool = Field(
+        True, description="whether the background is learnt as a class; if not, it is ignored"
+    )
+
+
+class ReleasedModel(Section):
+    """A segmentation model that others have trained: their weights are evaluated as they are."""
+
+    kind: Literal["released"] = Field(description="`released`: published weights")
+    weights: Literal[tuple(MODELS)] = Field(description="see docs/weights.md")  # type: ignore[valid-type]
+    dataset: Name = Field(description="segmentation set of its classes, one of `data`")
+    min_clean_accuracy: Percent | None = Field(
+        None,
+        description="mean pixel accuracy in percent below which it is not attacked; by default "
+        f"{MARGIN:g} less than the paper reports",
+    )
+
+    @property
+    def published(self) -> Weights:
+        """What is known of its weights."""
+        return MODELS[self.weights]
+
+
+AnyBackbone: TypeAlias = Annotated[
+    Annotated[Backbone, Tag("kind:trained")] | Annotated[FetchedBackbone, Tag("kind:fetched")],
+    Discriminator(tag_of("trained")),
+]
+AnyModel: TypeAlias = Annotated[
+    Annotated[Model, Tag("kind:trained")] | Annotated[ReleasedModel, Tag("kind:released")],
+    Discriminator(tag_of("trained")),
+]
