@@ -45,7 +45,8 @@ rule make_page:
         tables=lambda wildcards: PAGE_TABLES[wildcards.page],
         figures=lambda wildcards: PAGE_FIGURES[wildcards.page],
         gallery=lambda wildcards: PAGE_GALLERY[wildcards.page],
-        config=CONFIG.model_dump(),
+        config=CONFIG.model_dump()
+        | {"models": {name: CONFIG.model_of(name) for name in CONFIG.models}},
         benchmarks=f"results/{CONFIG.run}/benchmarks",
     message:
         "Put tables and figures together in {output.page}"

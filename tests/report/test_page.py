@@ -8,7 +8,14 @@ import pytest
 from synthetic import MODELS, PROVENANCE, READS, SUITES, write_jobs
 
 from robustseg.report.figures import FIGURES, make_figure
-from robustseg.report.page import Cost, Passes, make_page, read_costs, read_passes
+from robustseg.report.page import (
+    Cost,
+    Passes,
+    _model_row,
+    make_page,
+    read_costs,
+    read_passes,
+)
 from robustseg.report.sections import OWN_LABELS, label_of
 from robustseg.report.tables import TABLES, make_table
 
@@ -216,3 +223,10 @@ def test_a_browser_opens_it_without_a_complaint_and_without_a_network(made, tmp_
     assert result.returncode == 0
     assert "CONSOLE" not in result.stderr
     assert result.stdout.count("<svg") == len(FIGURE_IDS)
+
+
+def test_a_released_model_says_who_published_it():
+    released = MODELS["fake_clean"] | {"scheme": "ddc_at", "publisher": "Xu et al. (2021)"}
+    row = _model_row("released", released)
+    assert row["Training"] == "DDC-AT, weights published by Xu et al. (2021)"
+    assert "published" not in _model_row("trained", MODELS["fake_clean"])["Training"]

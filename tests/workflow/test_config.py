@@ -168,6 +168,15 @@ def test_wrong_values_are_refused(key: str, value: Any, sentence: str, tmp_path:
     assert len(lines) <= 2  # one for each place that the wrong value spoils
 
 
+def test_released_weights_have_one_training_seed(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["data"]["ade20k"] = {"kind": "ade20k"}
+    config["models"]["vit_s"] = VIT_S | {"dataset": "ade20k"}
+    config["seeds"][0]["model"] = "vit_s"
+    with pytest.raises(RobustsegError, match=r"seeds\[0\]\.model is 'vit_s', whose released weigh"):
+        load(config, tmp_path / "wrong.yaml")
+
+
 def test_missing_keys_are_named(tmp_path: Path) -> None:
     config = yaml.safe_load(MATCHBOX.read_text())
     del config["models"]["clean"]["epochs"]

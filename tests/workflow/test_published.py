@@ -114,6 +114,8 @@ def test_the_same_model_is_attacked_where_that_is_asked_for(folder: Path, server
     assert json.loads(checked.read_text())["least"] == 0
     table = pq.read_table(folder / RUN / "tables" / "table9.parquet").to_pandas()
     assert set(table["model"]) == {"released"}
+    shown = (folder / RUN / "tables" / "table9.md").read_text()
+    assert "released: weights published by the paper, not trained here." in shown
 
 
 def test_a_model_is_trained_from_a_fetched_backbone(folder: Path, server: Server) -> None:

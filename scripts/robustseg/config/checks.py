@@ -226,6 +226,12 @@ def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
             section = "tables" if name in config.tables else "figures"
             wanted = "reads no evidence: write []" if reads else "reads nothing: name a model"
             yield f"{section}.{name}", wanted
+    for index, read in enumerate(config.seeds):
+        if isinstance(config.models.get(read.model), ReleasedModel):
+            yield (
+                f"seeds[{index}].model",
+                f"is {read.model!r}, whose released weights are of one training seed",
+            )
     for key, read in config.reads():
         of_backbones = key.startswith("tables.table6[")
         section = "backbones" if of_backbones else "models"

@@ -235,8 +235,14 @@ class Book:
 
     def notes(self) -> tuple[str, ...]:
         """Return what must be said of the models shown."""
-        half = any(self.models[model]["scheme"] == "half_at" for model in self.read_models())
-        return (HALF_AT_NOTE,) if half else ()
+        shown = {name: self.models[name] for name in self.read_models()}
+        half = any(settings["scheme"] == "half_at" for settings in shown.values())
+        published = (
+            f"{name}: weights published by {settings['publisher']}, not trained here."
+            for name, settings in shown.items()
+            if settings.get("publisher")
+        )
+        return (*((HALF_AT_NOTE,) if half else ()), *published)
 
     def about(self) -> str:
         """Return what the numbers are: metrics, images, seeds, read from the evidence itself."""

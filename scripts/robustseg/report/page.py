@@ -193,7 +193,7 @@ def _sections(parts: Mapping[str, str]) -> list[dict[str, Any]]:
 def _model_row(name: str, model: Mapping[str, Any]) -> dict[str, str]:
     return {
         "Model": name,
-        "Training": SCHEME_LABELS[model["scheme"]],
+        "Training": SCHEME_LABELS[model["scheme"]] + _by(model),
         "Data": str(model["dataset"]),
         "Decoder": str(model["decoder"]),
         "Backbone": str(model["backbone"]),
@@ -201,6 +201,11 @@ def _model_row(name: str, model: Mapping[str, Any]) -> dict[str, str]:
         "Attack steps": str(model.get("steps") or "–"),
         "Radius": radius(model["eps_255"]) if model.get("eps_255") else "–",
     }
+
+
+def _by(model: Mapping[str, Any]) -> str:
+    """Return who has trained a model, if it was not this run."""
+    return f", weights published by {model['publisher']}" if model.get("publisher") else ""
 
 
 def _suite_row(name: str, suite: Mapping[str, Any]) -> dict[str, str]:
