@@ -20,6 +20,12 @@ from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
 from robustseg.errors import RobustsegError
 from robustseg.gpus import SLOTS
+from robustseg.plan.limits import (
+    attack_minutes,
+    clean_minutes,
+    memory_mb,
+    training_minutes,
+)
 from robustseg.report.predicates import read_claims
 from robustseg.report.sections import label_of, question_of
 

@@ -44,8 +44,8 @@ rule evaluate_clean:
         "../envs/robustseg.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
+        runtime=lambda wildcards, attempt: clean_minutes(CONFIG, wildcards.model, attempt),
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
@@ -120,8 +120,10 @@ rule attack_model:
         "../envs/robustseg.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
+        runtime=lambda wildcards, attempt: attack_minutes(
+            CONFIG, wildcards.model, wildcards.suite, attempt
+        ),
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:

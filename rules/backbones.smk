@@ -31,8 +31,8 @@ rule pretrain_backbone:
         "../envs/robustseg.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.backbone, attempt),
+        runtime=lambda wildcards, attempt: training_minutes(CONFIG, wildcards.backbone, attempt),
         gpu=1,
     params:
         backbone=lambda wildcards: CONFIG.backbones[wildcards.backbone].model_dump(),

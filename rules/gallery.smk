@@ -23,7 +23,7 @@ rule attack_gallery:
         "../envs/robustseg.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
@@ -50,7 +50,7 @@ rule attack_targeted:
         "../envs/robustseg.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,

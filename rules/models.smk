@@ -41,9 +41,8 @@ rule train_model:
     # Beside computing, threads read and augment images, 14 ms each.
     threads: by_data(1, 8)
     resources:
-        mem_mb=lambda wildcards, attempt: by_data(2000, 16000)(wildcards) * attempt,
-        # A day, after which it continues as the next attempt: partitions seldom allow more.
-        runtime=lambda wildcards, attempt: by_data(120 * attempt, 1440)(wildcards),
+        mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
+        runtime=lambda wildcards, attempt: training_minutes(CONFIG, wildcards.model, attempt),
         gpu=1,
     params:
         model=lambda wildcards: CONFIG.model_of(wildcards.model),

@@ -145,7 +145,7 @@ def test_the_command_as_typed_in_a_fresh_clone(clone: Path, cluster: Mapping[str
     (attack,) = jobs(cluster, "attack_model")
     assert attack["JobState"] == "COMPLETED"
     assert attack["TresPerJob"] == "gres:gpu:1"
-    assert attack["TimeLimit"] == "04:00:00"
+    assert attack["TimeLimit"] == "00:30:00"
     assert attack["MinMemoryNode"] == "2000M"
     assert attack["Requeue"] == "1"
     (data,) = jobs(cluster, "generate_data")

@@ -118,22 +118,21 @@ def _training_jobs(config: Config, name: str, training_seed: int) -> Iterator[Jo
         backbone = config.backbones[name]
         wildcards = (("backbone", name), ("training_seed", str(training_seed)))
         if isinstance(backbone, Backbone):
-            share = 1.0 if backbone.robust else 0.0
-            yield Job("pretrain_backbone", wildcards, (_training(config, name, share),))
+            yield Job("pretrain_backbone", wildcards, (training_work(config, name),))
         return
     model = config.models[name]
     if isinstance(model, Model):
         yield from _training_jobs(config, model.backbone, training_seed)
         wildcards = (("model", name), ("training_seed", str(training_seed)))
-        work = _training(config, name, ROBUST_SHARE[model.scheme])
-        yield Job("train_model", wildcards, (work,))
+        yield Job("train_model", wildcards, (training_work(config, name),))
 
 
-def _training(config: Config, name: str, share: float) -> Work:
+def training_work(config: Config, name: str) -> Work:
     """Return the passes of a training: k attack steps and one update for each image and epoch.
 
     Its glance at the validation images after each epoch is counted without their attack.
     """
+    share = ROBUST_SHARE[config.model_of(name)["scheme"]]
     trained = (config.models.get(name) or config.backbones[name]).model_dump()
     train, val = images_in(config.data[trained["dataset"]])
     seen = trained["epochs"] * train
@@ -147,22 +146,22 @@ def _training(config: Config, name: str, share: float) -> Work:
 
 def _clean_job(config: Config, model: str, training_seed: int) -> Job:
     """Return the clean evaluation of a model or a backbone."""
-    images = images_in(config.data[config.dataset_of(model)])[1]
     wildcards = (("model", model), ("training_seed", str(training_seed)))
-    return Job("evaluate_clean", wildcards, (Work(network_of(config, model), forward=images),))
+    return Job("evaluate_clean", wildcards, (clean_work(config, model),))
+
+
+def clean_work(config: Config, model: str) -> Work:
+    """Return the passes of a clean evaluation: one for each image."""
+    images = images_in(config.data[config.dataset_of(model)])[1]
+    return Work(network_of(config, model), forward=images)
 
 
 def _attack_jobs(config: Config, read: Read, suite: str, training_seed: int) -> Iterator[Job]:
     """Yield the attacks of one suite: a job for each radius, seed and shard."""
-    images = images_in(config.data[config.dataset_of(read.model)])[1]
-    section = config.attacks.suites[suite]
-    shards, unit = config.cut_of(suite, read.model)
-    if isinstance(section, Alma):
-        images = min(images, section.images or images)
+    shards, _ = config.cut_of(suite, read.model)
     for eps_255 in read.eps_255:
         for seed in read.seeds:
             for shard in range(shards):
-                own = len(images_of_shard(images, shard, shards, unit))
                 wildcards = {
                     "suite": suite,
                     "model": read.model,
@@ -171,8 +170,19 @@ def _attack_jobs(config: Config, read: Read, suite: str, training_seed: int) -> 
                     "seed": str(seed),
                     "shard": str(shard),
                 }
-                work = tuple(_suite_work(config, read.model, section, own))
+                work = attack_work(config, read.model, suite, shard)
                 yield Job("attack_model", tuple(wildcards.items()), work)
+
+
+def attack_work(config: Config, model: str, suite: str, shard: int = -1) -> tuple[Work, ...]:
+    """Return the passes of one shard of a suite; the last one has the most batches."""
+    section = config.attacks.suites[suite]
+    images = images_in(config.data[config.dataset_of(model)])[1]
+    if isinstance(section, Alma):
+        images = min(images, section.images or images)
+    shards, unit = config.cut_of(suite, model)
+    own = len(images_of_shard(images, shard % shards, shards, unit))
+    return tuple(_suite_work(config, model, section, own))
 
 
 def _suite_work(

@@ -1,0 +1,66 @@
+"""The time and memory that jobs ask a scheduler for, from their work and the size of the network.
+
+Nothing is lost where they are too small: a job that is ended continues when it is tried again.
+"""
+
+from collections.abc import Iterable
+
+from robustseg.config.schema import Config
+from robustseg.plan.costs import attack_work, clean_work, network_of, training_work
+from robustseg.plan.networks import Network, Work
+
+GIGA_MACS = {
+    ("convnext_tiny", "upernet"): 237,
+    ("convnext_small", "upernet"): 259,
+    ("vit_small", "segmenter"): 38,
+    ("resnet50", "pspnet"): 178,
+    ("resnet50_deep_stem", "pspnet"): 185,
+    ("convnext_mini", "upernet_mini"): 18,
+    ("convnext_demo", "upernet_demo"): 2.4,
+}
+"""Multiplications of a forward pass of 512 x 512 pixels, in billions."""
+SMALL = 20
+"""Up to here a network is one of the demo's."""
+BACKBONE = 12
+"""ASSUME: what is not listed (classifiers) needs at most this."""
+
+# ASSUME: a quarter of an A100's peak in full precision, without TF32.
+GIGA_MACS_A_S = 2500
+SHORTEST_MIN, LONGEST_MIN = 30, 24 * 60
+"""ASSUME: most clusters allow a day. What takes longer goes on in the next attempt."""
+
+
+def attack_minutes(config: Config, model: str, suite: str, attempt: int) -> int:
+    """Return the time for the largest shard of a suite at one radius, in minutes."""
+    return _minutes(attack_work(config, model, suite), attempt)
+
+
+def clean_minutes(config: Config, model: str, attempt: int) -> int:
+    """Return the time for a clean evaluation, in minutes."""
+    return _minutes([clean_work(config, model)], attempt)
+
+
+def training_minutes(config: Config, name: str, attempt: int) -> int:
+    """Return the time for the training of a model or a backbone on one GPU, in minutes."""
+    return _minutes([training_work(config, name)], attempt)
+
+
+def memory_mb(config: Config, name: str, attempt: int) -> int:
+    """Return the memory of the machine (not of its GPU) for a job of a model or a backbone."""
+    giga_macs = _giga_macs(network_of(config, name))
+    # ASSUME: CUDA's libraries take 4 GB; the rest is for weights and for images on their way.
+    return (2000 if giga_macs <= SMALL else 10_000 + 25 * giga_macs) * attempt
+
+
+def _minutes(work: Iterable[Work], attempt: int) -> int:
+    """Return the time for some work, longer at each attempt, within bounds."""
+    seconds = 0.0
+    for part in work:
+        passes = part.forward + 2 * part.attack + 3 * part.update
+        size = (part.network.size_px / 512) ** 2
+        seconds += passes * size * _giga_macs(part.network) / GIGA_MACS_A_S
+    return min(max(SHORTEST_MIN, round(seconds / 60)) * attempt, LONGEST_MIN)
+
+
+def _giga_macs(network: Network) -> int:
+    return round(GIGA_MACS.get((network.architecture, network.decoder), BACKBONE))

@@ -1,0 +1,48 @@
+"""What jobs ask a scheduler for."""
+
+import pytest
+import torch
+from tests.workflow.running import ROOT
+from torch.utils.flop_counter import FlopCounterMode
+
+from robustseg.config import load_config, read_yaml
+from robustseg.models.build import build_segmentation_model
+from robustseg.plan.limits import (
+    GIGA_MACS,
+    LONGEST_MIN,
+    attack_minutes,
+    clean_minutes,
+    memory_mb,
+    training_minutes,
+)
+
+PATH = ROOT / "config" / "config.yaml"
+PAPER = load_config(read_yaml(PATH), [PATH])
+TINY, SMALL = "pir_at_5_50ep_upernet_convnext_t", "pir_at_5_50ep_upernet_convnext_s"
+
+
+@pytest.mark.parametrize("names", GIGA_MACS, ids="-".join)
+def test_multiplications_are_those_of_the_networks(names: tuple[str, str]) -> None:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_segmentation_model(*names, 21).eval()(torch.rand(1, 3, 512, 512))
+    assert counter.get_total_flops() / 2e9 == pytest.approx(GIGA_MACS[names], rel=0.05)
+
+
+def test_larger_networks_ask_for_more() -> None:
+    assert memory_mb(PAPER, SMALL, 1) > memory_mb(PAPER, TINY, 1)
+    assert attack_minutes(PAPER, SMALL, "sea", 1) > attack_minutes(PAPER, TINY, "sea", 1)
+
+
+def test_retries_ask_for_more_up_to_a_day() -> None:
+    assert memory_mb(PAPER, TINY, 3) == 3 * memory_mb(PAPER, TINY, 1)
+    first, second = (attack_minutes(PAPER, TINY, "losses", attempt) for attempt in (1, 2))
+    assert second == 2 * first
+    assert training_minutes(PAPER, TINY, 4) == LONGEST_MIN
+    assert clean_minutes(PAPER, TINY, 1) == 30
+
+
+def test_shards_ask_for_less() -> None:
+    attacks = PAPER.attacks.model_copy(update={"shards": 2 * PAPER.attacks.shards})
+    cut = PAPER.model_copy(update={"attacks": attacks})
+    whole = attack_minutes(PAPER, TINY, "sea", 1)
+    assert 0.4 * whole < attack_minutes(cut, TINY, "sea", 1) < 0.7 * whole
