@@ -276,9 +276,18 @@ def test_a_key_too_few_too_many_or_of_another_shape_is_named(change, words, tmp_
     assert not (tmp_path / "weights").exists()
 
 
+def test_a_network_of_several_gpus_has_the_same_names():
+    keys = list(published_state(SMALL))
+    plain = rename(keys, "segmenter", "file").new_names
+    wrapped = rename([f"module.{key}" for key in keys], "segmenter", "file").new_names
+    assert wrapped == {f"module.{old}": new for old, new in plain.items()}
+    with pytest.raises(RobustsegError, match=r"has a weight module\.encoder\.cls_token, which"):
+        rename([*keys, "module.encoder.cls_token"], "segmenter", "file")
+
+
 def test_two_keys_for_one_weight_are_refused():
-    with pytest.raises(RobustsegError, match=r"has both module\.fc\.bias and fc\.bias for one"):
-        rename(["module.fc.bias", "fc.bias"], "classifier", "file")
+    with pytest.raises(RobustsegError, match=r"has both model\.fc\.bias and fc\.bias for one"):
+        rename(["model.fc.bias", "fc.bias"], "classifier", "file")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])

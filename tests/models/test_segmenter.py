@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import functional
+from torch.nn import LayerNorm, functional
 
 from robustseg.models.build import build_classifier, build_segmentation_model
 from robustseg.models.vit import resize_position_embeddings
@@ -96,6 +96,13 @@ def test_position_embeddings_of_the_same_grid_stay_as_they_are():
     larger = resize_position_embeddings(embeddings, 6, 4)
     assert larger.shape == (1, 1 + 24, 5)
     assert torch.equal(larger[:, 0], embeddings[:, 0])
+
+
+def test_layer_norms_have_the_eps_of_their_publishers(model):
+    """Segmenter's own code has torch's default, timm's classifiers another."""
+    assert {one.eps for one in model.modules() if isinstance(one, LayerNorm)} == {1e-5}
+    classifier = build_classifier("vit_demo", 3)
+    assert {one.eps for one in classifier.modules() if isinstance(one, LayerNorm)} == {1e-6}
 
 
 def test_the_classifier_is_timms():

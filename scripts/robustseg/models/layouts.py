@@ -32,14 +32,16 @@ class Naming:
     """Reason by key, of the others."""
 
 
-WRAPPED = r"(?:module\.|base_model\.|model\.|base_)*"
-"""Names of modules around the network: DataParallel's, and the robust classifiers' own."""
+PARALLEL = "module."
+"""Begins all names of a network that was trained on several GPUs; taken off before the rules."""
+WRAPPED = r"(?:base_model\.|model\.|base_)*"
+"""Names of modules around the robust classifiers."""
 MEAN = "input.mean"
 STD = "input.std"
 """New names of a normaliser's two tensors, which become part of the architecture."""
 
 CONVNEXT_BLOCK = r"backbone\.stages\.(\d)\.(\d+)\."
-PYRAMID = r"(?:module\.)?ppm\.features\.(\d)\."
+PYRAMID = r"ppm\.features\.(\d)\."
 
 LAYOUTS: dict[str, tuple[Rule, ...]] = {
     # ConvNeXt's original names, here timm's; decoder and auxiliary head are named alike.
@@ -67,19 +69,19 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
     ),
     # DDC-AT's networks have branches (cls1, mask1, cls2), those of plain training have `cls`.
     "pspnet": (
-        Rule(r"(?:module\.)?layer0\.7\.(.+)", r"backbone.bn1.\1"),
-        Rule(r"(?:module\.)?layer0\.([0-6]\..+)", r"backbone.conv1.\1"),
-        Rule(r"(?:module\.)?(layer[1-4]\..+)", r"backbone.\1"),
+        Rule(r"layer0\.7\.(.+)", r"backbone.bn1.\1"),
+        Rule(r"layer0\.([0-6]\..+)", r"backbone.conv1.\1"),
+        Rule(r"(layer[1-4]\..+)", r"backbone.\1"),
         Rule(PYRAMID + r"1\.(.+)", r"decode_head.pyramid.\1.1.conv.\2"),
         Rule(PYRAMID + r"2\.(.+)", r"decode_head.pyramid.\1.1.batch_norm.\2"),
-        Rule(r"(?:module\.)?cls1?\.0\.(.+)", r"decode_head.classifier.0.conv.\1"),
-        Rule(r"(?:module\.)?cls1?\.1\.(.+)", r"decode_head.classifier.0.batch_norm.\1"),
-        Rule(r"(?:module\.)?cls1?\.4\.(.+)", r"decode_head.classifier.2.\1"),
-        Rule(r"(?:module\.)?aux(?:_cls1)?\.0\.(.+)", r"auxiliary_head.0.conv.\1"),
-        Rule(r"(?:module\.)?aux(?:_cls1)?\.1\.(.+)", r"auxiliary_head.0.batch_norm.\1"),
-        Rule(r"(?:module\.)?aux(?:_cls1)?\.4\.(.+)", r"auxiliary_head.2.\1"),
+        Rule(r"cls1?\.0\.(.+)", r"decode_head.classifier.0.conv.\1"),
+        Rule(r"cls1?\.1\.(.+)", r"decode_head.classifier.0.batch_norm.\1"),
+        Rule(r"cls1?\.4\.(.+)", r"decode_head.classifier.2.\1"),
+        Rule(r"aux(?:_cls1)?\.0\.(.+)", r"auxiliary_head.0.conv.\1"),
+        Rule(r"aux(?:_cls1)?\.1\.(.+)", r"auxiliary_head.0.batch_norm.\1"),
+        Rule(r"aux(?:_cls1)?\.4\.(.+)", r"auxiliary_head.2.\1"),
         Rule(
-            r"(?:module\.)?(?:mask1|cls2)\..+",
+            r"(?:mask1|cls2)\..+",
             reason="a branch for training alone: DDC-AT predicts with cls1",
         ),
     ),
@@ -91,10 +93,10 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
     ),
     # The library `robustness`, with which Salman et al. trained.
     "robustness": (
-        Rule(r"module\.normalizer\.new_mean", MEAN),
-        Rule(r"module\.normalizer\.new_std", STD),
-        Rule(r"module\.attacker\..+", reason="a second copy, which the attack in training used"),
-        Rule(r"module\.model\.(.+)", r"\1"),
+        Rule(r"normalizer\.new_mean", MEAN),
+        Rule(r"normalizer\.new_std", STD),
+        Rule(r"attacker\..+", reason="a second copy, which the attack in training used"),
+        Rule(r"model\.(.+)", r"\1"),
     ),
 }
 
@@ -110,11 +112,13 @@ def rename(keys: Iterable[str], layout: str, source: str) -> Naming:
     Raises:
         RobustsegError: a key that the layout does not know, or two keys for the same weight.
     """
+    keys = list(keys)
+    parallel = PARALLEL if all(key.startswith(PARALLEL) for key in keys) else ""
     new_names: dict[str, str] = {}
     dropped: dict[str, str] = {}
     owners: dict[str, str] = {}
     for key in keys:
-        rule, match = _first_rule(key, layout)
+        rule, match = _first_rule(key.removeprefix(parallel), layout)
         if rule is None or match is None:
             raise RobustsegError(
                 f"{source} has a weight {key}, which the layout {layout} does not know; "
