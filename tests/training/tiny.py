@@ -60,22 +60,36 @@ class Task:
         return Scores(0.0, None)
 
 
-def trained(folder, subject=AT, scheme="at", model=None, data=None, processes=1, **changes):
-    """Train and return the network and a row an epoch."""
-    task = Task(model or network())
-    trainer = Trainer(
-        task,
+def trainer(
+    folder,
+    subject=AT,
+    scheme="at",
+    model=None,
+    data=None,
+    processes=1,
+    checkpoint_every_s=1e9,
+    **changes,
+):
+    """Return a trainer that has not yet begun."""
+    return Trainer(
+        Task(model or network()),
         recipe_of(subject, TRAINING | changes, scheme, training_seed=0),
         data or images(),
         images(),
         world=World(0, processes, torch.device("cpu")),
         settings="",
         checkpoint=Path(folder) / "checkpoint.pt",
-        checkpoint_every_s=1e9,
+        checkpoint_every_s=checkpoint_every_s,
         loaders=1,
         progress=Silence(),
     )
-    return task.model, trainer.run()
+
+
+def trained(*arguments, **options):
+    """Train and return the network and a row an epoch."""
+    one = trainer(*arguments, **options)
+    rows = one.run()
+    return one.task.model, rows
 
 
 def weights(model):

@@ -1,12 +1,12 @@
 """The training loop: clean, adversarial or half of each, resumable between any two updates."""
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -30,9 +30,9 @@ from robustseg.training.world import World
 ROBUST_VAL_IMAGES = 128
 """Validation images that are attacked after each epoch: a glance at the progress, no result."""
 SAVING_SHARE = 0.05
-"""Checkpoints of large models are written less often, to take at most this share of the time,"""
+"""Checkpoints of large models are written less often, so as to take this share of the time."""
 RAREST_SAVES = 30
-"""but not more than this many times less often."""
+"""How many times less often at most."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Trainer:
         self.losses: list[float] = []
         self.rows: list[dict[str, Any]] = []
         self.stopping = False
-        self.epoch_started = time.monotonic()
+        self.epoch_started = monotonic()
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end, from the checkpoint if there is one, and return a row an epoch.
@@ -107,11 +107,11 @@ class Trainer:
         self._say_batch()
         total = self.batches * self.recipe.epochs
         done = self.place.epoch * self.batches + self.place.batch
-        due = time.monotonic() + self.checkpoint_every_s
+        due = monotonic() + self.checkpoint_every_s
         with stop_on_sigterm() as asked:
             updates = self._updates(asked)
             for _ in self.progress.track(updates, total - done, "batches"):
-                if time.monotonic() >= due or self.stopping:
+                if monotonic() >= due or self.stopping:
                     due = self._save()
                 if self.stopping:
                     self._stop()
@@ -251,7 +251,7 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         """Note the epoch's metrics and move on to the next."""
-        took = time.monotonic() - self.epoch_started
+        waited = self.loader.waited() / max(monotonic() - self.epoch_started, 1e-9)
         if self.world.first:
             row = self._metrics()
             self.rows.append(row)
@@ -260,10 +260,12 @@ class Trainer:
                 for name in ("loss", "accuracy", "robust_accuracy")
                 if row[name] is not None
             )
-            waited = f"{self.loader.waited() / took:.0%} of the time spent waiting for images"
-            self.progress.say(f"epoch {row['epoch']} of {self.recipe.epochs}: {scores}; {waited}")
+            self.progress.say(
+                f"epoch {row['epoch']} of {self.recipe.epochs}: {scores}; "
+                f"{waited:.0%} of the time spent waiting for images"
+            )
         self.place, self.losses = Place(self.place.epoch + 1), []
-        self.epoch_started = time.monotonic()
+        self.epoch_started = monotonic()
 
     def _metrics(self) -> dict[str, Any]:
         """Score the model on the validation split, without and with the training's attack."""
@@ -300,10 +302,10 @@ class Trainer:
 
     def _save(self) -> float:
         """Write the checkpoint and return when the next one is due, on the monotonic clock."""
-        started = time.monotonic()
+        started = monotonic()
         if self.world.first:
             self._write_checkpoint()
-        now = time.monotonic()
+        now = monotonic()
         least, wanted = self.checkpoint_every_s, (now - started) / SAVING_SHARE
         return now + max(least, min(wanted, RAREST_SAVES * least))
 
