@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from robustseg import downloads
-from robustseg.downloads import fetch
+from robustseg.downloads import fetch, verify
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 from tests.serving import Server, serve
@@ -245,6 +245,23 @@ def test_an_unknown_hash_is_recorded_and_enforced(
     record.write_text("[]")
     with pytest.raises(RobustsegError, match=r"hashes.json is no record of hashes"):
         fetch(path, [server.url("file.bin")], record=record, progress=PROGRESS)
+
+
+def test_a_file_that_a_person_put_there_is_recorded_and_enforced_too(tmp_path: Path) -> None:
+    path, record = tmp_path / "file.bin", tmp_path / "hashes.json"
+    path.write_bytes(CONTENT)
+    assert verify(path, sha256=None, record=record, progress=PROGRESS) == SHA256
+    assert json.loads(record.read_text()) == {"file.bin": SHA256}
+    path.write_bytes(CONTENT[::-1])
+    with pytest.raises(RobustsegError, match=rf"but {SHA256} is expected by .*hashes.json; delete"):
+        verify(path, sha256=None, record=record, progress=PROGRESS)
+    known = hashlib.sha256(CONTENT[::-1]).hexdigest()
+    assert verify(path, sha256=known.upper(), record=record, progress=PROGRESS) == known
+    assert json.loads(record.read_text()) == {"file.bin": SHA256}
+    with pytest.raises(RobustsegError, match=rf"has sha256 {known}, but {SHA256} is expected; del"):
+        verify(path, sha256=SHA256, record=record, progress=PROGRESS)
+    with pytest.raises(RobustsegError, match="absent does not exist; fetch it first"):
+        verify(tmp_path / "absent", sha256=None, record=record, progress=PROGRESS)
 
 
 def test_two_processes_do_not_write_the_same_file(server: Server, path: Path) -> None:

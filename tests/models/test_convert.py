@@ -216,6 +216,7 @@ def test_salmans_checkpoint_is_read_and_its_functions_are_not_made(zipped, tmp_p
     assert torch.equal(classifier.fc.bias, content["model"]["module.model.fc.bias"])
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_with_code_is_refused_and_not_executed(zipped, tmp_path):
     state = published_state(SMALL) | {"encoder.evil": Evil(tmp_path)}
@@ -243,6 +244,7 @@ def test_a_pickle_with_code_among_salmans_weights_is_refused(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_a_program_is_not_run(tmp_path):
     torch.jit.script(torch.nn.Linear(1, 1)).save(str(tmp_path / "program.pt"))
     for other_objects in (True, False):
