@@ -19,6 +19,7 @@ from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress, Silence
 from robustseg.training.jobs import Job, run
 from robustseg.training.train import Machine
+from robustseg.training.world import join_world
 
 __all__ = ["data"]  # the fixture
 SGD = TRAINING | {"optimizer": "sgd", "betas": None, "momentum": 0.9, "learning_rate": 0.01}
@@ -114,6 +115,27 @@ def test_sigterm_ends_all_with_a_checkpoint_that_any_number_continues(data, tmp_
     run(replace(training, machine=Machine()), 1, listener)
     assert any("continues from" in line for line in listener.said)
     assert difference(weights(whole), weights(training)) < 1e-5
+
+
+def test_sigterm_before_the_processes_have_begun_is_said(data, tmp_path):
+    process = start_job(job(data, tmp_path, CLASSIFIER), tmp_path, 2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text():
+        time.sleep(0.01)
+    time.sleep(0.5)  # the launcher has been started, and takes seconds to start others
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped by SIGTERM before" in said.splitlines()[-1]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    started = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(RobustsegError, match="1 GPUs are visible here, but 2 processes were start"):
+        join_world("cuda").__enter__()
 
 
 class Listener(Progress):

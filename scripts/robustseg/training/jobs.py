@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -122,7 +123,7 @@ def _watch(command: list[str], name: str, progress: Progress) -> tuple[int, str]
         subprocess.Popen(
             command, env=environment, stdout=None, stderr=subprocess.PIPE, text=True
         ) as process,
-        _sigterm_to(process),
+        _sigterm_to(process) as asked,
     ):
         assert process.stderr is not None
         for line in process.stderr:
@@ -133,18 +134,22 @@ def _watch(command: list[str], name: str, progress: Progress) -> tuple[int, str]
                 progress.say(said)
             else:
                 sentence = sentence or said.removeprefix(ERROR)
+    if asked.is_set() and not sentence:
+        sentence = "stopped by SIGTERM before the training had begun; run the same again"
     return process.returncode, sentence
 
 
 @contextmanager
-def _sigterm_to(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Hand SIGTERM on to a process, which then ends by itself."""
+def _sigterm_to(process: "subprocess.Popen[str]") -> Iterator[threading.Event]:
+    """Hand SIGTERM on to a process, which then ends by itself; the event says that it came."""
+    asked = threading.Event()
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        asked.set()
         process.terminate()
 
     previous = signal.signal(signal.SIGTERM, hand_on)
     try:
-        yield
+        yield asked
     finally:
         signal.signal(signal.SIGTERM, previous)
