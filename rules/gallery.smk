@@ -28,7 +28,7 @@ rule attack_gallery:
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
-        gallery=lambda wildcards: CONFIG.gallery.of(wildcards.model),
+        settings=lambda wildcards: CONFIG.gallery.of(wildcards.model),
     message:
         "Attack images of {wildcards.model} to be shown"
     script:
@@ -55,11 +55,11 @@ rule attack_targeted:
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
-        targeted=CONFIG.targeted and CONFIG.targeted.model_dump(),
+        settings=CONFIG.targeted and CONFIG.targeted.model_dump(),
     message:
         "Attack images of {wildcards.model} towards given classes"
     script:
-        "../scripts/attack_targeted.py"
+        "../scripts/attack_gallery.py"
 
 
 def shots_of(figure):

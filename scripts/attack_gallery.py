@@ -1,15 +1,19 @@
-"""Attack some images of a model at several radii, and keep them to be shown."""
+"""Attack some images of a model, at several radii or towards given classes, and keep them."""
 
-from robustseg.attacks.gallery import attack_gallery, save_arrays
+from robustseg.attacks.gallery import attack_gallery, attack_targeted, save_arrays
 from robustseg.attacks.views import load_pair
 from robustseg.jobs import choose_device, job
 
+ATTACKS = {"attack_gallery": attack_gallery, "attack_targeted": attack_targeted}
+"""By rule."""
+
 if __name__ == "__main__":
-    with job(f"gallery of {snakemake.wildcards.model}", snakemake.log[0]) as progress:
+    what = snakemake.rule.replace("_", " ")
+    with job(f"{what} of {snakemake.wildcards.model}", snakemake.log[0]) as progress:
         device = choose_device(snakemake.resources.gpu, progress)
-        arrays = attack_gallery(
+        arrays = ATTACKS[snakemake.rule](
             *load_pair(snakemake.input.weights, snakemake.input.val, device),
-            snakemake.params.gallery,
+            snakemake.params.settings,
             snakemake.resources.batch_size,
         )
         save_arrays(snakemake.output.shots, arrays)

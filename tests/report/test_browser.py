@@ -5,47 +5,26 @@ import sys
 
 import pytest
 from browser import MISSING, Browser
-from synthetic import MODELS, READS, SUITES, write_jobs
+from parts import CONFIG, make_parts
+from synthetic import MODELS
 from test_claims_report import CLAIMS, PAPER
 from test_gallery import write
 
 from robustseg.report.claims_report import make_claims
-from robustseg.report.figures import make_figure
 from robustseg.report.page import make_page
-from robustseg.report.tables import make_table
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"no browser: {MISSING}")
-
-CONFIG = {
-    "run": "browsed",
-    "models": MODELS,
-    "attacks": {
-        "suites": {
-            name: {"optimizer": "apgd", "schedules": ["constant"]} | suite
-            for name, suite in SUITES.items()
-        }
-    },
-}
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browsed")
-    tables, evidence, long = {}, set(), []
-    for name in ("table2", "table3", "table9"):
-        paths = write_jobs(folder / "evidence", READS[name])
-        evidence |= set(paths)
-        tables[name] = folder / f"{name}.html"
-        long.append(folder / f"{name}.parquet")
-        make_table(name, paths, READS[name], MODELS, {"html": tables[name], "parquet": long[-1]})
-    paths = write_jobs(folder / "evidence", READS["figure5"])
-    figure = folder / "figure5.svg"
-    make_figure("figure5", paths, READS["figure5"], MODELS, {"svg": figure})
+    parts = make_parts(folder, "table2", "table3", "table9", "figure5")
     claims = folder / "claims.html"
-    make_claims(CLAIMS, long, [], {}, MODELS, PAPER, {"html": claims})
+    make_claims(CLAIMS, parts.long, [], {}, MODELS, PAPER, {"html": claims})
     shots = {name: write(folder / f"{name}.npz") for name in ("fake_clean", "fake_pir_5")}
     out = folder / "index.html"
-    make_page(tables, {"figure5": figure}, CONFIG, evidence, folder, out, claims, shots)
+    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, folder, out, claims, shots)
     return out
 
 

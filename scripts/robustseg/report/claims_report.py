@@ -129,7 +129,9 @@ def _shown(result: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+    """Return a margin with its sign, with as many decimals as show on which side of 0 it is."""
+    decimals = next((d for d in (1, 2, 3) if round(value, d)), 1)
+    return f"{value:+.{decimals}f}".replace("-", "−")
 
 
 def claims_layout(results: pd.DataFrame) -> Layout:
@@ -169,7 +171,7 @@ def _line(result: pd.Series[Any], named: bool) -> Row:
         (*about, result["place"]),
         (
             verdict,
-            Cell(f"{result['margin']:+.1f}"),
+            Cell(_signed(result["margin"])),
             Cell(span),
             Cell(f"{result['holding']} of {result['comparisons']}"),
             Cell(result["detail"]),
