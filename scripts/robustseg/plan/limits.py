@@ -19,6 +19,7 @@ GIGA_MACS = {
     ("convnext_demo", "upernet_demo"): 2.4,
 }
 """Multiplications of a forward pass of 512 x 512 pixels, in billions."""
+MAIN = Network("convnext_tiny", "upernet", 21, 512)
 SMALL = 20
 """Up to here a network is one of the demo's."""
 BACKBONE = 12
@@ -47,20 +48,27 @@ def training_minutes(config: Config, name: str, attempt: int) -> int:
 
 def memory_mb(config: Config, name: str, attempt: int) -> int:
     """Return the memory of the machine (not of its GPU) for a job of a model or a backbone."""
-    giga_macs = _giga_macs(network_of(config, name))
+    giga_macs = round(_giga_macs(network_of(config, name)))
     # ASSUME: CUDA's libraries take 4 GB; the rest is for weights and for images on their way.
     return (2000 if giga_macs <= SMALL else 10_000 + 25 * giga_macs) * attempt
 
 
+def relative_cost(work: Work) -> float:
+    """Return what some work costs, in attack passes of one image through the paper's main network.
+
+    That is UPerNet with ConvNeXt-T on 512 pixels. A pass to the image costs two forward passes, one
+    to the parameters three.
+    """
+    passes = work.forward + 2 * work.attack + 3 * work.update
+    size = (work.network.size_px / 512) ** 2
+    return passes / 2 * size * _giga_macs(work.network) / _giga_macs(MAIN)
+
+
 def _minutes(work: Iterable[Work], attempt: int) -> int:
     """Return the time for some work, longer at each attempt, within bounds."""
-    seconds = 0.0
-    for part in work:
-        passes = part.forward + 2 * part.attack + 3 * part.update
-        size = (part.network.size_px / 512) ** 2
-        seconds += passes * size * _giga_macs(part.network) / GIGA_MACS_A_S
+    seconds = sum(map(relative_cost, work)) * 2 * _giga_macs(MAIN) / GIGA_MACS_A_S
     return min(max(SHORTEST_MIN, round(seconds / 60)) * attempt, LONGEST_MIN)
 
 
-def _giga_macs(network: Network) -> int:
-    return round(GIGA_MACS.get((network.architecture, network.decoder), BACKBONE))
+def _giga_macs(network: Network) -> float:
+    return GIGA_MACS.get((network.architecture, network.decoder), BACKBONE)
