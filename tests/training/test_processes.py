@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,14 +120,22 @@ def test_sigterm_ends_all_with_a_checkpoint_that_any_number_continues(data, tmp_
 
 def test_sigterm_before_the_processes_have_begun_is_said(data, tmp_path):
     process = start_job(job(data, tmp_path, CLASSIFIER), tmp_path, 2)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while not children.read_text():
+    while not any("torch.distributed.run" in command for command in children(process.pid)):
         time.sleep(0.01)
-    time.sleep(0.5)  # the launcher has been started, and takes seconds to start others
+    time.sleep(0.5)  # the launcher takes seconds to start others
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "stopped by SIGTERM before" in said.splitlines()[-1]
+
+
+def children(process):
+    """Return the command lines of a process's children."""
+    found = []
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        with suppress(OSError):  # it has ended
+            found.append(Path(f"/proc/{child}/cmdline").read_text())
+    return found
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
