@@ -124,6 +124,10 @@ def test_a_model_is_trained_from_a_fetched_backbone(folder: Path, server: Server
     assert status == 0, output
     log = (folder / RUN / "logs" / "models" / "pir_at_vit_s-seed0.log").read_text()
     assert "150 weights kept (pos_embed resized), 2 dropped (head)" in log
+    _, metadata = read_weights(folder / weights)
+    keys = metadata["backbone_keys"]
+    assert keys["resized"] == ["pos_embed"]
+    assert {key.split(".")[0] for key in keys["fresh"]} == {"decode_head"}
     report = json.loads((folder / RUN / "backbones" / "vit_s" / "seed0" / "keys.json").read_text())
     assert report["input_mean"] == pytest.approx([0.485, 0.456, 0.406])
     assert len(report["renamed"]) == 152

@@ -134,12 +134,15 @@ def train_segmentation(
     classes = load_split(files.train).num_classes
     with _initialisation(training_seed):
         network = build_segmentation_model(architecture, model["decoder"], classes)
+    start: dict[str, Any] = {}
     if files.backbone is not None:
-        progress.say(f"backbone: {load_backbone(files.backbone, network)}")
+        report = load_backbone(files.backbone, network)
+        progress.say(f"backbone: {report}")
+        start = {"backbone_keys": asdict(report)}
     recipe = recipe_of(model, training, model["scheme"], training_seed)
     network.set_drop_path(recipe.drop_path)
     task = Segmentation(network, recipe.auxiliary_weight)
-    _train(task, network.architecture, recipe, files, progress, machine)
+    _train(task, network.architecture, recipe, files, progress, machine, start)
 
 
 def _train(
@@ -149,8 +152,12 @@ def _train(
     files: Files,
     progress: Progress,
     machine: Machine,
+    start: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run the loop, in as many processes as torchrun has started, and write what it gives."""
+    """Run the loop, in as many processes as torchrun has started, and write what it gives.
+
+    `start` is written beside the weights: which of them a backbone's file has given.
+    """
     torch.set_num_threads(machine.threads)
     inputs = {"train": files.train, "val": files.val, "backbone": files.backbone}
     settings = {
@@ -178,14 +185,18 @@ def _train(
         )
         rows = trainer.run()
         if world.first:
-            _write(files, task, rows, settings)
+            _write(files, task, rows, settings, start or {})
 
 
 def _write(
-    files: Files, task: Task, rows: list[dict[str, Any]], settings: Mapping[str, Any]
+    files: Files,
+    task: Task,
+    rows: list[dict[str, Any]],
+    settings: Mapping[str, Any],
+    start: Mapping[str, Any],
 ) -> None:
     """Write weights and metrics; the checkpoint goes when both are there."""
-    save_weights(files.weights, task.model, settings)
+    save_weights(files.weights, task.model, {**settings, **start})
     described = METRICS_SCHEMA.with_metadata({"settings": json.dumps(settings, sort_keys=True)})
     with atomic_path(files.metrics) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, described), temporary)
