@@ -15,7 +15,7 @@ rule make_claims:
         reported=sorted(Path(REPORTED_FOLDER).glob("*.csv")),
         tables=expand(rules.make_table.output.parquet, table=CONFIG.tables),
         figures=expand(rules.make_figure.output.csv, figure=CONFIG.figures),
-        evidence=lambda wildcards: evidence_of(*CONFIG.tables),
+        evidence=lambda wildcards: evidence_of(*CONFIG.tables, *CONFIG.figures),
     output:
         parquet="<results>/claims/claims.parquet",
         csv="<results>/claims/claims.csv",
@@ -37,7 +37,7 @@ rule make_claims:
         runtime=10,
         gpu=0,
     params:
-        reads={table: CONFIG.settings_of(table) for table in CONFIG.tables},
+        reads={name: CONFIG.settings_of(name) for name in [*CONFIG.tables, *CONFIG.figures]},
         models={name: CONFIG.model_of(name) for name in [*CONFIG.models, *CONFIG.backbones]},
         reported=REPORTED_FOLDER,
     message:

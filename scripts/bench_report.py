@@ -53,10 +53,9 @@ def build(name: str, folder: Path) -> None:
         from robustseg.report.claims_report import make_claims
 
         long = [*files("parquet", *tables).values(), *files("csv", *figures).values()]
-        read = {one: asked[one] for one in tables}
         claims = CONFIG / "claims.yaml"
         kinds = outputs("html", "parquet")
-        make_claims(claims, long, paths(*tables), read, models(), CONFIG / "paper", kinds)
+        make_claims(claims, long, paths(*asked), asked, models(), CONFIG / "paper", kinds)
     elif name == "page":
         from robustseg.report.page import make_page
 

@@ -54,7 +54,7 @@ def _evidence(folder: Path, reads: list[dict[str, Any]]) -> list[Path]:
 @pytest.fixture(scope="module")
 def results(run: dict[str, Any]) -> pd.DataFrame:
     out = {kind: run["folder"] / f"claims.{kind}" for kind in ("parquet", "csv", "md", "html")}
-    reads = {name: run["evidence"][name][1] for name in ("table3", "table9")}
+    reads = {name: run["evidence"][name][1] for name in ("table3", "table9", "figure2")}
     paths = {path for name in reads for path in run["evidence"][name][0]}
     make_claims(CLAIMS, run["tables"], paths, reads, run["models"], PAPER, out)
     return pd.read_parquet(out["parquet"])
@@ -93,6 +93,8 @@ def test_intervals_are_where_images_are(results: pd.DataFrame) -> None:
     measured = results[results["numbers"] == "this run"].set_index("claim")
     sea = measured.loc["sea_below_its_best_loss"]
     assert sea.low <= sea.margin <= sea.high
+    drawn = measured.loc["reduced_radius_lowers_the_worst_case"]
+    assert drawn.low <= drawn.margin <= drawn.high
     assert measured.loc[["cross_entropy_is_never_best"], ["low", "high"]].isna().all(axis=None)
 
 

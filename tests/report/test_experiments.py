@@ -9,6 +9,7 @@ from synthetic import PROVENANCE
 from robustseg.errors import RobustsegError
 from robustseg.records import write_evidence
 from robustseg.report.figures import make_figure
+from robustseg.report.image_scores import image_scores
 from robustseg.report.tables import make_table
 
 SEA = ("mask_ce", "bal_ce", "js", "mask_sph")
@@ -394,3 +395,15 @@ def test_images_that_the_clean_evaluation_lacks_are_refused(tmp_path):
             one["image_id"] = "val-9"
     with pytest.raises(RobustsegError, match="are not the 6 of the clean evaluation"):
         draw_figure6(rows, tmp_path)
+
+
+def test_shares_of_robust_images_are_means_over_images(tmp_path):
+    rows, _ = figure6_rows()
+    numbers = pd.read_csv(draw_figure6(rows, tmp_path)["csv"])
+    scores = image_scores(write(tmp_path, rows), {"figure6": FIGURE6_READS}, MODELS)
+    assert len(scores) == len(numbers) == 9
+    for one in numbers.to_dict("records"):
+        cell = (one[key] for key in ("table", "dataset", "model", "attack", "eps_255", "metric"))
+        image_ids, held = scores[tuple(cell)]
+        assert list(image_ids) == ["val-0", "val-2", "val-3", "val-5"]
+        assert held.mean() == pytest.approx(one["value"])

@@ -7,12 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robustseg.errors import RobustsegError
 from robustseg.names import SCHEME_LABELS, SEA_LOSSES
 from robustseg.records import Counts, read_evidence, read_provenance
 from robustseg.report.completeness import check_files
 from robustseg.report.layout import Cell
-from robustseg.report.queries import Evidence, Outcomes, Run, interval, score, worst_case
+from robustseg.report.queries import (
+    Evidence,
+    Outcomes,
+    Run,
+    interval,
+    mean_interval,
+    score,
+    worst_case,
+)
 from robustseg.report.reported import read_reported
 
 if TYPE_CHECKING:
@@ -20,6 +31,8 @@ if TYPE_CHECKING:
 
 Reads = Sequence[Mapping[str, Any]]
 Models = Mapping[str, Mapping[str, Any]]
+Ids = NDArray[np.object_]
+Flags = NDArray[np.bool_]
 
 LONG_COLUMNS = (
     "table",
@@ -153,6 +166,12 @@ class Book:
             note="\n".join([interval_text, *self.behind(runs)]),
             reported=self.paper_says(attack, runs[0], metric),
         )
+
+    def share(self, attack: str, run: Run, metric: str, image_ids: Ids, held: Flags) -> None:
+        """Record the share of images (N,) for which something holds, with its interval."""
+        low, high = map(percent, mean_interval(held))
+        value = percent(float(held.mean()))
+        self.record(attack, [run], metric, value, images=len(image_ids), low=low, high=high)
 
     def behind(self, runs: Sequence[Run]) -> list[str]:
         """Return, in a few lines, the evidence that a number was made from."""

@@ -43,9 +43,9 @@ def make_claims(
     Args:
         claims_path: config/claims.yaml.
         table_paths: long forms of the run's tables (parquet or csv) and figures (csv).
-        evidence_paths: evidence behind the tables of `reads`.
-        reads: for each table whose claims shall have intervals what it reads, as tables.make_table
-            takes it; may be empty.
+        evidence_paths: evidence behind the tables and figures of `reads`.
+        reads: for each table and figure whose claims shall have intervals what it reads, as
+            tables.make_table takes it; may be empty.
         models: the configuration's models.
         reported_folder: config/paper.
         out_paths: files by format: any of parquet, csv, md, html (a fragment for the page).

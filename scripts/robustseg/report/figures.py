@@ -131,9 +131,7 @@ def figure5(book: Book) -> Drawing:
 
     model = _only_model(book)
     radii = book.radii(model)
-    for eps_255 in radii:
-        for budget in _budgets(book, model, eps_255):
-            book.cells(f"sea_{budget}", book.sea(model=model, eps_255=eps_255, iterations=budget))
+    record_budgets(book)
     numbers = book.frame()
     numbers["iterations"] = numbers["attack"].str.removeprefix("sea_").astype(int)
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained")
@@ -203,7 +201,7 @@ def _schedules(book: Book) -> Drawing:
 
     model = _only_model(book)
     radii = book.radii(model)
-    used = [run for eps in radii for run in _record_schedules(book, model, eps)]
+    used = record_schedules(book)
     numbers = book.frame()
     numbers[["loss", "schedule"]] = numbers["attack"].str.split("/", expand=True)
     panels = [(eps, metric) for eps in radii for metric in book.metrics]
@@ -228,17 +226,27 @@ def _schedules(book: Book) -> Drawing:
     )
 
 
-def _record_schedules(book: Book, model: str, eps_255: float) -> list[Run]:
-    """Record each loss and the worst case under each schedule; return the runs."""
+def record_schedules(book: Book) -> list[Run]:
+    """Record each loss and the worst case under each schedule and radius; return the runs."""
+    model = _only_model(book)
     used: list[Run] = []
-    for schedule in SCHEDULES:
-        at = {"model": model, "eps_255": eps_255, "optimizer": "apgd", "schedule": schedule}
-        runs = [book.evidence.one(loss=loss, **at) for loss in SEA_LOSSES]
-        for run in runs:
-            book.cells(f"{run.loss}/{schedule}", [run])
-        book.cells(f"{WORST}/{schedule}", runs)
-        used += runs
+    for eps_255 in book.radii(model):
+        for schedule in SCHEDULES:
+            at = {"model": model, "eps_255": eps_255, "optimizer": "apgd", "schedule": schedule}
+            runs = [book.evidence.one(loss=loss, **at) for loss in SEA_LOSSES]
+            for run in runs:
+                book.cells(f"{run.loss}/{schedule}", [run])
+            book.cells(f"{WORST}/{schedule}", runs)
+            used += runs
     return used
+
+
+def record_budgets(book: Book) -> None:
+    """Record SEA at each number of iterations and radius."""
+    model = _only_model(book)
+    for eps_255 in book.radii(model):
+        for budget in _budgets(book, model, eps_255):
+            book.cells(f"sea_{budget}", book.sea(model=model, eps_255=eps_255, iterations=budget))
 
 
 def _bars(axis: Axes, numbers: pd.DataFrame, label: str) -> None:
@@ -381,3 +389,10 @@ FIGURES: dict[str, Callable[[Book], Drawing]] = {
     "figure6": figure6,
 }
 """Builders by the name that the configuration uses."""
+
+RECORDERS: dict[str, Callable[[Book], object]] = {
+    **dict.fromkeys(("figure2", "figure3", "figure4"), record_schedules),
+    "figure5": record_budgets,
+    "figure6": record_robust_images,
+}
+"""What records the numbers of each figure in its book, without drawing them."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
-from robustseg.report.book import Book, percent
-from robustseg.report.queries import DRAWS_IMAGES, Outcomes, Run, mean_interval
+from robustseg.report.book import Book, Ids
+from robustseg.report.queries import DRAWS_IMAGES, Outcomes, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +58,10 @@ def record_robust_images(book: Book) -> pd.DataFrame:
             },
             "sea": {eps_255: _any_flips(book, alma, runs) for eps_255, runs in sea.items()},
         }
+        image_ids = book.evidence.outcomes(alma).image_ids
         runs = {"alma": alma, "mask_ce": sea[radii[0]][0], "sea": sea[radii[0]][0]}
         for word, by_radius in found.items():
-            _record(book, word, runs[word], by_radius)
+            _record(book, word, runs[word], image_ids, by_radius)
     return book.frame()
 
 
@@ -69,16 +70,14 @@ def threshold_of(alma: Run) -> float:
     return float(alma.attack.split("-")[1])
 
 
-def _record(book: Book, word: str, run: Run, by_radius: Mapping[float, NDArray[np.bool_]]) -> None:
+def _record(
+    book: Book, word: str, run: Run, image_ids: Ids, by_radius: Mapping[float, NDArray[np.bool_]]
+) -> None:
     """Record the share of images that are flipped neither at a radius nor at a smaller one."""
-    images = len(next(iter(by_radius.values())))
-    broken = np.zeros(images, dtype=bool)
+    broken = np.zeros(len(image_ids), dtype=bool)
     for eps_255, found in sorted(by_radius.items()):
         broken = broken | found
-        low, high = map(percent, mean_interval(~broken))
-        value = percent(1 - float(broken.mean()))
-        at = run._replace(eps_255=eps_255)
-        book.record(word, [at], METRIC, value, images=images, low=low, high=high)
+        book.share(word, run._replace(eps_255=eps_255), METRIC, image_ids, ~broken)
 
 
 def _within(book: Book, alma: Run, eps_255: float) -> NDArray[np.bool_]:

@@ -1,15 +1,18 @@
-"""The accuracy of each image behind the cells of a table, for intervals of differences."""
+"""The score of each image behind the cells of tables and figures, for intervals of differences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from robustseg.records import read_evidence
-from robustseg.report.book import Book, Models, Reads, percent, printed
+from robustseg.report.book import Book, Flags, Ids, Models, Reads, percent, printed
 from robustseg.report.claims import Scores
 from robustseg.report.completeness import check_files
+from robustseg.report.figures import RECORDERS
 from robustseg.report.layout import Cell
 from robustseg.report.queries import Evidence, Run
 from robustseg.report.tables import TABLES
@@ -18,11 +21,12 @@ from robustseg.report.tables import TABLES
 def image_scores(
     evidence_paths: Iterable[str | Path], reads: Mapping[str, Reads], models: Models
 ) -> Scores:
-    """Return the accuracy of each image in each cell of metric acc of tables.
+    """Return the score of each image in each cell whose number is the mean over images.
 
     Args:
-        evidence_paths: evidence behind all of the tables; read once, without counts of classes.
-        reads: for each table (one of tables.TABLES) what it reads, as for tables.make_table.
+        evidence_paths: evidence behind all of `reads`; read once, without counts of classes.
+        reads: for each table (one of tables.TABLES) and figure (of figures.FIGURES) what it reads,
+            as for tables.make_table.
         models: the configuration's models.
 
     Returns:
@@ -31,12 +35,13 @@ def image_scores(
     paths = list(evidence_paths)
     check_files("claims", paths)
     frame = read_evidence(paths, counts=False)
+    recorders: Mapping[str, Callable[[Book], object]] = {**TABLES, **RECORDERS}
     scores: Scores = {}
     for table_id, table_reads in reads.items():
         if not table_reads:
             continue  # a table of settings
         book = _ImageBook(table_id, Evidence(frame, table_reads, table_id, paths), models)
-        TABLES[table_id](book)
+        recorders[table_id](book)
         scores |= book.scores
     return scores
 
@@ -53,3 +58,7 @@ class _ImageBook(Book):
         self.scores[cell] = (attacked.image_ids, percent(1) * attacked.accuracy)
         # The printed text decides what is bold, which no one reads here.
         return Cell(printed(percent(attacked.accuracy.mean()))), Cell(printed(0))
+
+    def share(self, attack: str, run: Run, metric: str, image_ids: Ids, held: Flags) -> None:
+        cell = (self.name, run.dataset, run.model, attack, run.eps_255, metric)
+        self.scores[cell] = (image_ids, percent(1) * held.astype(np.float64))
