@@ -71,6 +71,9 @@ rule unpack_archive:
         gpu=0,
     params:
         folder=lambda wildcards, output: Path(output.done).with_suffix("").as_posix(),
+        expected=lambda wildcards, input: CONFIG.downloads.source_of(Path(input.file).name)[
+            "expected"
+        ],
         wanted=lambda wildcards: ARCHIVES[wildcards.archive].wanted,
         limit_bytes=lambda wildcards: ARCHIVES[wildcards.archive].limit_bytes,
     message:

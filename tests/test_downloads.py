@@ -273,6 +273,17 @@ def test_two_processes_do_not_write_the_same_file(server: Server, path: Path) ->
         fetch(path, [url], sha256=SHA256, progress=PROGRESS)
 
 
+def test_a_file_that_a_person_put_there_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(CONTENT)
+    found = hashlib.md5(CONTENT).hexdigest()
+    assert verify(path, md5=found, size_bytes=len(CONTENT), progress=PROGRESS) == SHA256
+    with pytest.raises(RobustsegError, match=r"file\.bin has 4,194,304 bytes, but 7 are expected;"):
+        verify(path, size_bytes=7, progress=PROGRESS)
+    with pytest.raises(RobustsegError, match=f"has md5 {found}, but 0123 is expected; delete it"):
+        verify(path, md5="0123", size_bytes=len(CONTENT), progress=PROGRESS)
+
+
 def test_a_file_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file where a folder should be")
     with pytest.raises(RobustsegError, match="could not write"):

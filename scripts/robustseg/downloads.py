@@ -95,32 +95,45 @@ def fetch(
     )
 
 
-def verify(path: str | Path, *, sha256: str | None, record: str | Path, progress: Progress) -> str:
+def verify(
+    path: str | Path,
+    *,
+    sha256: str | None = None,
+    sha1: str | None = None,
+    md5: str | None = None,
+    size_bytes: int | None = None,
+    record: str | Path | None = None,
+    progress: Progress,
+) -> str:
     """Return the SHA-256 of a file that is there, however it came there.
 
-    Args:
-        path: the file.
-        sha256: expected hash; None: the recorded one, and if there is none it is recorded now.
-        record: as for `fetch`.
-        progress: says what was recorded.
+    Arguments as for `fetch`.
 
     Raises:
-        RobustsegError: it is missing, or has another hash.
+        RobustsegError: it is missing, or has another size or hash.
     """
-    path, record = Path(path), Path(record)
+    path = Path(path)
     if not path.is_file():
         raise RobustsegError(f"{path} does not exist; fetch it first")
-    recorded = _read_record(record).get(path.name)
-    expected, found = (sha256 or recorded or "").lower(), file_sha256(path)
-    if not expected:
-        _note(path, record, progress)
-    elif found != expected:
-        known = "" if sha256 else f" by {record}"
+    if size_bytes is not None and _size(path) != size_bytes:
         raise RobustsegError(
-            f"{path} has sha256 {found}, but {expected} is expected{known}; "
+            f"{path} has {_size(path):,} bytes, but {size_bytes:,} are expected; "
             "delete it and fetch it again"
         )
-    return found
+    recorded = _read_record(Path(record)).get(path.name) if record else None
+    published = _strongest(sha256, sha1, md5)
+    if expected := published or _strongest(recorded):
+        algorithm, _, wanted = expected.partition(":")
+        found = pooch.file_hash(str(path), algorithm)
+        if found != wanted:
+            known = "" if published else f" by {record}"
+            raise RobustsegError(
+                f"{path} has {algorithm} {found}, but {wanted} is expected{known}; "
+                "delete it and fetch it again"
+            )
+    elif record is not None:
+        _note(path, Path(record), progress)
+    return file_sha256(path)
 
 
 def _strongest(sha256: str | None, sha1: str | None = None, md5: str | None = None) -> str | None:

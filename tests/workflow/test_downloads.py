@@ -204,3 +204,20 @@ def test_hostile_and_truncated_archives_are_sentences(server: Server, tmp_path: 
     run = snakemake(*CPU, *arguments, folder=tmp_path)
     assert run.returncode == 0, run.stdout
     assert pq.read_table(tmp_path / target).num_rows == len(SBD_TRAIN)
+
+
+def test_an_archive_put_there_by_hand_is_checked(server: Server, tmp_path: Path) -> None:
+    config = configuration(tmp_path, server)
+    archive = tmp_path / "data" / "ADEChallengeData2016.zip"
+    archive.parent.mkdir()
+    archive.write_bytes((server.folder / "benchmark.tgz").read_bytes())
+    target = tmp_path / "data" / "ade20k.unpacked"
+    arguments = ["--configfile", config, "--", target.relative_to(tmp_path)]
+    run = snakemake(*CPU, *arguments, folder=tmp_path)
+    assert run.returncode == 1
+    assert "[unpack ade20k] error: data/ADEChallengeData2016.zip has sha256 " in run.stdout
+    archive.write_bytes((server.folder / archive.name).read_bytes())
+    asked = len(server.requests)
+    run = snakemake(*CPU, *arguments, folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert len(server.requests) == asked

@@ -76,6 +76,8 @@ def prepare(
         chosen = _rows_of(name, split, rows)
         write_rows(outputs[part], chosen, SPLIT_SCHEMA, shared | {"split": name})
         progress.say(f"{name}: {len(chosen)} images")
+    leak = len(splits["val_in_training"])
+    progress.say(f"{leak} of {len(splits['val'])} validation images are in the training split")
 
 
 def _source(settings: Settings, root: Path, folders: Mapping[str, str]) -> Source:
