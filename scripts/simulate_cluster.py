@@ -21,7 +21,7 @@ from robustseg.plan.makespan import TRAINING, Makespan, all_jobs, simulate, wait
 from robustseg.plan.throughput import lookup, read_throughput
 
 GPUS = (1, 8, 64, 512)
-SHARDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHARDS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def with_shards(config: Config, shards: int) -> Config:
@@ -78,7 +78,8 @@ def _title(gpus: int) -> str:
 
 
 def _cell(found: Makespan) -> str:
-    return f"{found.hours:.3g} h, {100 * found.busy:.0f} %"
+    hours = f"{found.hours:.0f}" if found.hours >= 10 else f"{found.hours:.1f}"
+    return f"{hours} h, {100 * found.busy:.0f} %"
 
 
 def main() -> None:

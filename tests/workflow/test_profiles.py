@@ -1,5 +1,6 @@
 """Profiles for several GPUs on a machine, and for a cluster that is not SLURM."""
 
+import json
 import os
 import stat
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from robustseg.clusters import explain
 from robustseg.gpus import SLOTS, take_gpus
@@ -193,3 +195,35 @@ def test_what_is_not_known_is_not_explained(tmp_path: Path) -> None:
     log = tmp_path / "snakemake.log"
     log.write_text("Error in rule attack_model:\n    log: gone.log (check log file(s) for\n")
     assert explain([log]) == []
+
+
+def test_every_profile_is_planned_by_ci_and_documented() -> None:
+    profiles = {path.name for path in (ROOT / "profiles").iterdir()}
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert set(workflow["jobs"]["plan"]["strategy"]["matrix"]["profile"]) == profiles
+    documented = (ROOT / "docs" / "clusters.md").read_text()
+    assert (ROOT / "slurm").resolve() == ROOT / "profiles" / "slurm"
+    for name in profiles - {"default", "slurm"}:
+        assert f"snakemake --profile profiles/{name} all" in documented
+
+
+def test_slurms_accounting_is_found_out(tmp_path: Path) -> None:
+    settings = []
+    for status in (0, 1):
+        sacct = tmp_path / str(status) / "sacct"
+        sacct.parent.mkdir()
+        sacct.write_text(f"#!/bin/sh\nexit {status}\n")
+        sacct.chmod(0o755)
+        read = "import sys, yte, json; print(json.dumps(yte.process_yaml(open(sys.argv[1]))))"
+        done = subprocess.run(
+            [sys.executable, "-c", read, ROOT / "profiles" / "slurm" / "config.yaml"],
+            env={**os.environ, "PATH": f"{sacct.parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        settings.append(json.loads(done.stdout))
+    with_accounting, without = settings
+    assert "slurm-status-command" not in with_accounting
+    assert without["slurm-status-command"] == "squeue"
+    assert with_accounting["latency-wait"] >= 60
