@@ -23,6 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
+from robustseg.models import interpolation
 from robustseg.models.build import SegmentationModel, build_segmentation_model
 from robustseg.plan.memory import Peak, line, peak_of
 from robustseg.plan.networks import PAPER, Network
@@ -101,6 +102,7 @@ def training_peak_mb(network: Network, images: int, device: str) -> float:
         with peak_of(model, torch.device(device)) as peak_mb:
             for _ in range(2):  # from the second on, the optimizer keeps its means
                 update(*batch)
+    interpolation._matrix.cache_clear()  # which may hold matrices without values
     return peak_mb()
 
 
