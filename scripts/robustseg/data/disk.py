@@ -134,6 +134,7 @@ def load_disk_split(path: Path) -> DiskDataset:
             views=Views(
                 shared["crop_px"],
                 shared["base_px"],
+                # ASSUME: no label by default, which the paper leaves open.
                 # RELEASED CODE: the value 0, which is background, or ignored with ADE20K's 150.
                 padding_label=IGNORE_LABEL if ignored else int(labels[0]),
             ),
