@@ -407,3 +407,16 @@ def test_shares_of_robust_images_are_means_over_images(tmp_path):
         image_ids, held = scores[tuple(cell)]
         assert list(image_ids) == ["val-0", "val-2", "val-3", "val-5"]
         assert held.mean() == pytest.approx(one["value"])
+
+
+def test_models_of_two_data_sets_are_told_apart(tmp_path):
+    other = {**MODELS["pir_at_5"], "dataset": "streets"}
+    rows = transfer_rows()
+    rows += [{**one, "model": "other", "dataset": "streets"} for one in rows]
+    reads = [*TRANSFER_READS, {**TRANSFER_READS[0], "model": "other"}]
+    _, outputs = table("table11", rows, reads, tmp_path, {**MODELS, "other": other})
+    text = outputs["md"].read_text()
+    for dataset in ("scenes", "streets"):
+        assert f"**{dataset}, UPerNet + ConvNeXt (demo size), PIR-AT" in text
+    _, outputs = table("table11", transfer_rows(), TRANSFER_READS, tmp_path / "alone")
+    assert "**UPerNet + ConvNeXt (demo size), PIR-AT" in outputs["md"].read_text()

@@ -95,6 +95,11 @@ def radius(eps_255: float) -> str:
     return f"{eps_255:g}/255" if eps_255 else "0"
 
 
+def a_model_of(label: str) -> str:
+    """Return a training scheme with its article: "a clean model", "an AT model"."""
+    return f"{'an' if label[0] in 'AEIOU' else 'a'} {label} model"
+
+
 @dataclass
 class Book:
     """Everything a builder of one table or figure needs, and the numbers it has used so far.
@@ -249,8 +254,13 @@ class Book:
         return f"{decoder} + {ARCHITECTURE_LABELS.get(backbone, backbone)}"
 
     def title(self, model: str) -> str:
-        """Return what a model is: architecture and training."""
-        return f"{self.architecture(model)}, {self.training(model)}"
+        """Return what a model is: its data set, if it is not alone, architecture and training."""
+        return f"{self.data_set(model)}{self.architecture(model)}, {self.training(model)}"
+
+    def data_set(self, model: str) -> str:
+        """Return a model's data set with a comma, or nothing if all that is read is on one."""
+        several = len({run.dataset for run in self.evidence.runs}) > 1
+        return f"{self.models[model]['dataset']}, " if several else ""
 
     def notes(self) -> tuple[str, ...]:
         """Return what must be said of the models shown."""

@@ -18,6 +18,7 @@ from robustseg.report.book import (
     Book,
     Models,
     Reads,
+    a_model_of,
     iterations,
     open_book,
     percent,
@@ -163,7 +164,7 @@ def figure6(book: Book) -> Drawing:
     )
     for axis, model in zip(axes[0], models, strict=True):
         _robust_images(axis, numbers[numbers["model"] == model])
-        axis.set_title(book.training(model))
+        axis.set_title(f"{book.data_set(model)}{book.training(model)}")
     axes[0][0].set_ylabel("robust images (%)")
     axes[0][0].legend(loc="best")
     alma = book.evidence.find(optimizer="alma_prox")
@@ -217,8 +218,8 @@ def _schedules(book: Book) -> Drawing:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(SCHEDULES))
     return Drawing(
         figure,
-        f"Constant against reduced radius: {' and '.join(names)} of a "
-        f"{SCHEME_LABELS[book.models[model]['scheme']]} model",
+        f"Constant against reduced radius: {' and '.join(names)} of "
+        f"{a_model_of(SCHEME_LABELS[book.models[model]['scheme']])}",
         f"APGD with {iterations(used)} iterations in all on {book.title(model)}, for each "
         "loss of SEA and for their image-wise worst case; lower is a stronger attack. Lines: 95 % "
         f"bootstrap interval over images. {book.about()}",

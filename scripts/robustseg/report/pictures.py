@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
 from robustseg.names import SCHEME_LABELS
-from robustseg.report.book import Models, percent, printed, radius
+from robustseg.report.book import Models, a_model_of, percent, printed, radius
 from robustseg.report.figures import Drawing, style, write_drawing
 from robustseg.report.gallery import IGNORE_COLOUR, IGNORE_LABEL, read_shots
 
@@ -96,7 +96,7 @@ def _by_radius(model: str, path: str | Path, models: Models) -> tuple[Drawing, p
     numbers = pd.DataFrame(rows)
     drawing = Drawing(
         figure,
-        f"Attacks at growing radii on a {SCHEME_LABELS[models[model]['scheme']]} model",
+        f"Attacks at growing radii on {a_model_of(SCHEME_LABELS[models[model]['scheme']])}",
         f"Images of {models[model]['dataset']} perturbed by APGD on Mask-CE at growing radii (at "
         f"0 they are not attacked), and below what the model {model} predicts there, with the "
         "accuracy over the pixels of the image. First column: the image and its ground truth.",

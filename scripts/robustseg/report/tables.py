@@ -306,7 +306,11 @@ def table8(book: Book) -> Layout:
             lines.append(Row((word.replace("_", " "),), tuple(cells)))
         heads = [radius(eps) for eps in radii for _ in METRICS]
         heads += [""] * (2 * places - len(heads))
-        groups.append(Group(f"model: {book.training(model)}", tuple(lines), tuple(heads)))
+        groups.append(
+            Group(
+                f"model: {book.data_set(model)}{book.training(model)}", tuple(lines), tuple(heads)
+            )
+        )
     return Layout(
         "Loss selection for SEA",
         "Image-wise worst case over all six losses, APGD at constant radius for "
