@@ -3,6 +3,8 @@
 import pytest
 from test_experiments import MODEL, clean, sea, table
 
+from robustseg.report.image_scores import image_scores
+
 SETTINGS = MODEL | {
     **{"scheme": "pir_at", "eps_255": 4, "steps": 2, "drop_path": 0.0, "images_per_pass": None},
     **{"gradient_contamination": False, "attack_start": "image", "attack_mode": "eval"},
@@ -29,3 +31,7 @@ def test_rows_say_how_they_differ_from_the_first(tmp_path):
     assert "| PGD's gradients in the update | 80.2 |" in text
     assert "| PGD from a random start, PGD on Mask-Sph. | 80.5 |" in text
     assert "PIR-AT, 2 steps, 4 epochs" in text
+
+
+def test_a_run_of_ablations_alone_has_no_image_scores_to_claim_about():
+    assert image_scores([], {"table5": []}, {}) == {}
