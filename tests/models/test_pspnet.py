@@ -80,6 +80,16 @@ def test_forward_is_the_pspnet_of_the_paper(model, size):
     assert expected.std() > 1e-2
 
 
+def test_channels_are_dropped_before_the_classifiers_in_training_alone(model):
+    features = torch.rand(2, 64, 6, 6).add(1)
+    for head in (model.decode_head.classifier, model.auxiliary_head):
+        dropout = head[1].train()
+        assert dropout.p == 0.1
+        dropped = dropout(features).amax((2, 3)) == 0  # whole channels
+        assert 0 < dropped.sum() < dropped.numel()
+        assert torch.equal(dropout.eval()(features), features)
+
+
 def test_every_3x3_convolution_of_the_last_stages_is_dilated():
     with torch.device("meta"):
         backbone = build_segmentation_model("resnet50", "pspnet", 21).backbone

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import LayerNorm, functional
+from torch.nn import Dropout, LayerNorm, functional
 
 from robustseg.models.build import build_classifier, build_segmentation_model
 from robustseg.models.vit import resize_position_embeddings
@@ -88,6 +88,11 @@ def test_the_decoder_drops_in_training_alone(model):
     assert torch.equal(model(images), model(images))
     model.train()
     assert not torch.equal(model(images), model(images))
+    for block in model.decode_head.blocks:  # attention, its projection, both layers of the MLP
+        shares = [block.attn.attn_drop.p, block.attn.proj_drop.p]
+        shares += [block.mlp.drop1.p, block.mlp.drop2.p]
+        assert shares == [0.1] * 4
+    assert not any(one.p for one in model.backbone.modules() if isinstance(one, Dropout))
 
 
 def test_position_embeddings_of_the_same_grid_stay_as_they_are():
