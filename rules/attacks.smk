@@ -67,7 +67,7 @@ rule check_accuracy:
     log:
         "<logs>/attacks/accuracy-{model}-seed{training_seed}.log",
     wildcard_constraints:
-        model=VICTIM,
+        model=any_of([*RELEASED_MODELS, *FETCHED_BACKBONES]),
     localrule: True
     conda:
         "../envs/robustseg.yaml"
