@@ -55,14 +55,14 @@ def claim(
 
     Args:
         devices: of the machine; with more slots than devices, several jobs share each.
-        count: how many to take, at most all.
+        count: how many to take, at most all that there are slots for.
         slots: how many all jobs together may take.
         folder: for the locks, the same for all jobs of a user.
         progress: says if it has to wait.
     """
     folder.mkdir(exist_ok=True, mode=0o700)
     places = [(devices[slot % len(devices)], slot // len(devices)) for slot in range(slots)]
-    wanted, waiting = min(count, len(devices)), False
+    wanted, waiting = min(count, len(devices), slots), False
     while True:
         taken: dict[str, IO[str]] = {}
         for device, turn in places:

@@ -15,7 +15,7 @@ from pathlib import Path
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 NODE = "node0"
-PARTITION = "test"
+PARTITIONS = ("test", "big")
 DEVICES = ("/dev/zero", "/dev/null")
 """Stand for two GPUs: SLURM only wants files."""
 
@@ -50,7 +50,8 @@ ReturnToService=2
 KillWait=5
 GresTypes=gpu
 NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=32000 Gres=gpu:2
-PartitionName={partition} Nodes={node} Default=YES MaxTime=INFINITE State=UP
+PartitionName={partitions[0]} Nodes={node} Default=YES MaxTime=INFINITE State=UP
+PartitionName={partitions[1]} Nodes={node} Default=NO MaxTime=INFINITE State=UP
 """
 # KillWait: seconds between SIGTERM and SIGKILL.
 
@@ -93,7 +94,7 @@ def slurm_cluster(folder: Path) -> Iterator[Mapping[str, str]]:
             user=getpass.getuser(),
             folder=folder,
             node=NODE,
-            partition=PARTITION,
+            partitions=PARTITIONS,
         )
     )
     gpus = "".join(f"NodeName={NODE} Name=gpu File={device}\n" for device in DEVICES)

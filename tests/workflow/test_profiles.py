@@ -55,8 +55,8 @@ def most_at_once(folder: Path, counts: list[int], slots: int) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("counts", "slots", "most"),
-    [([1] * 5, 2, 1), ([1] * 6, 4, 2), ([2, 1, 2, 1], 2, 1)],
-    ids=["one a GPU", "two a GPU", "trainings on two"],
+    [([1] * 5, 2, 1), ([1] * 6, 4, 2), ([2, 1, 2, 1], 2, 1), ([3, 1], 2, 1)],
+    ids=["one a GPU", "two a GPU", "trainings on two", "a training on more than there are"],
 )
 def test_jobs_take_different_gpus(counts: list[int], slots: int, most: int, tmp_path: Path) -> None:
     found = most_at_once(tmp_path, counts, slots)

@@ -27,11 +27,11 @@ EVIDENCE = Path(
 PARTS = EVIDENCE.with_suffix(".parts")
 RULE = "pretrain_backbone"
 WEIGHTS = Path("results/matchbox/backbones/convnext_robust/seed0/weights.safetensors")
-# Sixteen parts of an attack that takes about a second each, and a training of about half a minute.
+# Sixteen parts of an attack that take about a second each, and a training of a quarter of a minute.
 LONG = {
     "attacks.batch_size": 1,
     "attacks.suites.classifier.losses": ["ce", "bal_ce", "js", "mask_ce"],
-    "attacks.suites.classifier.iterations": [200],
+    "attacks.suites.classifier.iterations": [600],
     "backbones.convnext_robust.epochs": 400,
 }
 
@@ -138,7 +138,16 @@ class Parts:
         self.kept = now
 
 
+# What a person adds to the profile.
+EDITED = """
+set-resources:
+  pretrain_backbone: {slurm_partition: "'big' if 'clean' in wildcards.backbone else 'test'"}
+"""
+
+
 def test_the_command_as_typed_in_a_fresh_clone(clone: Path, cluster: Mapping[str, str]) -> None:
+    profile = clone / "profiles" / "slurm" / "config.yaml"
+    profile.write_text(profile.read_text() + EDITED)
     output = finish(start(clone, cluster, "table6"))
     assert (clone / "results/matchbox/tables/table6.md").exists()
     assert output.count("has been submitted with SLURM jobid") == 4
@@ -148,6 +157,9 @@ def test_the_command_as_typed_in_a_fresh_clone(clone: Path, cluster: Mapping[str
     assert attack["TimeLimit"] == "00:30:00"
     assert attack["MinMemoryNode"] == "2000M"
     assert attack["Requeue"] == "1"
+    assert attack["Partition"] == "test"
+    (training,) = jobs(cluster, RULE)
+    assert training["Partition"] == "big"
     (data,) = jobs(cluster, "generate_data")
     assert "TresPerJob" not in data
     assert not jobs(cluster, "make_table")
@@ -157,7 +169,8 @@ def test_a_partition_that_does_not_exist(clone: Path, cluster: Mapping[str, str]
     output = fail(
         start(clone, cluster, "--default-resources", "slurm_partition=a100", "--", "table9")
     )
-    assert "this cluster has no partition a100; it has test: change slurm_partition" in output
+    assert "this cluster has no partition a100; it has" in output
+    assert "change slurm_partition in the profile" in output
     assert "has been submitted" not in output
 
 
