@@ -49,11 +49,11 @@ def cluster() -> Iterator[Mapping[str, str]]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what a fresh clone has, with the matchbox as its configuration."""
     folder = tmp_path_factory.mktemp("clone") / "robustseg"
-    used = ("Snakefile", "slurm", "config", "envs", "profiles", "rules", "scripts")
     folder.mkdir()
-    for name in used:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name, **({"symlinks": True} if copy is shutil.copytree else {}))
+    for name in ("config", "envs", "profiles", "rules", "scripts"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("Snakefile", "slurm"):
+        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     matchbox(folder / "config")
     return folder
 
