@@ -35,6 +35,8 @@ TARGETED_ARRAYS = (
 PANEL_INCHES = 1.15
 LEGEND_INCHES = 1.3
 """Sizes on paper: width of a panel and of an entry of the legend."""
+PANEL_PX = 300
+"""Pixels that a panel has room for; more would only make files larger."""
 LEGEND_CLASSES = 24
 """Classes that a legend names; under attack, models of ADE20K predict many."""
 
@@ -206,8 +208,9 @@ def _grid(rows: int, columns: int) -> tuple[Figure, Any]:
 
 
 def _show(axis: Axes, picture: NDArray[np.uint8], title: str = "") -> None:
-    """Show a picture pixel by pixel, without ticks."""
-    axis.imshow(picture, interpolation="nearest")
+    """Show a picture pixel by pixel, or of a large one every so many pixels, without ticks."""
+    step = -(-max(picture.shape[:2]) // PANEL_PX)
+    axis.imshow(picture[::step, ::step], interpolation="nearest")
     axis.set_xticks([])
     axis.set_yticks([])
     axis.grid(False)
