@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -270,8 +271,7 @@ class Evidence:
         frame = frame[frame["model"].isin(named) & frame["suite"].isin(suites)]
         self._frame = frame
         self._scored = frame[[name for name in SCORED if name in frame]]
-        groups = frame.groupby(list(Run._fields), observed=True, sort=False).indices
-        runs = {_run(key): rows for key, rows in groups.items()}
+        runs = _rows_by_run(frame)
         self.training_seeds = sorted({run.training_seed for run in runs})
         wanted = {
             job
@@ -392,9 +392,19 @@ class Evidence:
             raise missing_evidence(self.wanted_by, len(parts), parts.values())
 
 
-def _run(key: Any) -> Run:
-    """Return a group's key with plain Python values."""
-    return Run(*(value.item() if isinstance(value, np.generic) else value for value in key))
+def _rows_by_run(frame: pd.DataFrame) -> dict[Run, NDArray[np.intp]]:
+    """Return the places of each run's rows, which lie together in evidence as it is read."""
+    columns: list[Any] = [frame[name] for name in Run._fields]
+    codes = [(c.cat.codes if hasattr(c, "cat") else c).to_numpy() for c in columns]
+    changes = np.logical_or.reduce([code[1:] != code[:-1] for code in codes])
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(frame)]
+    parts: dict[Run, list[NDArray[np.intp]]] = {}
+    for start, end in pairwise(starts):
+        if start < end:
+            key = (column.iat[start] for column in columns)
+            run = Run(*(value.item() if isinstance(value, np.generic) else value for value in key))
+            parts.setdefault(run, []).append(np.arange(start, end))
+    return {run: np.concatenate(places) for run, places in parts.items()}
 
 
 def _names(runs: Sequence[Run]) -> str:
