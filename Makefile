@@ -6,7 +6,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo demo-seeds ablation reference test lint format bench bench-gpu bench-report bench-plan docs lock
+.PHONY: help demo demo-seeds ablation reference test lint format bench bench-gpu bench-options bench-report bench-plan docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench       speed of attacks, as ratios"
 	@echo "make bench-gpu   memory and speed at the paper's sizes (on a GPU; memory alone on a CPU)"
 	@echo "make bench-plan  time of planning the paper, and ten times the paper"
+	@echo "make bench-options  gain and effect of bf16 and compilation in attacks (after make demo)"
 	@echo "make bench-report  time and memory of all that is made from evidence, at the paper's size"
 	@echo "make format      put code into the project's format"
 	@echo "make docs        write docs/config.md from the configuration's schema"
@@ -63,6 +64,9 @@ bench: $(ENVIRONMENT)
 
 bench-gpu: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench_gpu.py
+
+bench-options: $(ENVIRONMENT)
+	$(BIN)/python scripts/bench_options.py
 
 bench-report: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench_report.py

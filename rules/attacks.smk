@@ -133,6 +133,8 @@ rule attack_model:
         sources=lambda wildcards: {
             name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
         },
+        precision=CONFIG.attacks.precision,
+        compiled=CONFIG.attacks.compiled,
         cut=lambda wildcards: CONFIG.cut_of(wildcards.suite, wildcards.model),
     message:
         "Attack {wildcards.model}, seed {wildcards.training_seed}, with {wildcards.suite} at {wildcards.eps_255}/255, seed {wildcards.seed}"

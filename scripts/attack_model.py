@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robustseg.attacks.fast import Fast
 from robustseg.attacks.suites import Task, run_suite
 from robustseg.attacks.views import load_pair
 from robustseg.jobs import choose_device, device_name, hash_settings, job
@@ -26,6 +27,8 @@ def write_attack_evidence(
     identity: Mapping[str, str | int],
     config_hash: str,
     batch_size: int,
+    precision: str,
+    compiled: bool,
     device: str,
     progress: Progress,
 ) -> None:
@@ -47,10 +50,13 @@ def write_attack_evidence(
         identity: `dataset`, `model`, `training_seed` and `suite` of the rows.
         config_hash: of the settings that the rows follow from.
         batch_size: images at a time.
+        precision: of the search, one of `names.PRECISIONS`; what counts is in full precision.
+        compiled: whether the search goes through torch.compile.
         device: of torch.
         progress: says how far it is.
     """
     model, dataset = load_pair(weights, val, device)
+    model = Fast(model, precision, compiled)
     parts = Path(evidence).with_suffix(".parts")
     task = Task(
         model=model,
@@ -62,10 +68,13 @@ def write_attack_evidence(
         identity=identity,
         parts=parts,
         progress=progress,
-        sources={name: load_model(path, device)[0] for name, path in sources.items()},
+        sources={
+            name: Fast(load_model(path, device)[0], precision, compiled)
+            for name, path in sources.items()
+        },
     )
     rows = run_suite(suite, task)
-    write_evidence(evidence, rows, provenance(config_hash, device_name(device), "float32"))
+    write_evidence(evidence, rows, provenance(config_hash, device_name(device), model.extra_repr()))
     shutil.rmtree(parts, ignore_errors=True)
 
 
@@ -91,8 +100,12 @@ if __name__ == "__main__":
                 "training_seed": int(wildcards.training_seed),
                 "suite": wildcards.suite,
             },
-            config_hash=hash_settings(params.lineage, params.suite, params.sources),
+            config_hash=hash_settings(
+                params.lineage, params.suite, params.sources, params.precision, params.compiled
+            ),
             batch_size=snakemake.resources.batch_size,
+            precision=params.precision,
+            compiled=params.compiled,
             device=choose_device(snakemake.resources.gpu, progress),
             progress=progress,
         )

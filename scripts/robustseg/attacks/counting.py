@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustseg.attacks.fast import exact
 from robustseg.attacks.losses import check_logits, refuse_images
 from robustseg.attacks.oracle import Model, frozen
 from robustseg.attacks.run import run_attack
@@ -69,6 +70,7 @@ def count(model: Model, images: Tensor, labels: Tensor, image_ids: list[str]) ->
     Raises:
         RobustsegError: logits that are not finite or do not fit the labels.
     """
+    model = exact(model)
     with frozen(model), torch.no_grad(), full_precision(images.device.type):
         logits = model(images)
     check_logits(logits, labels, image_ids)

@@ -36,7 +36,9 @@ class Parts:
             )
         self.folder = folder
         tensors = model.state_dict()
-        names = json.dumps([__version__, repr(settings), type(model).__name__, list(tensors)])
+        names = json.dumps(
+            [__version__, repr(settings), type(model).__name__, model.extra_repr(), list(tensors)]
+        )
         self.context = _digest(names, *tensors.values())
 
     def resume(self, compute: Callable[[], list[Row]], key: object, *tensors: Tensor) -> list[Row]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from robustseg.attacks.evaluate import Row, evaluate_clean, evaluate_suite
 from robustseg.attacks.evaluate_alma import evaluate_alma
+from robustseg.attacks.fast import exact
 from robustseg.attacks.spec import images_of_shard, suite_attacks
 from robustseg.attacks.transfer import transfer
 from robustseg.attacks.views import WithoutClass
@@ -132,7 +133,7 @@ def _alma(suite: Suite, task: Task) -> list[Row]:
 
 def _objects(suite: Suite, task: Task) -> list[Row]:
     rows = evaluate_clean(
-        WithoutClass(task.model, background_class(task.dataset)),
+        WithoutClass(exact(task.model), background_class(task.dataset)),
         without_background(task.dataset),
         batch_size=task.batch_size,
         identity=task.identity,

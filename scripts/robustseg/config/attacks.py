@@ -10,6 +10,7 @@ from robustseg.config.section import Count, Name, Positive, Radius, Section, tag
 from robustseg.names import (
     LOSSES,
     OPTIMIZERS,
+    PRECISIONS,
     SCHEDULES,
 )
 
@@ -130,6 +131,14 @@ class Attacks(Section):
         1,
         description="jobs that share the images of one attack, cut between batches of "
         "`batch_size`; where there are fewer batches, one job a batch",
+    )
+    precision: Literal[PRECISIONS] = Field(  # type: ignore[valid-type]
+        "fp32",
+        description="of the passes that search for a perturbation: `fp32`, or `bf16` by autocast; "
+        "what goes on record is counted in full precision (docs/plan.md has gain and effect)",
+    )
+    compiled: bool = Field(
+        False, description="whether these passes go through torch.compile; needs a C++ compiler"
     )
     suites: dict[Name, AnySuite] = Field(description="named sets of attacks")
 
