@@ -40,9 +40,14 @@ def command(*arguments: str | Path, folder: Path) -> list[str]:
     return [str(part) for part in (sys.executable, "-m", "snakemake", *here, *arguments)]
 
 
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+"""As a person has it who has activated the environment that the tests run in."""
+
+
 def environment() -> dict[str, str]:
     """The library must be found by the Snakefile alone, installed or not."""
-    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return {**kept, "PATH": PATH}
 
 
 def load(name: str) -> Config:

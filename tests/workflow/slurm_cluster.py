@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from tests.workflow.running import PATH
+
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
 NODE = "node0"
@@ -104,7 +106,7 @@ def slurm_cluster(folder: Path) -> Iterator[Mapping[str, str]]:
     key.chmod(0o400)
     environment = {
         "SLURM_CONF": str(configuration),
-        "PATH": f"{_wrap_srun(folder / 'bin', configuration)}:{os.environ['PATH']}",
+        "PATH": f"{_wrap_srun(folder / 'bin', configuration)}:{PATH}",
     }
     munged = ["munged", "--foreground", "--force", "--num-threads=2", f"--key-file={key}"]
     munged += [f"--{name}-file={folder}/munge.{name}" for name in ("pid", "log", "seed")]

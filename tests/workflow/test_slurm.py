@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.running import ROOT, environment, matchbox
+from tests.workflow.running import PATH, ROOT, environment, matchbox
 from tests.workflow.slurm_cluster import NODE, ask, missing, slurm_cluster, wait_until
 
 if reason := missing():
@@ -176,7 +176,7 @@ def test_a_partition_that_does_not_exist(clone: Path, cluster: Mapping[str, str]
 
 def test_no_slurm_here(clone: Path, cluster: Mapping[str, str], tmp_path: Path) -> None:
     for program in ("snakemake", "python", "bash", "sh", "which", "git"):
-        (tmp_path / program).symlink_to(str(shutil.which(program)))
+        (tmp_path / program).symlink_to(str(shutil.which(program, path=PATH)))
     output = fail(start(clone, {**cluster, "PATH": str(tmp_path)}, "table9"))
     assert "sbatch is not on the PATH, so no job can be sent: type this on a login" in output
     assert "Traceback (most recent call last)" not in output
