@@ -5,12 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from robustseg.config.section import Count, Name, Percent, Positive, Section, Share, tag_of
-from robustseg.models.published import (
-    CLASSIFIERS,
-    MARGIN,
-    MODELS,
-    Weights,
-)
+from robustseg.models.published import CLASSIFIERS, MARGIN, MODELS, Weights
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import (
     ATTACK_MODES,

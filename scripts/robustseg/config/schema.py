@@ -18,15 +18,8 @@ from robustseg.config.models import (
 )
 from robustseg.config.section import Name, Radius, Section, Seed
 from robustseg.data.archives import ARCHIVES
-from robustseg.data.splits import (
-    archives_of,
-)
-from robustseg.models.published import (
-    MARGIN,
-    MODELS,
-    SegmentationWeights,
-    Weights,
-)
+from robustseg.data.splits import archives_of
+from robustseg.models.published import MARGIN, MODELS, SegmentationWeights, Weights
 
 TABLES = (*(f"table{number}" for number in range(1, 12)), "appendix_c3")
 ABLATIONS = ("ablation_training",)
