@@ -1,14 +1,23 @@
 """Faster passes find the perturbation; the model itself counts."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from test_run import EPS_255, names, scene
 from torch import Tensor, nn
 
+from attack_model import write_attack_evidence
 from robustseg.attacks.counting import attack_and_count, count
 from robustseg.attacks.fast import Fast, exact
 from robustseg.attacks.parts import Parts
 from robustseg.attacks.spec import AttackSpec
+from robustseg.data.datasets import ArrayDataset, save_split
+from robustseg.models.build import build_segmentation_model
+from robustseg.models.checkpoints import save_weights
+from robustseg.progress import Progress
+from robustseg.records import read_evidence, read_provenance
 
 SPEC = AttackSpec("mask_ce", "apgd", "constant", 8)
 
@@ -65,9 +74,38 @@ def test_compiled_passes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(compiled.adversarial, plain.adversarial)
 
 
-def test_parts_of_another_precision_are_not_continued(tmp_path) -> None:
+def test_parts_of_another_precision_are_not_continued(tmp_path: Path) -> None:
     model = Convolution()
     folders = {
         Parts(tmp_path, Fast(model, precision), ()).context for precision in ("fp32", "bf16")
     }
     assert len(folders) == 2
+
+
+def test_evidence_says_which_passes_found_it(tmp_path: Path) -> None:
+    weights, val, evidence = (tmp_path / name for name in ("w.safetensors", "val.npz", "e.parquet"))
+    model = build_segmentation_model("convnext_demo", "upernet_demo", 2)
+    save_weights(weights, model, {"architecture": model.architecture})
+    pixels = np.zeros((2, 32, 32, 3), np.uint8)
+    labels = np.ones((2, 32, 32), np.uint8)
+    save_split(val, ArrayDataset(pixels, labels, ["a", "b"], ["x", "y"], [(0, 0, 0), (1, 1, 1)]))
+    suite = {"kind": "white_box", "losses": ["ce"], "optimizer": "apgd", "schedules": ["constant"]}
+    write_attack_evidence(
+        str(weights),
+        str(val),
+        str(evidence),
+        suite={**suite, "iterations": [1], "step_size": None},
+        sources={},
+        eps_255=4,
+        seed=0,
+        shard=(0, 1, 1),
+        identity={"dataset": "d", "model": "m", "training_seed": 0, "suite": "s"},
+        config_hash="h",
+        batch_size=2,
+        precision="bf16",
+        compiled=False,
+        device="cpu",
+        progress=Progress("test"),
+    )
+    assert read_provenance(evidence)["precision"] == "bfloat16"
+    assert len(read_evidence([evidence])) == 2
