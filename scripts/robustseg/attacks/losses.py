@@ -28,15 +28,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustseg.attacks.passes import (
+    exponential_sums,
+    is_swept,
+    norms,
+    sigmoid_sums,
+    write_gradient,
+)
 from robustseg.errors import RobustsegError
 from robustseg.names import LOSSES
 
 IGNORE_LABEL = 255
-LOG2_E = math.log2(math.e)
-CPU_CHUNK_VALUES = 2**20
-"""Logits handled at a time on a CPU, so that they stay in its cache."""
+USUAL_LOGIT = 35
+"""Exponentials of logits up to it, and their sums over classes, are far from float32's limits."""
 CHUNK_VALUES = 2**26
-"""The same on other devices, where it bounds scratch memory."""
+"""Logits handled at a time, which bounds scratch memory."""
 
 
 @dataclass(frozen=True)
@@ -68,90 +74,75 @@ Pixels = tuple[Tensor, Tensor]
 
 @dataclass
 class Softmax:
-    """The softmax of some images' logits, and what is per pixel, (b, 1, h, w) each.
+    """What losses ask of the softmax of some images' logits; of each pixel, (b, 1, h, w).
 
     Attributes:
-        exponentials: e^u (b, K, h, w) up to a factor for each pixel.
-        total: their sum over classes.
+        total: sum_k e^u_k.
         right: whether u_y is the largest logit. ASSUME: a tie counts as right.
         probability: p_y, which may underflow to 0.
         cross_entropy: -log p_y, finite also where p_y underflows.
     """
 
-    exponentials: Tensor
     total: Tensor
     right: Tensor
     probability: Tensor
     cross_entropy: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Labels, scratch: Tensor) -> "Softmax":
-        """Compute it for logits (b, K, h, w), which become multiples of themselves, in `scratch`.
+    def of(
+        cls, logits: Tensor, labels: Labels, sums: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> "Softmax":
+        """Compute it for logits (b, K, h, w) from their `exponential_sums`.
 
-        The exponentials of usual logits need no shift by the largest, which would cost two more
-        passes over the logits. Where p_y might underflow or the total overflow, all is done again
-        with a shift there and none elsewhere, so that other pixels keep the same bits.
+        Usual logits need no shift by the largest, which would cost passes over them. Where p_y
+        might underflow or the total overflow, logits are shifted in place, and nowhere else, so
+        that other pixels keep the same bits.
         """
-        # In torch, on a CPU, 2^x is 4 times faster than e^x.
-        logits.mul_(LOG2_E)
-        softmax, label = cls._of_exponentials(torch.exp2(logits, out=scratch), labels)
-        extreme = ~((label > 2.0**-60) & (softmax.total < 2.0**60))
-        if bool(extreme.any()):
-            shift = torch.where(extreme, largest(logits), 0)
-            shifted = torch.sub(logits, shift, out=scratch)
-            softmax, _ = cls._of_exponentials(shifted.exp2_(), labels)
-            exact = softmax.total.log2() + shift - logits.gather(1, labels.index)
-            softmax.cross_entropy = torch.where(extreme, exact / LOG2_E, softmax.cross_entropy)
-        return softmax
-
-    @classmethod
-    def _of_exponentials(cls, exponentials: Tensor, labels: Labels) -> tuple["Softmax", Tensor]:
-        """Return the softmax and the label's exponential (b, 1, h, w)."""
-        total = exponentials.sum(1, keepdim=True)
-        label = exponentials.gather(1, labels.index)
-        probability = label / total
-        softmax = cls(
-            exponentials=exponentials,
-            total=total,
-            right=label >= largest(exponentials),
-            probability=probability,
-            cross_entropy=probability.log().neg_(),
-        )
-        return softmax, label
+        label, largest, total = sums or exponential_sums(logits, labels.index)
+        right = label >= largest
+        usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
+        if not bool(usual.all()):
+            logits -= torch.where(usual, 0, largest)
+            label, _, total = exponential_sums(logits, labels.index)
+        probability = label.exp() / total
+        cross_entropy = probability.log().neg_()
+        if not bool(usual.all()):
+            cross_entropy = torch.where(usual, cross_entropy, total.log() - label)
+        return cls(total, right, probability, cross_entropy)
 
     def write_gradient(self, weight: Tensor, labels: Labels, logits: Tensor) -> None:
         """Overwrite the logits with the gradient w (p - e_y), with w = 0 where ignored."""
         weight = weight * labels.counted
-        torch.mul(self.exponentials, weight / self.total, out=logits)
-        logits.scatter_add_(1, labels.index, weight.neg_())
+        write_gradient(logits, labels.index, weight / self.total, weight)
 
 
-def _ce(logits: Tensor, labels: Labels, lam: float, scratch: Tensor) -> Pixels:
-    softmax = Softmax.of(logits, labels, scratch)
+def _ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
+    softmax = Softmax.of(logits, labels)
     softmax.write_gradient(torch.ones_like(softmax.total), labels, logits)
     return softmax.cross_entropy, softmax.right
 
 
-def _bal_ce(logits: Tensor, labels: Labels, lam: float, scratch: Tensor) -> Pixels:
-    softmax = Softmax.of(logits, labels, scratch)
+def _bal_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
+    softmax = Softmax.of(logits, labels)
     right = softmax.right.to(logits.dtype)
     softmax.write_gradient(right.mul_(1 - 2 * lam).add_(lam), labels, logits)
     return softmax.cross_entropy, softmax.right
 
 
-def _cossim_ce(logits: Tensor, labels: Labels, lam: float, scratch: Tensor) -> Pixels:
-    cosine = sigmoid_cosine(logits, labels, scratch)
-    softmax = Softmax.of(logits, labels, scratch)
+def _cossim_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
+    label, largest, total, norm = sigmoid_sums(logits, labels.index)
+    cosine = sigmoid_cosine(logits, label, largest, norm)
+    softmax = Softmax.of(logits, labels, (label, largest, total))
     softmax.write_gradient(cosine, labels, logits)
     return softmax.cross_entropy, softmax.right
 
 
-def _js(logits: Tensor, labels: Labels, lam: float, scratch: Tensor) -> Pixels:
+def _js(logits: Tensor, labels: Labels, lam: float) -> Pixels:
     """D_JS(p || e_y) = log 2 + (p_y log p_y - (1 + p_y) log(1 + p_y)) / 2.
 
     log p_y is taken from CE, so that p_y log p_y is 0 and not NaN where p_y underflows.
     """
-    softmax = Softmax.of(logits, labels, scratch)
+    softmax = Softmax.of(logits, labels)
     p, minus_log_p = softmax.probability, softmax.cross_entropy
     log_1_p = torch.log(1 + p)
     weight = (log_1_p + minus_log_p).mul_(p).mul_(0.5)
@@ -160,29 +151,28 @@ def _js(logits: Tensor, labels: Labels, lam: float, scratch: Tensor) -> Pixels:
     return objective, softmax.right
 
 
-def _mask_ce(logits: Tensor, labels: Labels, lam: float, scratch: Tensor) -> Pixels:
-    softmax = Softmax.of(logits, labels, scratch)
+def _mask_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
+    softmax = Softmax.of(logits, labels)
     softmax.write_gradient(softmax.right.to(logits.dtype), labels, logits)
     return softmax.cross_entropy, softmax.right
 
 
-def _mask_sph(logits: Tensor, labels: Labels, lam: float, scratch: Tensor) -> Pixels:
+def _mask_sph(logits: Tensor, labels: Labels, lam: float) -> Pixels:
     """L = -u_y / ||u||_2, with dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
 
     ASSUME: at u = 0, where L has no gradient, gradient and L are 0.
     """
-    label_logit = logits.gather(1, labels.index)
-    right = label_logit >= largest(logits)
-    norm = class_norm(logits, scratch)
+    label, largest, norm = norms(logits, labels.index)
+    right = label >= largest
     inverse = torch.where(norm == 0, 0, 1 / norm)
-    cosine = label_logit * inverse
+    cosine = label * inverse
     weight = labels.counted * right * inverse
     logits.mul_(weight * cosine * inverse)
     logits.scatter_add_(1, labels.index, weight.neg_())
     return (0 * norm).sub_(cosine), right  # 0 * norm: NaN where any logit is infinite
 
 
-PIXEL_LOSSES: dict[str, Callable[[Tensor, Labels, float, Tensor], Pixels]] = {
+PIXEL_LOSSES: dict[str, Callable[[Tensor, Labels, float], Pixels]] = {
     "ce": _ce,
     "bal_ce": _bal_ce,
     "cossim_ce": _cossim_ce,
@@ -190,52 +180,24 @@ PIXEL_LOSSES: dict[str, Callable[[Tensor, Labels, float, Tensor], Pixels]] = {
     "mask_ce": _mask_ce,
     "mask_sph": _mask_sph,
 }
-"""Of logits, labels, lambda and memory like the logits: turns the logits into the gradient."""
+"""Of logits, labels and lambda: turns the logits into the gradient."""
 
 if tuple(PIXEL_LOSSES) != LOSSES:
     raise AssertionError(f"losses {tuple(PIXEL_LOSSES)} differ from names.LOSSES {LOSSES}")
 
 
-def largest(logits: Tensor) -> Tensor:
-    """Return max_k u_k (b, 1, h, w) of logits (b, K, h, w).
-
-    On a CPU torch reduces channels-last classes 32 at a time and a rest one by one, which would
-    cost more than the exponential, so the last 32 classes are looked at as a block of their own.
-    Otherwise the larger half of the classes is found first: up to twice as fast with 151.
-    """
-    classes = logits.shape[1]
-    if logits.stride(1) == 1 and classes >= 32:
-        whole = classes - classes % 32
-        rest = logits[:, -32:].amax(1, keepdim=True)
-        return torch.maximum(logits[:, :whole].amax(1, keepdim=True), rest)
-    half = (classes + 1) // 2
-    return torch.maximum(logits[:, :half], logits[:, -half:]).amax(1, keepdim=True)
-
-
-def class_norm(values: Tensor, scratch: Tensor) -> Tensor:
-    """Return ||v||_2 over classes (b, 1, h, w), overwriting `scratch`, which may be `values`.
-
-    torch's own norm is fast for channels-last values only.
-    """
-    if values.stride(1) == 1:
-        norm: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
-        return norm
-    return torch.mul(values, values, out=scratch).sum(1, keepdim=True).sqrt_()
-
-
-def sigmoid_cosine(logits: Tensor, labels: Labels, scratch: Tensor) -> Tensor:
-    """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), overwriting `scratch`.
+def sigmoid_cosine(logits: Tensor, label: Tensor, largest: Tensor, norm: Tensor) -> Tensor:
+    """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), from `sigmoid_sums`.
 
     Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
-    to all classes cancels: if a norm might underflow, logits are shifted up to -30 there.
+    to all classes cancels: where the norm might underflow, logits are taken shifted up to -30.
     """
-    label_logit = logits.gather(1, labels.index)
-    norm = class_norm(torch.sigmoid(logits, out=scratch), scratch)
-    if bool((norm < 1e-15).any()):
-        shift = (largest(logits) + 30).clamp_(max=0)
-        label_logit -= shift
-        norm = class_norm(torch.sigmoid(logits - shift, out=scratch), scratch)
-    return label_logit.sigmoid_().div_(norm)
+    low = norm < 1e-15
+    if bool(low.any()):
+        shift = torch.where(low, largest + 30, 0)
+        shifted = torch.linalg.vector_norm((logits - shift).sigmoid(), dim=1, keepdim=True)
+        label, norm = label - shift, torch.where(low, shifted, norm)
+    return label.sigmoid().div_(norm)
 
 
 def loss_and_gradient(
@@ -258,13 +220,7 @@ def loss_and_gradient(
         of counted pixels whose largest logit is the label's, (B,) int64.
     """
     pixel_loss = PIXEL_LOSSES[name]
-    chunks = list(_chunks(logits))
-    scratch = torch.empty_like(logits[chunks[0]])
-    pixels = [
-        pixel_loss(chunk, labels.select(part), lam, scratch[: len(chunk)])
-        for part in chunks
-        for chunk in [logits[part]]
-    ]
+    pixels = [pixel_loss(logits[part], labels.select(part), lam) for part in _chunks(logits)]
     objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
     objective = objectives.mul_(labels.counted).flatten(1).sum(1, dtype=torch.float64)
     return objective, (rights * labels.counted).flatten(1).sum(1).long()
@@ -277,10 +233,10 @@ def _chunks(logits: Tensor) -> Iterator[slice]:
     images are put together only if none begins within such a rest: what an image gets must not
     depend on the others.
     """
-    on_cpu = logits.device.type == "cpu"
-    together = max(1, (CPU_CHUNK_VALUES if on_cpu else CHUNK_VALUES) // logits[0].numel())
-    if on_cpu and logits[0, 0].numel() % 64:
-        together = 1
+    together = max(1, CHUNK_VALUES // logits[0].numel())
+    if logits.device.type == "cpu":
+        aligned = logits[0, 0].numel() % 64 == 0
+        together = len(logits) if aligned and is_swept(logits) else 1
     for start in range(0, len(logits), together):
         yield slice(start, start + together)
 

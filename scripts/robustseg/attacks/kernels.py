@@ -1,0 +1,146 @@
+"""Sweeps over float32 logits on a CPU, compiled by numba: what takes torch several passes.
+
+Logits are NumPy arrays (B, K, N) of N pixels; what belongs to a pixel is (B, N). Pixels are the
+innermost loop, of which the compiler works on many at a time. What a pixel gets depends neither on
+the others nor on where it lies.
+
+Importing this module takes 0.4 s; compiling it takes seconds, once on a machine.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numba
+import numpy as np
+from numpy import float32, int32
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+LOG2_E = float32(math.log2(math.e))
+SMALLEST = float32(-70)
+"""Logits below are taken for it in e^u."""
+SATURATED = float32(40)
+"""Logits above are taken for it in sigma(u), which is 1 there."""
+ROUNDING = float32(1.5 * 2**23)
+"""Adding it to a small float32 rounds to an integer, which then stands in the lowest bits."""
+SERIES = tuple(
+    np.polynomial.Chebyshev.interpolate(np.exp2, 6, domain=[-0.5, 0.5])
+    .convert(kind=np.polynomial.Polynomial)
+    .coef.astype(float32)
+)
+"""2^f for |f| <= 1/2, to 1e-8."""
+PIXELS_AT_ONCE = 2304
+"""So many float32 sums stay in a processor's first cache while all classes pass by."""
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function at its first call; keep the result where a folder can be written to."""
+    compiler = partial(numba.njit, nogil=True, error_model="numpy", fastmath={"contract"})
+    try:
+        return compiler(function, cache=True)
+    except RuntimeError:
+        return compiler(function)
+
+
+@_compiled
+def _exponential(logit: float32) -> float32:
+    """Return e^u = 2^n 2^f with an integer n, for u up to 80, to 2e-6; NaN stays NaN.
+
+    As with torch's faster 2^x, digits are lost in the product with log2(e): 2e-7 for |u| < 1.
+    """
+    u = SMALLEST if logit < SMALLEST else logit
+    rounded = float32(u * LOG2_E + ROUNDING)
+    f = u * LOG2_E - (rounded - ROUNDING)
+    c0, c1, c2, c3, c4, c5, c6 = SERIES
+    series = c0 + f * (c1 + f * (c2 + f * (c3 + f * (c4 + f * (c5 + f * c6)))))
+    exponent = (rounded.view(int32) + int32(127)) << int32(23)  # of the float32 2^n
+    return series * int32(exponent).view(float32)
+
+
+@_compiled
+def _add_exponentials(logits: Array, largest: Array, total: Array) -> None:
+    for i in range(len(logits)):
+        largest[i] = logits[i] if logits[i] > largest[i] else largest[i]
+        total[i] += _exponential(logits[i])
+
+
+@_compiled
+def _add_sigmoids(logits: Array, largest: Array, total: Array, squares: Array) -> None:
+    for i in range(len(logits)):
+        largest[i] = logits[i] if logits[i] > largest[i] else largest[i]
+        exponential = _exponential(SATURATED if logits[i] > SATURATED else logits[i])
+        total[i] += exponential
+        sigmoid = exponential / (exponential + float32(1))
+        squares[i] += sigmoid * sigmoid
+
+
+@_compiled
+def _add_squares(logits: Array, largest: Array, squares: Array) -> None:
+    for i in range(len(logits)):
+        largest[i] = logits[i] if logits[i] > largest[i] else largest[i]
+        squares[i] += logits[i] * logits[i]
+
+
+@_compiled
+def _write_exponentials(logits: Array, factor: Array) -> None:
+    for i in range(len(logits)):
+        logits[i] = _exponential(logits[i]) * factor[i]
+
+
+@_compiled
+def _take(logits: Array, index: Array, label: Array) -> None:
+    for i in range(len(index)):
+        label[i] = logits[index[i], i]
+
+
+@_compiled
+def exponential_sums(
+    logits: Array, index: Array, label: Array, largest: Array, total: Array
+) -> None:
+    """Set `label` to u_y, y in `index`, raise `largest` to max_k u_k, add e^u_k to `total`."""
+    for image in range(logits.shape[0]):
+        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
+            part = slice(start, start + PIXELS_AT_ONCE)
+            for k in range(logits.shape[1]):
+                _add_exponentials(logits[image, k, part], largest[image, part], total[image, part])
+            _take(logits[image, :, part], index[image, part], label[image, part])
+
+
+@_compiled
+def sigmoid_sums(
+    logits: Array, index: Array, label: Array, largest: Array, total: Array, squares: Array
+) -> None:
+    """Do the same, and add sigma(u_k)^2 to `squares`."""
+    for image in range(logits.shape[0]):
+        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
+            part = slice(start, start + PIXELS_AT_ONCE)
+            for k in range(logits.shape[1]):
+                row = logits[image, k, part]
+                _add_sigmoids(row, largest[image, part], total[image, part], squares[image, part])
+            _take(logits[image, :, part], index[image, part], label[image, part])
+
+
+@_compiled
+def square_sums(logits: Array, index: Array, label: Array, largest: Array, squares: Array) -> None:
+    """Set `label` to u_y, y in `index`, raise `largest` to max_k u_k, add u_k^2 to `squares`."""
+    for image in range(logits.shape[0]):
+        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
+            part = slice(start, start + PIXELS_AT_ONCE)
+            for k in range(logits.shape[1]):
+                _add_squares(logits[image, k, part], largest[image, part], squares[image, part])
+            _take(logits[image, :, part], index[image, part], label[image, part])
+
+
+@_compiled
+def write_gradient(logits: Array, index: Array, factor: Array, weight: Array) -> None:
+    """Turn u_k into factor e^u_k - weight [k = y], y in `index`."""
+    for image in range(logits.shape[0]):
+        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
+            part = slice(start, start + PIXELS_AT_ONCE)
+            for k in range(logits.shape[1]):
+                _write_exponentials(logits[image, k, part], factor[image, part])
+        for i in range(logits.shape[2]):
+            logits[image, index[image, i], i] -= weight[image, i]

@@ -1,0 +1,88 @@
+"""The passes over logits that losses are made of; on a CPU as compiled sweeps, see `kernels`.
+
+Logits u are (b, K, h, w), detached; what belongs to a pixel is (b, 1, h, w).
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def is_swept(logits: Tensor) -> bool:
+    """Return whether compiled sweeps do the passes: float32 logits on a CPU, pixels innermost."""
+    is_float = logits.dtype == torch.float32
+    return logits.device.type == "cpu" and is_float and logits.is_contiguous()
+
+
+def exponential_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return u_y with y in `index` (b, 1, h, w) int64, max_k u_k, and sum_k e^u_k."""
+    if not is_swept(logits):
+        label, largest = logits.gather(1, index), logits.amax(1, keepdim=True)
+        return label, largest, logits.exp().sum(1, keepdim=True)
+    from robustseg.attacks import kernels
+
+    label, largest, total = (_pixels(logits, start) for start in (0, -torch.inf, 0))
+    _sweep(kernels.exponential_sums, logits, index, label, largest, total)
+    return label, largest, total
+
+
+def sigmoid_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the same and ||sigma(u)||_2, which may underflow where it is below 1e-15.
+
+    Where the largest logit is above 40, sum_k e^u_k is of no use.
+    """
+    if not is_swept(logits):
+        norm = torch.linalg.vector_norm(logits.sigmoid(), dim=1, keepdim=True)
+        return *exponential_sums(logits, index), norm
+    from robustseg.attacks import kernels
+
+    label, largest, total, squares = (_pixels(logits, start) for start in (0, -torch.inf, 0, 0))
+    _sweep(kernels.sigmoid_sums, logits, index, label, largest, total, squares)
+    return label, largest, total, squares.sqrt_()
+
+
+def norms(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return u_y with y in `index` (b, 1, h, w) int64, max_k u_k, and ||u||_2."""
+    if not is_swept(logits):
+        label, largest = logits.gather(1, index), logits.amax(1, keepdim=True)
+        return label, largest, torch.linalg.vector_norm(logits, dim=1, keepdim=True)
+    from robustseg.attacks import kernels
+
+    label, largest, squares = (_pixels(logits, start) for start in (0, -torch.inf, 0))
+    _sweep(kernels.square_sums, logits, index, label, largest, squares)
+    return label, largest, squares.sqrt_()
+
+
+def write_gradient(logits: Tensor, index: Tensor, factor: Tensor, weight: Tensor) -> None:
+    """Overwrite u_k with factor e^u_k - weight [k = y], y in `index` (b, 1, h, w) int64."""
+    if not is_swept(logits):
+        logits.exp_().mul_(factor).scatter_add_(1, index, -weight)
+        return
+    from robustseg.attacks import kernels
+
+    _sweep(kernels.write_gradient, logits, index, factor, weight)
+    torch.autograd.graph.increment_version(logits)  # so that autograd knows
+
+
+def _pixels(logits: Tensor, value: float) -> Tensor:
+    """Return a value for each pixel."""
+    return logits.new_full((len(logits), 1, *logits.shape[2:]), value)
+
+
+def _sweep(kernel: Callable[..., None], logits: Tensor, *pixels: Tensor) -> None:
+    """Run a kernel on logits and what belongs to their pixels, in as many threads as torch uses."""
+    arrays = [logits.flatten(2), *(tensor.contiguous().flatten(1) for tensor in pixels)]
+    threads = min(torch.get_num_threads(), len(logits))
+    if threads <= 1:
+        kernel(*(array.numpy() for array in arrays))
+        return
+    shares = zip(*(array.tensor_split(threads) for array in arrays), strict=True)
+    list(_pool(threads).map(lambda share: kernel(*(part.numpy() for part in share)), shares))
+
+
+@lru_cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)

@@ -1,0 +1,129 @@
+"""Compiled sweeps over float32 logits against what torch computes in double precision."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from robustseg.attacks import kernels, passes
+
+
+def exponential(logits: Tensor) -> Tensor:
+    """e^u as the sweeps compute it: the sum over one class."""
+    index = torch.zeros(1, 1, *logits.shape, dtype=torch.int64)
+    return passes.exponential_sums(logits[None, None], index)[2][0, 0]
+
+
+def case(size: tuple[int, int] = (5, 7), scale: float = 4.0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    logits = scale * torch.randn(3, 19, *size, generator=generator)
+    return logits, torch.randint(19, (3, 1, *size), generator=generator)
+
+
+@pytest.mark.parametrize(("limit", "bound"), [(1, 2e-7), (35, 2e-6), (69.9, 4e-6)])
+def test_exponential_is_exact_to_the_digits_of_its_argument(limit: float, bound: float) -> None:
+    logits = torch.linspace(-limit, limit, 200_001).view(1, -1)
+    exact = logits.double().exp()
+    assert ((exponential(logits).double() - exact) / exact).abs().max() < bound
+
+
+def test_exponential_of_values_outside_is_small_or_nan() -> None:
+    logits = torch.tensor([[-71.0, -1e30, -torch.inf, torch.nan]])
+    values = exponential(logits)[0]
+    assert (values[:3] < 1e-30).all()
+    assert (values[:3] > 0).all()
+    assert values[3].isnan()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (50, 50)])  # 2500: more than are swept at once
+def test_sweeps_are_what_torch_computes(size: tuple[int, int]) -> None:
+    logits, index = case(size)
+    assert passes.is_swept(logits)
+    exact = logits.double()
+    assert not passes.is_swept(exact)
+    for sums in (passes.exponential_sums, passes.sigmoid_sums, passes.norms):
+        swept, expected = sums(logits, index), sums(exact, index)
+        assert len(swept) == len(expected)
+        for one, other in zip(swept, expected, strict=True):
+            torch.testing.assert_close(one.double(), other, rtol=2e-6, atol=0)
+    factor, weight = torch.rand(2, 3, 1, *size).unbind()
+    passes.write_gradient(logits, index, factor, weight)
+    passes.write_gradient(exact, index, factor.double(), weight.double())
+    torch.testing.assert_close(logits.double(), exact, rtol=2e-6, atol=1e-6)
+
+
+def test_sigmoids_of_large_logits_are_one() -> None:
+    logits = torch.tensor([50.0, 1e6, -200.0]).view(1, 3, 1, 1)
+    norm = passes.sigmoid_sums(logits, torch.zeros(1, 1, 1, 1, dtype=torch.int64))[3]
+    assert norm.item() == pytest.approx(2**0.5)
+
+
+def test_other_layouts_and_types_are_left_to_torch() -> None:
+    logits, _ = case()
+    assert not passes.is_swept(logits.contiguous(memory_format=torch.channels_last))
+    assert not passes.is_swept(logits[:, :, :, 1:])
+
+
+def test_a_pixel_gets_the_same_bits_anywhere() -> None:
+    """At the start of a row of 67, in the loop of many pixels at a time, and in its rest."""
+    logits, index = case((1, 67))
+    swept = passes.sigmoid_sums(logits, index)
+    written = logits.clone()
+    passes.write_gradient(written, index, swept[2], swept[3])
+    for place in range(0, 67, 3):
+        one = slice(place, place + 1)
+        alone, label = logits[..., one].clone(), index[..., one]
+        sums = passes.sigmoid_sums(alone, label)
+        assert all(torch.equal(a, b[..., one]) for a, b in zip(sums, swept, strict=True))
+        passes.write_gradient(alone, label, sums[2], sums[3])
+        assert torch.equal(alone, written[..., one])
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    logits, index = case()
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            written = logits.clone()
+            sums = passes.exponential_sums(written, index)
+            passes.write_gradient(written, index, sums[2], sums[1])
+            found.append((*sums, written))
+    finally:
+        torch.set_num_threads(before)
+    for more in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], more, strict=True))
+
+
+def test_autograd_learns_that_values_were_overwritten() -> None:
+    """Else a model whose last operation needs its output would get a wrong gradient, silently."""
+    images = torch.rand(1, 3, 2, 2, requires_grad=True)
+    output = images.exp()
+    pixels = torch.ones(1, 1, 2, 2)
+    passes.write_gradient(
+        output.detach(), torch.zeros(1, 1, 2, 2, dtype=torch.int64), pixels, pixels
+    )
+    with pytest.raises(RuntimeError, match="inplace operation"):
+        output.sum().backward()
+
+
+def test_functions_are_compiled_also_where_nothing_can_be_kept() -> None:
+    """numba finds no folder for a function without a file."""
+    namespace: dict[str, object] = {}
+    exec("def double(value): return 2 * value", namespace)
+    assert kernels._compiled(namespace["double"])(np.float32(3)) == 6  # type: ignore[arg-type]
+
+
+def test_importing_the_losses_imports_no_compiler() -> None:
+    """numba costs a process 0.4 s: only those that attack on a CPU pay."""
+    command = "import sys, robustseg.attacks.run; print('numba' in sys.modules)"
+    scripts = Path(kernels.__file__).parents[2]
+    found = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=scripts
+    )
+    assert found.stdout.strip() == "False"
