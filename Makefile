@@ -59,6 +59,9 @@ format: $(ENVIRONMENT)
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
+# With memory kept as the Snakefile has jobs keep it.
+bench: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+bench: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 bench: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench_attacks.py
 
