@@ -39,7 +39,7 @@ def test_exponential_of_values_outside_is_small_or_nan() -> None:
     assert values[3].isnan()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 7), (50, 50)])  # 2500: more than are swept at once
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (50, 50)])
 def test_sweeps_are_what_torch_computes(size: tuple[int, int]) -> None:
     logits, index = case(size)
     assert passes.is_swept(logits)

@@ -32,8 +32,6 @@ SERIES = tuple(
     .coef.astype(float32)
 )
 """2^f for |f| <= 1/2, to 1e-8."""
-PIXELS_AT_ONCE = 2304
-"""So many float32 sums stay in a processor's first cache while all classes pass by."""
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,11 +100,9 @@ def exponential_sums(
 ) -> None:
     """Set `label` to u_y, y in `index`, raise `largest` to max_k u_k, add e^u_k to `total`."""
     for image in range(logits.shape[0]):
-        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
-            part = slice(start, start + PIXELS_AT_ONCE)
-            for k in range(logits.shape[1]):
-                _add_exponentials(logits[image, k, part], largest[image, part], total[image, part])
-            _take(logits[image, :, part], index[image, part], label[image, part])
+        for k in range(logits.shape[1]):
+            _add_exponentials(logits[image, k], largest[image], total[image])
+        _take(logits[image], index[image], label[image])
 
 
 @_compiled
@@ -115,32 +111,25 @@ def sigmoid_sums(
 ) -> None:
     """Do the same, and add sigma(u_k)^2 to `squares`."""
     for image in range(logits.shape[0]):
-        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
-            part = slice(start, start + PIXELS_AT_ONCE)
-            for k in range(logits.shape[1]):
-                row = logits[image, k, part]
-                _add_sigmoids(row, largest[image, part], total[image, part], squares[image, part])
-            _take(logits[image, :, part], index[image, part], label[image, part])
+        for k in range(logits.shape[1]):
+            _add_sigmoids(logits[image, k], largest[image], total[image], squares[image])
+        _take(logits[image], index[image], label[image])
 
 
 @_compiled
 def square_sums(logits: Array, index: Array, label: Array, largest: Array, squares: Array) -> None:
     """Set `label` to u_y, y in `index`, raise `largest` to max_k u_k, add u_k^2 to `squares`."""
     for image in range(logits.shape[0]):
-        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
-            part = slice(start, start + PIXELS_AT_ONCE)
-            for k in range(logits.shape[1]):
-                _add_squares(logits[image, k, part], largest[image, part], squares[image, part])
-            _take(logits[image, :, part], index[image, part], label[image, part])
+        for k in range(logits.shape[1]):
+            _add_squares(logits[image, k], largest[image], squares[image])
+        _take(logits[image], index[image], label[image])
 
 
 @_compiled
 def write_gradient(logits: Array, index: Array, factor: Array, weight: Array) -> None:
     """Turn u_k into factor e^u_k - weight [k = y], y in `index`."""
     for image in range(logits.shape[0]):
-        for start in range(0, logits.shape[2], PIXELS_AT_ONCE):
-            part = slice(start, start + PIXELS_AT_ONCE)
-            for k in range(logits.shape[1]):
-                _write_exponentials(logits[image, k, part], factor[image, part])
+        for k in range(logits.shape[1]):
+            _write_exponentials(logits[image, k], factor[image])
         for i in range(logits.shape[2]):
             logits[image, index[image, i], i] -= weight[image, i]

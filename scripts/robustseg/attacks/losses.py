@@ -101,12 +101,13 @@ class Softmax:
         label, largest, total = sums or exponential_sums(logits, labels.index)
         right = label >= largest
         usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
-        if not bool(usual.all()):
+        some_unusual = not bool(usual.all())
+        if some_unusual:
             logits -= torch.where(usual, 0, largest)
             label, _, total = exponential_sums(logits, labels.index)
         probability = label.exp() / total
         cross_entropy = probability.log().neg_()
-        if not bool(usual.all()):
+        if some_unusual:
             cross_entropy = torch.where(usual, cross_entropy, total.log() - label)
         return cls(total, right, probability, cross_entropy)
 
