@@ -12,6 +12,12 @@ from robustseg.attacks.losses import IGNORE_LABEL, Labels, loss_and_gradient
 from robustseg.names import LOSSES
 
 
+@pytest.fixture(params=[1, 2**40], ids=["swept", "torch"])
+def passes_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have float32 passes done by compiled sweeps, or by torch."""
+    monkeypatch.setattr("robustseg.attacks.passes.SWEPT_VALUES", request.param)
+
+
 def closed_form(
     name: str, logits: Tensor, labels: Tensor, lam: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,6 +93,7 @@ def test_gradient_and_objective_equal_autograd_of_the_definition(
     assert correct.tolist() == expected_correct
 
 
+@pytest.mark.usefixtures("passes_by")
 @pytest.mark.parametrize("name", LOSSES)
 def test_float32_agrees_with_float64(name: str) -> None:
     logits, labels = random_case(21, scale=8.0)
@@ -96,6 +103,7 @@ def test_float32_agrees_with_float64(name: str) -> None:
     torch.testing.assert_close(objective32, objective, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("passes_by")
 @pytest.mark.parametrize("scale", [1e4, 1e-30, 0.0])
 @pytest.mark.parametrize("name", LOSSES)
 def test_extreme_logits_give_finite_numbers(name: str, scale: float) -> None:
@@ -107,6 +115,7 @@ def test_extreme_logits_give_finite_numbers(name: str, scale: float) -> None:
             assert objective.isfinite().all()
 
 
+@pytest.mark.usefixtures("passes_by")
 def test_cosine_of_very_negative_logits_is_that_of_the_exponentials() -> None:
     """Where sigma(u) underflows, sigma(u_y) / ||sigma(u)|| is still e^u_y / ||e^u||."""
     u = torch.tensor([-500.0, -501.0, -503.0])
@@ -118,6 +127,7 @@ def test_cosine_of_very_negative_logits_is_that_of_the_exponentials() -> None:
     torch.testing.assert_close(gradient.flatten().double(), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usefixtures("passes_by")
 def test_a_batch_in_chunks_is_the_batch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = random_case(5)
     logits, labels = logits.float().repeat(1, 1, 4, 4), labels.repeat(1, 4, 4)  # 320 pixels
@@ -129,6 +139,7 @@ def test_a_batch_in_chunks_is_the_batch_at_once(monkeypatch: pytest.MonkeyPatch)
         assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
+@pytest.mark.usefixtures("passes_by")
 @pytest.mark.parametrize("pixels", [(1, 1), (5, 5), (7, 13), (16, 24)])
 def test_an_image_gets_the_same_bits_alone(pixels: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,11 @@ from torch import Tensor
 from robustseg.attacks import kernels, passes
 
 
+@pytest.fixture(autouse=True)
+def sweep_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "SWEPT_VALUES", 1)
+
+
 def exponential(logits: Tensor) -> Tensor:
     """e^u as the sweeps compute it: the sum over one class."""
     index = torch.zeros(1, 1, *logits.shape, dtype=torch.int64)
@@ -61,10 +66,13 @@ def test_sigmoids_of_large_logits_are_one() -> None:
     assert norm.item() == pytest.approx(2**0.5)
 
 
-def test_other_layouts_and_types_are_left_to_torch() -> None:
+def test_few_values_and_other_layouts_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, _ = case()
+    assert passes.is_swept(logits)
     assert not passes.is_swept(logits.contiguous(memory_format=torch.channels_last))
     assert not passes.is_swept(logits[:, :, :, 1:])
+    monkeypatch.setattr(passes, "SWEPT_VALUES", logits[0].numel() + 1)
+    assert not passes.is_swept(logits)
 
 
 def test_a_pixel_gets_the_same_bits_anywhere() -> None:

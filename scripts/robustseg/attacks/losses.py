@@ -41,8 +41,10 @@ from robustseg.names import LOSSES
 IGNORE_LABEL = 255
 USUAL_LOGIT = 35
 """Exponentials of logits up to it, and their sums over classes, are far from float32's limits."""
+CPU_CHUNK_VALUES = 2**20
+"""Logits handled at a time on a CPU, so that they stay in its cache."""
 CHUNK_VALUES = 2**26
-"""Logits handled at a time, which bounds scratch memory."""
+"""The same on other devices, where it bounds scratch memory."""
 
 
 @dataclass(frozen=True)
@@ -234,10 +236,12 @@ def _chunks(logits: Tensor) -> Iterator[slice]:
     images are put together only if none begins within such a rest: what an image gets must not
     depend on the others.
     """
-    together = max(1, CHUNK_VALUES // logits[0].numel())
-    if logits.device.type == "cpu":
-        aligned = logits[0, 0].numel() % 64 == 0
-        together = len(logits) if aligned and is_swept(logits) else 1
+    on_cpu = logits.device.type == "cpu"
+    together = max(1, (CPU_CHUNK_VALUES if on_cpu else CHUNK_VALUES) // logits[0].numel())
+    if is_swept(logits):
+        together = len(logits)
+    if on_cpu and logits[0, 0].numel() % 64:
+        together = 1
     for start in range(0, len(logits), together):
         yield slice(start, start + together)
 
