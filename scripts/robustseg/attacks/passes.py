@@ -11,7 +11,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-
 SWEPT_VALUES = 2**15
 """An image's logits from which on sweeps pay: a process takes half a second to load them."""
 LOG2_E = math.log2(math.e)
