@@ -1,6 +1,5 @@
 """ImageNet as people have it on their disk: a folder for each class, with its images in it."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from robustseg.data.manifest import METADATA_KEY
+from robustseg.data.manifest import Columns, Shared, open_rows, write_rows
 from robustseg.data.reading import read_image
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 CLASSES = 1000
@@ -109,10 +106,7 @@ def list_class_folders(settings: Mapping[str, Any], output: str | Path) -> int:
     shared = {"root": str(root), "class_names": folders}
     shared |= {key: settings[key] for key in ("resize_px", "crop_px")}
     # The published names are numbers in random order, so the first images are a random sample.
-    table = pa.Table.from_pylist(rows[:wanted], SCHEMA)
-    with atomic_path(output) as temporary:
-        metadata = {METADATA_KEY: json.dumps(shared).encode()}
-        pq.write_table(table.replace_schema_metadata(metadata), temporary)
+    write_rows(output, rows[:wanted], SCHEMA, shared)
     return wanted
 
 
@@ -129,22 +123,16 @@ def load_class_folders(path: Path) -> ClassFolders:
     Raises:
         RobustsegError: missing or damaged file.
     """
-    if not path.exists():
-        raise RobustsegError(f"{path} does not exist; list the data set first")
-    try:
-        table = pq.read_table(path)
-        shared = json.loads((table.schema.metadata or {})[METADATA_KEY])
-        columns = table.select(SCHEMA.names).to_pydict()
-        return ClassFolders(
-            root=Path(shared["root"]),
-            image_ids=columns["image_id"],
-            images=columns["image"],
-            labels=columns["label"],
-            class_names=shared["class_names"],
-            resize_px=shared["resize_px"],
-            crop_px=shared["crop_px"],
-        )
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        raise RobustsegError(
-            f"{path} is truncated or no list of images ({error}); delete it and list it again"
-        ) from error
+    return open_rows(path, SCHEMA, _dataset, "list of images", "list the data set")
+
+
+def _dataset(columns: Columns, shared: Shared) -> ClassFolders:
+    return ClassFolders(
+        root=Path(shared["root"]),
+        image_ids=columns["image_id"],
+        images=columns["image"],
+        labels=columns["label"],
+        class_names=shared["class_names"],
+        resize_px=shared["resize_px"],
+        crop_px=shared["crop_px"],
+    )

@@ -1,6 +1,5 @@
 """A split whose images are read from the disk when they are asked for."""
 
-import json
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -10,18 +9,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from robustseg.data.datasets import IGNORE_LABEL
-from robustseg.data.manifest import METADATA_KEY, SPLIT_SCHEMA
+from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows
 from robustseg.data.reading import read_image, read_mask
 from robustseg.data.transforms import Pair, Views
-from robustseg.errors import RobustsegError
 from robustseg.seeds import derive_seed
 
 MOST_READERS = 8
@@ -115,31 +111,25 @@ def load_disk_split(path: Path) -> DiskDataset:
     Raises:
         RobustsegError: missing or damaged file.
     """
-    if not path.exists():
-        raise RobustsegError(f"{path} does not exist; prepare the data set first")
-    try:
-        table = pq.read_table(path)
-        shared = json.loads((table.schema.metadata or {})[METADATA_KEY])
-        columns = table.select(SPLIT_SCHEMA.names).to_pydict()
-        labels = np.array(shared["labels"], np.uint8)
-        ignored = shared["padding"] == "ignore"
-        return DiskDataset(
-            root=Path(shared["root"]),
-            image_ids=columns["image_id"],
-            images=columns["image"],
-            masks=columns["mask"],
-            class_names=shared["class_names"],
-            palette=[(red, green, blue) for red, green, blue in shared["palette"]],
-            labels=labels,
-            views=Views(
-                shared["crop_px"],
-                shared["base_px"],
-                # ASSUME: no label by default, which the paper leaves open.
-                # RELEASED CODE: the value 0, which is background, or ignored with ADE20K's 150.
-                padding_label=IGNORE_LABEL if ignored else int(labels[0]),
-            ),
-        )
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        raise RobustsegError(
-            f"{path} is truncated or no split ({error}); delete it and prepare the data set again"
-        ) from error
+    return open_rows(path, SPLIT_SCHEMA, _dataset, "split", "prepare the data set")
+
+
+def _dataset(columns: Columns, shared: Shared) -> DiskDataset:
+    labels = np.array(shared["labels"], np.uint8)
+    ignored = shared["padding"] == "ignore"
+    return DiskDataset(
+        root=Path(shared["root"]),
+        image_ids=columns["image_id"],
+        images=columns["image"],
+        masks=columns["mask"],
+        class_names=shared["class_names"],
+        palette=[(red, green, blue) for red, green, blue in shared["palette"]],
+        labels=labels,
+        views=Views(
+            shared["crop_px"],
+            shared["base_px"],
+            # ASSUME: no label by default, which the paper leaves open.
+            # RELEASED CODE: the value 0, which is background, or ignored with ADE20K's 150.
+            padding_label=IGNORE_LABEL if ignored else int(labels[0]),
+        ),
+    )

@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,10 @@ from robustseg.data.reading import read_image, read_mask
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.progress import Progress
+
+Loaded = TypeVar("Loaded")
+Columns = Mapping[str, list[Any]]
+Shared = Mapping[str, Any]
 
 ID = re.compile(r"[A-Za-z0-9_.-]+")
 METADATA_KEY = b"robustseg"
@@ -112,7 +116,7 @@ def write_rows(
     path: str | Path,
     rows: Sequence[Mapping[str, Any]],
     schema: pa.Schema,
-    metadata: Mapping[str, Any],
+    metadata: Shared,
 ) -> None:
     """Write rows as Parquet with what they share as metadata; the same input, the same bytes.
 
@@ -122,3 +126,25 @@ def write_rows(
     described = schema.with_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pylist(list(rows), described), temporary)
+
+
+def open_rows(
+    path: Path, schema: pa.Schema, load: Callable[[Columns, Shared], Loaded], what: str, make: str
+) -> Loaded:
+    """Return what `load` makes of the columns and the metadata of a file of `write_rows`.
+
+    `what` such a file is, and how to `make` it, is said of one that cannot be read.
+
+    Raises:
+        RobustsegError: missing or damaged file.
+    """
+    if not path.exists():
+        raise RobustsegError(f"{path} does not exist; {make} first")
+    try:
+        table = pq.read_table(path)
+        shared = json.loads((table.schema.metadata or {})[METADATA_KEY])
+        return load(table.select(schema.names).to_pydict(), shared)
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        raise RobustsegError(
+            f"{path} is truncated or no {what} ({error}); delete it and {make} again"
+        ) from error
