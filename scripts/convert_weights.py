@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from robustseg.downloads import verify
+from robustseg.downloads import Expected, verify
 from robustseg.jobs import job
 from robustseg.models.convert import convert, write_report
 
@@ -10,7 +10,7 @@ if __name__ == "__main__":
     file, params = Path(snakemake.input.file), snakemake.params
     with job(f"convert {params.name}", snakemake.log[0]) as progress:
         record = file.with_name("hashes.json")
-        digest = verify(file, sha256=params.sha256, record=record, progress=progress)
+        digest = verify(file, Expected(params.sha256), record=record, progress=progress)
         conversion = convert(params.weights, file, snakemake.output.weights, digest)
         write_report(snakemake.output.report, conversion)
         progress.say(f"{params.weights}: {conversion}; each key is in {snakemake.output.report}")

@@ -1,6 +1,6 @@
 """Download an archive of a data set, or continue an unfinished download."""
 
-from robustseg.downloads import fetch
+from robustseg.downloads import Expected, fetch
 from robustseg.jobs import job
 
 if __name__ == "__main__":
@@ -8,6 +8,6 @@ if __name__ == "__main__":
         fetch(
             snakemake.output.file,
             snakemake.resources.urls.split(),
-            **snakemake.params.expected,
+            Expected(**snakemake.params.expected),
             progress=progress,
         )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from robustseg.downloads import fetch
+from robustseg.downloads import Expected, fetch
 from robustseg.jobs import job
 
 if __name__ == "__main__":
@@ -10,7 +10,7 @@ if __name__ == "__main__":
         fetch(
             snakemake.output.file,
             snakemake.resources.urls.split(),
-            **snakemake.params.expected,
+            Expected(**snakemake.params.expected),
             record=Path(snakemake.output.file).with_name("hashes.json"),
             progress=progress,
         )

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from robustseg.data.unpacking import unpack
-from robustseg.downloads import verify
+from robustseg.downloads import Expected, verify
 from robustseg.jobs import job
 
 if __name__ == "__main__":
     with job(f"unpack {snakemake.wildcards.archive}", snakemake.log[0]) as progress:
         # A person may have put it there.
-        verify(snakemake.input.file, **snakemake.params.expected, progress=progress)
+        verify(snakemake.input.file, Expected(**snakemake.params.expected), progress=progress)
         folder = unpack(
             snakemake.input.file,
             snakemake.params.folder,

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -32,14 +33,29 @@ PAUSE_S = 1.0
 pooch.get_logger().setLevel(logging.WARNING)  # what it would say is said by `Progress`
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a file: hexadecimal hashes, of which the strongest is compared, and size."""
+
+    sha256: str | None = None
+    sha1: str | None = None
+    md5: str | None = None
+    size_bytes: int | None = None
+
+    @property
+    def strongest(self) -> str | None:
+        """The strongest hash as pooch writes it, for example "md5:0123"."""
+        for algorithm in ("sha256", "sha1", "md5"):
+            if value := getattr(self, algorithm):
+                return f"{algorithm}:{value.lower()}"
+        return None
+
+
 def fetch(
     path: str | Path,
     urls: Sequence[str],
+    expected: Expected = Expected(),
     *,
-    sha256: str | None = None,
-    sha1: str | None = None,
-    md5: str | None = None,
-    size_bytes: int | None = None,
     record: str | Path | None = None,
     progress: Progress,
 ) -> Path:
@@ -51,10 +67,7 @@ def fetch(
     Args:
         path: where the file is to be.
         urls: addresses of the same file (http, https or file), tried in this order.
-        sha256: expected hash, hexadecimal; if several are given the strongest is compared.
-        sha1: as `sha256`.
-        md5: as `sha256`.
-        size_bytes: expected size.
+        expected: what is known of it.
         record: JSON file of hashes by file name, for a file whose hash is not known: its SHA-256
             is written there at first use and expected from then on.
         progress: says how far it is.
@@ -64,17 +77,17 @@ def fetch(
             cannot be written.
     """
     path = Path(path)
-    recorded = _read_record(Path(record)).get(path.name) if record else None
-    expected = _strongest(sha256, sha1, md5) or _strongest(recorded)
+    recorded = _recorded_hash(path, record)
+    known = expected.strongest or recorded
     problems: list[str] = []
     for url in urls:
         partial = _partial(path, url)
         try:
             with _alone(partial):
-                if size_bytes is not None and _size(path) != size_bytes:
+                if expected.size_bytes is not None and _size(path) != expected.size_bytes:
                     path.unlink(missing_ok=True)
-                download = _Download(partial, size_bytes, progress)
-                pooch.retrieve(url, expected, path.name, path.parent, downloader=download)
+                download = _Download(partial, expected.size_bytes, progress)
+                pooch.retrieve(url, known, path.name, path.parent, downloader=download)
         except (_UnusableError, requests.RequestException, ValueError) as error:
             problems.append(f"{url} {_reason(error)}")
             progress.say(problems[-1])
@@ -85,7 +98,7 @@ def fetch(
             ) from error
         else:
             _remove_partials(path)
-            if expected is None and record is not None:
+            if known is None and record is not None:
                 _note(path, Path(record), progress)
             return path
     kept = f" ({record} has the expected hash)" if recorded else ""
@@ -97,11 +110,8 @@ def fetch(
 
 def verify(
     path: str | Path,
+    expected: Expected = Expected(),
     *,
-    sha256: str | None = None,
-    sha1: str | None = None,
-    md5: str | None = None,
-    size_bytes: int | None = None,
     record: str | Path | None = None,
     progress: Progress,
 ) -> str:
@@ -115,20 +125,18 @@ def verify(
     path = Path(path)
     if not path.is_file():
         raise RobustsegError(f"{path} does not exist; fetch it first")
-    if size_bytes is not None and _size(path) != size_bytes:
+    if expected.size_bytes is not None and _size(path) != expected.size_bytes:
         raise RobustsegError(
-            f"{path} has {_size(path):,} bytes, but {size_bytes:,} are expected; "
+            f"{path} has {_size(path):,} bytes, but {expected.size_bytes:,} are expected; "
             "delete it and fetch it again"
         )
-    recorded = _read_record(Path(record)).get(path.name) if record else None
-    published = _strongest(sha256, sha1, md5)
-    if expected := published or _strongest(recorded):
-        algorithm, _, wanted = expected.partition(":")
+    if known := expected.strongest or _recorded_hash(path, record):
+        algorithm, _, wanted = known.partition(":")
         found = pooch.file_hash(str(path), algorithm)
         if found != wanted:
-            known = "" if published else f" by {record}"
+            whose = "" if expected.strongest else f" by {record}"
             raise RobustsegError(
-                f"{path} has {algorithm} {found}, but {wanted} is expected{known}; "
+                f"{path} has {algorithm} {found}, but {wanted} is expected{whose}; "
                 "delete it and fetch it again"
             )
     elif record is not None:
@@ -136,12 +144,9 @@ def verify(
     return file_sha256(path)
 
 
-def _strongest(sha256: str | None, sha1: str | None = None, md5: str | None = None) -> str | None:
-    """Return one of the given hashes as pooch writes it, for example "md5:0123"."""
-    for algorithm, value in {"sha256": sha256, "sha1": sha1, "md5": md5}.items():
-        if value is not None:
-            return f"{algorithm}:{value.lower()}"
-    return None
+def _recorded_hash(path: Path, record: str | Path | None) -> str | None:
+    """Return the hash that a file of this name had when it was first used, as pooch writes it."""
+    return Expected(_read_record(Path(record)).get(path.name)).strongest if record else None
 
 
 def _read_record(record: Path) -> dict[str, str]:
