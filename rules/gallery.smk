@@ -1,17 +1,12 @@
 # Gallery: attacked images that are kept, and the figures that show them.
 
 
-def images_to_show(wildcards):
-    """Return the images of a model's validation split."""
-    return splits_of(CONFIG.dataset_of(wildcards.model))["val"]
-
-
 rule attack_gallery:
     input:
         weights=rules.train_model.output.weights.replace(
             "{training_seed}", str(CONFIG.training_seeds[0])
         ),
-        val=images_to_show,
+        val=images_to_attack,
         checked=lambda wildcards: checks_of(CONFIG.training_seeds[0], wildcards.model),
     output:
         shots="<results>/gallery/{model}.npz",
@@ -38,7 +33,7 @@ rule attack_gallery:
 rule attack_targeted:
     input:
         weights=rules.attack_gallery.input.weights,
-        val=images_to_show,
+        val=images_to_attack,
         checked=rules.attack_gallery.input.checked,
     output:
         shots="<results>/gallery/targeted/{model}.npz",
@@ -84,7 +79,7 @@ rule make_picture:
     log:
         "<logs>/figures/{figure}.log",
     wildcard_constraints:
-        figure="|".join(CONFIG.pictures) or "none",
+        figure=any_of(CONFIG.pictures),
     localrule: True
     conda:
         "../envs/report.yaml"
