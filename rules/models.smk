@@ -14,14 +14,9 @@ def model_inputs(wildcards):
     return {**splits_of(model.dataset), "backbone": backbone}
 
 
-def by_data(generated, photographs):
-    """Return a resource by the data set: generated scenes, or photographs and their networks."""
-
-    def resource(wildcards):
-        kind = CONFIG.data[CONFIG.dataset_of(wildcards.model)].kind
-        return generated if kind == "scenes" else photographs
-
-    return resource
+def training_threads(wildcards):
+    """Return the threads of a training: several read and augment photographs, 14 ms each."""
+    return 1 if CONFIG.data[CONFIG.dataset_of(wildcards.model)].kind == "scenes" else 8
 
 
 rule train_model:
@@ -38,8 +33,7 @@ rule train_model:
         model=any_of(TRAINED_MODELS),
     conda:
         "../envs/robustseg.yaml"
-    # Beside computing, threads read and augment images, 14 ms each.
-    threads: by_data(1, 8)
+    threads: training_threads
     resources:
         mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
         runtime=lambda wildcards, attempt: training_minutes(CONFIG, wildcards.model, attempt),
