@@ -1,6 +1,6 @@
 """Attacks over a data set: one row of evidence for each (image, attack), see `records`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,28 @@ def evaluate_clean(
     return rows
 
 
+def batch_by_batch(
+    compute: Callable[[Batch], list[Row]],
+    model: Model,
+    dataset: "Dataset",
+    batch_size: int,
+    indices: Sequence[int] | None,
+    kept: Parts | None,
+    progress: Progress | None,
+) -> list[Row]:
+    """Return the rows that `compute` gives for each batch, or that `kept` has of it."""
+
+    def steps() -> Iterator[list[Row]]:
+        for batch in batches(model, dataset, batch_size, indices):
+            images, labels, ids = batch
+            rows = partial(compute, batch)
+            yield kept.resume(rows, ids, images, labels) if kept else rows()
+
+    total = -(-len(dataset if indices is None else indices) // batch_size)
+    done = progress.track(steps(), total, "batches") if progress else steps()
+    return [row for rows in done for row in rows]
+
+
 def batches(
     model: Model, dataset: "Dataset", batch_size: int, indices: Sequence[int] | None
 ) -> Iterator[Batch]:
@@ -167,6 +189,14 @@ def _counts_row(counts: Counts, place: int) -> Row:
         "intersection": counts.intersection[place].tolist(),
         "union": counts.union[place].tolist(),
     }
+
+
+def outcome_rows(outcome: Outcome, shared: Row, image_ids: Sequence[str]) -> list[Row]:
+    """Return the rows of an outcome, with what they share."""
+    return [
+        {**shared, "image_id": image_id, **_outcome_row(outcome, place)}
+        for place, image_id in enumerate(image_ids)
+    ]
 
 
 def _outcome_row(outcome: Outcome, place: int) -> Row:

@@ -1,13 +1,13 @@
 """ALMA prox over a data set, as rows of evidence (arXiv 2306.12941, C.4 and Figure 6)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustseg.attacks.alma_prox import DEFAULT_THRESHOLD, alma_prox
 from robustseg.attacks.counting import Outcome, count, measure
-from robustseg.attacks.evaluate import Batch, Row, _outcome_row, batches
+from robustseg.attacks.evaluate import Batch, Row, batch_by_batch, outcome_rows
 from robustseg.attacks.oracle import Model
 from robustseg.attacks.parts import Parts
 from robustseg.progress import Progress
@@ -62,20 +62,11 @@ def evaluate_alma(
         "seed": 0,
     }
     kept = Parts(parts, model, (sorted(shared.items()), threshold)) if parts else None
-
-    def rows_of_batches() -> Iterator[list[Row]]:
-        for batch in batches(model, dataset, batch_size, indices):
-            images, labels, ids = batch
-            compute = partial(_alma_rows, model, batch, threshold, steps, shared)
-            yield kept.resume(compute, ids, images, labels) if kept else compute()
-
-    total = -(-len(dataset if indices is None else indices) // batch_size)
-    found = rows_of_batches()
-    done = progress.track(found, total, "batches") if progress else found
-    return [row for rows in done for row in rows]
+    compute = partial(_alma_rows, model, threshold, steps, shared)
+    return batch_by_batch(compute, model, dataset, batch_size, indices, kept, progress)
 
 
-def _alma_rows(model: Model, batch: Batch, threshold: float, steps: int, shared: Row) -> list[Row]:
+def _alma_rows(model: Model, threshold: float, steps: int, shared: Row, batch: Batch) -> list[Row]:
     images, labels, ids = batch
     found = alma_prox(model, images, labels, threshold=threshold, steps=steps, image_ids=ids)
     outcome = Outcome(
@@ -85,7 +76,4 @@ def _alma_rows(model: Model, batch: Batch, threshold: float, steps: int, shared:
         forward_passes=found.forward_passes.cpu().numpy() + 1,
         backward_passes=found.backward_passes.cpu().numpy(),
     )
-    return [
-        {**shared, "image_id": image_id, **_outcome_row(outcome, place)}
-        for place, image_id in enumerate(ids)
-    ]
+    return outcome_rows(outcome, shared, ids)

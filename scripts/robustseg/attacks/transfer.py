@@ -1,12 +1,12 @@
 """Transfer attacks: found on one model, counted on another (arXiv 2306.12941, C.5 and Table 11)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustseg.attacks.counting import Outcome, count, measure
-from robustseg.attacks.evaluate import Batch, Row, _outcome_row, batches
+from robustseg.attacks.evaluate import Batch, Row, batch_by_batch, outcome_rows
 from robustseg.attacks.oracle import Model, device_of
 from robustseg.attacks.parts import Parts
 from robustseg.attacks.run import run_attack
@@ -69,20 +69,12 @@ def transfer(
     if parts:
         settings = (sorted(shared.items()), spec.step_size)
         kept = Parts(parts, source, Parts(parts, target, settings).context)
-
-    def steps() -> Iterator[list[Row]]:
-        for batch in batches(target, dataset, batch_size, indices):
-            images, labels, ids = batch
-            compute = partial(_transfer_rows, source, target, batch, spec, shared)
-            yield kept.resume(compute, ids, images, labels) if kept else compute()
-
-    total = -(-len(dataset if indices is None else indices) // batch_size)
-    done = progress.track(steps(), total, "batches") if progress else steps()
-    return [row for rows in done for row in rows]
+    compute = partial(_transfer_rows, source, target, spec, shared)
+    return batch_by_batch(compute, target, dataset, batch_size, indices, kept, progress)
 
 
 def _transfer_rows(
-    source: Model, target: Model, batch: Batch, spec: AttackSpec, shared: Row
+    source: Model, target: Model, spec: AttackSpec, shared: Row, batch: Batch
 ) -> list[Row]:
     """Attack the source on a batch; return the rows of the target."""
     images, labels, ids = batch
@@ -97,7 +89,4 @@ def _transfer_rows(
         forward_passes=found.forward_passes.numpy() + 1,
         backward_passes=found.backward_passes.numpy(),
     )
-    return [
-        {**shared, "image_id": image_id, **_outcome_row(outcome, place)}
-        for place, image_id in enumerate(ids)
-    ]
+    return outcome_rows(outcome, shared, ids)
