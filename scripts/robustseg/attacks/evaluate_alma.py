@@ -10,13 +10,11 @@ from robustseg.attacks.counting import Outcome, count, measure
 from robustseg.attacks.evaluate import Batch, Row, batch_by_batch, outcome_rows
 from robustseg.attacks.oracle import Model
 from robustseg.attacks.parts import Parts
+from robustseg.attacks.spec import UNBOUNDED_255
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
     from robustseg.data.datasets import Dataset
-
-UNBOUNDED_255 = 255.0
-"""eps_255 of the rows: ALMA prox has no radius, and no perturbation of an image is larger."""
 
 
 def evaluate_alma(

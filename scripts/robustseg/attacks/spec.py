@@ -10,6 +10,9 @@ from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES
 TRANSFER = "transfer-"
 """Begins the name of an attack that was found on another model."""
 
+UNBOUNDED_255 = 255.0
+"""eps_255 of ALMA prox, which has no radius: no perturbation of an image is larger."""
+
 PARTS = {"constant": (1,), "restarts": (1, 1, 1), "reduced": (3, 3, 4)}
 """Shares of the budget that a schedule's parts get (arXiv 2306.12941, Sec. 2.3)."""
 

@@ -5,12 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from robustseg.attacks.spec import AttackSpec
+from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec
 from robustseg.config.section import Count, Name, Positive, Radius, Section, tag_of
 from robustseg.names import LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES
-
-UNBOUNDED_255 = 255.0
-"""eps_255 of ALMA prox, which has no radius: no perturbation of an image is larger."""
 
 
 class Suite(Section):
