@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -105,7 +105,7 @@ def _lines_beside(row: Row) -> tuple[Row, ...]:
         return (row,)
     paper = (MISSING if c.reported is None else f"{c.reported:.1f}" for c in row.cells)
     gaps = (
-        MISSING if c.reported is None else _signed(_leading_number(c.text) - c.reported)
+        MISSING if c.reported is None else signed(_leading_number(c.text) - c.reported)
         for c in row.cells
     )
     rest = ("",) * (len(row.stub) - 1)
@@ -121,7 +121,8 @@ def _leading_number(text: str) -> float:
     return float(text.split()[0])
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Return a difference as it is printed: one decimal and a sign."""
     return f"{value:+.1f}".replace("-", "−")
 
 
@@ -139,8 +140,8 @@ def head_spans(layout: Layout, level: int) -> list[tuple[str, int]]:
 def to_markdown(layout: Layout) -> str:
     """Return the table in Markdown: heads joined to one line, group titles as lines."""
     heads = [*layout.stub, *(" ".join(filter(None, column)) for column in layout.columns)]
-    lines = [_markdown_row(heads)]
-    lines.append(_markdown_row(["---"] * len(layout.stub) + ["---:"] * len(layout.columns), False))
+    lines = [_markdown_row(map(_markdown_text, heads))]
+    lines.append(_markdown_row(["---"] * len(layout.stub) + ["---:"] * len(layout.columns)))
     for group in layout.groups:
         lines.extend(_markdown_group(layout, group))
     notes = "".join(f"\n- {_markdown_text(note)}" for note in layout.notes)
@@ -154,16 +155,16 @@ def _markdown_group(layout: Layout, group: Group) -> list[str]:
         title = f"**{_markdown_text(group.title)}**" if group.title else ""
         heads = group.heads or ("",) * len(layout.columns)
         padding = [""] * (len(layout.stub) - 1)
-        lines.append(_markdown_row([title, *padding, *map(_markdown_text, heads)], False))
+        lines.append(_markdown_row([title, *padding, *map(_markdown_text, heads)]))
     for row in group.rows:
         cells = [_markdown_text(cell.text) for cell in row.cells]
         marked = [f"**{t}**" if c.bold else t for t, c in zip(cells, row.cells, strict=True)]
-        lines.append(_markdown_row([*map(_markdown_text, row.stub), *marked], False))
+        lines.append(_markdown_row([*map(_markdown_text, row.stub), *marked]))
     return lines
 
 
-def _markdown_row(cells: Sequence[str], escape: bool = True) -> str:
-    return f"| {' | '.join(map(_markdown_text, cells) if escape else cells)} |"
+def _markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _markdown_text(text: str) -> str:

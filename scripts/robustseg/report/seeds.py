@@ -13,7 +13,7 @@ from typing import Any
 
 from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SEA_LOSSES
 from robustseg.report.book import Book, percent, printed, radius
-from robustseg.report.layout import Cell, Group, Layout, Row
+from robustseg.report.layout import Cell, Group, Layout, Row, signed
 from robustseg.report.queries import score
 
 PRINTED = 0.05
@@ -109,7 +109,7 @@ def _row(effect: Effect, comparison: Comparison) -> Row:
             Cell(_spread(comparison.second.values)),
             Cell(
                 _spread(comparison.differences),
-                note=", ".join(map(_signed, comparison.differences)),
+                note=", ".join(map(signed, comparison.differences)),
             ),
             Cell(f"{effect.seeds_held(comparison)} of {len(comparison.differences)}"),
             Cell("shown" if effect.holds(comparison) else "not shown"),
@@ -136,10 +136,6 @@ def _sentence(effect: Effect, comparisons: Sequence[Comparison]) -> str:
 def _spread(values: Sequence[float]) -> str:
     mean = printed(fmean(values) + 0.0).replace("-", "−")
     return f"{mean} ± {printed(stdev(values))}" if len(values) > 1 else mean
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
 
 
 def _side(book: Book, name: str, word: str, losses: Sequence[str], **criteria: Any) -> Side:
