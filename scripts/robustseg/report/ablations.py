@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from robustseg.names import LOSS_LABELS, SCHEME_LABELS
-from robustseg.report.book import Book, iterations, radius
+from robustseg.report.book import METRICS, Book, iterations, radius
 from robustseg.report.layout import Cell, Group, Layout, Row
 
-METRICS = ("ACC", "mIoU")
 REFERENCE = "reference"
 
 DIFFERENCES: dict[str, Callable[[Any], str]] = {

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from robustseg.attacks.spec import TRANSFER
 from robustseg.errors import RobustsegError
 from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SCHEME_LABELS
-from robustseg.report.book import ARCHITECTURE_LABELS, Book, iterations, radius
+from robustseg.report.book import ARCHITECTURE_LABELS, METRICS, Book, iterations, radius
 from robustseg.report.layout import Cell, Group, Layout, Row
 from robustseg.report.queries import Run
 
-METRICS = ("ACC", "mIoU")
 CLEAN_OBJECTS = "clean_objects"
 """The attack in evidence of a clean evaluation without the background."""
 

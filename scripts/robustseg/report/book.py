@@ -53,6 +53,9 @@ LONG_COLUMNS = (
 miou, and `attack` is in the words of config/paper/README.md where the paper has it. `std` is over
 attack seeds; `low` and `high` are the ends of the 95 % bootstrap interval over images."""
 
+METRICS = ("ACC", "mIoU")
+"""In print."""
+
 ACC_ALONE = ("table6", "table9", "table10", "figure2", "figure6", "seeds")
 """Tables and figures without mIoU: for them counts of classes are not read."""
 

@@ -14,6 +14,7 @@ from robustseg.names import LOSS_LABELS, LOSSES, SCHEME_LABELS, SEA_LOSSES
 from robustseg.report.ablations import ablation_training
 from robustseg.report.appendix_tables import appendix_c3, table6, table11
 from robustseg.report.book import (
+    METRICS,
     Book,
     Models,
     Reads,
@@ -43,8 +44,6 @@ from robustseg.report.seeds import seeds_table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-METRICS = ("ACC", "mIoU")
 
 SUBSETS = {
     "A": ("mask_ce", "bal_ce", "js"),
