@@ -20,7 +20,6 @@ from robustseg.models.published import (
     CLASSIFIERS,
     IMAGENET_CLASSES,
     MODELS,
-    ClassifierWeights,
     SegmentationWeights,
     Weights,
 )
@@ -174,6 +173,5 @@ def _input(
         raise RobustsegError(f"{source} has no mean and deviation of three channels")
     if found:
         return found[MEAN].flatten().tolist(), found[STD].flatten().tolist()
-    assert isinstance(published, ClassifierWeights | SegmentationWeights)
     mean, std = published.mean, published.std
     return (list(mean), list(std)) if mean and std else (None, None)

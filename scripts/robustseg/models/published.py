@@ -3,7 +3,7 @@
 Read whenever a configuration is checked, so it imports no torch. For users: docs/weights.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 CLOUD = "https://nc.mlcloud.uni-tuebingen.de"
 HUGGING_FACE = "https://huggingface.co"
@@ -37,6 +37,9 @@ class Weights:
     """Reported by the paper, in percent."""
     publisher: str
     """As the paper cites it."""
+    mean: tuple[float, float, float] | None = field(default=None, kw_only=True)
+    """Subtracted from images in [0, 1], where the file does not say it itself."""
+    std: tuple[float, float, float] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,6 @@ class ClassifierWeights(Weights):
     """An ImageNet classifier, to start models from (Table 6)."""
 
     robust: bool
-    mean: tuple[float, float, float] | None = None
-    """Subtracted from images in [0, 1], where the file does not say it itself."""
-    std: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,6 @@ class SegmentationWeights(Weights):
     eps_255: float
     member: str | None = None
     """End of its path, if the file is an archive."""
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
 
 
 def _share(token: str) -> PublishedFile:
