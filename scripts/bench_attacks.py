@@ -11,7 +11,7 @@ of a whole APGD run over its iterations: start, extra last forward pass and book
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -106,7 +106,7 @@ def timed(step: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Print the table of efficiencies of the demo's model."""
     parser = argparse.ArgumentParser(description="Attack efficiency on the demo's model.")
     parser.add_argument("--classes", type=int, nargs="+", default=[21, 151])
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     from robustseg.models.build import build_segmentation_model  # timm takes seconds: after --help
 
     torch.set_num_threads(args.threads)

@@ -11,7 +11,7 @@ looking at on a GPU alone. Needs neither Snakemake nor pydantic.
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -155,14 +155,14 @@ def header(rates: bool) -> str:
     return "| " + " | ".join(names) + " |\n|---" + "|---:" * (len(names) - 1) + "|"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Print the table and write its numbers."""
     parser = argparse.ArgumentParser(description="Memory and speed at the paper's sizes.")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-size", type=int, default=16, help="for the speed on a GPU")
     parser.add_argument("--networks", type=int, nargs="+", default=list(range(len(PAPER))))
     parser.add_argument("--out", type=Path, help="folder for throughput.json and memory.json")
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     progress, on_gpu = Progress("bench"), args.device == "cuda"
     name = torch.cuda.get_device_name() if on_gpu else "cpu"
     rows, record, throughputs = [], {}, {}

@@ -11,7 +11,6 @@ It needs a finished `make demo`, or `--weights` and `--val` of another run.
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,7 +32,7 @@ OPTIONS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Print the table of options."""
     parser = argparse.ArgumentParser(description="Gain and effect of faster passes.")
     parser.add_argument("--weights", default=DEMO / "models/pir_at_5/seed0/weights.safetensors")
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--iterations", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    args = parser.parse_args(argv)
+    args = parser.parse_args()
     model, dataset = load_pair(args.weights, args.val, args.device)
     images, labels, ids = dataset.batch(range(min(args.images, len(dataset))))
     batch = images.to(args.device), labels.to(args.device), ids
