@@ -10,11 +10,23 @@ from robustseg.config.section import Count, Name, Positive, Radius, Section, tag
 from robustseg.names import LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES
 
 
-class Suite(Section):
-    """A named set of attacks: every loss with every schedule and number of iterations."""
+class SuiteKind(Section):
+    """What all kinds of suites have in common."""
 
     own_radius: ClassVar[float | None] = None
     """The one radius of its evidence, whatever a table asks for; None: those asked for."""
+
+    def attacks(self) -> list[AttackSpec]:
+        """Return the combinations of a loss, an optimizer and a schedule that it is made of."""
+        return []
+
+    def at(self, eps_255: float) -> dict[str, Any]:
+        """Return the settings that matter at one radius."""
+        return self.model_dump()
+
+
+class Suite(SuiteKind):
+    """A named set of attacks: every loss with every schedule and number of iterations."""
 
     kind: Literal["white_box"] = Field("white_box", description="attacks on the model itself")
     losses: list[Literal[LOSSES]] = Field(  # type: ignore[valid-type]
@@ -48,10 +60,8 @@ class Suite(Section):
         return self.model_dump() | {"step_size": steps and {eps_255: steps[eps_255]}}
 
 
-class Transfer(Section):
+class Transfer(SuiteKind):
     """Attacks that are found on other models and counted on the one that a table names."""
-
-    own_radius: ClassVar[float | None] = None
 
     kind: Literal["transfer"] = Field(description="`transfer`")
     sources: list[Name] = Field(min_length=1, description="models to attack, some of `models`")
@@ -64,12 +74,8 @@ class Transfer(Section):
         every = product(self.losses, self.schedules, self.iterations)
         return [AttackSpec(loss, "apgd", schedule, budget) for loss, schedule, budget in every]
 
-    def at(self, eps_255: float) -> dict[str, Any]:
-        """Return the settings that matter at one radius."""
-        return self.model_dump()
 
-
-class Alma(Section):
+class Alma(SuiteKind):
     """ALMA prox, which looks for the smallest perturbation and has no radius."""
 
     own_radius: ClassVar[float | None] = UNBOUNDED_255
@@ -79,29 +85,13 @@ class Alma(Section):
     iterations: Count = Field(description="forward and backward passes for each image")
     images: Count | None = Field(None, description="images, drawn at random; all by default")
 
-    def attacks(self) -> list[AttackSpec]:
-        """Return none: it is no combination of a loss, an optimizer and a schedule."""
-        return []
 
-    def at(self, eps_255: float) -> dict[str, Any]:
-        """Return the settings."""
-        return self.model_dump()
-
-
-class Objects(Section):
+class Objects(SuiteKind):
     """No attack: the model scored on the classes but the background, whose logit is left out."""
 
     own_radius: ClassVar[float | None] = 0.0
 
     kind: Literal["objects"] = Field(description="`objects`")
-
-    def attacks(self) -> list[AttackSpec]:
-        """Return none."""
-        return []
-
-    def at(self, eps_255: float) -> dict[str, Any]:
-        """Return the settings."""
-        return self.model_dump()
 
 
 AnySuite: TypeAlias = Annotated[
