@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
 from robustseg.report.predicates import DIMENSIONS, Claim, Place, Predicate, Selection
+from robustseg.report.queries import RESAMPLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,6 @@ RESULT_COLUMNS = (
     *("left", "right", "margin", "low", "high", "detail"),
 )
 CELL = ("table", "dataset", "model", "attack", "eps_255", "metric")
-_BOOTSTRAP_DRAWS = 1000
 _DECIMALS = 9  # 88.7 - 88.6 is 0.1, not 0.10000000000000853
 
 
@@ -248,7 +248,7 @@ def _interval(pair: "pd.Series[Any]", images: Scores) -> tuple[float, float]:
     gap = (right - left).dropna().to_numpy()  # aligned by image_id
     if not len(gap):
         return np.nan, np.nan
-    draws = np.random.default_rng(0).integers(0, len(gap), (_BOOTSTRAP_DRAWS, len(gap)))
+    draws = np.random.default_rng(0).integers(0, len(gap), (RESAMPLES, len(gap)))
     margins = _margin(str(pair["verb"]), gap[draws].mean(axis=1), float(pair["by"]))
     low, high = np.percentile(margins, (2.5, 97.5))
     return float(low), float(high)

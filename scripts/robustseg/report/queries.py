@@ -183,12 +183,7 @@ def score(attacked: Outcomes) -> Score:
     )
 
 
-def interval(
-    attacked: Outcomes,
-    wanted: Sequence[str] = ("acc", "miou"),
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Interval:
+def interval(attacked: Outcomes, wanted: Sequence[str] = ("acc", "miou")) -> Interval:
     """Return percentile bootstrap intervals over images, level 95 %.
 
     All attacks on the same number of images are resampled alike, so that intervals of two attacks
@@ -198,19 +193,17 @@ def interval(
     labelled = attacked.pixels > 0
     ends = {"acc": (np.nan, np.nan), "miou": (np.nan, np.nan)}
     if "acc" in wanted:
-        ends["acc"] = mean_interval(attacked.accuracy[labelled], resamples, seed)
+        ends["acc"] = mean_interval(attacked.accuracy[labelled])
     if "miou" in wanted:
-        weights = _resamples(int(labelled.sum()), resamples, seed)
+        weights = _resamples(int(labelled.sum()))
         ends["miou"] = _ends(_resampled_miou(weights, attacked, labelled))
     low, high = (Score(ends["acc"][side], ends["miou"][side]) for side in (0, 1))
     return Interval(low, high)
 
 
-def mean_interval(
-    values: NDArray[np.float64] | NDArray[np.bool_], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
+def mean_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[float, float]:
     """Return the percentile bootstrap interval, level 95 %, of the mean of one value an image."""
-    weights = _resamples(len(values), resamples, seed)
+    weights = _resamples(len(values))
     return _ends(weights @ values / weights.shape[1])
 
 
@@ -234,10 +227,11 @@ def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=4)
-def _resamples(images: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return (resamples, images): how often each image is drawn."""
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(images, np.full(images, 1 / images), size=resamples)
+def _resamples(images: int) -> NDArray[np.float64]:
+    """Return (RESAMPLES, images): how often each image is drawn."""
+    drawn = np.random.default_rng(0).multinomial(
+        images, np.full(images, 1 / images), size=RESAMPLES
+    )
     return drawn.astype(np.float64)
 
 
