@@ -178,16 +178,6 @@ class Counts:
         return intersection, union
 
 
-def schema_reference() -> str:
-    """Return SCHEMA as a Markdown table: the part of docs/evidence.md that code decides."""
-    lines = ["| column | type | unit | what |", "|---|---|---|---|"]
-    for field in SCHEMA:
-        kind = "list of int32, one a class" if field.type == _COUNTS else str(field.type)
-        said = {key.decode(): text.decode() for key, text in field.metadata.items()}
-        lines.append(f"| `{field.name}` | {kind} | {said['unit']} | {said['description']} |")
-    return "\n".join(lines) + "\n"
-
-
 def read_provenance(path: str | Path) -> dict[str, str]:
     """Return what made an evidence file: code, configuration, library versions, device."""
     stored = _open(Path(path)).schema_arrow.metadata or {}

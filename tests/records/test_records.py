@@ -247,10 +247,14 @@ def test_outside_its_repository_the_commit_is_unknown(tmp_path, monkeypatch):
 
 def test_the_documentation_is_that_of_the_schema():
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
-    assert records.schema_reference() in text
+    lines = ["| column | type | unit | what |", "|---|---|---|---|"]
     for field in records.SCHEMA:
-        assert field.metadata[b"unit"]
-        assert field.metadata[b"description"]
+        is_list = pa.types.is_list(field.type)
+        kind = "list of int32, one a class" if is_list else str(field.type)
+        unit, description = (field.metadata[key].decode() for key in (b"unit", b"description"))
+        assert all((unit, description))
+        lines.append(f"| `{field.name}` | {kind} | {unit} | {description} |")
+    assert "\n".join([*lines, "", ""]) in text
 
 
 def test_reading_grows_with_the_files_and_not_with_their_square(tmp_path):
