@@ -11,6 +11,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+RESERVE = 0.1
+"""Share of a device's memory that is left to the driver, workspaces and fragmentation."""
+
 
 @dataclass(frozen=True)
 class Peak:
@@ -25,14 +28,9 @@ class Peak:
     fixed_mb: float
     image_mb: float
 
-    def largest_batch(self, memory_gb: float, reserve: float = 0.1) -> int:
-        """Return the most images that fit, or 0.
-
-        Args:
-            memory_gb: of the device, in 10^9 bytes.
-            reserve: share of it that is left to the driver, workspaces and fragmentation.
-        """
-        room_mb = memory_gb * 1000 * (1 - reserve) - self.fixed_mb
+    def largest_batch(self, memory_gb: float) -> int:
+        """Return the most images that fit a device's memory (10^9 bytes), or 0."""
+        room_mb = memory_gb * 1000 * (1 - RESERVE) - self.fixed_mb
         return max(0, int(room_mb / self.image_mb))
 
 
