@@ -12,10 +12,10 @@ class Pointwise(nn.Module):
     So what an image gets is the same, to the bit, whoever shares its batch.
     """
 
-    def __init__(self, classes: int = 4, seed: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.a, self.b, self.c = torch.randn(3, 1, classes, 1, 1, generator=generator).double()
+        generator = torch.Generator().manual_seed(0)
+        self.a, self.b, self.c = torch.randn(3, 1, 4, 1, 1, generator=generator).double()
 
     def forward(self, images: Tensor) -> Tensor:
         red, green, blue = images.double().unsqueeze(2).unbind(1)

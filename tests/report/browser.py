@@ -1,6 +1,5 @@
 """A browser for tests: Chromium driven over WebDriver's plain HTTP, with nothing to install."""
 
-import base64
 import json
 import shutil
 import socket
@@ -23,7 +22,7 @@ MISSING = next((f"{n} is missing" for n in ("chromium", "chromedriver") if not s
 class Browser:
     """One window; use as a context manager."""
 
-    def __init__(self, profile: Path, width: int = 1200, height: int = 900) -> None:
+    def __init__(self, profile: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -31,13 +30,12 @@ class Browser:
         self._driver = subprocess.Popen(
             ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        self._profile, self._size = profile, (width, height)
+        self._profile = profile
 
     def __enter__(self) -> "Browser":
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         arguments += ["--force-prefers-reduced-motion"]  # or clicks hit what scrolls past
         arguments += [f"--user-data-dir={self._profile}"]
-        arguments += ["--window-size={},{}".format(*self._size)]
         options = {"args": arguments, "binary": shutil.which("chromium")}
         asked = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", **asked}}}
@@ -94,9 +92,6 @@ class Browser:
         """Show the page as a phone or window of this size would."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._chrome("Emulation.setDeviceMetricsOverride", size)
-
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
 
     def complaints(self) -> list[str]:
         """Return what the console has said since this was last asked."""
