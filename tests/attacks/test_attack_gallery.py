@@ -9,8 +9,8 @@ from tests.attacks.test_suites import network, noise
 
 from robustseg.attacks.gallery import attack_gallery, attack_targeted, save_arrays
 from robustseg.errors import RobustsegError
-from robustseg.report.gallery import ARRAYS, read_shots
-from robustseg.report.pictures import perturbed, read_targeted
+from robustseg.report.gallery import ARRAYS, perturbed, read_arrays, read_shots
+from robustseg.report.pictures import TARGETED_ARRAYS
 
 GALLERY = {"images": 3, "loss": "mask_ce", "schedule": "reduced", "iterations": 9}
 TARGETED = {"images": 2, "classes": ["green", "red"], "eps_255": 40.0, "iterations": 30}
@@ -53,7 +53,7 @@ def test_the_same_attack_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_targets_are_reached_more_often_than_without_an_attack(tmp_path: Path) -> None:
     arrays = attack_targeted(network(0), noise(), TARGETED, batch_size=2)
     save_arrays(tmp_path / "t.npz", arrays)
-    kept = read_targeted(tmp_path / "t.npz")
+    kept = read_arrays(tmp_path / "t.npz", TARGETED_ARRAYS)
     for index, label in enumerate((2, 1)):
         share = (kept["prediction"][index] == label).mean(axis=(1, 2))
         assert kept["share"][index] == pytest.approx(share)
@@ -73,4 +73,4 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         attack_gallery(network(0), noise(), {**GALLERY, "images": 5, "eps_255": [4]}, batch_size=2)
     (tmp_path / "cut.npz").write_bytes(b"PK")
     with pytest.raises(RobustsegError, match=r"cut\.npz cannot be read"):
-        read_targeted(tmp_path / "cut.npz")
+        read_arrays(tmp_path / "cut.npz", TARGETED_ARRAYS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,16 +63,25 @@ def read_shots(path: str | Path) -> Shots:
     Raises:
         RobustsegError: the file is missing or damaged, lacks an array, or two arrays disagree.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in ARRAYS if name not in file.files]
-            if missing:
-                raise RobustsegError(f"{path} has no array {missing[0]}; make the file again")
-            shots = Shots(**{name: file[name] for name in ARRAYS})
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RobustsegError(f"{path} cannot be read ({error}); make the file again") from error
+    shots = Shots(**read_arrays(path, ARRAYS))
     _check(path, shots)
     return shots
+
+
+def read_arrays(path: str | Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Read some arrays of a file.
+
+    Raises:
+        RobustsegError: the file is missing or damaged, or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in names if name not in file.files]
+            if missing:
+                raise RobustsegError(f"{path} has no array {missing[0]}; make the file again")
+            return {name: file[name] for name in names}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RobustsegError(f"{path} cannot be read ({error}); make the file again") from error
 
 
 def encode_gallery(
@@ -158,7 +167,10 @@ def _encode_image(shots: Shots, index: int, pictures: dict[str, int]) -> dict[st
         "id": str(shots.image_ids[index]),
         "image": keep(_picture(shots.images[index])),
         "truth": keep(_class_map(shots.labels[index], shots.palette)),
-        "attacked": [keep(_picture(_attacked(shots, radius, index))) for radius in radii],
+        "attacked": [
+            keep(_picture(perturbed(shots.images[index], shots.perturbation[radius, index])))
+            for radius in radii
+        ],
         "perturbation": [
             keep(_picture(_magnified(shots.perturbation[radius, index], factor)))
             for radius in radii
@@ -172,10 +184,9 @@ def _encode_image(shots: Shots, index: int, pictures: dict[str, int]) -> dict[st
     }
 
 
-def _attacked(shots: Shots, radius: int, index: int) -> NDArray[np.uint8]:
-    """Return the image with its perturbation, rounded to 8 bits for the screen."""
-    attacked = shots.images[index] + shots.perturbation[radius, index].astype(np.float64)
-    return _to_bytes(attacked)
+def perturbed(image: NDArray[np.uint8], perturbation: NDArray[np.float16]) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) with a perturbation in 1/255, rounded to 8 bits."""
+    return _to_bytes(perturbation.astype(np.float64) + image)
 
 
 def _magnified(perturbation: NDArray[np.float16], factor: float) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,13 @@ from robustseg.errors import RobustsegError
 from robustseg.names import SCHEME_LABELS
 from robustseg.report.book import Models, a_model_of, percent, printed, radius
 from robustseg.report.figures import Drawing, style, write_drawing
-from robustseg.report.gallery import IGNORE_COLOUR, IGNORE_LABEL, read_shots
+from robustseg.report.gallery import (
+    IGNORE_COLOUR,
+    IGNORE_LABEL,
+    perturbed,
+    read_arrays,
+    read_shots,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +116,7 @@ def _targeted(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing,
     """Figure 1: for each image its picture and classes, then a column a model and target."""
     import pandas as pd
 
-    kept = {model: read_targeted(path) for model, path in paths.items()}
+    kept = {model: read_arrays(path, TARGETED_ARRAYS) for model, path in paths.items()}
     first = next(iter(kept.values()))
     _check_alike(paths, kept)
     targets = [str(name) for name in first["targets"]]
@@ -152,34 +157,12 @@ def _targeted(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing,
     return drawing, pd.DataFrame(rows).assign(metric="share_on_target")
 
 
-def read_targeted(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Read a file of attacks.gallery.attack_targeted.
-
-    Raises:
-        RobustsegError: the file is missing or damaged, or lacks an array.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in TARGETED_ARRAYS if name not in file.files]
-            if missing:
-                raise RobustsegError(f"{path} has no array {missing[0]}; make the file again")
-            return {name: file[name] for name in TARGETED_ARRAYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RobustsegError(f"{path} cannot be read ({error}); make the file again") from error
-
-
 def most_varied(labels: NDArray[np.uint8], count: int) -> list[int]:
     """Return the places of the images with most classes, ascending; of equals the first."""
     # ASSUME: images that show much; the paper does not say how it chose its two.
     classes = [len(set(np.unique(one).tolist()) - {IGNORE_LABEL}) for one in labels]
     ranked = sorted(range(len(labels)), key=lambda place: -classes[place])
     return sorted(ranked[:count])
-
-
-def perturbed(image: NDArray[np.uint8], perturbation: NDArray[np.float16]) -> NDArray[np.uint8]:
-    """Return an image (H, W, 3) with a perturbation in 1/255, rounded to 8 bits."""
-    values = np.rint(image + perturbation.astype(np.float64))
-    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def colours(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
