@@ -15,11 +15,10 @@ from robustseg.config.schema import Config, Read
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
 from robustseg.models.published import IMAGENET_CLASSES
+from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.plan.networks import Network, Work
 
 IMAGENET_VAL_IMAGES = 50_000
-ROBUST_SHARE = {"clean": 0.0, "at": 1.0, "pir_at": 1.0, "half_at": 0.5}
-"""Share of each batch that the schemes attack."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,8 @@ def network_of(config: Config, name: str) -> Network:
 
 def num_classes(data: Generated | Voc | Ade20k | ImageNet) -> int:
     """Return K of a data set, known before any file is there."""
-    if isinstance(data, Voc):
-        return 21
-    if isinstance(data, Ade20k):
-        return 151 if data.background == "class" else 150
+    if isinstance(data, Voc | Ade20k):
+        return data.num_classes
     if isinstance(data, ImageNet):
         return IMAGENET_CLASSES
     return len(OBJECT_NAMES) + (data.kind == "scenes")
@@ -132,7 +129,7 @@ def training_work(config: Config, name: str) -> Work:
 
     Its glance at the validation images after each epoch is counted without their attack.
     """
-    share = ROBUST_SHARE[config.model_of(name)["scheme"]]
+    share = ADVERSARIAL_SHARE[config.model_of(name)["scheme"]]
     trained = (config.models.get(name) or config.backbones[name]).model_dump()
     train, val = images_in(config.data[trained["dataset"]])
     seen = trained["epochs"] * train

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustseg.errors import RobustsegError
+from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.training.pgd import TrainingAttack
-
-ADVERSARIAL_SHARE = {"clean": 0.0, "half_at": 0.5, "at": 1.0, "pir_at": 1.0}
-"""Share of each batch that is attacked, by scheme. AT and PIR-AT differ in the backbone alone."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def recipe_of(
         subject: epochs, and for adversarial training eps_255, steps and maybe eps_ramp.
         training: optimizer and attack settings, for images in [0, 1]; keys with a default in the
             config's schema may be left out.
-        scheme: one of `ADVERSARIAL_SHARE`.
+        scheme: one of `names.SCHEMES`.
         training_seed: seed of initialisation, data order and flips.
 
     Raises:
