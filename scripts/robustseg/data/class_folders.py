@@ -15,9 +15,9 @@ from torchvision.transforms.v2 import InterpolationMode, functional
 from robustseg.data.manifest import Columns, Shared, open_rows, write_rows
 from robustseg.data.reading import read_image
 from robustseg.errors import RobustsegError
+from robustseg.models.published import IMAGENET_CLASSES
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
-CLASSES = 1000
 SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -90,10 +90,10 @@ def list_class_folders(settings: Mapping[str, Any], output: str | Path) -> int:
     """
     root = Path(settings["root"])
     folders = sorted(path.name for path in root.glob("*") if path.is_dir())
-    if len(folders) != CLASSES:
+    if len(folders) != IMAGENET_CLASSES:
         raise RobustsegError(
-            f"{root} has {len(folders)} folders instead of one for each of ImageNet's {CLASSES} "
-            "classes; correct `root`"
+            f"{root} has {len(folders)} folders instead of one for each of ImageNet's "
+            f"{IMAGENET_CLASSES} classes; correct `root`"
         )
     rows = sorted(_rows(root, folders), key=lambda row: str(row["image_id"]))
     wanted = settings["images"] or len(rows)

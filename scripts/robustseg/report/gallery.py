@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
 ARRAYS = {
@@ -34,7 +35,6 @@ labels, images, prediction, palette: uint8; perturbation: float16 in 1/255; accu
 share of the image's labelled pixels; eps_255: float64, ascending; image_ids, class_names: str.
 """
 
-IGNORE_LABEL = 255
 IGNORE_COLOUR = (128, 128, 128)
 BUDGET_BYTES = 6_000_000
 """Size of all pictures together; images beyond it are left out, and the page says so."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.names import SCHEME_LABELS
 from robustseg.report.book import Models, a_model_of, percent, printed, radius
 from robustseg.report.figures import Drawing, style, write_drawing
 from robustseg.report.gallery import (
     IGNORE_COLOUR,
-    IGNORE_LABEL,
     perturbed,
     read_arrays,
     read_shots,
