@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
-from robustseg.models.build import build
+from robustseg.models.build import build, classifier_architecture
 from robustseg.models.checkpoints import load_strictly, save_weights
 from robustseg.models.layouts import MEAN, STD, rename
 from robustseg.models.published import (
@@ -107,11 +107,7 @@ def describe(
             "num_classes": published.num_classes,
         }
     else:
-        names = {
-            "kind": "classifier",
-            "backbone": published.architecture,
-            "num_classes": IMAGENET_CLASSES,
-        }
+        names = classifier_architecture(published.architecture, IMAGENET_CLASSES)
     return {**names, **({"mean": mean, "std": std} if mean else {})}
 
 
