@@ -130,7 +130,7 @@ def read_throughput(path: str | Path) -> tuple[str, dict[str, Throughput]]:
         networks = {name: Throughput(**fields) for name, fields in text["networks"].items()}
         return str(text["device"]), networks
     except FileNotFoundError:
-        raise RobustsegError(f"{path} does not exist; run `snakemake throughput` first") from None
+        raise RobustsegError(f"{path} does not exist; `snakemake plan` measures one") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RobustsegError(
             f"{path} is no file of throughputs ({error}); see docs/plan.md for its form"
