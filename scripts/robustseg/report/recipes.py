@@ -51,8 +51,9 @@ def table5(recipes: Mapping[str, Recipe]) -> tuple[Layout, pd.DataFrame]:
         Layout(
             "Training and data configurations",
             "Settings of all trainings of this run; a/b: of different models. Classifiers are the "
-            "backbones that models start from. All images are flipped at random and none is "
-            "cropped or blurred. Batch size a×b: b passes of a images for one update.",
+            "backbones that models start from. All images are flipped at random; "
+            "photographs are scaled and cropped at random too. Batch size a×b: b passes of a "
+            "images for one update.",
             ("Configuration",),
             heads,
             groups,
