@@ -21,8 +21,11 @@ function sortKey(text) {
   return Number.isNaN(number) ? text : number;
 }
 
+function missing(key) {
+  return key === "" || key === "–";
+}
+
 function compare(one, other) {
-  const missing = (key) => key === "" || key === "–";
   if (missing(one) || missing(other)) return missing(one) - missing(other);
   if (typeof one === "number" && typeof other === "number") return one - other;
   return String(one).localeCompare(String(other), "en", { numeric: true });
@@ -51,8 +54,8 @@ function sortTable(table, head, column) {
     blocks.sort((one, other) => {
       if (!wanted) return one[0].dataset.order - other[0].dataset.order;
       const up = compare(key(one), key(other));
-      const missing = ["", "–"].includes(key(one)) || ["", "–"].includes(key(other));
-      return wanted === "ascending" || missing ? up : -up;
+      const last = missing(key(one)) || missing(key(other));
+      return wanted === "ascending" || last ? up : -up;
     });
     for (const block of blocks) body.append(...block);
   }
