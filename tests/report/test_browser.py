@@ -152,6 +152,16 @@ def test_claims_are_filtered_by_verdict_and_words(browser):
     assert said == f"{len(claims_shown(browser))} of 52 shown"
 
 
+def test_controls_that_need_a_script_are_hidden_without_one(browser):
+    display = browser.run(
+        "const controls = document.querySelector('[data-claims=run] .controls');"
+        "const style = getComputedStyle(controls), before = style.display;"
+        "controls.hidden = true;"
+        "return [before, style.display]"
+    )
+    assert display == ["flex", "none"]
+
+
 def test_the_papers_own_numbers_are_apart_and_folded_away(browser):
     closed = "return !document.querySelector('details.foreign').open"
     assert browser.run(closed)
