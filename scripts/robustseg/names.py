@@ -1,6 +1,6 @@
 """The words that configs, evidence and tables share. Imports nothing, so that checks are instant.
 
-The modules that implement them check on import that their registry has just these names.
+Registries of losses, precisions and training's optimizers are compared with these on import.
 """
 
 LOSSES = ("ce", "bal_ce", "cossim_ce", "js", "mask_ce", "mask_sph")
