@@ -249,12 +249,26 @@ for figure in [*CONFIG.figures, *CONFIG.pictures]:
 
 
 def refuse(wildcards):
-    """Name the known targets, where Snakemake would say that no rule produces the unknown one."""
+    """Name the known targets, where Snakemake would say that no rule produces the unknown one.
+
+    It ends by itself: Snakemake would put a traceback below what an input function raises.
+    """
     targets = ", ".join(rule.name for rule in workflow.rules if not rule.output)
-    raise WorkflowError(
+    print(
         f"{wildcards.unknown} is not a target; known are {targets}, "
-        f"and the files under results/{CONFIG.run}"
+        f"and the files under results/{CONFIG.run}",
+        file=sys.stderr,
     )
+    raise SystemExit(1)
+
+
+# A name with or without the ending of a result, and tables and figures that are none.
+UNKNOWN_TARGETS = [
+    r"[^/.]+(\.(md|csv|tex|parquet|png|pdf|html))?",
+    r"(tables|figures)/.+",
+    rf"results/{CONFIG.run}/tables/(?!({'|'.join([*CONFIG.tables, 'seeds', 'leak'])})\.).+",
+    rf"results/{CONFIG.run}/figures/(?!({'|'.join([*CONFIG.figures, *CONFIG.pictures])})\.).+",
+]
 
 
 rule unknown_target:
@@ -263,5 +277,5 @@ rule unknown_target:
     output:
         "{unknown}",
     wildcard_constraints:
-        unknown="[^/.]+",
+        unknown="|".join(UNKNOWN_TARGETS),
     localrule: True

@@ -161,12 +161,34 @@ def test_the_ablation_trains_and_attacks_each_of_its_models(tmp_path: Path) -> N
     }
 
 
-def test_an_unknown_target_gets_a_list_of_the_known(tmp_path: Path) -> None:
-    run = snakemake("--dry-run", "--configfile", MATCHBOX, "--", "tabel1", folder=tmp_path)
+@pytest.mark.parametrize(
+    "target",
+    [
+        "tabel1",
+        "tabel1.md",
+        "tables/table1",
+        "results/matchbox/tables/table99.md",
+        "results/matchbox/figures/figure2b.png",
+    ],
+)
+def test_an_unknown_target_gets_a_list_of_the_known(target: str, tmp_path: Path) -> None:
+    run = snakemake("--dry-run", "--configfile", MATCHBOX, "--", target, folder=tmp_path)
     assert run.returncode == 1
-    assert "tabel1 is not a target; known are plan, data, backbones, models, attacks," in run.stdout
-    assert "table10, table11, appendix_c3, figure2" in run.stdout
-    assert "Traceback (most recent call last)" not in run.stdout
+    known = "known are plan, data, backbones, models, attacks,"
+    said = [
+        line for line in run.stdout.splitlines() if f"{target} is not a target; {known}" in line
+    ]
+    assert len(said) == 1, run.stdout
+    assert "table10, table11, appendix_c3, figure2" in said[0]
+    assert "Traceback" not in run.stdout
+    assert "Exception" not in run.stdout
+
+
+def test_an_unknown_target_leaves_no_lock(tmp_path: Path) -> None:
+    run = snakemake("--cores", "1", "--configfile", MATCHBOX, "--", "tabel1", folder=tmp_path)
+    assert run.returncode == 1
+    assert "tabel1 is not a target" in run.stdout
+    assert not list((tmp_path / ".snakemake").glob("locks/*"))
 
 
 def test_planning_is_fast(tmp_path: Path) -> None:
