@@ -185,9 +185,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_rows(
     assert not calls
 
 
-def test_parts_of_anything_else_are_not_used(
-    toys: ToySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_anything_else_are_not_used(toys: ToySet, tmp_path: Path) -> None:
     class Weighted(Pointwise):
         def __init__(self) -> None:
             super().__init__()

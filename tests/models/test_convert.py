@@ -67,7 +67,7 @@ def test_every_key_of_a_released_model_is_used(weights, tmp_path):
         assert branches == {"mask1", "cls2"}
 
 
-def test_some_weights_are_where_they_belong(tmp_path):
+def test_some_weights_are_where_they_belong():
     """Independent of the layouts' patterns: pairs that were matched by hand."""
     pairs = {
         "pir_at_5_50ep_upernet_convnext_t": [

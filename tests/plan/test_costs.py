@@ -93,7 +93,7 @@ def test_published_sizes() -> None:
     assert (num_classes(data["scenes"]), num_classes(data["shapes"])) == (10, 9)
 
 
-def test_prices_add_up(config: Config, tmp_path: Path) -> None:
+def test_prices_add_up(tmp_path: Path) -> None:
     network = Network("convnext_demo", "upernet_demo", 10, 32)
     throughputs = {str(network): Throughput(forward_s=1, attack_s=2, update_s=4)}
     first = Job("train_model", (), (Work(network, forward=3600, update=900),))

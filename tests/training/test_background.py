@@ -11,7 +11,7 @@ __all__ = ["data"]  # the fixture
 CLEAN = MODEL | {"scheme": "clean", "epochs": 1}
 
 
-def weights(folder, made, model):
+def weights(made, model):
     train_segmentation(model, TRAINING, "convnext_demo", made, 0, quiet())
     tensors, _ = read_weights(made.weights)
     return {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -25,8 +25,8 @@ def test_labels_of_the_background_do_not_matter_when_it_is_ignored(data, tmp_pat
     save_split(tmp_path / "scenes" / "train.npz", by_hand)
     save_split(tmp_path / "scenes" / "val.npz", load_split(data / "scenes" / "val.npz"))
     (tmp_path / "backbone.safetensors").write_bytes((data / "backbone.safetensors").read_bytes())
-    without = weights(tmp_path, files(data, tmp_path / "a"), CLEAN | {"background": False})
-    same = weights(tmp_path, files(tmp_path, tmp_path / "b"), CLEAN)
-    learnt = weights(tmp_path, files(data, tmp_path / "c"), CLEAN)
+    without = weights(files(data, tmp_path / "a"), CLEAN | {"background": False})
+    same = weights(files(tmp_path, tmp_path / "b"), CLEAN)
+    learnt = weights(files(data, tmp_path / "c"), CLEAN)
     assert all(np.array_equal(without[name], same[name]) for name in same)
     assert any(not np.array_equal(without[name], learnt[name]) for name in learnt)

@@ -210,7 +210,7 @@ def test_each_loss_has_its_gradient_and_the_mean_over_counted_pixels(name):
     assert torch.allclose(logits.grad, expected / counted.sum(), atol=1e-6)
 
 
-def test_losses_take_classifiers(tmp_path):
+def test_losses_take_classifiers():
     logits, labels = torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0])
     pixels = attack_loss("js", logits[:, :, None, None], labels[:, None, None], 0.0)
     assert attack_loss("js", logits, labels, 0.0) == pixels > 0
