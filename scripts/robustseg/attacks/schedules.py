@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import accumulate
 
-from robustseg.attacks.spec import PARTS
+from robustseg.attacks.spec import SHARES
 
 RADII = {"constant": (1.0,), "restarts": (1.0, 1.0, 1.0), "reduced": (2.0, 1.5, 1.0)}
 """The radius of each part of a schedule, in multiples of the attack's own."""
@@ -39,7 +39,7 @@ def slots(schedule: str, iterations: int) -> list[Slot]:
     with T its third of the budget, while red-eps is one attack and T its whole budget.
     RELEASED CODE: lambda restarts in each slot of red-eps.
     """
-    shares = PARTS[schedule]
+    shares = SHARES[schedule]
     totals = enumerate(accumulate(shares), start=1)
     ends = [max(slot, iterations * total // sum(shares)) for slot, total in totals]
     starts = [0, *ends[:-1]]

@@ -13,8 +13,8 @@ TRANSFER = "transfer-"
 UNBOUNDED_255 = 255.0
 """eps_255 of ALMA prox, which has no radius: no perturbation of an image is larger."""
 
-PARTS = {"constant": (1,), "restarts": (1, 1, 1), "reduced": (3, 3, 4)}
-"""Shares of the budget that a schedule's parts get (arXiv 2306.12941, Sec. 2.3)."""
+SHARES = {"constant": (1,), "restarts": (1, 1, 1), "reduced": (3, 3, 4)}
+"""Shares of the budget that the parts of a schedule get (arXiv 2306.12941, Sec. 2.3)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class AttackSpec:
         _check_name("loss", self.loss, LOSSES)
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
         _check_name("schedule", self.schedule, SCHEDULES)
-        parts = len(PARTS[self.schedule])
+        parts = len(SHARES[self.schedule])
         if self.iterations < parts:
             raise RobustsegError(
                 f"attack {self.name} needs at least {parts} iterations, one for each part of its "

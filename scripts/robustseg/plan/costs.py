@@ -7,7 +7,7 @@ Counted are images times passes, as the code spends them when no image leaves it
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from robustseg.attacks.spec import PARTS, AttackSpec, images_of_shard
+from robustseg.attacks.spec import SHARES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, Objects, Suite, Transfer
 from robustseg.config.data import Ade20k, Generated, ImageNet, Voc
 from robustseg.config.models import Backbone, Model
@@ -218,5 +218,5 @@ def _attack_work(
         schedule: a name of `names.SCHEDULES`.
         counting: forward passes for the counts on record.
     """
-    looks = len(PARTS[schedule]) + counting
+    looks = len(SHARES[schedule]) + counting
     return Work(network, forward=images * looks, attack=images * iterations)
