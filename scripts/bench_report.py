@@ -31,69 +31,96 @@ from bench_evidence import (
 
 CONFIG = Path(__file__).parents[1] / "config"
 MAIN_CONFIG = CONFIG / "config.yaml"
+DRAWN = ("svg", "pdf", "png", "csv")
 
 
 def build(name: str, folder: Path) -> None:
     """Make one output from its evidence."""
-    asked, out = reads(), folder / "out"
-
-    def paths(*names: str) -> list[Path]:
-        wanted = {job for one in names for read in asked[one] for job in jobs(read)}
-        return sorted(evidence_path(folder, job) for job in wanted)
-
-    def files(kind: str, *names: str) -> dict[str, Path]:
-        return {one: out / f"{one}.{kind}" for one in names}
-
-    def outputs(*kinds: str) -> dict[str, Path]:
-        return {kind: out / f"{name}.{kind}" for kind in kinds}
-
-    tables = [one for one in asked if not one.startswith("figure")]
-    figures = [one for one in asked if one.startswith("figure")]
     if name == "claims":
-        from robustseg.report.claims_report import make_claims
-
-        long = [*files("parquet", *tables).values(), *files("csv", *figures).values()]
-        claims = CONFIG / "claims.yaml"
-        kinds = outputs("html", "parquet")
-        make_claims(claims, long, paths(*asked), asked, models(), CONFIG / "paper", kinds)
+        build_claims(folder)
     elif name == "page":
-        from robustseg.report.page import make_page
-
-        shown = {
-            m: path
-            for one in PICTURES
-            if one != "figure1"
-            for m, path in shots_of(folder, one).items()
-        }
-        config = {"run": "bench", "attacks": {"suites": {}}}
-        config["models"] = {m: s for m, s in models().items() if m not in BACKBONES}
-        fragments, drawings = files("html", *tables), files("svg", *figures, *PICTURES)
-        page = out / "index.html"
-        make_page(
-            fragments,
-            drawings,
-            config,
-            paths(*asked),
-            folder / "none",
-            page,
-            out / "claims.html",
-            shown,
-        )
+        build_page(folder)
     elif name in PICTURES:
         from robustseg.report.pictures import make_picture
 
-        make_picture(name, shots_of(folder, name), models(), outputs("svg", "pdf", "png", "csv"))
-    elif name in figures:
+        make_picture(name, shots_of(folder, name), models(), _outputs(folder, name, *DRAWN))
+    elif name.startswith("figure"):
         from robustseg.report.figures import make_figure
 
-        kinds = outputs("svg", "pdf", "png", "csv")
-        make_figure(name, paths(name), asked[name], models(), kinds)
+        outputs = _outputs(folder, name, *DRAWN)
+        make_figure(name, _evidence(folder, name), reads()[name], models(), outputs)
     else:
         from robustseg.report.tables import make_table
 
-        kinds = outputs("parquet", "csv", "md", "tex", "html")
-        recipes = _recipes() if name == "table5" else None
-        make_table(name, paths(name), asked[name], models(), kinds, CONFIG / "paper", recipes)
+        outputs = _outputs(folder, name, "parquet", "csv", "md", "tex", "html")
+        make_table(
+            name,
+            _evidence(folder, name),
+            reads()[name],
+            models(),
+            outputs,
+            CONFIG / "paper",
+            _recipes() if name == "table5" else None,
+        )
+
+
+def build_claims(folder: Path) -> None:
+    """Make the claims from all tables and figures."""
+    from robustseg.report.claims_report import make_claims
+
+    tables, figures = _tables_and_figures()
+    long = [*_files(folder, "parquet", tables).values(), *_files(folder, "csv", figures).values()]
+    make_claims(
+        CONFIG / "claims.yaml",
+        long,
+        _evidence(folder, *reads()),
+        reads(),
+        models(),
+        CONFIG / "paper",
+        _outputs(folder, "claims", "html", "parquet"),
+    )
+
+
+def build_page(folder: Path) -> None:
+    """Make the page of everything."""
+    from robustseg.report.page import make_page
+
+    tables, figures = _tables_and_figures()
+    untargeted = [one for one in PICTURES if one != "figure1"]
+    config = {"run": "bench", "attacks": {"suites": {}}}
+    config["models"] = {m: s for m, s in models().items() if m not in BACKBONES}
+    make_page(
+        _files(folder, "html", tables),
+        _files(folder, "svg", [*figures, *PICTURES]),
+        config,
+        _evidence(folder, *reads()),
+        folder / "none",
+        folder / "out" / "index.html",
+        folder / "out" / "claims.html",
+        {m: path for one in untargeted for m, path in shots_of(folder, one).items()},
+    )
+
+
+def _tables_and_figures() -> tuple[list[str], list[str]]:
+    names = list(reads())
+    figures = [name for name in names if name.startswith("figure")]
+    return [name for name in names if name not in figures], figures
+
+
+def _evidence(folder: Path, *names: str) -> list[Path]:
+    """Return the evidence behind some tables and figures."""
+    wanted = {job for name in names for read in reads()[name] for job in jobs(read)}
+    return sorted(evidence_path(folder, job) for job in wanted)
+
+
+def _files(folder: Path, kind: str, names: list[str]) -> dict[str, Path]:
+    """Return one kind of output of several tables or figures, by name."""
+    return {name: folder / "out" / f"{name}.{kind}" for name in names}
+
+
+def _outputs(folder: Path, name: str, *kinds: str) -> dict[str, Path]:
+    """Return several kinds of output of one, by kind."""
+    return {kind: folder / "out" / f"{name}.{kind}" for kind in kinds}
 
 
 def _recipes() -> dict[str, Any]:
