@@ -43,17 +43,11 @@ def write_attack_evidence(
         evidence: the output, Parquet.
         suite: the suite's section of the configuration.
         sources: weights by name, of the models that a transfer attack is found on.
-        eps_255: radius in 1/255.
-        seed: of the attacks.
-        shard: (i, n, unit): the i-th of n jobs that share the images, counted from 0, cut at
-            multiples of `unit` images.
-        identity: `dataset`, `model`, `training_seed` and `suite` of the rows.
+        eps_255, seed, shard, identity, batch_size, progress: see `suites.Task`.
         config_hash: of the settings that the rows follow from.
-        batch_size: images at a time.
         precision: of the search, one of `names.PRECISIONS`; what counts is in full precision.
         compiled: whether the search goes through torch.compile.
         device: of torch.
-        progress: says how far it is.
     """
     model, dataset = load_pair(weights, val, device)
     model = Fast(model, precision, compiled)
