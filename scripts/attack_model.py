@@ -39,7 +39,7 @@ def write_attack_evidence(
 
     Args:
         weights: a segmentation model, or a classifier, safetensors.
-        val: the images, .npz.
+        val: the images, see `datasets.load_split`.
         evidence: the output, Parquet.
         suite: the suite's section of the configuration.
         sources: weights by name, of the models that a transfer attack is found on.

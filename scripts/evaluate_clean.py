@@ -22,7 +22,7 @@ def write_clean_evidence(
 
     Args:
         weights: a segmentation model, or a classifier, safetensors.
-        val: the images, .npz.
+        val: the images, see `datasets.load_split`.
         evidence: the output, Parquet.
         identity: `dataset`, `model` and `training_seed` of the rows.
         config_hash: of the settings that the rows follow from.

@@ -60,7 +60,7 @@ def load_pair(weights: str | Path, split: str | Path, device: str) -> tuple[nn.M
 
     Args:
         weights: a segmentation model or a classifier, safetensors.
-        split: its images, .npz.
+        split: its images, see `datasets.load_split`.
         device: of torch.
 
     Raises:

@@ -49,7 +49,7 @@ class Files:
     """What a training reads and writes."""
 
     train: Path
-    """Training split, .npz."""
+    """Training split, see `datasets.load_split`."""
     val: Path
     """Validation split, for the metrics alone."""
     weights: Path
