@@ -1,4 +1,4 @@
-"""Generate both splits of an embedded data set."""
+"""Generate both splits of a data set."""
 
 from robustseg.data.generate import generate
 from robustseg.jobs import job

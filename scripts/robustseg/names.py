@@ -15,7 +15,7 @@ SCHEDULES = ("constant", "restarts", "reduced")
 
 SCHEMES = ("clean", "at", "pir_at", "half_at")
 """Training: clean; AT from a clean and PIR-AT from a robust backbone (Sec. 3); AT on half clean and
-half adversarial inputs, the nearest relative of DDC-AT that the embedded data set allows."""
+half adversarial inputs, the nearest relative of DDC-AT that the generated data set allows."""
 ADVERSARIAL_SHARE = {"clean": 0.0, "at": 1.0, "pir_at": 1.0, "half_at": 0.5}
 """Share of each batch that is attacked, by scheme. AT and PIR-AT differ in the backbone alone."""
 

@@ -1,4 +1,4 @@
-"""From the config's section of an embedded data set to its files."""
+"""From the config's section of a generated data set to its files."""
 
 from collections.abc import Mapping
 from pathlib import Path

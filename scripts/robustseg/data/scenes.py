@@ -1,4 +1,4 @@
-"""The embedded data sets: generated scenes of textured objects, in integer arithmetic alone.
+"""The generated data sets: scenes of textured objects, in integer arithmetic alone.
 
 A class is a colour and a structure (plain, fine bars, coarse checks), which are robust cues and
 noisy ones, and mostly a shape. Inside each object also lies a faint tile of a few /255, the same

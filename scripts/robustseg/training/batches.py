@@ -134,7 +134,7 @@ class Loader:
         """Read and augment a part of a pass.
 
         Horizontal flips with probability 1/2 are Table 5's; its random crops and blur are for
-        photographs, which know themselves how they are augmented, not for the embedded scenes.
+        photographs, which know themselves how they are augmented, not for the generated scenes.
         """
         if isinstance(self.dataset, AugmentedDataset):
             return self.dataset.training_batch(one.indices[part], self.training_seed, one.epoch)
