@@ -298,6 +298,52 @@ def test_a_truncated_checkpoint_stops_with_one_sentence_and_stays(data, tmp_path
     assert made.checkpoint.exists()
 
 
+WRITE_MUCH = """
+import resource, signal, sys
+import torch
+from robustseg.errors import RobustsegError
+from robustseg.training.checkpoint import load_checkpoint, save_checkpoint
+path, limit = sys.argv[1], int(sys.argv[2])
+save_checkpoint(path, {"w": torch.zeros(1000)}, "a")
+if limit:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+for path in (path, path + ".new"):
+    try:
+        save_checkpoint(path, {"w": [torch.zeros(200_000), torch.zeros(9)]}, "a")
+    except RobustsegError as error:
+        print(error)
+assert load_checkpoint(sys.argv[1], "a")[0]["w"].shape == (1000,)
+"""
+
+
+def mounted(folder):
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("how", ["full disk", "file size limit"])
+def test_a_full_disk_is_one_sentence_and_keeps_the_old_checkpoint(tmp_path, how):
+    if how == "full disk" and not mounted(tmp_path):
+        pytest.skip("a small file system cannot be mounted here; the size limit stands in for it")
+    path = tmp_path / "checkpoint.pt"
+    reason = "No space left on device" if how == "full disk" else "File too large"
+    try:
+        limit = "100000" if how == "file size limit" else "0"
+        command = [sys.executable, "-c", WRITE_MUCH, str(path), limit]
+        environment = os.environ | {"PYTHONPATH": str(Path(robustseg.__file__).parents[1])}
+        run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert run.stdout.splitlines() == [
+            f"could not write {name}: {reason}; free some space or check the permissions, then "
+            "run again"
+            for name in (path, f"{path}.new")
+        ]
+        assert list(tmp_path.iterdir()) == [path]
+    finally:
+        if how == "full disk":
+            subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 def test_a_checkpoint_that_would_run_code_is_not_opened(data, tmp_path):
     class Evil:
         def __reduce__(self):

@@ -19,13 +19,15 @@ def save_checkpoint(path: str | Path, state: dict[str, Any], settings: str) -> N
         settings: everything that the training depends on; another one cannot continue from here.
 
     Raises:
-        RobustsegError: the file cannot be written.
+        RobustsegError: the file cannot be written, for example on a full disk.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         try:
-            torch.save({"settings": settings, "state": state}, temporary)
-        except RuntimeError as error:  # torch reports a full disk so
-            raise OSError(str(error)) from error
+            torch.save({"settings": settings, "state": state}, file)
+        except RuntimeError as error:  # torch's words for what follows from a failed write
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: str | Path, settings: str) -> tuple[dict[str, Any] | None, str]:
