@@ -88,6 +88,35 @@ def test_alma_draws_the_same_images_for_every_model_and_shard(tmp_path: Path) ->
     assert {row["attack"] for row in whole} == {"alma_prox-0.9-10"}
 
 
+WHITE_BOX = {
+    "kind": "white_box",
+    "losses": ["ce"],
+    "optimizer": "apgd",
+    "schedules": ["constant"],
+    "iterations": [5],
+    "step_size": None,
+}
+
+
+@pytest.mark.parametrize("suite", [WHITE_BOX, TRANSFER, ALMA], ids=lambda suite: suite["kind"])
+def test_a_damaged_part_is_computed_again(
+    suite: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = {"other": network(1), "third": network(2)}
+    target = task(tmp_path, network(0), noise(), sources=sources, batch_size=2)
+    rows = run_suite(suite, target)
+    kept = sorted(tmp_path.glob("*.json"))
+    whole = [path.read_bytes() for path in kept]
+    kept[0].write_bytes(whole[0][:40])
+    kept[1].write_bytes(b"\xff")
+    capsys.readouterr()
+    assert run_suite(suite, target) == rows
+    said = capsys.readouterr().err
+    for path in kept[:2]:
+        assert said.count(f"[test] the finished part {path} is damaged and is computed again") == 1
+    assert [path.read_bytes() for path in kept] == whole
+
+
 def test_random_images_are_not_just_the_first() -> None:
     ids = [f"val-{i}" for i in range(50)]
     drawn = random_images(ids, 10)

@@ -61,7 +61,8 @@ def evaluate_suite(
         RobustsegError: what `run_attack` refuses, or `parts` for a model that is not a module.
     """
     shared = {"eps_255": float(eps_255), "seed": seed, **identity}
-    kept = Parts(parts, model, (sorted(shared.items()), skip_broken)) if parts else None
+    settings = (sorted(shared.items()), skip_broken)
+    kept = Parts(parts, model, settings, progress) if parts else None
 
     def steps() -> Iterator[list[Row]]:
         for batch in batches(model, dataset, batch_size, indices):

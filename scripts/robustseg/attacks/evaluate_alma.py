@@ -59,7 +59,8 @@ def evaluate_alma(
         "eps_255": UNBOUNDED_255,
         "seed": 0,
     }
-    kept = Parts(parts, model, (sorted(shared.items()), threshold)) if parts else None
+    settings = (sorted(shared.items()), threshold)
+    kept = Parts(parts, model, settings, progress) if parts else None
     compute = partial(_alma_rows, model, threshold, steps, shared)
     return batch_by_batch(compute, model, dataset, batch_size, indices, kept, progress)
 

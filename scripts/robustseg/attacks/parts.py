@@ -12,6 +12,7 @@ from robustseg import __version__
 from robustseg.attacks.oracle import Model
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
+from robustseg.progress import Progress
 
 Row = dict[str, Any]
 
@@ -23,18 +24,22 @@ class Parts:
         folder: made when the first part is written.
         model: its weights are part of the hash.
         settings: all else that is the same for all parts.
+        progress: is told of parts that cannot be read.
 
     Raises:
         RobustsegError: the model is not a module, so that its weights cannot be told from others.
     """
 
-    def __init__(self, folder: Path, model: Model, settings: object) -> None:
+    def __init__(
+        self, folder: Path, model: Model, settings: object, progress: Progress | None = None
+    ) -> None:
         if not isinstance(model, nn.Module):
             raise RobustsegError(
                 "an evaluation can only be resumed for a torch.nn.Module, whose weights can be "
                 "compared; wrap the model in one, or do without parts"
             )
         self.folder = folder
+        self.progress = progress
         tensors = model.state_dict()
         names = json.dumps(
             [__version__, repr(settings), type(model).__name__, model.extra_repr(), list(tensors)]
@@ -42,14 +47,28 @@ class Parts:
         self.context = _digest(names, *tensors.values())
 
     def resume(self, compute: Callable[[], list[Row]], key: object, *tensors: Tensor) -> list[Row]:
-        """Return the rows of the part that `key` and `tensors` identify, computed if not there."""
+        """Return the rows of the part that `key` and `tensors` identify.
+
+        They are computed if the part is not there or cannot be read.
+        """
         path = self.folder / f"{_digest(self.context, repr(key), *tensors)}.json"
         if path.exists():
-            rows: list[Row] = json.loads(path.read_text())
-            return rows
+            rows = self._read(path)
+            if rows is not None:
+                return rows
         rows = compute()
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(rows))
+        return rows
+
+    def _read(self, path: Path) -> list[Row] | None:
+        """Return the rows of a part, None if the file is damaged."""
+        try:
+            rows: list[Row] = json.loads(path.read_text())
+        except ValueError:  # no JSON, or no text
+            if self.progress:
+                self.progress.say(f"the finished part {path} is damaged and is computed again")
+            return None
         return rows
 
 

@@ -68,7 +68,7 @@ def transfer(
     kept = None
     if parts:
         settings = (sorted(shared.items()), spec.step_size)
-        kept = Parts(parts, source, Parts(parts, target, settings).context)
+        kept = Parts(parts, source, Parts(parts, target, settings).context, progress)
     compute = partial(_transfer_rows, source, target, spec, shared)
     return batch_by_batch(compute, target, dataset, batch_size, indices, kept, progress)
 
