@@ -19,7 +19,8 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
     """Run the block as a job that reports to the terminal and to a log file.
 
     What a person can mend ends in one sentence and exit status 1; a defect of the code keeps its
-    traceback. The log has the traceback of both.
+    traceback. The log has the traceback of both. Ctrl-C ends in one sentence and exit status
+    130, as in a shell.
 
     Args:
         what: the job in a few words, in front of every line that it prints.
@@ -34,6 +35,9 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
     except OSError as error:
         reason = f"{error.filename or log}: {error.strerror or error}"
         _fail(what, f"{reason}; free some space or check the permissions, then run again", file)
+    except KeyboardInterrupt:
+        _say(f"[{what}] stopped by Ctrl-C; the same command goes on from what is kept", file)
+        raise SystemExit(130) from None
     except Exception:
         _keep_traceback(file)
         raise
@@ -43,12 +47,15 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
 
 
 def _fail(what: str, sentence: str, log: IO[str]) -> None:
-    line = f"[{what}] error: {sentence}"
+    _say(f"[{what}] error: {sentence}", log)
+    _keep_traceback(log)
+    raise SystemExit(1) from None
+
+
+def _say(line: str, log: IO[str]) -> None:
     print(line, file=sys.stderr, flush=True)
     with suppress(OSError):
         print(line, file=log, flush=True)
-    _keep_traceback(log)
-    raise SystemExit(1) from None
 
 
 def _keep_traceback(log: IO[str]) -> None:

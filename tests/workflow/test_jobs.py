@@ -1,6 +1,7 @@
 """What surrounds a job: its log, its errors, its share of the images."""
 
 import itertools
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def test_a_defect_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), job("attack", log):
         _ = 1 / 0
     assert "ZeroDivisionError" in log.read_text()
+
+
+def test_ctrl_c_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "job.log"
+    with pytest.raises(SystemExit) as end, job("attack", log):
+        signal.raise_signal(signal.SIGINT)
+    assert end.value.code == 130
+    sentence = "[attack] stopped by Ctrl-C; the same command goes on from what is kept\n"
+    assert log.read_text() == capsys.readouterr().err == sentence
 
 
 def test_a_full_disk_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
