@@ -15,6 +15,7 @@ if __name__ == "__main__":
             *load_pair(snakemake.input.weights, snakemake.input.val, device),
             snakemake.params.settings,
             snakemake.resources.batch_size,
+            progress,
         )
         save_arrays(snakemake.output.shots, arrays)
         progress.say(f"written to {snakemake.output.shots}")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from robustseg.attacks.evaluate import evaluate_clean
 from robustseg.attacks.views import load_pair
 from robustseg.jobs import choose_device, device_name, hash_settings, job
+from robustseg.progress import Progress
 from robustseg.records import provenance, write_evidence
 
 
@@ -17,6 +18,7 @@ def write_clean_evidence(
     config_hash: str,
     batch_size: int,
     device: str,
+    progress: Progress,
 ) -> None:
     """Evaluate the model in `weights` on the split `val` and write one row an image.
 
@@ -28,9 +30,12 @@ def write_clean_evidence(
         config_hash: of the settings that the rows follow from.
         batch_size: images at a time.
         device: of torch.
+        progress: says how far it is.
     """
     model, dataset = load_pair(weights, val, device)
-    rows = evaluate_clean(model, dataset, batch_size=batch_size, identity=identity)
+    rows = evaluate_clean(
+        model, dataset, batch_size=batch_size, identity=identity, progress=progress
+    )
     write_evidence(evidence, rows, provenance(config_hash, device_name(device), "float32"))
 
 
@@ -50,4 +55,5 @@ if __name__ == "__main__":
             config_hash=hash_settings(params.lineage),
             batch_size=snakemake.resources.batch_size,
             device=choose_device(snakemake.resources.gpu, progress),
+            progress=progress,
         )

@@ -1,5 +1,6 @@
 """What is kept of attacked images is what the model saw and said."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 from tests.attacks.test_suites import network, noise
 
+from robustseg.attacks.evaluate import evaluate_clean
 from robustseg.attacks.gallery import attack_gallery, attack_targeted, save_arrays
 from robustseg.errors import RobustsegError
+from robustseg.jobs import job
 from robustseg.report.gallery import ARRAYS, perturbed, read_arrays, read_shots
 from robustseg.report.pictures import TARGETED_ARRAYS
 
@@ -59,6 +62,24 @@ def test_targets_are_reached_more_often_than_without_an_attack(tmp_path: Path) -
         assert kept["share"][index] == pytest.approx(share)
         assert (kept["share"][index] > kept["clean_share"][index]).all()
     assert np.abs(kept["perturbation"].astype(float)).max() <= 40.05
+
+
+def test_the_log_says_how_far_it_is(tmp_path: Path) -> None:
+    with job("look", tmp_path / "log") as progress:
+        progress.every_s = 0
+        model, dataset = network(0), noise()
+        attack_gallery(model, dataset, {**GALLERY, "eps_255": [4, 8]}, 2, progress)
+        attack_targeted(model, dataset, TARGETED, 1, progress)
+        evaluate_clean(model, dataset, batch_size=1, identity={}, progress=progress)
+    said = (tmp_path / "log").read_text()
+    for unit in ("batches x radii", "batches x classes", "batches"):
+        shares = re.findall(rf"(\d+)%\|.* [1-4]/4 \[.* {unit}[/\]]", said)
+        assert shares == ["25", "50", "75", "100"], said
+            "25",
+            "50",
+            "75",
+            "100",
+        ], said
 
 
 def test_pictures_are_rounded_and_clipped() -> None:

@@ -81,7 +81,10 @@ def test_every_job_left_a_log_and_its_cost(finished: Path) -> None:
     assert len(list(run.glob("benchmarks/attacks/*.tsv"))) == jobs
     log = (run / "logs" / "models" / "pir_at_5-seed0.log").read_text()
     assert "[train pir_at_5, seed 0]" in log
-    assert "100%" in log
+    for kind in ("backbones", "models", "attacks", "gallery"):
+        logs = list(run.glob(f"logs/{kind}/*.log"))
+        assert logs
+        assert all("100%" in path.read_text() for path in logs), logs
 
 
 def test_evidence_is_what_was_asked_for(finished: Path) -> None:

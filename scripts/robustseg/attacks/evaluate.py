@@ -89,6 +89,7 @@ def evaluate_clean(
     batch_size: int,
     identity: Mapping[str, str | int],
     indices: Sequence[int] | None = None,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Return rows of evidence without an attack: suite and attack `clean`, radius 0.
 
@@ -97,12 +98,13 @@ def evaluate_clean(
     Raises:
         RobustsegError: images, labels or logits that do not fit.
     """
-    rows = []
-    for images, labels, ids in batches(model, dataset, batch_size, indices):
+
+    def compute(batch: Batch) -> list[Row]:
+        images, labels, ids = batch
         check_batch(images, labels, ids, eps_255=0)
         counts = count(model, images, labels, ids)
-        for place, image_id in enumerate(ids):
-            row = {
+        return [
+            {
                 **identity,
                 "suite": "clean",
                 "attack": "clean",
@@ -119,8 +121,10 @@ def evaluate_clean(
                 "backward_passes": 0,
                 "inherited": False,
             }
-            rows.append(row)
-    return rows
+            for place, image_id in enumerate(ids)
+        ]
+
+    return batch_by_batch(compute, model, dataset, batch_size, indices, None, progress)
 
 
 def batch_by_batch(

@@ -1,9 +1,9 @@
 """Attacked images that are kept, with what the model predicts on them (Figures 1 and 7-10)."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,20 +14,27 @@ from robustseg.attacks.counting import full_precision, measure
 from robustseg.attacks.oracle import device_of, frozen
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
-from robustseg.attacks.targeted import targeted_attack
+from robustseg.attacks.targeted import TargetedResult, targeted_attack
 from robustseg.data.datasets import EPOCH, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.metrics import count_pixels, image_accuracy
+from robustseg.progress import Progress
 
 SEED = 0
 """Of the attacks: one run, to be looked at."""
 
 Arrays = dict[str, NDArray[Any]]
+Key = TypeVar("Key")
+Part = TypeVar("Part")
 
 
 def attack_gallery(
-    model: nn.Module, dataset: Dataset, settings: Mapping[str, Any], batch_size: int
+    model: nn.Module,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    batch_size: int,
+    progress: Progress | None = None,
 ) -> Arrays:
     """Attack the first images of a data set at several radii and return what to show of them.
 
@@ -36,6 +43,7 @@ def attack_gallery(
         dataset: the images.
         settings: `images`, `loss`, `schedule`, `iterations`, and ascending `eps_255`.
         batch_size: images at a time.
+        progress: says how far it is.
 
     Returns:
         image_ids (N,), labels (N, H, W) uint8, images (N, H, W, 3) uint8, eps_255 (R,) float64,
@@ -49,14 +57,14 @@ def attack_gallery(
     spec = AttackSpec(settings["loss"], "apgd", settings["schedule"], settings["iterations"])
     radii = [0.0, *settings["eps_255"]]
     images, labels, ids = _first(model, dataset, settings["images"])
-    attacked = [images]
-    for eps_255 in radii[1:]:
-        parts = [
-            run_attack(model, images[p], labels[p], ids[p], spec, eps_255, SEED).adversarial
-            for p in _slices(len(ids), batch_size)
-        ]
-        attacked.append(torch.cat(parts))
-        measure(attacked[-1], images, ids, eps_255)
+
+    def attack(eps_255: float, p: slice) -> Tensor:
+        return run_attack(model, images[p], labels[p], ids[p], spec, eps_255, SEED).adversarial
+
+    parts = _each(attack, radii[1:], _slices(len(ids), batch_size), "batches x radii", progress)
+    attacked = [images, *map(torch.cat, parts)]
+    for one, eps_255 in zip(attacked, radii, strict=True):
+        measure(one, images, ids, eps_255)
     predictions = [_predict(model, one, batch_size) for one in attacked]
     counts = [count_pixels(one, labels, dataset.num_classes) for one in predictions]
     return {
@@ -69,7 +77,11 @@ def attack_gallery(
 
 
 def attack_targeted(
-    model: nn.Module, dataset: Dataset, settings: Mapping[str, Any], batch_size: int
+    model: nn.Module,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    batch_size: int,
+    progress: Progress | None = None,
 ) -> Arrays:
     """Drive the first images of a data set towards some classes and return what to show of them.
 
@@ -78,6 +90,7 @@ def attack_targeted(
         dataset: the images.
         settings: `images`, `classes` (names), `eps_255`, `iterations`.
         batch_size: images at a time.
+        progress: says how far it is.
 
     Returns:
         As `attack_gallery`, with T target classes in place of R radii: targets (T,) names,
@@ -95,24 +108,23 @@ def attack_targeted(
         )
     images, labels, ids = _first(model, dataset, settings["images"])
     budget = {"eps_255": eps_255, "seed": SEED, "iterations": settings["iterations"]}
-    attacked, shares, clean_shares = [], [], []
-    for name in settings["classes"]:
-        found = [
-            targeted_attack(model, images[p], names.index(name), ids[p], **budget)
-            for p in _slices(len(ids), batch_size)
-        ]
-        attacked.append(torch.cat([one.adversarial for one in found]))
-        shares.append(torch.cat([one.share for one in found]).cpu().numpy())
-        clean_shares.append(torch.cat([one.clean_share for one in found]).cpu().numpy())
-        measure(attacked[-1], images, ids, eps_255)
+
+    def attack(name: str, p: slice) -> TargetedResult:
+        return targeted_attack(model, images[p], names.index(name), ids[p], **budget)
+
+    classes, slices = settings["classes"], _slices(len(ids), batch_size)
+    found = _each(attack, classes, slices, "batches x classes", progress)
+    attacked = [torch.cat([part.adversarial for part in parts]) for parts in found]
+    for one in attacked:
+        measure(one, images, ids, eps_255)
     return {
         **_shown(dataset, images, labels, ids),
         "targets": np.array(settings["classes"]),
         "eps_255": np.array(eps_255),
         "perturbation": np.stack([_perturbation(one, images) for one in attacked]),
         "prediction": np.stack([_bytes(_predict(model, one, batch_size)) for one in attacked]),
-        "share": np.stack(shares),
-        "clean_share": np.stack(clean_shares),
+        "share": np.stack([_joined(part.share for part in parts) for parts in found]),
+        "clean_share": np.stack([_joined(part.clean_share for part in parts) for parts in found]),
     }
 
 
@@ -141,6 +153,19 @@ def _first(model: nn.Module, dataset: Dataset, count: int) -> tuple[Tensor, Tens
     return images.to(device), labels.to(device), ids
 
 
+def _each(
+    attack: Callable[[Key, slice], Part],
+    keys: Sequence[Key],
+    slices: Sequence[slice],
+    unit: str,
+    progress: Progress | None,
+) -> list[list[Part]]:
+    """Return what `attack` gives for each key, slice by slice, and say how far it is."""
+    steps = (attack(key, some) for key in keys for some in slices)
+    parts = list(progress.track(steps, len(keys) * len(slices), unit) if progress else steps)
+    return [parts[at : at + len(slices)] for at in range(0, len(parts), len(slices))]
+
+
 def _slices(count: int, batch_size: int) -> list[slice]:
     return [slice(at, at + batch_size) for at in range(0, count, batch_size)]
 
@@ -150,6 +175,11 @@ def _predict(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
     with frozen(model), torch.no_grad(), full_precision(images.device.type):
         parts = [model(images[p]).argmax(1) for p in _slices(len(images), batch_size)]
     return torch.cat(parts)
+
+
+def _joined(parts: Iterable[Tensor]) -> NDArray[Any]:
+    array: NDArray[Any] = torch.cat(list(parts)).cpu().numpy()
+    return array
 
 
 def _shown(dataset: Dataset, images: Tensor, labels: Tensor, ids: Sequence[str]) -> Arrays:

@@ -138,6 +138,7 @@ def _objects(suite: Suite, task: Task) -> list[Row]:
         batch_size=task.batch_size,
         identity=task.identity,
         indices=task.indices,
+        progress=task.progress,
     )
     return [{**row, "suite": task.identity["suite"], "attack": "clean_objects"} for row in rows]
 
