@@ -36,15 +36,30 @@ class Progress:
         if self.log:
             print(line, file=self.log, flush=True)
 
-    def track(self, items: Iterable[Item], total: int, unit: str) -> Iterator[Item]:
-        """Yield `items`, saying at most once in `every_s` how far along `total` they are."""
+    def track(
+        self, items: Iterable[Item], total: int, unit: str, before: int = 0
+    ) -> Iterator[Item]:
+        """Yield `items`, saying at most once in `every_s` how far along `total` they are.
+
+        Args:
+            items: what is still to be done.
+            total: how many there are in all.
+            unit: what they are.
+            before: how many of `total` were done in an earlier run; the time that is left is
+                reckoned without them, from the speed of this one.
+        """
         start = last = time.monotonic()
-        for done, item in enumerate(items, start=1):
+        for done, item in enumerate(items, start=before + 1):
             yield item
             now = time.monotonic()
             if now - last >= self.every_s or done == total:
                 last = now
-                self.say(tqdm.format_meter(done, total, now - start, unit=f" {unit}", ncols=79))
+                seconds = now - start
+                self.say(
+                    tqdm.format_meter(
+                        done, total, seconds, unit=f" {unit}", ncols=79, initial=before
+                    )
+                )
 
 
 class Silence(Progress):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -249,7 +250,7 @@ class Killer(Progress):
     def say(self, text):
         self.said.append(text)
 
-    def track(self, items, total, unit):
+    def track(self, items, total, unit, before=0):
         for done, item in enumerate(items, start=1):
             yield item
             if done == self.after:
@@ -267,6 +268,14 @@ def test_it_continues_in_and_between_epochs(data, tmp_path, after):
     assert made.checkpoint.exists()
     assert train(data, tmp_path) == expected
     assert sha256(made.metrics) == metrics
+
+
+def test_what_was_done_before_counts_in_the_meter(data, tmp_path, capsys):
+    made = interrupted(data, tmp_path)
+    progress = Progress("test", every_s=0)
+    train_segmentation(PIR_AT, TRAINING, "convnext_demo", made, 0, progress)
+    places = [int(n) for n in re.findall(r"(\d)/6 \[", capsys.readouterr().err)]
+    assert places == [4, 5, 6]
 
 
 def interrupted(data, folder, model=PIR_AT):

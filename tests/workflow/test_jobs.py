@@ -9,6 +9,7 @@ import pytest
 from robustseg.attacks.spec import images_of_shard
 from robustseg.errors import RobustsegError
 from robustseg.jobs import hash_settings, job
+from robustseg.progress import Progress
 
 
 def test_progress_goes_to_the_terminal_and_to_the_log(
@@ -18,6 +19,18 @@ def test_progress_goes_to_the_terminal_and_to_the_log(
     with job("attack", log) as progress:
         progress.say("half done")
     assert log.read_text() == capsys.readouterr().err == "[attack] half done\n"
+
+
+def test_the_time_left_follows_from_the_speed_of_this_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = itertools.count(0, 10)  # s; an item takes 10
+    monkeypatch.setattr("robustseg.progress.time.monotonic", lambda: next(clock))
+    assert list(Progress("train").track("abc", 100, "batches", before=97)) == list("abc")
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert "98%" in first
+    assert "98/100 [00:10<00:20, 10.00s/ batches]" in first
+    assert "100/100 [00:30<00:00" in last
 
 
 def test_what_a_person_can_mend_is_a_sentence(

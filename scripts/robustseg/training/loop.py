@@ -110,7 +110,7 @@ class Trainer:
         due = monotonic() + self.checkpoint_every_s
         with stop_on_sigterm() as asked:
             updates = self._updates(asked)
-            for _ in self.progress.track(updates, total - done, "batches"):
+            for _ in self.progress.track(updates, total, "batches", before=done):
                 if monotonic() >= due or self.stopping:
                     due = self._save()
                 if self.stopping:
