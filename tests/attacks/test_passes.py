@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,25 @@ def test_sweeps_are_what_torch_computes(size: tuple[int, int]) -> None:
     passes.write_gradient(logits, index, factor, weight)
     passes.write_gradient(exact, index, factor.double(), weight.double())
     torch.testing.assert_close(logits.double(), exact, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("label", [19, 150, -1])
+@pytest.mark.parametrize("sums", [passes.exponential_sums, passes.sigmoid_sums, passes.norms])
+def test_labels_outside_the_classes_are_refused(
+    sums: Callable[[Tensor, Tensor], tuple[Tensor, ...]], label: int
+) -> None:
+    """A compiled loop would read memory that is not the logits', and write there."""
+    logits, index = case()
+    index[2, 0, 4, 6] = label
+    with pytest.raises(IndexError, match="outside"):
+        sums(logits, index)
+
+
+def test_labels_of_another_size_are_refused() -> None:
+    logits, index = case()
+    for other in (index[:, :, 1:], index[1:]):
+        with pytest.raises(IndexError, match="size"):
+            passes.exponential_sums(logits, other)
 
 
 def test_sigmoids_of_large_logits_are_one() -> None:

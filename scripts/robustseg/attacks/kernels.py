@@ -89,6 +89,8 @@ def _write_exponentials(logits: Array, factor: Array) -> None:
 @_compiled
 def _take(logits: Array, index: Array, label: Array) -> None:
     for i in range(len(index)):
+        if not 0 <= index[i] < len(logits):
+            raise IndexError("a label is outside the classes")
         label[i] = logits[index[i], i]
 
 
@@ -125,7 +127,7 @@ def square_sums(logits: Array, index: Array, label: Array, largest: Array, squar
 
 @_compiled
 def write_gradient(logits: Array, index: Array, factor: Array, weight: Array) -> None:
-    """Turn u_k into factor e^u_k - weight [k = y], y in `index`."""
+    """Turn u_k into factor e^u_k - weight [k = y], y in `index`, which must be a class."""
     for image in range(logits.shape[0]):
         for k in range(logits.shape[1]):
             _write_exponentials(logits[image, k], factor[image])

@@ -78,11 +78,20 @@ def write_gradient(logits: Tensor, index: Tensor, factor: Tensor, weight: Tensor
 
 def _pixels(logits: Tensor, value: float) -> Tensor:
     """Return a value for each pixel."""
-    return logits.new_full((len(logits), 1, *logits.shape[2:]), value)
+    return logits.new_full(_pixel_shape(logits), value)
+
+
+def _pixel_shape(logits: Tensor) -> tuple[int, ...]:
+    return len(logits), 1, *logits.shape[2:]
 
 
 def _sweep(kernel: Callable[..., None], logits: Tensor, *pixels: Tensor) -> None:
-    """Run a kernel on logits and what belongs to their pixels, in as many threads as torch uses."""
+    """Run a kernel on logits and what belongs to their pixels.
+
+    Images are shared among as many threads as torch uses; kernels hold no lock of Python's.
+    """
+    if any(tensor.shape != _pixel_shape(logits) for tensor in pixels):
+        raise IndexError("what belongs to pixels is not of the logits' size")
     arrays = [logits.flatten(2), *(tensor.contiguous().flatten(1) for tensor in pixels)]
     threads = min(torch.get_num_threads(), len(logits))
     if threads <= 1:
