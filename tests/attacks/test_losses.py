@@ -140,15 +140,36 @@ def test_a_batch_in_chunks_is_the_batch_at_once(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("passes_by")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("pixels", [(1, 1), (5, 5), (7, 13), (16, 24)])
-def test_an_image_gets_the_same_bits_alone(pixels: tuple[int, int]) -> None:
+def test_an_image_gets_the_same_bits_alone(
+    pixels: tuple[int, int], layout: torch.memory_format
+) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 5 * torch.randn(6, 3, *pixels, generator=generator)
     labels = torch.randint(3, (6, *pixels), generator=generator)
     logits[4] *= 30  # extreme: must not change what the others get
+    logits[5] -= 50
+    assert_alone_is_the_same(logits.contiguous(memory_format=layout), labels)
+
+
+def test_an_image_gets_the_same_bits_alone_with_several_threads() -> None:
+    """torch divides values among threads wherever that falls; a sum it divides only alone."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(6, 2, 210, 224, generator=generator)
+    labels = torch.randint(2, (6, 210, 224), generator=generator)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert_alone_is_the_same(logits, labels)
+    finally:
+        torch.set_num_threads(before)
+
+
+def assert_alone_is_the_same(logits: Tensor, labels: Tensor) -> None:
     for name in LOSSES:
         objective, _, gradient = closed_form(name, logits, labels, 0.1)
-        for image in range(6):
+        for image in range(len(logits)):
             one = slice(image, image + 1)
             alone = closed_form(name, logits[one], labels[one], 0.1)
             assert torch.equal(alone[0], objective[one])

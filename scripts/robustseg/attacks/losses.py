@@ -134,7 +134,7 @@ def _bal_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
 
 def _cossim_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
     label, largest, total, norm = sigmoid_sums(logits, labels.index)
-    cosine = sigmoid_cosine(logits, label, largest, norm)
+    cosine = sigmoid_cosine(logits, labels.index, label, largest, norm)
     softmax = Softmax.of(logits, labels, (label, largest, total))
     softmax.write_gradient(cosine, labels, logits)
     return softmax.cross_entropy, softmax.right
@@ -189,7 +189,9 @@ if tuple(PIXEL_LOSSES) != LOSSES:
     raise AssertionError(f"losses {tuple(PIXEL_LOSSES)} differ from names.LOSSES {LOSSES}")
 
 
-def sigmoid_cosine(logits: Tensor, label: Tensor, largest: Tensor, norm: Tensor) -> Tensor:
+def sigmoid_cosine(
+    logits: Tensor, index: Tensor, label: Tensor, largest: Tensor, norm: Tensor
+) -> Tensor:
     """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), from `sigmoid_sums`.
 
     Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
@@ -198,9 +200,10 @@ def sigmoid_cosine(logits: Tensor, label: Tensor, largest: Tensor, norm: Tensor)
     low = norm < 1e-15
     if bool(low.any()):
         shift = torch.where(low, largest + 30, 0)
-        shifted = torch.linalg.vector_norm((logits - shift).sigmoid(), dim=1, keepdim=True)
-        label, norm = label - shift, torch.where(low, shifted, norm)
-    return label.sigmoid().div_(norm)
+        label, _, _, norm = sigmoid_sums(logits - shift, index)
+    # torch's own sigmoid differs in the last bit with the place in memory, on a CPU.
+    sigmoid = 1 / (1 + label.neg().exp_())
+    return sigmoid.div_(norm)
 
 
 def loss_and_gradient(
@@ -225,22 +228,23 @@ def loss_and_gradient(
     pixel_loss = PIXEL_LOSSES[name]
     pixels = [pixel_loss(logits[part], labels.select(part), lam) for part in _chunks(logits)]
     objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
-    objective = objectives.mul_(labels.counted).flatten(1).sum(1, dtype=torch.float64)
+    # Rows first: threads share the sum over a whole image, but only if it is alone.
+    objective = objectives.mul_(labels.counted).sum(3, dtype=torch.float64).flatten(1).sum(1)
     return objective, (rights * labels.counted).flatten(1).sum(1).long()
 
 
 def _chunks(logits: Tensor) -> Iterator[slice]:
     """Yield slices of the batch that are worked on together, of as many images as suit the device.
 
-    On a CPU, torch works 64 values at a time and computes a rest differently in the last bit, so
-    images are put together only if none begins within such a rest: what an image gets must not
-    depend on the others.
+    Sweeps need no scratch memory, and a pixel gets the same wherever it lies. On a CPU, torch works
+    64 values at a time and computes a rest differently in the last bit, so images are put together
+    only if none begins within such a rest: what an image gets must not depend on the others.
     """
     on_cpu = logits.device.type == "cpu"
     together = max(1, (CPU_CHUNK_VALUES if on_cpu else CHUNK_VALUES) // logits[0].numel())
     if is_swept(logits):
         together = len(logits)
-    if on_cpu and logits[0, 0].numel() % 64:
+    elif on_cpu and logits[0, 0].numel() % 64:
         together = 1
     for start in range(0, len(logits), together):
         yield slice(start, start + together)
