@@ -115,6 +115,34 @@ def test_extreme_logits_give_finite_numbers(name: str, scale: float) -> None:
             assert objective.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_probability_exceeds_one(dtype: torch.dtype) -> None:
+    """Where the network is certain, all of cross-entropy is in the last bits of p_y."""
+    logits = torch.linspace(-34, 34, 5001, dtype=dtype).view(-1, 1, 1, 1).repeat(1, 3, 1, 1)
+    logits[:, 1:] -= 40
+    labels = torch.zeros(5001, 1, 1, dtype=torch.int64)
+    for name in LOSSES[:-1]:
+        objective, _, gradient = closed_form(name, logits, labels, 0.2)
+        assert objective.min() >= (-1e-7 if name == "js" else 0)
+        assert objective.max() < 1e-6
+        assert gradient.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_value_is_given_for_logits_without_one(
+    name: str, value: float, dtype: torch.dtype
+) -> None:
+    """An attack stops there: label's logit, another, all, and one of an ignored pixel."""
+    for place in (slice(0, 1), slice(3, 4), slice(None)):
+        for label in (0, IGNORE_LABEL):
+            logits = torch.randn(2, 5, 3, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+            logits[0, place, 1, 2] = value
+            objective, _, _ = closed_form(name, logits, torch.full((2, 3, 3), label))
+            assert objective.isfinite().tolist() == [False, True]
+
+
 @pytest.mark.usefixtures("passes_by")
 def test_cosine_of_very_negative_logits_is_that_of_the_exponentials() -> None:
     """Where sigma(u) underflows, sigma(u_y) / ||sigma(u)|| is still e^u_y / ||e^u||."""

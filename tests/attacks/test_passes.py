@@ -21,12 +21,13 @@ def sweep_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def exponential(logits: Tensor) -> Tensor:
     """e^u as the sweeps compute it: the sum over one class."""
     index = torch.zeros(1, 1, *logits.shape, dtype=torch.int64)
-    return passes.exponential_sums(logits[None, None], index)[2][0, 0]
+    return passes.exponential_sums(logits[None, None], index)[3][0, 0]
 
 
 def case(size: tuple[int, int] = (5, 7), scale: float = 4.0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     logits = scale * torch.randn(3, 19, *size, generator=generator)
+    logits[1] -= 20  # all below 0
     return logits, torch.randint(19, (3, 1, *size), generator=generator)
 
 
@@ -82,7 +83,7 @@ def test_labels_of_another_size_are_refused() -> None:
 
 def test_sigmoids_of_large_logits_are_one() -> None:
     logits = torch.tensor([50.0, 1e6, -200.0]).view(1, 3, 1, 1)
-    norm = passes.sigmoid_sums(logits, torch.zeros(1, 1, 1, 1, dtype=torch.int64))[3]
+    norm = passes.sigmoid_sums(logits, torch.zeros(1, 1, 1, 1, dtype=torch.int64))[4]
     assert norm.item() == pytest.approx(2**0.5)
 
 
@@ -100,13 +101,13 @@ def test_a_pixel_gets_the_same_bits_anywhere() -> None:
     logits, index = case((1, 67))
     swept = passes.sigmoid_sums(logits, index)
     written = logits.clone()
-    passes.write_gradient(written, index, swept[2], swept[3])
+    passes.write_gradient(written, index, swept[3], swept[4])
     for place in range(0, 67, 3):
         one = slice(place, place + 1)
         alone, label = logits[..., one].clone(), index[..., one]
         sums = passes.sigmoid_sums(alone, label)
         assert all(torch.equal(a, b[..., one]) for a, b in zip(sums, swept, strict=True))
-        passes.write_gradient(alone, label, sums[2], sums[3])
+        passes.write_gradient(alone, label, sums[3], sums[4])
         assert torch.equal(alone, written[..., one])
 
 
@@ -119,7 +120,7 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
             torch.set_num_threads(threads)
             written = logits.clone()
             sums = passes.exponential_sums(written, index)
-            passes.write_gradient(written, index, sums[2], sums[1])
+            passes.write_gradient(written, index, sums[3], sums[2])
             found.append((*sums, written))
     finally:
         torch.set_num_threads(before)

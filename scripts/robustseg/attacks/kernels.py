@@ -95,25 +95,42 @@ def _take(logits: Array, index: Array, label: Array) -> None:
 
 
 @_compiled
+def _take_exponentials(label: Array, exponential: Array) -> None:
+    for i in range(len(label)):
+        exponential[i] = _exponential(label[i])
+
+
+@_compiled
 def exponential_sums(
-    logits: Array, index: Array, label: Array, largest: Array, total: Array
+    logits: Array, index: Array, label: Array, own: Array, largest: Array, total: Array
 ) -> None:
-    """Set `label` to u_y, y in `index`, raise `largest` to max_k u_k, add e^u_k to `total`."""
+    """Set `label` to u_y, y in `index`, and `own` to e^u_y.
+
+    Raise `largest` to max_k u_k, and add e^u_k to `total`.
+    """
     for image in range(logits.shape[0]):
         for k in range(logits.shape[1]):
             _add_exponentials(logits[image, k], largest[image], total[image])
         _take(logits[image], index[image], label[image])
+        _take_exponentials(label[image], own[image])
 
 
 @_compiled
 def sigmoid_sums(
-    logits: Array, index: Array, label: Array, largest: Array, total: Array, squares: Array
+    logits: Array,
+    index: Array,
+    label: Array,
+    own: Array,
+    largest: Array,
+    total: Array,
+    squares: Array,
 ) -> None:
     """Do the same, and add sigma(u_k)^2 to `squares`."""
     for image in range(logits.shape[0]):
         for k in range(logits.shape[1]):
             _add_sigmoids(logits[image, k], largest[image], total[image], squares[image])
         _take(logits[image], index[image], label[image])
+        _take_exponentials(label[image], own[image])
 
 
 @_compiled

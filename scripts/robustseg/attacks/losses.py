@@ -92,7 +92,10 @@ class Softmax:
 
     @classmethod
     def of(
-        cls, logits: Tensor, labels: Labels, sums: tuple[Tensor, Tensor, Tensor] | None = None
+        cls,
+        logits: Tensor,
+        labels: Labels,
+        sums: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
     ) -> "Softmax":
         """Compute it for logits (b, K, h, w) from their `exponential_sums`.
 
@@ -100,14 +103,14 @@ class Softmax:
         might underflow or the total overflow, logits are shifted in place, and nowhere else, so
         that other pixels keep the same bits.
         """
-        label, largest, total = sums or exponential_sums(logits, labels.index)
+        label, own, largest, total = sums or exponential_sums(logits, labels.index)
         right = label >= largest
         usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
         some_unusual = not bool(usual.all())
         if some_unusual:
             logits -= torch.where(usual, 0, largest)
-            label, _, total = exponential_sums(logits, labels.index)
-        probability = label.exp() / total
+            label, own, _, total = exponential_sums(logits, labels.index)
+        probability = own / total
         cross_entropy = probability.log().neg_()
         if some_unusual:
             cross_entropy = torch.where(usual, cross_entropy, total.log() - label)
@@ -133,9 +136,9 @@ def _bal_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
 
 
 def _cossim_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
-    label, largest, total, norm = sigmoid_sums(logits, labels.index)
+    label, own, largest, total, norm = sigmoid_sums(logits, labels.index)
     cosine = sigmoid_cosine(logits, labels.index, label, largest, norm)
-    softmax = Softmax.of(logits, labels, (label, largest, total))
+    softmax = Softmax.of(logits, labels, (label, own, largest, total))
     softmax.write_gradient(cosine, labels, logits)
     return softmax.cross_entropy, softmax.right
 
@@ -200,7 +203,7 @@ def sigmoid_cosine(
     low = norm < 1e-15
     if bool(low.any()):
         shift = torch.where(low, largest + 30, 0)
-        label, _, _, norm = sigmoid_sums(logits - shift, index)
+        label, *_, norm = sigmoid_sums(logits - shift, index)
     # torch's own sigmoid differs in the last bit with the place in memory, on a CPU.
     sigmoid = 1 / (1 + label.neg().exp_())
     return sigmoid.div_(norm)

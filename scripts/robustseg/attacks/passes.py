@@ -26,31 +26,36 @@ def is_swept(logits: Tensor) -> bool:
     return many and logits.dtype == torch.float32 and logits.is_contiguous()
 
 
-def exponential_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return u_y with y in `index` (b, 1, h, w) int64, max_k u_k, and sum_k e^u_k."""
+def exponential_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return u_y with y in `index` (b, 1, h, w) int64, e^u_y, max_k u_k, and sum_k e^u_k.
+
+    e^u_y is one of the sum's terms to the last bit, so that p_y never exceeds 1.
+    """
     if not is_swept(logits):
         label, largest = logits.gather(1, index), logits.amax(1, keepdim=True)
-        return label, largest, (logits * LOG2_E).exp2_().sum(1, keepdim=True)
+        exponentials = (logits * LOG2_E).exp2_()
+        return label, exponentials.gather(1, index), largest, exponentials.sum(1, keepdim=True)
     from robustseg.attacks import kernels
 
-    label, largest, total = (_pixels(logits, start) for start in (0, -torch.inf, 0))
-    _sweep(kernels.exponential_sums, logits, index, label, largest, total)
-    return label, largest, total
+    label, own, largest, total = (_pixels(logits, start) for start in (0, 0, -torch.inf, 0))
+    _sweep(kernels.exponential_sums, logits, index, label, own, largest, total)
+    return label, own, largest, total
 
 
-def sigmoid_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def sigmoid_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the same and ||sigma(u)||_2, which may underflow where it is below 1e-15.
 
-    Where the largest logit is above 40, sum_k e^u_k is of no use.
+    Where the largest logit is above 40, e^u_y and sum_k e^u_k are of no use.
     """
     if not is_swept(logits):
         norm = logits.sigmoid().square_().sum(1, keepdim=True).sqrt_()
         return *exponential_sums(logits, index), norm
     from robustseg.attacks import kernels
 
-    label, largest, total, squares = (_pixels(logits, start) for start in (0, -torch.inf, 0, 0))
-    _sweep(kernels.sigmoid_sums, logits, index, label, largest, total, squares)
-    return label, largest, total, squares.sqrt_()
+    starts = (0, 0, -torch.inf, 0, 0)
+    label, own, largest, total, squares = (_pixels(logits, start) for start in starts)
+    _sweep(kernels.sigmoid_sums, logits, index, label, own, largest, total, squares)
+    return label, own, largest, total, squares.sqrt_()
 
 
 def norms(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
