@@ -104,7 +104,7 @@ def test_float32_agrees_with_float64(name: str) -> None:
 
 
 @pytest.mark.usefixtures("passes_by")
-@pytest.mark.parametrize("scale", [1e4, 1e-30, 0.0])
+@pytest.mark.parametrize("scale", [1e4, 1e-14, 1e-18, 1e-21, 1e-30, 0.0])
 @pytest.mark.parametrize("name", LOSSES)
 def test_extreme_logits_give_finite_numbers(name: str, scale: float) -> None:
     logits, labels = random_case(7, scale=1.0)
@@ -115,6 +115,7 @@ def test_extreme_logits_give_finite_numbers(name: str, scale: float) -> None:
             assert objective.isfinite().all()
 
 
+@pytest.mark.usefixtures("passes_by")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_probability_exceeds_one(dtype: torch.dtype) -> None:
     """Where the network is certain, all of cross-entropy is in the last bits of p_y."""
@@ -128,6 +129,7 @@ def test_no_probability_exceeds_one(dtype: torch.dtype) -> None:
         assert gradient.abs().max() < 1e-6
 
 
+@pytest.mark.usefixtures("passes_by")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("name", LOSSES)
@@ -286,6 +288,24 @@ def test_spherical_gradient_is_tangential(u: list[float]) -> None:
     _, gradient, _ = at_pixel("mask_sph", u, 0)
     along = torch.dot(gradient, torch.tensor(u, dtype=torch.float64)).item()
     assert along == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_spherical_loss_does_not_depend_on_the_scale(scale: float) -> None:
+    logits, labels = random_case(4)
+    objective, _, gradient = closed_form("mask_sph", logits.float(), labels)
+    scaled_objective, _, scaled = closed_form("mask_sph", scale * logits.float(), labels)
+    torch.testing.assert_close(scaled_objective, objective, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(scale * scaled, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_the_objective_of_many_pixels_is_added_in_double_precision() -> None:
+    logits = torch.tensor([0.1, 0.7, -0.3]).view(1, 3, 1, 1)
+    labels = torch.zeros(1, 300, 300, dtype=torch.int64)
+    for name in LOSSES:
+        one, _, _ = closed_form(name, logits, labels[:, :1, :1])
+        many, _, _ = closed_form(name, logits.repeat(1, 1, 300, 300), labels)
+        assert many.item() == pytest.approx(90_000 * one.item(), rel=1e-12)
 
 
 def test_balanced_cross_entropy_becomes_half_cross_entropy() -> None:

@@ -9,7 +9,7 @@ For five of them the gradient at pixel a is a weight times that of cross-entropy
     Mask-CE     w = 1 where the pixel is right, else 0
 
 Mask-Spherical has a gradient of its own (Appendix A). The gradient goes to `backward` as it is, so
-that a loss costs one exponential and a few passes over the logits, and no second backward.
+that a loss costs two passes over the logits, with an exponential each, and no second backward.
 
 Objective and gradient are two things. The objective is what an optimizer compares between iterates:
 
@@ -166,11 +166,12 @@ def _mask_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
 def _mask_sph(logits: Tensor, labels: Labels, lam: float) -> Pixels:
     """L = -u_y / ||u||_2, with dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
 
-    ASSUME: at u = 0, where L has no gradient, gradient and L are 0.
+    ASSUME: at u = 0, where L has no gradient, gradient and L are 0; and also where ||u|| < 1e-15,
+    whose square float32 cannot hold.
     """
     label, largest, norm = norms(logits, labels.index)
     right = label >= largest
-    inverse = torch.where(norm == 0, 0, 1 / norm)
+    inverse = torch.where(norm < 1e-15, 0, 1 / norm)
     cosine = label * inverse
     weight = labels.counted * right * inverse
     logits.mul_(weight * cosine * inverse)
