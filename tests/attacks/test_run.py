@@ -291,6 +291,21 @@ def test_logits_of_any_memory_layout_give_the_same() -> None:
         )
 
 
+def test_an_image_gets_the_same_bits_alone_in_an_unusual_layout() -> None:
+    """With classes outermost, logits of one image are contiguous and those of several are not."""
+
+    def model(images: Tensor) -> Tensor:
+        return Pointwise()(images).float().transpose(0, 1).contiguous().transpose(0, 1)
+
+    images, labels = scene()
+    for loss in LOSSES:
+        together = run.Oracle(model, loss, labels, names(5))(images, 0.0)
+        for image in range(5):
+            one = slice(image, image + 1)
+            alone = run.Oracle(model, loss, labels[one], names(5)[one])(images[one], 0.0)
+            assert torch.equal(alone.objective, together.objective[one])
+
+
 AWKWARD = {
     "a softmax, which needs its output again": lambda images: torch.softmax(5 * images, 1),
     "the image itself": lambda images: images,

@@ -86,7 +86,7 @@ class Oracle:
             self.labels = Labels.of(labels, logits.dtype)
         gradient = logits.detach()
         if not (self.overwrite and _is_dense(logits) and not _share_memory(logits, images)):
-            gradient = gradient.clone()
+            gradient = gradient.clone(memory_format=torch.contiguous_format)
         objective, correct = loss_and_gradient(self.loss, gradient, self.labels, lam)
         return objective, correct, gradient
 
