@@ -299,7 +299,10 @@ def test_spherical_loss_does_not_depend_on_the_scale(scale: float) -> None:
     torch.testing.assert_close(scale * scaled, gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_the_objective_of_many_pixels_is_added_in_double_precision() -> None:
+def test_the_objective_of_many_pixels_is_added_in_double_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("robustseg.attacks.passes.SWEPT_VALUES", 1)
     logits = torch.tensor([0.1, 0.7, -0.3]).view(1, 3, 1, 1)
     labels = torch.zeros(1, 300, 300, dtype=torch.int64)
     for name in LOSSES:
