@@ -1,5 +1,6 @@
 import os
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -255,6 +256,26 @@ def test_the_documentation_is_that_of_the_schema():
         assert all((unit, description))
         lines.append(f"| `{field.name}` | {kind} | {unit} | {description} |")
     assert "\n".join([*lines, "", ""]) in text
+
+
+def test_the_documented_query_runs_and_reads_one_seed(tmp_path, monkeypatch, capsys):
+    """Other seeds lie in the same folder; scored as one they would be refused."""
+    text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    folder = tmp_path / "results/demo/attacks/sea/pir_at_5/seed0/eps8"
+    folder.mkdir(parents=True)
+    for seed in (0, 1, 2):
+        weaker = row("a", "one", seed=seed), row("b", "one", seed=seed)
+        right = {"pixels_correct": 2 + seed, "intersection": [2 + seed, 0, 0]}
+        stronger = [
+            row(image, "two", seed=seed, union=[10, 8 - seed, 0], **right) for image in "ab"
+        ]
+        write_evidence(folder / f"seed{seed}-shard0.parquet", [*weaker, *stronger], {})
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    each, worst = capsys.readouterr().out.splitlines()
+    assert [float(acc) for acc in re.findall(r"acc=([\d.]+)", each)] == [0.6, 0.2]
+    assert worst.startswith("Score(acc=0.2,")
 
 
 def test_reading_grows_with_the_files_and_not_with_their_square(tmp_path):
