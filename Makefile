@@ -87,7 +87,7 @@ lock:
 # Complete once every package is there; an interrupted installation is continued.
 $(ENVIRONMENT): envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than Python 3.11: run make PYTHON=/path/to/python3.11 ..."; exit 1; }
+		{ echo "$(PYTHON) is missing or older than Python 3.11: run make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@echo "Installing into .venv (about 6 GB with torch, a few minutes)"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement envs/requirements.lock
