@@ -6,7 +6,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo demo-seeds ablation reference test lint format bench bench-gpu bench-options bench-report bench-plan docs lock
+.PHONY: help demo demo-seeds ablation reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench       speed of attacks, as ratios"
 	@echo "make bench-gpu   memory and speed at the paper's sizes (on a GPU; memory alone on a CPU)"
 	@echo "make bench-plan  time of planning the paper, and ten times the paper"
+	@echo "make bench-demo  time and memory of the demo from nothing, and time of a second run"
 	@echo "make bench-options  gain and effect of bf16 and compilation in attacks (after make demo)"
 	@echo "make bench-report  time and memory of all that is made from evidence, at the paper's size"
 	@echo "make format      put code into the project's format"
@@ -76,6 +77,9 @@ bench-report: $(ENVIRONMENT)
 
 bench-plan: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench_plan.py
+
+bench-demo: $(ENVIRONMENT)
+	$(BIN)/python scripts/bench_demo.py --cores $(CORES)
 
 docs: $(ENVIRONMENT)
 	$(BIN)/python -c "from robustseg.config import describe; print(describe(), end='')" > docs/config.md
