@@ -93,6 +93,31 @@ def test_tiles_are_faint_distinct_free_of_colour_and_symmetric():
     assert len({tile.tobytes() for tile in tiles}) == 9
 
 
+def share_read_from_tiles(look):
+    """Return the share of a scene's objects whose tile, of all nine, fits their pixels best.
+
+    The mean over every fourth column is taken away first, and with it colour and bars.
+    """
+    images, labels = generate_scenes("val", 100, 48, seed=0, look=look)
+    patterns = np.tile(class_tiles(LOOK.tile_amplitude), (1, 12, 12, 1))
+    columns = np.broadcast_to(np.arange(48) % 4, (48, 48))
+    right = []
+    for image, label in zip(images.astype(float), labels, strict=True):
+        for kind in np.unique(label[label > 0]):
+            own = label == kind
+            for column in np.unique(columns[own]):
+                some = own & (columns == column)
+                image[some] -= image[some].mean(0)
+            fit = (patterns[:, own] * image[own]).sum((1, 2))
+            right.append(fit.argmax() == kind - 1)
+    return np.mean(right)
+
+
+def test_a_linear_filter_reads_the_class_from_the_tiles_and_from_nothing_else():
+    assert share_read_from_tiles(LOOK) > 0.95
+    assert share_read_from_tiles(replace(LOOK, tile_amplitude=0)) < 0.25  # chance: 0.11
+
+
 def test_unknown_kind_is_named():
     with pytest.raises(RobustsegError, match=r"'clouds'.*scenes, shapes"):
         generate_split(SCENES | {"kind": "clouds"}, "train")

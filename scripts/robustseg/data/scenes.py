@@ -2,9 +2,9 @@
 
 A class is a colour and a structure (plain, fine bars, coarse checks), which are robust cues and
 noisy ones, and mostly a shape. Inside each object also lies a faint tile of a few /255, the same
-for all objects of a class: a cue that predicts the class almost perfectly and that a perturbation
-of that size erases. So clean training is accurate and not robust, for the same reason as on
-photographs.
+for all objects of a class: a cue from which alone a linear filter tells the class of 19 in 20
+objects whose outline it knows, and which a perturbation of that size erases. So clean training is
+accurate and not robust, for the same reason as on photographs.
 
 Only the raw 64-bit output of PCG64 is used, which NumPy guarantees, and integer operations, so the
 same settings give the same bytes on every machine. Image i depends on (seed, kind, split, i) alone.
