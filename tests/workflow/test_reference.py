@@ -1,11 +1,15 @@
 """What the README shows is what the workflow made."""
 
+import pandas as pd
 import pytest
 
+from robustseg.report.claims import CONTRADICTED, NOT_EVALUATED, SUPPORTED, overall_verdicts
+from robustseg.report.claims_report import MEASURED
 from tests.workflow.running import ROOT
 
 REFERENCE = ROOT / "results" / "reference" / "demo"
 README = (ROOT / "README.md").read_text()
+WORDS = " ".join(README.split())
 
 
 @pytest.mark.parametrize("table", ["table1", "table4"])
@@ -23,3 +27,29 @@ def test_the_readmes_files_exist() -> None:
     links = [part.split(")")[0] for part in README.split("](")[1:]]
     missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
     assert not missing
+
+
+def test_the_readmes_means_over_training_seeds_are_those_of_the_reference() -> None:
+    seeds = pd.read_csv(REFERENCE / "tables" / "seeds.csv")
+    sea = seeds[
+        (seeds["suites"] == "sea") & (seeds["attack"] == "sea") & (seeds["metric"] == "acc")
+    ]
+    at_4 = sea[sea["eps_255"] == 4].groupby("model")["value"]
+    said = {
+        model: f"{values.mean():.1f} ± {values.std():.1f} %"
+        for model, values in at_4
+        if values.count() == 3
+    }
+    assert f"two-step PIR-AT keeps {said['pir_at_2']} at 4/255" in WORDS
+    assert f"AT with the same epochs and steps {said['at_2']}, clean" in WORDS
+    assert f"clean training {said['clean']}." in WORDS
+
+
+def test_the_readmes_claims_are_counted_as_in_the_reference() -> None:
+    results = pd.read_csv(REFERENCE / "claims" / "claims.csv")
+    verdicts = list(overall_verdicts(results[results["numbers"] == MEASURED]).values())
+    supported, contradicted, missing = map(verdicts.count, (SUPPORTED, CONTRADICTED, NOT_EVALUATED))
+    assert (
+        f"Of {len(verdicts)} claims of the paper that the page checks, this run supports "
+        f"{supported}, contradicts {contradicted} and cannot evaluate {missing}" in WORDS
+    )
