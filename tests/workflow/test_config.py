@@ -1,5 +1,6 @@
 """Wrong configurations are refused with one sentence that names file and key."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ WRONG = [
     (f"{READ}.foo", 1, "tables.table9[0].foo is not a known key; known here: model, suites"),
     ("tables.table99", [], "tables.table99 should be 'table1', 'table2'"),
     ("run", "a/b", "run should match pattern"),
-    ("run", 3, "run should be a valid string, not 3"),
-    ("training_seeds", [], "training_seeds List should have at least 1 item"),
+    ("run", 3, "run should be text, not 3"),
+    ("training_seeds", [], "training_seeds needs at least 1 entry, not []"),
     ("training_seeds", [0, 0], "training_seeds names 0 twice"),
     ("data.scenes.size_px", 33, "data.scenes.size_px should be a multiple of 16, not 33"),
     (
@@ -69,7 +70,7 @@ WRONG = [
         [{"model": "clean", "suites": ["sea"]}],
         "leak[0].model is 'clean', but needs a model",
     ),
-    ("models.clean.epochs", "3", "models.clean.epochs should be a valid integer, not '3'"),
+    ("models.clean.epochs", "3", "models.clean.epochs should be a whole number, not '3'"),
     ("models.clean.epochs", 0, "models.clean.epochs should be greater than or equal to 1, not 0"),
     ("models.at_5.eps_255", -1, "models.at_5.eps_255 should be greater than or equal to 0, not -1"),
     ("models.at_5.eps_255", 256, "models.at_5.eps_255 should be less than or equal to 255"),
@@ -89,7 +90,7 @@ WRONG = [
     ("training.upernet.learning_rate", "1e-3", "write 1.0e-3"),
     (f"{SUITE}.losses", ["dice"], "losses[0] should be 'ce', 'bal_ce', 'cossim_ce', 'js',"),
     (f"{SUITE}.losses", ["js", "js"], "the attack apgd-js-reduced-4, which is already in attacks"),
-    (f"{SUITE}.losses", [], "attacks.suites.sea.losses List should have at least 1 item"),
+    (f"{SUITE}.losses", [], "attacks.suites.sea.losses needs at least 1 entry, not []"),
     (f"{SUITE}.iterations", [3], "names the attack apgd-mask_ce-reduced-3, which is already in"),
     (f"{SUITE}.iterations", [2], "needs at least 3 iterations"),
     (f"{SUITE}.step_size", {4: 0.01}, "attacks.suites.sea is refused"),
@@ -147,6 +148,22 @@ WRONG = [
     ),
     ("training.backbone.learning_rate_ratio", 10.0, "learning_rate_ratio is for a decoder, which"),
     (f"{READ}.model", "vit", "tables.table9[0].model is 'vit', which is not one of `models`"),
+    ("run", "reference", "run is 'reference', the folder of results kept with the code; choose"),
+    ("models", [], "models should be a section of keys, not []"),
+    ("attacks", 3, "attacks should be a section of keys, not 3"),
+    ("models.clean", 3, "models.clean should be a section of keys, not 3"),
+    ("training.upernet", 3, "training.upernet should be a section of keys, not 3"),
+    ("training_seeds", 0, "training_seeds should be a list, not 0"),
+    ("training.upernet.betas", [0.9], "betas needs at least 2 entries, not [0.9]"),
+    ("training.upernet.betas", [0.9] * 3, "betas has room for 2 entries, not [0.9, 0.9, 0.9]"),
+    ("models.clean.background", "no", "models.clean.background should be true or false, not 'no'"),
+    ("training.upernet.learning_rate", math.inf, "learning_rate should be a finite number, not "),
+    ("training.upernet.learning_rate", math.nan, "learning_rate should be a finite number, not "),
+    ("training.upernet.step_size", math.inf, "upernet.step_size should be a finite number, not i"),
+    ("training.upernet.weight_decay", math.inf, "weight_decay should be a finite number, not inf"),
+    ("attacks.suites.baselines.step_size", {4: math.inf}, "should be a finite number, not inf"),
+    ("training.upernet.batch_size", 1000, "batch_size is 1000, more than the 8 training images of"),
+    ("targeted.classes", ["grass"], "classes is 'grass', which is not one of the classes of scen"),
 ]
 
 
@@ -213,6 +230,18 @@ def test_the_file_with_the_wrong_key_is_named(tmp_path: Path) -> None:
     config["models"]["clean"]["epochs"] = 0
     with pytest.raises(RobustsegError, match=r"change\.yaml: models\.clean\.epochs"):
         load_config(config, [MATCHBOX, change])
+
+
+def test_what_no_file_says_is_from_the_command_line(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config |= {"foo": 1, "run": "a/b"}
+    with pytest.raises(RobustsegError) as refusal:
+        load_config(config, [MATCHBOX])
+    lines = str(refusal.value).splitlines()
+    assert sorted(line.split()[:2] for line in lines) == [
+        ["--config:", "foo"],
+        ["--config:", "run"],
+    ]
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "gpu.yaml"])

@@ -4,16 +4,22 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from robustseg.attacks.spec import TRANSFER
 from robustseg.config.attacks import Alma, Suite, Transfer
-from robustseg.config.data import SEGMENTATION_KINDS, Voc
+from robustseg.config.data import SEGMENTATION_KINDS, Generated, Voc
 from robustseg.config.models import Backbone, FetchedBackbone, Model, ReleasedModel, Training
 from robustseg.config.schema import PICTURES, Config, Read
+from robustseg.data.scenes import SCENE_CLASSES
 from robustseg.errors import RobustsegError
 from robustseg.models.published import MODELS
 from robustseg.models.registry import backbones_for, has_auxiliary_head, has_batch_norm
 
+KEPT = "reference"
+"""The folder of results/ that `make reference` fills and that is under version control."""
+
 
 def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
     """Yield (key, problem) for what no section can know by itself."""
+    if config.run == KEPT:
+        yield "run", f"is {KEPT!r}, the folder of results kept with the code; choose another name"
     yield from _repeats(config)
     yield from _training_problems(config)
     yield from _backbone_problems(config)
@@ -58,8 +64,24 @@ def _training_problems(config: Config) -> Iterator[tuple[str, str]]:
                 f"must divide the batch_size {training.batch_size}: "
                 f"{training.images_per_pass} does not",
             )
+        for dataset, images in _training_images(config, name).items():
+            if training.batch_size > images:
+                yield (
+                    f"{key}.batch_size",
+                    f"is {training.batch_size}, more than the {images} training images of "
+                    f"{dataset}, which it trains on",
+                )
         if (training.images_per_pass or training.batch_size) == 1:
             yield from _single_image_problems(config, name)
+
+
+def _training_images(config: Config, training: str) -> dict[str, int]:
+    """Return how many images there are, by generated data set that a training is used on."""
+    every = [*config.backbones.values(), *config.models.values()]
+    trained = [one for one in every if isinstance(one, Backbone | Model)]
+    names = {one.dataset for one in trained if one.training == training}
+    data = {name: config.data[name] for name in sorted(names & set(config.data))}
+    return {name: one.train_images for name, one in data.items() if isinstance(one, Generated)}
 
 
 def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str]]:
@@ -319,9 +341,28 @@ def _shown_problems(
     key, first = f"pictures.{name}", name == PICTURES[0]
     if first and not config.targeted:
         yield key, "needs the section `targeted`"
+    if first and config.targeted:
+        yield from _target_problems(config, models, config.targeted.classes)
     if not models or (len(models) > 1 and not first):
         yield key, f"names {len(models)} models; it needs {'some' if first else 'one'}"
     for model in models:
         known: Mapping[str, object] = config.models if first else gallery
         if problem := _unknown(model, "models" if first else "gallery.eps_255", known):
             yield key, problem
+
+
+def _target_problems(
+    config: Config, models: Sequence[str], classes: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the target classes that generated data sets, whose classes are known, have not."""
+    names = {config.models[model].dataset for model in models if model in config.models}
+    generated = [
+        name for name in sorted(names) if getattr(config.data.get(name), "kind", None) == "scenes"
+    ]
+    for name in classes if generated else []:
+        if name not in SCENE_CLASSES:
+            yield (
+                "targeted.classes",
+                f"is {name!r}, which is not one of the classes of {generated[0]}: "
+                f"{', '.join(SCENE_CLASSES)}",
+            )

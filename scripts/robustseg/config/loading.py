@@ -62,7 +62,9 @@ def load_config(settings: Mapping[str, Any], files: Sequence[str | Path]) -> Con
         if not problems:
             return config
     raise RobustsegError(
-        "\n".join(f"{_source(key, sources)}: {key} {problem}" for key, problem in problems)
+        "\n".join(
+            f"{_source(key, settings, sources)}: {key} {problem}" for key, problem in problems
+        )
     )
 
 
@@ -77,19 +79,46 @@ def _key(location: tuple[str | int, ...]) -> str:
     return key
 
 
-def _source(key: str, sources: Mapping[str, Any]) -> str:
-    """Return the last file that has the key; if none has, it is missing or from `--config`."""
-    found = ", ".join(sources) or "--config"
-    for path, content in sources.items():
-        node = content
-        for part in key.replace("]", "").replace("[", ".").split("."):
-            if isinstance(node, list):
-                node = dict(enumerate(node)).get(int(part))
-            else:
-                node = node.get(part) if isinstance(node, dict) else None
-        if node is not None:
-            found = path
-    return found
+def _source(key: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> str:
+    """Return the last file that gives a key the value it has; if none does, it is `--config`.
+
+    For a key that is missing, all files.
+    """
+    value = _find(key, settings)
+    if value is None:
+        return ", ".join(sources) or "--config"
+    source = "--config"
+    for file, content in sources.items():
+        found = _find(key, content)
+        merged = isinstance(found, Mapping) and isinstance(value, Mapping)
+        if found is not None and (merged or str(found) == str(value)):
+            source = file
+    return source
+
+
+def _find(key: str, content: Any) -> Any:
+    """Return what a nested content has at a key such as tables.table1[0].model, or None."""
+    for part in key.replace("]", "").replace("[", ".").split("."):
+        if isinstance(content, list):
+            content = dict(enumerate(content))
+        if not isinstance(content, Mapping):
+            return None
+        content = {str(name): value for name, value in content.items()}.get(part)
+    return content
+
+
+PLAIN = {
+    "bool_type": "should be true or false",
+    "dict_type": "should be a section of keys",
+    "finite_number": "should be a finite number",
+    "float_type": "should be a number",
+    "int_type": "should be a whole number",
+    "list_type": "should be a list",
+    "model_type": "should be a section of keys",
+    "model_attributes_type": "should be a section of keys",
+    "string_type": "should be text",
+}
+"""Words for pydantic's kinds of error whose own are about Python."""
 
 
 def _explain(error: Any) -> str:
@@ -105,11 +134,21 @@ def _explain(error: Any) -> str:
         return f"has the kind {value['kind']!r}; known are {known_tags}"
     if kind == "union_tag_not_found":
         return "needs a kind"
-    message = error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
+    if kind == "too_short":
+        return f"needs at least {_entries(error['ctx']['min_length'])}, not {value!r}"
+    if kind == "too_long":
+        return f"has room for {_entries(error['ctx']['max_length'])}, not {value!r}"
+    message = PLAIN.get(kind) or (
+        error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
+    )
     hint = ""
     if kind == "float_type" and isinstance(value, str):
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
     return f"{message}, not {value!r}{hint}"
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:

@@ -15,9 +15,9 @@ Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """A part of the configuration: no unknown keys, no silent conversion between types."""
+    """A part of the configuration: no unknown keys, no silent conversion, finite numbers."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 TAG = "kind:"

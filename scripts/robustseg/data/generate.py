@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.data.datasets import ArrayDataset, save_split
-from robustseg.data.scenes import OBJECT_NAMES, generate_scenes, generate_shapes
+from robustseg.data.scenes import OBJECT_NAMES, SCENE_CLASSES, generate_scenes, generate_shapes
 from robustseg.errors import RobustsegError
 
 OBJECT_PALETTE = [
@@ -37,7 +37,7 @@ def generate_split(settings: Mapping[str, Any], split: str) -> ArrayDataset:
         images=images,
         labels=labels,
         image_ids=[f"{split}-{index:05d}" for index in range(count)],
-        class_names=["background"] * background + list(OBJECT_NAMES),
+        class_names=list(SCENE_CLASSES if background else OBJECT_NAMES),
         palette=[(64, 64, 64)] * background + OBJECT_PALETTE,
     )
 

@@ -25,6 +25,7 @@ COLOURS = {"red": (2, -1, -1), "green": (-1, 2, -1), "blue": (-1, -1, 2)}
 """Direction of each colour's contrast over red, green and blue, in halves."""
 STRUCTURES = ("plain", "bars", "checks")
 OBJECT_NAMES = tuple(f"{colour} {structure}" for structure in STRUCTURES for colour in COLOURS)
+SCENE_CLASSES = ("background", *OBJECT_NAMES)
 TILE_PX = 4
 CHUNK = 128
 """Images that are rendered at once: bounds the memory and changes nothing else."""
