@@ -1,7 +1,10 @@
 """One set of versions, wherever it is written down; one licence and one citation."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,10 @@ from robustseg import __version__
 from tests.workflow.running import ROOT
 
 ENVIRONMENTS = sorted(ROOT.glob("envs/*.yaml"))
+PACKAGES = packages_distributions()
+"""By module."""
+UNREACHED = {"envs/report.yaml": {"numba", "scipy", "timm", "torch", "torchvision"}}
+"""By environment, what is imported only in functions that its jobs do not call."""
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;]+)(?: ; (.*))?$", re.M)
 
 
@@ -38,6 +45,58 @@ def test_conda_environments_are_those_that_rules_name() -> None:
     assert set(re.findall(r'"\.\./(envs/.*\.yaml)"', rules)) == {
         str(path.relative_to(ROOT)) for path in ENVIRONMENTS
     }
+
+
+def scripts_by_environment() -> list[tuple[str, str]]:
+    """Return (environment, script) of each rule."""
+    found = set()
+    for path in ROOT.glob("rules/*.smk"):
+        for rule in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            environment, script = re.findall(r'"\.\./((?:envs|scripts)/\S+)"', rule)
+            found.add((environment, script))
+    return sorted(found)
+
+
+def imported(module: Path) -> set[str]:
+    """Return the dotted names that a file imports, in functions too but not for types alone."""
+    names, waiting = set(), list(ast.parse(module.read_text()).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def packages_of(script: Path) -> set[str]:
+    """Return the packages of others that a script imports, itself or through the library."""
+    waiting, seen, packages = [script], set(), set()
+    while waiting:
+        for name in imported(waiting.pop()):
+            top, *inner = name.split(".")
+            if top == "robustseg":
+                places = [ROOT.joinpath("scripts", top, *inner[:n]) for n in range(len(inner) + 1)]
+                files = {
+                    file for one in places for file in (one / "__init__.py", Path(f"{one}.py"))
+                }
+                new = {file for file in files if file.exists()} - seen
+                seen |= new
+                waiting += new
+            elif top not in sys.stdlib_module_names:
+                packages |= {package.lower() for package in PACKAGES[top]}
+    return packages
+
+
+@pytest.mark.parametrize(("environment", "script"), scripts_by_environment())
+def test_a_rule_s_environment_has_what_its_script_imports(environment: str, script: str) -> None:
+    *_, from_pypi = yaml.safe_load((ROOT / environment).read_text())["dependencies"]
+    listed = {pin.split("==")[0] for pin in from_pypi["pip"]}
+    needed = packages_of(ROOT / script) - UNREACHED.get(environment, set())
+    assert needed
+    assert needed <= listed, f"{environment} lacks {', '.join(sorted(needed - listed))}"
 
 
 def test_the_lock_has_all_that_is_wanted() -> None:
