@@ -103,7 +103,7 @@ def archives_input(wildcards):
 
 rule prepare_data:
     input:
-        archives_input,
+        archives=archives_input,
     output:
         manifest="<results>/data/{dataset}/manifest.parquet",
         train="<results>/data/{dataset}/train.parquet",

@@ -278,6 +278,9 @@ def test_every_rule_says_what_it_is(path: Path) -> None:
         assert not missing, f"{name} lacks {missing}"
         for resource in ("mem_mb", "runtime", "gpu"):
             assert f" {resource}=" in rule, f"{name} does not say its {resource}"
+        for files in re.findall(r"\n    (?:input|output):\n((?: {8}.*\n)+)", rule):
+            unnamed = re.findall(r"^ {8}(?!\w+=|unpack\(|\))(\S.*)", files, re.M)
+            assert not unnamed, f"{name} does not name {unnamed}"
 
 
 def test_there_is_a_rule_file_for_each_stage() -> None:
