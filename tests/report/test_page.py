@@ -202,3 +202,30 @@ def test_a_released_model_says_who_published_it():
     row = _model_row("released", released)
     assert row["Training"] == "DDC-AT, weights published by Xu et al. (2021)"
     assert "published" not in _model_row("trained", MODELS["fake_clean"])["Training"]
+
+
+def test_the_page_over_all_training_seeds_is_linked_where_there_is_one(made, page, tmp_path):
+    folder, parts = made
+    out = tmp_path / "index.html"
+    assert "seeds.html" not in page  # this configuration has none
+
+    def made_anew():
+        config = CONFIG | {"seeds": [{"model": "fake_clean"}]}
+        make_page(parts.tables, {}, config, parts.evidence, folder, out)
+        return out.read_text(encoding="utf-8")
+
+    assert "make\ndemo-seeds" in made_anew()
+    assert 'href="seeds.html"' not in made_anew()
+    (tmp_path / "seeds.html").touch()
+    assert 'href="seeds.html"' in made_anew()
+
+
+def test_tables_come_before_the_claims(made, tmp_path):
+    folder, parts = made
+    claims = tmp_path / "claims.html"
+    claims.write_text('<section><h2 id="claims">Claims</h2></section>', encoding="utf-8")
+    out = tmp_path / "index.html"
+    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, folder, out, claims)
+    text = out.read_text(encoding="utf-8")
+    places = [text.index(f'id="{name}"') for name in ("table2", "figure5", "claims", "settings")]
+    assert places == sorted(places)

@@ -80,6 +80,8 @@ def make_page(
     shown = encode_gallery(gallery or {})
     page = environment.get_template(TEMPLATE).render(
         run=config["run"],
+        seeds=bool(config.get("seeds")) and "seeds" not in tables,
+        seeds_beside=Path(out).with_name("seeds.html").exists(),
         claims=Path(claims).read_text(encoding="utf-8") if claims else "",
         beside=any('<tr class="beside">' in part for part in parts.values()),
         gallery=shown,
