@@ -7,6 +7,7 @@ from synthetic import MODELS, READS, synthetic_rows, write_jobs
 
 from robustseg.errors import RobustsegError
 from robustseg.names import SCHEDULE_LABELS, SEA_LOSSES
+from robustseg.report import figures
 from robustseg.report.figures import FIGURES, make_figure
 
 FORMATS = ("pdf", "png", "svg", "csv")
@@ -131,3 +132,34 @@ def test_incomplete_evidence_is_named_and_leaves_nothing(jobs, tmp_path):
     with pytest.raises(RobustsegError, match="figure5 misses evidence of 1 job"):
         draw("figure5", tmp_path / "out", jobs["figure5"][:-1])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("figure", "labels"),
+    [("figure2", ["ACC (%)"] * 2), ("figure4", ["ACC (%)", "mIoU (%)"])],
+)
+def test_panels_beside_each_other_have_one_scale_and_each_its_label(
+    jobs, monkeypatch, tmp_path, figure, labels
+):
+    seen = []
+
+    def look(drawing, numbers, out_paths):
+        seen.extend((axis.get_ylim(), axis.yaxis.label) for axis in drawing.figure.axes)
+
+    monkeypatch.setattr(figures, "write_drawing", look)
+    draw(figure, tmp_path, jobs[figure])
+    assert len({limits for limits, _ in seen}) == 1
+    assert [label.get_text() for _, label in seen if label.get_visible()] == labels
+
+
+def test_the_legend_covers_no_line(jobs, monkeypatch, tmp_path):
+    def look(drawing, numbers, out_paths):
+        drawing.figure.draw_without_rendering()
+        (legend,) = drawing.figure.legends
+        below = legend.get_window_extent().y1
+        for axis in drawing.figure.axes:
+            assert axis.get_legend() is None
+            assert axis.get_tightbbox().y0 >= below
+
+    monkeypatch.setattr(figures, "write_drawing", look)
+    draw("figure5", tmp_path, jobs["figure5"])

@@ -67,7 +67,15 @@ def test_accuracies_are_printed_over_the_images_with_most_classes(tmp_path):
         expected = arrays["accuracy"][[0, 4, 8].index(eps), "abc".index(image)]
         assert value == pytest.approx(100 * expected)
         assert f"ACC {100 * expected:.1f} %" in text
-    for word in ("background", "red", "green", "ε = 8/255", "original", "segmentation"):
+    for word in (
+        "background",
+        "red",
+        "green",
+        "ε = 8/255",
+        "original",
+        "ground truth",
+        "segmentation",
+    ):
         assert word in text
 
 

@@ -144,7 +144,9 @@ def figure5(book: Book) -> Drawing:
         axis.set(xlabel="iterations for each loss", ylabel=METRIC_LABELS[metric])
         axis.set_xticks(sorted(numbers["iterations"].unique()))
         axis.set_ylim(bottom=0)
-    axes[0].legend(title="ε", loc="best")
+    handles, labels = axes[0].get_legend_handles_labels()
+    said = [f"ε = {label}" for label in labels]
+    figure.legend(handles, said, loc="outside lower center", ncols=len(said))
     return Drawing(
         figure,
         "Influence of the number of iterations in SEA",
@@ -166,7 +168,11 @@ def figure6(book: Book) -> Drawing:
         _robust_images(axis, numbers[numbers["model"] == model])
         axis.set_title(f"{book.data_set(model)}{book.training(model)}")
     axes[0][0].set_ylabel("robust images (%)")
-    axes[0][0].legend(loc="best")
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(FLIPPED_LABELS),
+    )
     alma = book.evidence.find(optimizer="alma_prox")
     sea = book.evidence.find(loss=SEA_LOSSES, schedule="reduced")
     threshold = "/".join(f"{percent(value):g}" for value in sorted(set(map(threshold_of, alma))))
@@ -178,7 +184,8 @@ def figure6(book: Book) -> Drawing:
         "misclassified with an ℓ∞ norm of at most ε; lower is a stronger attack. ALMA prox "
         f"({iterations(alma)} iterations) minimises the norm; Mask-CE and SEA are run at each ε "
         f"({iterations(sea)} iterations for each loss), and an image flipped at a smaller ε counts "
-        "as flipped. Bars: 95 % bootstrap interval over images. "
+        "as flipped. Markers stand a little beside their ε, so that equal values can be told "
+        "apart. Bars: 95 % bootstrap interval over images. "
         f"{images} images of {alma[0].dataset}.",
         "Share of robust images against the radius. " + _spoken(numbers),
     )
@@ -207,7 +214,12 @@ def _schedules(book: Book) -> Drawing:
     numbers[["loss", "schedule"]] = numbers["attack"].str.split("/", expand=True)
     panels = [(eps, metric) for eps in radii for metric in book.metrics]
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), 3.1), layout="constrained", squeeze=False
+        1,
+        len(panels),
+        figsize=(4.2 * len(panels), 3.1),
+        layout="constrained",
+        squeeze=False,
+        sharey=True,
     )
     for axis, (eps_255, metric) in zip(axes[0], panels, strict=True):
         chosen = (numbers["eps_255"] == eps_255) & (numbers["metric"] == metric)
@@ -276,7 +288,9 @@ def _bars(axis: Axes, numbers: pd.DataFrame, label: str) -> None:
             _write_value(axis, centre, value, high, ON_SCHEDULE[schedule])
     axis.axvline(len(SEA_LOSSES) - 0.5, color=GRID, linewidth=0.8)
     axis.set(xlabel="", ylabel=label)
+    axis.yaxis.label.set_visible(True)  # seaborn hides those of panels that share a scale
     axis.tick_params(axis="x", length=0, labelsize=8)
+    axis.tick_params(axis="y", labelleft=True)
 
 
 def _write_value(axis: Axes, centre: float, value: float, high: float, on_bar: str) -> None:

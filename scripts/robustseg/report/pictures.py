@@ -88,7 +88,7 @@ def _by_radius(model: str, path: str | Path, models: Models) -> tuple[Drawing, p
     for line, place in enumerate(places):
         pictures, maps = axes[2 * line], axes[2 * line + 1]
         _show(pictures[0], shots.images[place], "" if line else "original")
-        _show(maps[0], colours(shots.labels[place], shots.palette))
+        _show(maps[0], colours(shots.labels[place], shots.palette), "ground truth")
         _name_lines(pictures[0], maps[0])
         for column, eps_255 in enumerate(shots.eps_255, start=1):
             at = (column - 1, place)
@@ -126,7 +126,7 @@ def _targeted(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing,
     for place, image_id in enumerate(first["image_ids"]):
         pictures, maps = axes[2 * place], axes[2 * place + 1]
         _show(pictures[0], first["images"][place], "original")
-        _show(maps[0], colours(first["labels"][place], first["palette"]))
+        _show(maps[0], colours(first["labels"][place], first["palette"]), "ground truth")
         _name_lines(pictures[0], maps[0])
         for column, (model, index) in enumerate(columns, start=1):
             one, at = kept[model], (index, place)
