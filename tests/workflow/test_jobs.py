@@ -53,8 +53,11 @@ def test_a_defect_keeps_its_traceback(tmp_path: Path) -> None:
 
 def test_ctrl_c_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "job.log"
+    # What a shell starts in the background ignores Ctrl-C, and so would the tests there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(SystemExit) as end, job("attack", log):
         signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
     assert end.value.code == 130
     sentence = "[attack] stopped by Ctrl-C; the same command goes on from what is kept\n"
     assert log.read_text() == capsys.readouterr().err == sentence
