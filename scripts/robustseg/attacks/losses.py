@@ -105,14 +105,14 @@ class Softmax:
         """
         label, own, largest, total = sums or exponential_sums(logits, labels.index)
         right = label >= largest
-        usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
-        some_unusual = not bool(usual.all())
-        if some_unusual:
+        all_usual = bool((label.amin() > -USUAL_LOGIT) & (largest.amax() < USUAL_LOGIT))
+        if not all_usual:
+            usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
             logits -= torch.where(usual, 0, largest)
             label, own, _, total = exponential_sums(logits, labels.index)
         probability = own / total
         cross_entropy = probability.log().neg_()
-        if some_unusual:
+        if not all_usual:
             cross_entropy = torch.where(usual, cross_entropy, total.log() - label)
         return cls(total, right, probability, cross_entropy)
 
@@ -136,8 +136,8 @@ def _bal_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
 
 
 def _cossim_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
-    label, own, largest, total, norm = sigmoid_sums(logits, labels.index)
-    cosine = sigmoid_cosine(logits, labels.index, label, largest, norm)
+    label, own, largest, total, sigmoid, norm = sigmoid_sums(logits, labels.index)
+    cosine = sigmoid_cosine(logits, labels.index, largest, sigmoid, norm)
     softmax = Softmax.of(logits, labels, (label, own, largest, total))
     softmax.write_gradient(cosine, labels, logits)
     return softmax.cross_entropy, softmax.right
@@ -194,20 +194,17 @@ if tuple(PIXEL_LOSSES) != LOSSES:
 
 
 def sigmoid_cosine(
-    logits: Tensor, index: Tensor, label: Tensor, largest: Tensor, norm: Tensor
+    logits: Tensor, index: Tensor, largest: Tensor, sigmoid: Tensor, norm: Tensor
 ) -> Tensor:
     """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), from `sigmoid_sums`.
 
     Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
     to all classes cancels: where the norm might underflow, logits are taken shifted up to -30.
     """
-    low = norm < 1e-15
-    if bool(low.any()):
-        shift = torch.where(low, largest + 30, 0)
-        label, *_, norm = sigmoid_sums(logits - shift, index)
-    # torch's own sigmoid differs in the last bit with the place in memory, on a CPU.
-    sigmoid = 1 / (1 + label.neg().exp_())
-    return sigmoid.div_(norm)
+    if not bool(norm.amin() >= 1e-15):
+        shift = torch.where(norm < 1e-15, largest + 30, 0)
+        *_, sigmoid, norm = sigmoid_sums(logits - shift, index)
+    return sigmoid / norm
 
 
 def loss_and_gradient(
