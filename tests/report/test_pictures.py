@@ -31,6 +31,7 @@ def gallery(path):
         "perturbation": np.zeros((3, 3, 8, 8, 3), np.float16),
         "prediction": RANDOM.integers(0, 3, (3, 3, 8, 8), dtype=np.uint8),
         "accuracy": np.arange(9).reshape(3, 3) / 10,
+        "loss": np.array("js"),
     }
     arrays["labels"] = SHOWN["labels"].copy()
     arrays["labels"][2, 0, 0] = 1  # the third image has two classes, the others one
@@ -75,6 +76,7 @@ def test_accuracies_are_printed_over_the_images_with_most_classes(tmp_path):
         "original",
         "ground truth",
         "segmentation",
+        "APGD on JS",
     ):
         assert word in text
 

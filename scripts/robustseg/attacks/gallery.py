@@ -48,8 +48,8 @@ def attack_gallery(
     Returns:
         image_ids (N,), labels (N, H, W) uint8, images (N, H, W, 3) uint8, eps_255 (R,) float64,
         which begins with 0 for the clean images, perturbation (R, N, H, W, 3) float16 in 1/255,
-        prediction (R, N, H, W) uint8, accuracy (R, N) float64, a fraction, class_names (K,) and
-        palette (K, 3) uint8.
+        prediction (R, N, H, W) uint8, accuracy (R, N) float64, a fraction, loss () name,
+        class_names (K,) and palette (K, 3) uint8.
 
     Raises:
         RobustsegError: fewer images than asked for, or what the attack refuses.
@@ -73,6 +73,7 @@ def attack_gallery(
         "perturbation": np.stack([_perturbation(one, images) for one in attacked]),
         "prediction": np.stack([_bytes(one) for one in predictions]),
         "accuracy": np.stack([image_accuracy(one.pixels, one.pixels_correct) for one in counts]),
+        "loss": np.array(spec.loss),
     }
 
 
@@ -93,7 +94,7 @@ def attack_targeted(
         progress: says how far it is.
 
     Returns:
-        As `attack_gallery`, with T target classes in place of R radii: targets (T,) names,
+        As `attack_gallery` without loss, with T target classes in place of R radii: targets (T,),
         eps_255 () float64, share (T, N) and clean_share (T, N) of the pixels predicted as the
         target class, on attacked and clean images.
 

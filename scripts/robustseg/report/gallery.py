@@ -28,11 +28,13 @@ ARRAYS = {
     "accuracy": ("R", "N"),
     "class_names": ("K",),
     "palette": ("K", 3),
+    "loss": (),
 }
 """Arrays of a file and their shapes, for N images, R radii (the first 0: not attacked), K classes.
 
 labels, images, prediction, palette: uint8; perturbation: float16 in 1/255; accuracy: float64,
-share of the image's labelled pixels; eps_255: float64, ascending; image_ids, class_names: str.
+share of the image's labelled pixels; eps_255: float64, ascending; image_ids, class_names: str;
+loss: str, one of names.LOSSES, which APGD maximised.
 """
 
 IGNORE_COLOUR = (128, 128, 128)
@@ -55,6 +57,7 @@ class Shots(NamedTuple):
     accuracy: NDArray[np.float64]
     class_names: NDArray[np.str_]
     palette: NDArray[np.uint8]
+    loss: NDArray[np.str_]
 
 
 def read_shots(path: str | Path) -> Shots:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError
-from robustseg.names import SCHEME_LABELS
+from robustseg.names import LOSS_LABELS, SCHEME_LABELS
 from robustseg.report.book import Models, a_model_of, percent, printed, radius
 from robustseg.report.figures import Drawing, style, write_drawing
 from robustseg.report.gallery import (
@@ -101,10 +101,11 @@ def _by_radius(model: str, path: str | Path, models: Models) -> tuple[Drawing, p
             rows.append({**about, "eps_255": float(eps_255), "metric": "acc", "value": value})
     _legend(figure, shots, [shots.labels[places], shots.prediction[:, places]])
     numbers = pd.DataFrame(rows)
+    loss = LOSS_LABELS[str(shots.loss)]
     drawing = Drawing(
         figure,
         f"Attacks at growing radii on {a_model_of(SCHEME_LABELS[models[model]['scheme']])}",
-        f"Images of {models[model]['dataset']} perturbed by APGD on Mask-CE at growing radii (at "
+        f"Images of {models[model]['dataset']} perturbed by APGD on {loss} at growing radii (at "
         f"0 they are not attacked), and below what the model {model} predicts there, with the "
         "accuracy over the pixels of the image. First column: the image and its ground truth.",
         f"Pictures and maps of classes by radius. {_spoken(numbers)}",
