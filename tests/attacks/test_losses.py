@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robustseg.attacks.losses import IGNORE_LABEL, Labels, loss_and_gradient
+from robustseg.attacks.losses import Labels, loss_and_gradient
+from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.names import LOSSES
 
 

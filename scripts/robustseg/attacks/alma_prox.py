@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.counting import full_precision
-from robustseg.attacks.losses import IGNORE_LABEL, check_logits, refuse_images
+from robustseg.attacks.losses import check_logits, refuse_images
 from robustseg.attacks.oracle import Model, frozen
 from robustseg.attacks.run import check_batch
+from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
 DEFAULT_THRESHOLD = 0.99

@@ -35,10 +35,10 @@ from robustseg.attacks.passes import (
     sigmoid_sums,
     write_gradient,
 )
+from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.names import LOSSES
 
-IGNORE_LABEL = 255
 USUAL_LOGIT = 35
 """Exponentials of logits up to it, and their sums over classes, are far from float32's limits."""
 CPU_CHUNK_VALUES = 2**20
