@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from robustseg.files import atomic_path
 from robustseg.jobs import job
+from robustseg.files import atomic_path
 from robustseg.models.accuracy import check_accuracy
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from robustseg.downloads import Expected, verify
 from robustseg.jobs import job
+from robustseg.downloads import Expected, verify
 from robustseg.models.convert import convert, write_report
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from robustseg.jobs import choose_device, device_name, hash_settings, job
 from robustseg.attacks.evaluate import evaluate_clean
 from robustseg.attacks.views import load_pair
-from robustseg.jobs import choose_device, device_name, hash_settings, job
 from robustseg.progress import Progress
 from robustseg.records import provenance, write_evidence
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from robustseg.downloads import Expected, fetch
 from robustseg.jobs import job
+from robustseg.downloads import Expected, fetch
 
 if __name__ == "__main__":
     with job(f"fetch {snakemake.wildcards.weights_file}", snakemake.log[0]) as progress:

@@ -1,7 +1,7 @@
 """Generate both splits of a data set."""
 
-from robustseg.data.generate import generate
 from robustseg.jobs import job
+from robustseg.data.generate import generate
 
 if __name__ == "__main__":
     with job(f"data {snakemake.wildcards.dataset}", snakemake.log[0]) as progress:

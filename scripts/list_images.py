@@ -1,7 +1,7 @@
 """List the images of a folder of class folders."""
 
-from robustseg.data.class_folders import list_class_folders
 from robustseg.jobs import job
+from robustseg.data.class_folders import list_class_folders
 
 if __name__ == "__main__":
     with job(f"data {snakemake.wildcards.dataset}", snakemake.log[0]) as progress:

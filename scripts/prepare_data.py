@@ -1,7 +1,7 @@
 """Check every image of a downloaded data set and write its manifest and splits."""
 
-from robustseg.data.prepare import prepare
 from robustseg.jobs import job
+from robustseg.data.prepare import prepare
 
 if __name__ == "__main__":
     with job(f"data {snakemake.wildcards.dataset}", snakemake.log[0]) as progress:

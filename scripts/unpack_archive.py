@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from robustseg.jobs import job
 from robustseg.data.unpacking import unpack
 from robustseg.downloads import Expected, verify
-from robustseg.jobs import job
 
 if __name__ == "__main__":
     with job(f"unpack {snakemake.wildcards.archive}", snakemake.log[0]) as progress:

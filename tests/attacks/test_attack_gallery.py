@@ -8,10 +8,10 @@ import pytest
 import torch
 from tests.attacks.test_suites import network, noise
 
+from robustseg.jobs import job
 from robustseg.attacks.evaluate import evaluate_clean
 from robustseg.attacks.gallery import attack_gallery, attack_targeted, save_arrays
 from robustseg.errors import RobustsegError
-from robustseg.jobs import job
 from robustseg.report.gallery import ARRAYS, perturbed, read_arrays, read_shots
 from robustseg.report.pictures import TARGETED_ARRAYS
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from robustseg.jobs import choose_device
 from robustseg.clusters import explain
 from robustseg.gpus import SLOTS, take_gpus
-from robustseg.jobs import choose_device
 from robustseg.progress import Progress
 from tests.workflow.running import MATCHBOX, ROOT, command, environment
 
