@@ -1,7 +1,8 @@
 """What every job does around its work: a log, progress, and errors as one sentence.
 
 Scripts import it before all else of the library, since it puts off garbage collection until the job
-begins: modules that load make no garbage, and looking for it took a job 0.7 of 3.8 s.
+begins: modules that load make no garbage, and looking for it took a job 0.8 of 3.7 s. What they
+brought is left out of later collections too, which saves another 0.3 s.
 """
 
 import gc
@@ -33,6 +34,7 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
         what: the job in a few words, in front of every line that it prints.
         log: the job's log file; its folder is made, an older log is replaced.
     """
+    gc.freeze()
     gc.enable()
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     file = Path(log).open("w", encoding="utf-8")  # noqa: SIM115, closing it may fail on a full disk
@@ -50,6 +52,7 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
         _keep_traceback(file)
         raise
     finally:
+        gc.unfreeze()  # else modules in C that see no end of their objects report them as leaks
         with suppress(OSError):
             file.close()
 

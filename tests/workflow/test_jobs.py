@@ -33,6 +33,8 @@ def test_garbage_is_left_until_the_job_begins(tmp_path: Path) -> None:
         "assert not gc.isenabled()\n"
         "with job('attack', sys.argv[1]):\n"
         "    assert gc.isenabled()\n"
+        "    assert gc.get_freeze_count()\n"
+        "assert not gc.get_freeze_count()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(robustseg.__file__).parents[1])}
     command = [sys.executable, "-c", program, tmp_path / "job.log"]
