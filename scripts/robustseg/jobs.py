@@ -34,10 +34,10 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
         what: the job in a few words, in front of every line that it prints.
         log: the job's log file; its folder is made, an older log is replaced.
     """
-    gc.freeze()
-    gc.enable()
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     file = Path(log).open("w", encoding="utf-8")  # noqa: SIM115, closing it may fail on a full disk
+    gc.freeze()
+    gc.enable()
     try:
         yield Progress(what, file)
     except RobustsegError as error:
