@@ -25,6 +25,7 @@ def test_the_page_reads_what_is_kept(tmp_path: Path) -> None:
     assert set(arrays) == set(ARRAYS)
     save_arrays(tmp_path / "shots.npz", arrays)
     shots = read_shots(tmp_path / "shots.npz")
+    assert shots.loss == GALLERY["loss"]
     assert shots.eps_255.tolist() == [0, 4, 16]
     assert not shots.perturbation[0].any()
     largest = np.abs(shots.perturbation.astype(float)).max(axis=(1, 2, 3, 4))
