@@ -64,22 +64,22 @@ format: $(ENVIRONMENT)
 bench: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 bench: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 bench: $(ENVIRONMENT)
-	$(BIN)/python scripts/bench_attacks.py
+	$(BIN)/python scripts/bench/attacks.py
 
 bench-gpu: $(ENVIRONMENT)
-	$(BIN)/python scripts/bench_gpu.py
+	$(BIN)/python scripts/bench/gpu.py
 
 bench-options: $(ENVIRONMENT)
-	$(BIN)/python scripts/bench_options.py
+	$(BIN)/python scripts/bench/options.py
 
 bench-report: $(ENVIRONMENT)
-	$(BIN)/python scripts/bench_report.py
+	$(BIN)/python scripts/bench/report.py
 
 bench-plan: $(ENVIRONMENT)
-	$(BIN)/python scripts/bench_plan.py
+	$(BIN)/python scripts/bench/plan.py
 
 bench-demo: $(ENVIRONMENT)
-	$(BIN)/python scripts/bench_demo.py --cores $(CORES)
+	$(BIN)/python scripts/bench/demo.py --cores $(CORES)
 
 docs: $(ENVIRONMENT)
 	$(BIN)/python -c "from robustseg.config import describe; print(describe(), end='')" > docs/config.md

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 # The library needs no installation: Snakemake hands this path on to the jobs.
-sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
 # Jobs inherit this: glibc otherwise returns the memory of every pass to the system and faults it in
 # again. Measured on a CPU: 0 to 18 % of an attack's time, about 14 % of a training's.
@@ -26,8 +26,8 @@ from robustseg.plan.limits import (
     memory_mb,
     training_minutes,
 )
-from robustseg.report.predicates import read_claims
-from robustseg.report.sections import label_of, question_of
+from robustseg.claims.predicates import read_claims
+from robustseg.page.sections import label_of, question_of
 
 # A configuration named on the command line replaces the default instead of being merged into it.
 if not workflow.overwrite_configfiles:

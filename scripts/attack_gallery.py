@@ -1,8 +1,8 @@
 """Attack some images of a model, at several radii or towards given classes, and keep them."""
 
-from robustseg.jobs import choose_device, job
-from robustseg.attacks.gallery import attack_gallery, attack_targeted, save_arrays
-from robustseg.attacks.views import load_pair
+from robustseg.workflow_job import choose_device, job
+from robustseg.evaluation.adapters import load_pair
+from robustseg.evaluation.gallery import attack_gallery, attack_targeted, save_arrays
 
 ATTACKS = {"attack_gallery": attack_gallery, "attack_targeted": attack_targeted}
 """By rule."""

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robustseg.jobs import choose_device, device_name, hash_settings, job
-from robustseg.attacks.fast import Fast
-from robustseg.attacks.suites import Task, run_suite
-from robustseg.attacks.views import load_pair
+from robustseg.workflow_job import choose_device, device_name, hash_settings, job
+from robustseg.attacks.search_model import Fast
+from robustseg.evaluation.adapters import load_pair
+from robustseg.evaluation.suites import Task, run_suite
+from robustseg.evidence.records import provenance, write_evidence
 from robustseg.models.checkpoints import load_model
 from robustseg.progress import Progress
-from robustseg.records import provenance, write_evidence
 
 
 def write_attack_evidence(

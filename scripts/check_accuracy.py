@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from robustseg.jobs import job
+from robustseg.workflow_job import job
+from robustseg.evaluation.accuracy import check_accuracy
 from robustseg.files import atomic_path
-from robustseg.models.accuracy import check_accuracy
 
 if __name__ == "__main__":
     model, params = snakemake.wildcards.model, snakemake.params

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from robustseg.jobs import job
+from robustseg.workflow_job import job
 from robustseg.downloads import Expected, verify
 from robustseg.models.convert import convert, write_report
 

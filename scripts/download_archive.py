@@ -1,6 +1,6 @@
 """Download an archive of a data set, or continue an unfinished download."""
 
-from robustseg.jobs import job
+from robustseg.workflow_job import job
 from robustseg.downloads import Expected, fetch
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from robustseg.jobs import choose_device, device_name, hash_settings, job
-from robustseg.attacks.evaluate import evaluate_clean
-from robustseg.attacks.views import load_pair
+from robustseg.workflow_job import choose_device, device_name, hash_settings, job
+from robustseg.evaluation.adapters import load_pair
+from robustseg.evaluation.evaluate import evaluate_clean
+from robustseg.evidence.records import provenance, write_evidence
 from robustseg.progress import Progress
-from robustseg.records import provenance, write_evidence
 
 
 def write_clean_evidence(

@@ -1,6 +1,6 @@
 """Generate both splits of a data set."""
 
-from robustseg.jobs import job
+from robustseg.workflow_job import job
 from robustseg.data.generate import generate
 
 if __name__ == "__main__":

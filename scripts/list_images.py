@@ -1,6 +1,6 @@
 """List the images of a folder of class folders."""
 
-from robustseg.jobs import job
+from robustseg.workflow_job import job
 from robustseg.data.class_folders import list_class_folders
 
 if __name__ == "__main__":

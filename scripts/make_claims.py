@@ -1,7 +1,7 @@
 """Check the paper's claims on the tables of a run."""
 
-from robustseg.jobs import job
-from robustseg.report.claims_report import make_claims
+from robustseg.workflow_job import job
+from robustseg.claims.report import make_claims
 
 if __name__ == "__main__":
     with job("claims", snakemake.log[0]) as progress:

@@ -1,7 +1,7 @@
 """Put tables and figures together on one page."""
 
-from robustseg.jobs import job
-from robustseg.report.page import make_page
+from robustseg.workflow_job import job
+from robustseg.page.page import make_page
 
 if __name__ == "__main__":
     with job(f"page {snakemake.wildcards.page}", snakemake.log[0]) as progress:

@@ -1,7 +1,7 @@
 """Draw one figure of attacked images."""
 
-from robustseg.jobs import job
-from robustseg.report.pictures import make_picture
+from robustseg.workflow_job import job
+from robustseg.figures.pictures import make_picture
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.figure, snakemake.log[0]) as progress:

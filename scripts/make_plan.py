@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from robustseg.jobs import job
+from robustseg.workflow_job import job
 from robustseg.plan.costs import Job
 from robustseg.plan.prices import price, rows_of, to_markdown, write_plan
 from robustseg.plan.throughput import read_throughput

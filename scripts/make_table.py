@@ -1,7 +1,7 @@
 """Make one table from evidence."""
 
-from robustseg.jobs import job
-from robustseg.report.tables import make_table
+from robustseg.workflow_job import job
+from robustseg.tables.tables import make_table
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.table, snakemake.log[0]) as progress:

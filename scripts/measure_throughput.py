@@ -1,6 +1,6 @@
 """Measure how long passes through the configuration's networks take on the device at hand."""
 
-from robustseg.jobs import choose_device, device_name, job
+from robustseg.workflow_job import choose_device, device_name, job
 from robustseg.plan.throughput import write_throughput
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Check every image of a downloaded data set and write its manifest and splits."""
 
-from robustseg.jobs import job
+from robustseg.workflow_job import job
 from robustseg.data.prepare import prepare
 
 if __name__ == "__main__":

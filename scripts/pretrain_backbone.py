@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from robustseg.jobs import choose_device, job
-from robustseg.training.jobs import Job, run
+from robustseg.workflow_job import choose_device, job
+from robustseg.training.launch import Job, run
 from robustseg.training.train import Files, Machine
 
 if __name__ == "__main__":

@@ -10,5 +10,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(scope="session", autouse=True)
 def collect_garbage() -> None:
-    """Undo what loading robustseg.jobs does to the process, as a job does when it begins."""
+    """Undo what loading `workflow_job` does to the process, as a job does when it begins."""
     gc.enable()

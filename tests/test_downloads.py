@@ -116,7 +116,7 @@ def test_a_killed_process_is_continued(server: Server, path: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
 def test_a_server_that_cannot_continue_starts_again(server: Server, path: Path) -> None:

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from toys import Linear, corners
 
 from robustseg.attacks.apgd import Apgd, checkpoints
-from robustseg.attacks.oracle import Evaluation, Oracle
+from robustseg.attacks.attacked_model import Evaluation, Oracle
 from robustseg.attacks.projection import ball, random_start
+from tests.attacks.toys import Linear, corners
 
 
 def test_checkpoints_of_the_paper() -> None:

@@ -16,7 +16,7 @@ from robustseg.names import LOSSES
 @pytest.fixture(params=[1, 2**40], ids=["swept", "torch"])
 def passes_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have float32 passes done by compiled sweeps, or by torch."""
-    monkeypatch.setattr("robustseg.attacks.passes.SWEPT_VALUES", request.param)
+    monkeypatch.setattr("robustseg.attacks.logit_sums.SWEPT_VALUES", request.param)
 
 
 def closed_form(
@@ -303,7 +303,7 @@ def test_spherical_loss_does_not_depend_on_the_scale(scale: float) -> None:
 def test_the_objective_of_many_pixels_is_added_in_double_precision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("robustseg.attacks.passes.SWEPT_VALUES", 1)
+    monkeypatch.setattr("robustseg.attacks.logit_sums.SWEPT_VALUES", 1)
     logits = torch.tensor([0.1, 0.7, -0.3]).view(1, 3, 1, 1)
     labels = torch.zeros(1, 300, 300, dtype=torch.int64)
     for name in LOSSES:

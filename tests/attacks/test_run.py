@@ -3,13 +3,13 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import Counting, Linear, Pointwise, corners
 
 from robustseg.attacks import run
 from robustseg.attacks.run import AttackResult, run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.errors import RobustsegError
 from robustseg.names import LOSSES, SCHEDULES
+from tests.attacks.toys import Counting, Linear, Pointwise, corners
 
 EPS_255 = 12.0
 SPECS = [

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import Counting, Pointwise
 
-from robustseg import records
-from robustseg.attacks import counting, evaluate
+from robustseg.attacks import counting
 from robustseg.attacks import sea as sea_module
 from robustseg.attacks.counting import attack_and_count, full_precision, measure
-from robustseg.attacks.evaluate import evaluate_clean, evaluate_suite
 from robustseg.attacks.sea import sea
 from robustseg.attacks.spec import AttackSpec, suite_attacks
 from robustseg.errors import RobustsegError
+from robustseg.evaluation import evaluate
+from robustseg.evaluation.evaluate import evaluate_clean, evaluate_suite
+from robustseg.evidence import records
 from robustseg.metrics import image_accuracy, miou
 from robustseg.names import SEA_LOSSES
+from tests.attacks.toys import Counting, Pointwise
 
 EPS_255 = 12.0
 IDENTITY = {"dataset": "toy", "model": "pointwise", "training_seed": 0, "suite": "sea"}

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.data import archives
 
 from robustseg.config.data import Ade20k
 from robustseg.data.datasets import AugmentedDataset, load_split, without_background
@@ -17,6 +16,7 @@ from robustseg.data.prepare import prepare
 from robustseg.data.transforms import Views
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
+from tests.data import archives
 
 CROP = 48
 VIEWS = Views(crop_px=CROP, base_px=52, padding_label=255)

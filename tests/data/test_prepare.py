@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.data import archives
-from tests.data.archives import ADE_TRAIN, ADE_VAL, SBD_TRAIN, SBD_VAL, VOC_TRAIN, VOC_VAL
 from torchvision.datasets import SBDataset, VOCSegmentation
 
 from robustseg.config.data import Ade20k, Voc
@@ -19,6 +17,8 @@ from robustseg.data.labels import VOC_CLASSES, palette
 from robustseg.data.prepare import prepare
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
+from tests.data import archives
+from tests.data.archives import ADE_TRAIN, ADE_VAL, SBD_TRAIN, SBD_VAL, VOC_TRAIN, VOC_VAL
 
 FOLDERS = {"voc2012": "", "sbd": "", "train_noval": "", "ade20k": ""}
 VOC = "VOCdevkit/VOC2012"

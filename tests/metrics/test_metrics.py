@@ -115,7 +115,7 @@ def test_worst_case_takes_the_lowest_and_the_first_of_equals():
     assert metrics.worst_case(accuracies).tolist() == [2, 1, 0]
 
 
-@pytest.mark.parametrize("module", ["metrics", "records"])
+@pytest.mark.parametrize("module", ["metrics", "evidence.records"])
 def test_imports_stay_light(module):
     code = (
         f"import robustseg.{module}, sys; print({{'torch', 'timm', 'pandas'}} & set(sys.modules))"

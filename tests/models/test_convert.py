@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.models.layouts import SEGMENTATION, classifier_state, column, published_state
 from timm import create_model
 
 from robustseg.errors import RobustsegError
@@ -22,6 +21,7 @@ from robustseg.models.layouts import LAYOUTS, rename
 from robustseg.models.published import CLASSIFIERS, FILES, MODELS
 from robustseg.models.registry import BACKBONES, DECODERS, backbones_for
 from robustseg.models.unpickling import read_checkpoint
+from tests.models.layouts import SEGMENTATION, classifier_state, column, published_state
 
 SMALL = "pir_at_5_128ep_segmenter_vit_s"
 

@@ -2,9 +2,8 @@
 
 import re
 
-from tests.workflow.running import ROOT
-
 from robustseg.models.published import CLASSIFIERS, FILES, MODELS
+from tests.workflow.running import ROOT
 
 PAGE = (ROOT / "docs" / "weights.md").read_text()
 

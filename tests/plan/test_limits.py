@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.workflow.running import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from robustseg.config import load_config, read_yaml
@@ -15,6 +14,7 @@ from robustseg.plan.limits import (
     memory_mb,
     training_minutes,
 )
+from tests.workflow.running import ROOT
 
 PATH = ROOT / "config" / "config.yaml"
 PAPER = load_config(read_yaml(PATH), [PATH])

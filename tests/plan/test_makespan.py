@@ -80,7 +80,7 @@ def test_needs_are_those_of_the_workflow() -> None:
 
 
 def test_the_command_of_the_documentation() -> None:
-    command = [sys.executable, ROOT / "scripts" / "simulate_cluster.py", MATCHBOX]
+    command = [sys.executable, ROOT / "scripts" / "bench" / "simulate_cluster.py", MATCHBOX]
     run = subprocess.run(
         [*command, "--seconds", "0.05"], capture_output=True, text=True, check=True, timeout=250
     )

@@ -1,7 +1,8 @@
 """Checkpoints come as often as asked for, less often where writing them takes long."""
 
 import pytest
-from tiny import AT, trainer
+
+from tests.training.tiny import AT, trainer
 
 
 @pytest.mark.parametrize(

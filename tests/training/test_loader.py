@@ -4,11 +4,11 @@ import threading
 
 import pytest
 import torch
-from tiny import images, trained
 
 from robustseg.data.datasets import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.training.batches import AHEAD, Loader, epoch_passes
+from tests.training.tiny import images, trained
 
 
 class Watched(ArrayDataset):

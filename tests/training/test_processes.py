@@ -18,9 +18,9 @@ import robustseg
 from robustseg.errors import RobustsegError
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress, Silence
-from robustseg.training.jobs import Job, run
+from robustseg.training.launch import Job, run
+from robustseg.training.processes import join_world
 from robustseg.training.train import Machine
-from robustseg.training.world import join_world
 
 __all__ = ["data"]  # the fixture
 SGD = TRAINING | {"optimizer": "sgd", "betas": None, "momentum": 0.9, "learning_rate": 0.01}
@@ -78,8 +78,8 @@ def test_batch_norm_and_random_layers_too_and_started_by_hand(data, tmp_path):
 MANY = CLASSIFIER | {"epochs": 60}
 RUN = """
 import sys
-from robustseg.jobs import job
-from robustseg.training.jobs import Job, run
+from robustseg.workflow_job import job
+from robustseg.training.launch import Job, run
 training = Job.read(sys.argv[1])
 with job(training.name, sys.argv[2]) as progress:
     run(training, int(sys.argv[3]), progress)

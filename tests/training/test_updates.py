@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from tiny import AT, CLASSES, IMAGES, images, network, trained, weights
 from torch import nn
 from torch.nn import functional
 
 from robustseg.errors import RobustsegError
 from robustseg.names import LOSSES
-from robustseg.training.attack_losses import attack_loss
 from robustseg.training.batches import Loader, epoch_passes
+from robustseg.training.inner_losses import attack_loss
 from robustseg.training.optimizers import parameter_groups
+from tests.training.tiny import AT, CLASSES, IMAGES, images, network, trained, weights
 
 
 def batch(epoch=0, size=IMAGES):

@@ -8,11 +8,11 @@ from torch import nn
 
 from robustseg.data.datasets import IGNORE_LABEL, ArrayDataset
 from robustseg.progress import Silence
-from robustseg.training.attack_losses import cross_entropy
+from robustseg.training.inner_losses import cross_entropy
 from robustseg.training.loop import Trainer
-from robustseg.training.recipe import recipe_of
+from robustseg.training.processes import World
+from robustseg.training.settings import recipe_of
 from robustseg.training.tasks import Scores
-from robustseg.training.world import World
 
 CLASSES = 3
 IMAGES = 8

@@ -11,7 +11,7 @@ import pytest
 
 from tests.workflow.running import MATCHBOX, ROOT, environment
 
-SCRIPT = ROOT / "scripts" / "bench_demo.py"
+SCRIPT = ROOT / "scripts" / "bench" / "demo.py"
 TOOK = r" +([\d.]+) s  processor +([\d.]+) s  peak +([\d.]+) GB"
 
 

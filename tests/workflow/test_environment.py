@@ -78,7 +78,7 @@ def packages_of(script: Path) -> set[str]:
         for name in imported(waiting.pop()):
             top, *inner = name.split(".")
             if top == "robustseg":
-                places = [ROOT.joinpath("scripts", top, *inner[:n]) for n in range(len(inner) + 1)]
+                places = [ROOT.joinpath("src", top, *inner[:n]) for n in range(len(inner) + 1)]
                 files = {
                     file for one in places for file in (one / "__init__.py", Path(f"{one}.py"))
                 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import robustseg
-from robustseg.jobs import hash_settings, job
+from robustseg.workflow_job import hash_settings, job
 from robustseg.attacks.spec import images_of_shard
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
@@ -29,7 +29,7 @@ def test_garbage_is_left_until_the_job_begins(tmp_path: Path) -> None:
     """Loading torch and timm takes a fifth less without looking for any."""
     program = (
         "import gc, sys\n"
-        "from robustseg.jobs import job\n"
+        "from robustseg.workflow_job import job\n"
         "assert not gc.isenabled()\n"
         "with job('attack', sys.argv[1]):\n"
         "    assert gc.isenabled()\n"

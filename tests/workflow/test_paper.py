@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from robustseg.config.schema import Config
+from robustseg.evidence.reported import read_reported
 from robustseg.plan.costs import jobs_of
-from robustseg.report.reported import read_reported
 from tests.workflow.running import ROOT, load, planned, snakemake
 
 LISTING = Path(__file__).with_name("paper_jobs.csv")

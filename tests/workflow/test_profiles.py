@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robustseg.jobs import choose_device
+from robustseg.workflow_job import choose_device
 from robustseg.clusters import explain
 from robustseg.gpus import SLOTS, take_gpus
 from robustseg.progress import Progress
@@ -38,7 +38,7 @@ with open("story", "a") as story:
 
 def most_at_once(folder: Path, counts: list[int], slots: int) -> dict[str, int]:
     """Start a job a count, and return how many were on each GPU at once."""
-    paths = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    paths = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     takers = [
         subprocess.Popen([sys.executable, "-c", TAKER, str(n), str(slots)], cwd=folder, env=paths)
         for n in counts
@@ -65,7 +65,7 @@ def test_jobs_take_different_gpus(counts: list[int], slots: int, most: int, tmp_
 
 
 def test_a_job_that_was_killed_leaves_its_gpu_free(tmp_path: Path) -> None:
-    paths = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    paths = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     sleepy = TAKER.replace("0.5", "600")
     taker = subprocess.Popen([sys.executable, "-c", sleepy, "2", "2"], cwd=tmp_path, env=paths)
     while not (tmp_path / "story").exists() or not (tmp_path / "story").read_text():

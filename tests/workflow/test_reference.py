@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from robustseg.report.claims import CONTRADICTED, NOT_EVALUATED, SUPPORTED, overall_verdicts
-from robustseg.report.claims_report import MEASURED
+from robustseg.claims.report import MEASURED
+from robustseg.claims.verdicts import CONTRADICTED, NOT_EVALUATED, SUPPORTED, overall_verdicts
 from tests.workflow.running import ROOT
 
 REFERENCE = ROOT / "results" / "reference" / "demo"

@@ -50,7 +50,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return what a fresh clone has, with the matchbox as its configuration."""
     folder = tmp_path_factory.mktemp("clone") / "robustseg"
     folder.mkdir()
-    for name in ("config", "envs", "profiles", "rules", "scripts"):
+    for name in ("config", "envs", "profiles", "rules", "scripts", "src"):
         shutil.copytree(ROOT / name, folder / name)
     for name in ("Snakefile", "slurm"):
         shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)

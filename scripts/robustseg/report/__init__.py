@@ -1,1 +1,0 @@
-"""Tables, figures and the page: queries over evidence, and what they look like."""

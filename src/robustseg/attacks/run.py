@@ -1,0 +1,198 @@
+"""One attack on one batch: schedule, optimizer and loss put together."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustseg.attacks.apgd import Apgd
+from robustseg.attacks.attacked_model import Evaluation, Model, Oracle, frozen
+from robustseg.attacks.losses import refuse_images
+from robustseg.attacks.pgd import Pgd
+from robustseg.attacks.projection import Box, ball, choose, random_start
+from robustseg.attacks.schedules import Slot, slots
+from robustseg.attacks.spec import AttackSpec, check_radius
+from robustseg.errors import RobustsegError
+
+Optimizer = Apgd | Pgd
+
+
+@dataclass
+class AttackResult:
+    """What an attack found for B images, and what it cost.
+
+    Attributes:
+        adversarial: (B, C, H, W), inside the radius and [0, 1].
+        forward_passes, backward_passes: (B,) int64 on the CPU.
+    """
+
+    adversarial: Tensor
+    forward_passes: Tensor
+    backward_passes: Tensor
+
+
+class Found:
+    """The best iterate so far of each image of a whole batch; of equals the latest.
+
+    Attributes:
+        images: (B, C, H, W).
+        score: (B,) float64; infinite for an image that is done.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images.clone()
+        self.score = images.new_full((len(images),), -torch.inf, dtype=torch.float64)
+
+    def unfinished(self) -> Tensor:
+        """Return the positions of the images that are not done, in order."""
+        return (self.score < torch.inf).nonzero().flatten()
+
+    def offer(self, position: Tensor, images: Tensor, score: Tensor) -> None:
+        """Keep `images`, which are at `position` in the batch, where their score is not lower."""
+        old_images = self.images.index_select(0, position)
+        old_score = self.score.index_select(0, position)
+        self.images.index_copy_(0, position, choose(score >= old_score, images, old_images))
+        self.score.index_copy_(0, position, torch.maximum(score, old_score))
+
+
+def run_attack(
+    model: Model,
+    images: Tensor,
+    labels: Tensor,
+    image_ids: list[str],
+    spec: AttackSpec,
+    eps_255: float,
+    seed: int,
+) -> AttackResult:
+    """Attack a batch (arXiv 2306.12941, Sec. 2.3 and B.1).
+
+    T iterations take T steps and T backward passes, and in each slot of the schedule one forward
+    pass more, since the last iterate is looked at too. An image without a right pixel inside the
+    radius cannot get worse and leaves the batch. What happens to an image does not depend on the
+    others in the batch, as far as the model itself treats them separately.
+
+    ASSUME: all attacks start from uniform noise; in red-eps of the first, largest radius.
+    ASSUME: also PGD returns an iterate without a right pixel where it meets one, and not the one
+    of the highest loss.
+
+    Args:
+        model: images to logits (B, K, h, w) with h x w the labels' resolution; a module is put in
+            eval mode meanwhile.
+        images: (B, C, H, W) float in [0, 1].
+        labels: (B, h, w) int64 in [0, K), or 255: neither attacked nor counted.
+        image_ids: B names, from which the random starts follow.
+        spec: the attack.
+        eps_255: radius of the l_inf ball in 1/255.
+        seed: of the random starts.
+
+    Raises:
+        RobustsegError: input that does not fit, or logits that are not finite, naming the image.
+    """
+    check_batch(images, labels, image_ids, eps_255)
+    found = Found(images)
+    previous = found.images
+    oracle = Oracle(model, spec.loss, labels, image_ids)
+    passes = torch.zeros((2, len(images)), dtype=torch.int64, device=images.device)
+    with frozen(model):
+        for slot in slots(spec.schedule, spec.iterations):
+            epsilon = eps_255 / 255 * slot.scale
+            box = ball(images, epsilon)
+            if slot.before:
+                start = box.project(previous)
+            else:
+                key = (seed, spec.name, slot.restart)
+                start = random_start(images, epsilon, image_ids, *key)
+            result = found if slot.final else Found(images)
+            optimizer = _optimizer(spec, box, epsilon, slot)
+            _search(oracle, optimizer, start, slot, result, passes)
+            previous = result.images
+    forward_passes, backward_passes = passes.cpu()
+    return AttackResult(found.images, forward_passes, backward_passes)
+
+
+def _optimizer(spec: AttackSpec, box: Box, epsilon: float, slot: Slot) -> Optimizer:
+    if spec.step_size is not None:
+        return Pgd(box, spec.step_size)
+    return Apgd(box, epsilon, slot.iterations)
+
+
+def _search(
+    oracle: Oracle,
+    optimizer: Optimizer,
+    images: Tensor,
+    slot: Slot,
+    found: Found,
+    passes: Tensor,
+) -> None:
+    """Run one slot from `images` (B, C, H, W), adding to `found` and `passes` (2, B)."""
+    position = torch.arange(len(images), device=images.device)
+    oracle.focus(position)
+    kept = found.unfinished()
+    for t in range(slot.iterations + 1):
+        if len(kept) < len(position):
+            position, images = position[kept], images[kept]
+            oracle.focus(position)
+            optimizer.select(kept)
+        if not len(position):
+            return
+        last = t == slot.iterations
+        lam = (slot.before + t) / (2 * slot.budget)
+        evaluation = oracle.look(images) if last else oracle(images, lam)
+        passes[: 1 if last else 2, position] += 1
+        kept = _record(evaluation, images, position, optimizer, slot, found, oracle.image_ids)
+        if not last:
+            images = optimizer.step(images, evaluation)
+
+
+def _record(
+    evaluation: Evaluation,
+    images: Tensor,
+    position: Tensor,
+    optimizer: Optimizer,
+    slot: Slot,
+    found: Found,
+    image_ids: list[str],
+) -> Tensor:
+    """Offer the evaluated images to `found`; return the indices of those that are not done.
+
+    `image_ids` are of the whole batch, the others of the images at `position` in it.
+    Larger radii of red-eps only look for a start, so that there no image is ever done.
+    """
+    score = optimizer.score(evaluation)
+    if slot.final:
+        score = torch.where(evaluation.correct == 0, torch.inf, score)
+    found.offer(position, images, score)
+    flags = torch.stack((score < torch.inf, evaluation.objective.isfinite()))
+    unfinished, finite = flags.tolist()  # the one time an iteration waits for the device
+    if not all(finite):
+        image_id = image_ids[int(position[finite.index(False)])]
+        raise RobustsegError(
+            f"image {image_id} got logits that are not finite while under attack; check the "
+            "model's weights and numerical range"
+        )
+    indices = [index for index, flag in enumerate(unfinished) if flag]
+    return torch.tensor(indices, dtype=torch.int64, device=images.device)
+
+
+def check_batch(images: Tensor, labels: Tensor, image_ids: list[str], eps_255: float) -> None:
+    """Refuse a batch that cannot be attacked, before any pass of the model.
+
+    Raises:
+        RobustsegError: a radius below 0 or above 255; images that are not (B, C, H, W) floats in
+            [0, 1]; labels that are not (B, h, w) int64; not one different id for each image.
+    """
+    check_radius(eps_255)
+    if images.ndim != 4 or images.dtype not in (torch.float32, torch.float64):
+        raise RobustsegError(
+            "images must be float32 or float64 (images, channels, height, width), not "
+            f"{images.dtype} {tuple(images.shape)}"
+        )
+    if labels.ndim != 3 or labels.dtype != torch.int64 or len(labels) != len(images):
+        raise RobustsegError(
+            f"labels must be int64 ({len(images)}, height, width) for {len(images)} images, not "
+            f"{labels.dtype} {tuple(labels.shape)}"
+        )
+    if len(image_ids) != len(images) or len(set(image_ids)) != len(image_ids):
+        raise RobustsegError(f"{len(images)} images need as many different ids; got {image_ids}")
+    inside = ((images >= 0) & (images <= 1)).flatten(1).all(1)
+    refuse_images(~inside, image_ids, "has values outside [0, 1]; divide 8-bit values by 255")

@@ -1,0 +1,47 @@
+"""Faster passes for the search of a perturbation; what goes on record stays in full precision."""
+
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from robustseg.attacks.attacked_model import Model
+from robustseg.names import PRECISIONS
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+
+if tuple(DTYPES) != PRECISIONS:
+    raise AssertionError(f"precisions {tuple(DTYPES)} differ from names.PRECISIONS {PRECISIONS}")
+
+
+class Fast(nn.Module):
+    """A model as attacks see it. The passes that count see `exact`, the model itself.
+
+    Args:
+        model: images (B, 3, H, W) to float32 logits (B, K, h, w).
+        precision: one of `names.PRECISIONS`; `bf16` is autocast, the logits are float32 again.
+        compiled: whether its passes go through torch.compile, which takes a while at first.
+    """
+
+    def __init__(self, model: nn.Module, precision: str = "fp32", compiled: bool = False) -> None:
+        super().__init__()
+        self.exact, self.precision, self.compiled = model, precision, compiled
+        # Images leave the batch as they break, so its size is not fixed.
+        self._passes = (torch.compile(model, dynamic=True) if compiled else model,)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to float32 logits (B, K, h, w)."""
+        mixed = self.precision == "bf16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
+            logits: Tensor = self._passes[0](images)
+        return logits.float()
+
+    def extra_repr(self) -> str:
+        """Say how evidence records it: "float32", "bfloat16", and whether it is compiled."""
+        return DTYPES[self.precision] + ", compiled" * self.compiled
+
+
+def exact(model: AnyModel) -> AnyModel:
+    """Return the model whose predictions count."""
+    return cast(AnyModel, model.exact) if isinstance(model, Fast) else model

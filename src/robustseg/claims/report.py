@@ -1,0 +1,193 @@
+"""The claims on a run's tables and on the paper's numbers, written for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustseg.claims.predicates import read_claims
+from robustseg.claims.verdicts import (
+    CONTRADICTED,
+    NOT_EVALUATED,
+    SUPPORTED,
+    evaluate_claims,
+    overall_verdicts,
+)
+from robustseg.errors import RobustsegError
+from robustseg.evidence.book import Models, Reads, printed
+from robustseg.evidence.reported import read_reported
+from robustseg.files import atomic_path
+from robustseg.tables.layout import MISSING, Cell, Group, Layout, Row, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURED, REPORTED = "this run", "the paper's own numbers"
+
+
+SIGNS = {SUPPORTED: "✓", CONTRADICTED: "✗", NOT_EVALUATED: "–"}
+
+
+def make_claims(
+    claims_path: str | Path,
+    table_paths: Iterable[str | Path],
+    evidence_paths: Iterable[str | Path],
+    reads: Mapping[str, Reads],
+    models: Models,
+    reported_folder: str | Path,
+    out_paths: Mapping[str, str | Path],
+) -> None:
+    """Evaluate all claims on a run and on the paper and write the results as asked for.
+
+    Args:
+        claims_path: config/claims.yaml.
+        table_paths: long forms of the run's tables (parquet or csv) and figures (csv).
+        evidence_paths: evidence behind the tables and figures of `reads`.
+        reads: for each table and figure whose claims shall have intervals what it reads, as
+            tables.make_table takes it; may be empty.
+        models: the configuration's models.
+        reported_folder: config/paper.
+        out_paths: files by format: any of parquet, csv, md, html (a fragment for the page).
+
+    Raises:
+        RobustsegError: a claim, table, or reported number is wrong; the sentence names it.
+    """
+    import pandas as pd
+
+    from robustseg.claims.image_scores import image_scores
+
+    claims, places = read_claims(claims_path)
+    images = image_scores(evidence_paths, reads, models) if reads else None
+    measured = evaluate_claims(claims, places, _read_tables(table_paths), images)
+    reported = evaluate_claims(claims, places, read_reported(reported_folder))
+    results = pd.concat(
+        [measured.assign(numbers=MEASURED), reported.assign(numbers=REPORTED)], ignore_index=True
+    )
+    texts = {
+        "csv": lambda: results.to_csv(index=False, lineterminator="\n"),
+        "md": lambda: to_markdown(claims_layout(results)),
+        "html": lambda: claims_html(results),
+    }
+    for kind, path in out_paths.items():
+        with atomic_path(path) as temporary:
+            if kind == "parquet":
+                results.to_parquet(temporary, index=False)
+            else:
+                temporary.write_text(texts[kind](), encoding="utf-8")
+
+
+def claims_html(results: pd.DataFrame) -> str:
+    """Return the results as a section of the page: this run's, and apart the paper's own."""
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+    )
+    parts = {
+        key: _part(key, numbers, results[results["numbers"] == numbers])
+        for key, numbers in (("run", MEASURED), ("paper", REPORTED))
+    }
+    return environment.get_template("claims.html.j2").render(signs=SIGNS, **parts)
+
+
+def _part(key: str, numbers: str, results: pd.DataFrame) -> dict[str, Any]:
+    """Return the claims on one kind of numbers as the template wants them."""
+    verdicts = overall_verdicts(results)
+    of_claim: dict[str, list[Mapping[Any, Any]]] = {claim: [] for claim in verdicts}
+    for result in results.to_dict("records"):
+        of_claim[result["claim"]].append(result)
+    claims = [
+        {
+            "id": claim,
+            "verdict": verdict,
+            "sentence": of_claim[claim][0]["sentence"],
+            "source": of_claim[claim][0]["source"],
+            "results": [_shown(result) for result in of_claim[claim]],
+        }
+        for claim, verdict in verdicts.items()
+    ]
+    claims.sort(key=lambda claim: claim["verdict"] == NOT_EVALUATED)  # those last
+    listed = list(verdicts.values())
+    counts = {word: listed.count(word) for word in SIGNS}
+    return {"key": key, "about": f"on {numbers}", "claims": claims, "counts": counts}
+
+
+def _shown(result: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return one result with its numbers as they are printed, and a plot of its interval."""
+    low, high, margin = (result[name] for name in ("low", "high", "margin"))
+    has_interval = low == low  # NaN is unlike itself
+    widest = max(abs(low), abs(high), abs(margin)) or 1.0
+    plot = {name: round(60 + 54 * result[name] / widest, 1) for name in ("low", "high", "margin")}
+    return {
+        **result,
+        "margin": _signed(margin),
+        "interval": f"{_signed(low)} to {_signed(high)}" if has_interval else "",
+        "undecided": has_interval and low < 0 < high,
+        "plot": plot,
+    }
+
+
+def _signed(value: float) -> str:
+    """Return a margin with its sign, with as many decimals as show on which side of 0 it is."""
+    decimals = next((d for d in (1, 2, 3) if round(value, d)), 1)
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def claims_layout(results: pd.DataFrame) -> Layout:
+    """Return the results as a table: one line for each claim and place, first this run's."""
+    groups = []
+    for numbers, chosen in results.groupby("numbers", sort=False):
+        verdicts = list(overall_verdicts(chosen).values())
+        counts = ", ".join(
+            f"{verdicts.count(word)} {word}" for word in (SUPPORTED, CONTRADICTED, NOT_EVALUATED)
+        )
+        first = ~chosen["claim"].duplicated()
+        lines = [
+            _line(result, named)
+            for (_, result), named in zip(chosen.iterrows(), first, strict=True)
+        ]
+        groups.append(Group(f"On {numbers}: {counts}", tuple(lines)))
+    return Layout(
+        "Claims of the paper",
+        "Each claim is a predicate over tables (docs/claims.md). The margin is what the comparison "
+        "that decides has left beyond what the claim asks, in points of a percent, with its 95 % "
+        "bootstrap interval over pairs of images where there is one.",
+        ("Claim", "Where the paper says so", "Checked on"),
+        (("verdict",), ("margin",), ("95 % interval",), ("hold",), ("decided by",)),
+        tuple(groups),
+    )
+
+
+def _line(result: pd.Series[Any], named: bool) -> Row:
+    """Return one line; a claim's sentence stands at its first place only."""
+    about = (result["sentence"], result["source"]) if named else ("", "")
+    verdict = Cell(result["verdict"], bold=result["verdict"] == CONTRADICTED, note=result["claim"])
+    if result["verdict"] == NOT_EVALUATED:
+        return Row((*about, MISSING), (verdict, *[Cell(MISSING)] * 3, Cell(result["detail"])))
+    has_interval = result["low"] == result["low"]
+    span = f"{printed(result['low'])} to {printed(result['high'])}" if has_interval else MISSING
+    return Row(
+        (*about, result["place"]),
+        (
+            verdict,
+            Cell(_signed(result["margin"])),
+            Cell(span),
+            Cell(f"{result['holding']} of {result['comparisons']}"),
+            Cell(result["detail"]),
+        ),
+    )
+
+
+def _read_tables(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Return the long forms of several tables as one."""
+    import pandas as pd
+
+    frames = [
+        pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
+        for path in map(str, paths)
+    ]
+    if not frames:
+        raise RobustsegError("claims need the run's tables and were given none; make some first")
+    # the table over all training seeds repeats cells of the others, one for each seed
+    return pd.concat([frame[frame["table"] != "seeds"] for frame in frames], ignore_index=True)

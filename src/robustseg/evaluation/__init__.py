@@ -1,0 +1,1 @@
+"""Attacks over data sets: suites, transfer, ALMA prox, clean scores, resume and progress."""

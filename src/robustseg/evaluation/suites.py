@@ -1,0 +1,152 @@
+"""The suites of a configuration by kind: from a model and images to rows of evidence."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from robustseg.attacks.search_model import exact
+from robustseg.attacks.spec import images_of_shard, suite_attacks
+from robustseg.data.datasets import Dataset, background_class, without_background
+from robustseg.errors import RobustsegError
+from robustseg.evaluation.adapters import WithoutClass
+from robustseg.evaluation.alma import evaluate_alma
+from robustseg.evaluation.evaluate import Row, evaluate_clean, evaluate_suite
+from robustseg.evaluation.transfer import transfer
+from robustseg.progress import Progress
+from robustseg.seeds import derive_seed
+
+Suite = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every suite is run with.
+
+    Attributes:
+        model: the one that is scored; a module in eval mode, images to logits (B, K, h, w).
+        dataset: the images.
+        eps_255: radius in 1/255.
+        seed: of the attacks.
+        shard: (i, n, unit): the i-th of n jobs that share the images, counted from 0, cut at
+            multiples of `unit` images.
+        batch_size: images at a time.
+        identity: `dataset`, `model`, `training_seed` and `suite` of the rows.
+        parts: a folder for what a killed job had finished.
+        progress: says how far it is.
+        sources: the models that perturbations are found on, by name, where they are others.
+    """
+
+    model: nn.Module
+    dataset: Dataset
+    eps_255: float
+    seed: int
+    shard: tuple[int, int, int]
+    batch_size: int
+    identity: Mapping[str, str | int]
+    parts: Path
+    progress: Progress
+    sources: Mapping[str, nn.Module]
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What the functions that attack a data set all take."""
+        names = ("batch_size", "identity", "parts", "progress")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def bounded(self) -> dict[str, Any]:
+        """What those take besides that attack inside a radius, with random starts."""
+        return {"eps_255": self.eps_255, "seed": self.seed, "indices": self.indices, **self.common}
+
+    @property
+    def indices(self) -> range:
+        """The places of the images that this shard attacks."""
+        return images_of_shard(len(self.dataset), *self.shard)
+
+
+def run_suite(suite: Suite, task: Task) -> list[Row]:
+    """Run a suite and return its rows of evidence.
+
+    Args:
+        suite: its section of the configuration.
+        task: everything else.
+
+    Raises:
+        RobustsegError: an unknown kind, or what the attacks refuse.
+    """
+    kind = suite["kind"]
+    if kind not in KINDS:
+        raise RobustsegError(f"unknown kind of suite {kind!r}; known are {', '.join(KINDS)}")
+    return KINDS[kind](suite, task)
+
+
+def random_images(image_ids: list[str], count: int | None) -> list[int]:
+    """Return the places of `count` images (None: all), ascending; the same for every model.
+
+    Raises:
+        RobustsegError: there are fewer.
+    """
+    if count is None:
+        return list(range(len(image_ids)))
+    if count > len(image_ids):
+        raise RobustsegError(
+            f"{count} images are to be attacked and there are {len(image_ids)}; lower `images`"
+        )
+    drawn = sorted(range(len(image_ids)), key=lambda i: derive_seed("subset", image_ids[i]))
+    return sorted(drawn[:count])
+
+
+def _white_box(suite: Suite, task: Task) -> list[Row]:
+    names = ("losses", "optimizer", "schedules", "iterations", "step_size")
+    losses, optimizer, schedules, iterations, step_size = (suite[name] for name in names)
+    specs = suite_attacks(losses, optimizer, schedules, iterations, step_size, task.eps_255)
+    return evaluate_suite(task.model, task.dataset, specs, **task.bounded)
+
+
+def _transfer(suite: Suite, task: Task) -> list[Row]:
+    losses, schedules, iterations = (suite[n] for n in ("losses", "schedules", "iterations"))
+    specs = suite_attacks(losses, "apgd", schedules, iterations, None, task.eps_255)
+    return [
+        row
+        for name in suite["sources"]
+        for spec in specs
+        for row in transfer(
+            task.sources[name], task.model, task.dataset, spec, source_name=name, **task.bounded
+        )
+    ]
+
+
+def _alma(suite: Suite, task: Task) -> list[Row]:
+    images = random_images(task.dataset.image_ids, suite["images"])
+    return evaluate_alma(
+        task.model,
+        task.dataset,
+        threshold=suite["threshold"],
+        steps=suite["iterations"],
+        indices=[images[place] for place in images_of_shard(len(images), *task.shard)],
+        **task.common,
+    )
+
+
+def _objects(suite: Suite, task: Task) -> list[Row]:
+    rows = evaluate_clean(
+        WithoutClass(exact(task.model), background_class(task.dataset)),
+        without_background(task.dataset),
+        batch_size=task.batch_size,
+        identity=task.identity,
+        indices=task.indices,
+        progress=task.progress,
+    )
+    return [{**row, "suite": task.identity["suite"], "attack": "clean_objects"} for row in rows]
+
+
+KINDS: dict[str, Callable[[Suite, Task], list[Row]]] = {
+    "white_box": _white_box,
+    "transfer": _transfer,
+    "alma": _alma,
+    "objects": _objects,
+}
+"""By the names that the configuration uses."""

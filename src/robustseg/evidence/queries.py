@@ -1,0 +1,405 @@
+"""Queries over evidence: scores, image-wise worst cases and bootstrap intervals.
+
+A frame of evidence (records.read_evidence) becomes `Evidence`, a set of runs; a run of one attack
+gives `Outcomes`, one for each image; outcomes have a score, an interval and a worst case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustseg import metrics
+from robustseg.errors import RobustsegError
+from robustseg.evidence.enumerator import (
+    CLEAN_SUITE,
+    Job,
+    in_words,
+    jobs_read,
+    missing_evidence,
+    shards_of,
+)
+from robustseg.evidence.records import COUNTED, PLACE, Counts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+LEVEL = 0.95
+"""Bootstrap over images: number of resamples and level of the percentile interval."""
+
+SCORED = ("dataset", "image_id", "pixels", "pixels_correct", *COUNTED, *PLACE)
+"""Columns that outcomes come from."""
+
+KEPT_RUNS = 64
+"""Runs whose outcomes are kept: tables ask for those of one model and radius several times."""
+
+DRAWS_IMAGES = "alma_prox"
+"""The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What N images look like after an attack, or after the worst of several; sorted by image id.
+
+    Attributes:
+        image_ids: (N,) str.
+        pixels, pixels_correct: (N,) int64, labelled pixels and those predicted as labelled.
+        intersection, union: (N, K) int32, pixels of each class.
+    """
+
+    image_ids: NDArray[np.object_]
+    pixels: NDArray[np.int64]
+    pixels_correct: NDArray[np.int64]
+    intersection: NDArray[np.int32]
+    union: NDArray[np.int32]
+
+    @property
+    def accuracy(self) -> NDArray[np.float64]:
+        """(N,) pixel accuracy of each image, in [0, 1]; NaN for one without labelled pixels."""
+        return metrics.image_accuracy(self.pixels, self.pixels_correct)
+
+
+class Score(NamedTuple):
+    """ACC (mean over images) and mIoU, fractions in [0, 1]."""
+
+    acc: float
+    miou: float
+
+
+class Interval(NamedTuple):
+    """Lower and upper ends of the bootstrap intervals of ACC and mIoU."""
+
+    low: Score
+    high: Score
+
+
+class Run(NamedTuple):
+    """One attack on one model at one radius with one seed: what all its rows share."""
+
+    dataset: str
+    model: str
+    training_seed: int
+    suite: str
+    attack: str
+    loss: str
+    optimizer: str
+    schedule: str
+    iterations: int
+    eps_255: float
+    seed: int
+
+    @property
+    def job(self) -> Job:
+        """The job that the run is a part of."""
+        return Job(self.suite, self.model, self.training_seed, self.eps_255, self.seed)
+
+
+def outcomes(rows: pd.DataFrame, counts: Counts | None = None) -> Outcomes:
+    """Return the outcomes of evidence rows of one attack, one row an image.
+
+    Args:
+        rows: see records.read_evidence.
+        counts: reads the counts of rows that were read without; if None, K is 0 for such rows.
+
+    Raises:
+        RobustsegError: an image has more than one row, so that the rows mix attacks.
+    """
+    rows = rows.sort_values("image_id")
+    image_ids = rows["image_id"].to_numpy(dtype=object)
+    if (image_ids[1:] == image_ids[:-1]).any():
+        raise RobustsegError("rows of several attacks were scored as one; choose one attack first")
+    intersection, union = counts.of(rows) if counts else _counts(rows)
+    return Outcomes(
+        image_ids=image_ids,
+        pixels=rows["pixels"].to_numpy(),
+        pixels_correct=rows["pixels_correct"].to_numpy(),
+        intersection=intersection,
+        union=union,
+    )
+
+
+def _counts(rows: pd.DataFrame) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the columns of counts as (N, K), with K = 0 where evidence was read without."""
+    if "union" not in rows:
+        nothing = np.empty((len(rows), 0), dtype=np.int32)
+        return nothing, nothing
+    intersection, union = (
+        np.concatenate(rows[name].tolist()).reshape(len(rows), -1)
+        for name in ("intersection", "union")
+    )
+    return intersection, union
+
+
+def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
+    """Return, image by image, the outcome with the lowest accuracy; ties go to the first attack.
+
+    The image-wise worst case of Sec. 2.1: chosen by ACC alone, mIoU follows from the images chosen.
+
+    Raises:
+        RobustsegError: no attack, or attacks on different images or labels.
+    """
+    if not attacks:
+        raise RobustsegError("the worst case over no attack was asked for; name at least one")
+    first = attacks[0]
+    for other in attacks[1:]:
+        if not np.array_equal(first.image_ids, other.image_ids):
+            differ = sorted(set(first.image_ids) ^ set(other.image_ids))
+            raise RobustsegError(
+                f"attacks on different images cannot be compared: {len(differ)} images, for "
+                f"example {differ[0]}, are in one and not in the other; run the missing ones"
+            )
+        if not np.array_equal(first.pixels, other.pixels):
+            image = first.image_ids[np.argmax(first.pixels != other.pixels)]
+            raise RobustsegError(f"image {image} has different labels under two attacks")
+    chosen = metrics.worst_case(np.stack([attack.accuracy for attack in attacks]))
+
+    def pick(name: str) -> Any:
+        result = getattr(first, name).copy()
+        for index, attack in enumerate(attacks[1:], start=1):
+            result[chosen == index] = getattr(attack, name)[chosen == index]
+        return result
+
+    return Outcomes(
+        first.image_ids,
+        first.pixels,
+        *(pick(name) for name in ("pixels_correct", "intersection", "union")),
+    )
+
+
+def score(attacked: Outcomes) -> Score:
+    """Return ACC and mIoU, which is NaN where evidence was read without counts of classes."""
+    has_counts = attacked.union.shape[1] > 0
+    return Score(
+        metrics.mean_accuracy(attacked.pixels, attacked.pixels_correct),
+        metrics.miou(attacked.intersection, attacked.union) if has_counts else np.nan,
+    )
+
+
+def interval(attacked: Outcomes, wanted: Sequence[str] = ("acc", "miou")) -> Interval:
+    """Return percentile bootstrap intervals over images, level 95 %.
+
+    All attacks on the same number of images are resampled alike, so that intervals of two attacks
+    on one model differ by the attacks and not by the draw. A metric that is not `wanted` has NaN:
+    that of mIoU is nearly all of the cost.
+    """
+    labelled = attacked.pixels > 0
+    ends = {"acc": (np.nan, np.nan), "miou": (np.nan, np.nan)}
+    if "acc" in wanted:
+        ends["acc"] = mean_interval(attacked.accuracy[labelled])
+    if "miou" in wanted:
+        weights = _resamples(int(labelled.sum()))
+        ends["miou"] = _ends(_resampled_miou(weights, attacked, labelled))
+    low, high = (Score(ends["acc"][side], ends["miou"][side]) for side in (0, 1))
+    return Interval(low, high)
+
+
+def mean_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the percentile bootstrap interval, level 95 %, of the mean of one value an image."""
+    weights = _resamples(len(values))
+    return _ends(weights @ values / weights.shape[1])
+
+
+def _resampled_miou(
+    weights: NDArray[np.float64], attacked: Outcomes, labelled: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the mIoU of each row of weights, by one product over images with all the counts."""
+    occurs = attacked.union.any(axis=0)
+    counts = np.hstack([attacked.intersection[:, occurs], attacked.union[:, occurs]])
+    sums = weights @ counts[labelled].astype(np.float64)
+    intersection, union = np.hsplit(sums, 2)
+    shares = np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
+    miou: NDArray[np.float64] = np.nanmean(shares, axis=1)
+    return miou
+
+
+def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=4)
+def _resamples(images: int) -> NDArray[np.float64]:
+    """Return (RESAMPLES, images): how often each image is drawn."""
+    drawn = np.random.default_rng(0).multinomial(
+        images, np.full(images, 1 / images), size=RESAMPLES
+    )
+    return drawn.astype(np.float64)
+
+
+class Evidence:
+    """The runs that one table or figure reads, complete, and their outcomes.
+
+    Args:
+        frame: evidence rows, see records.read_evidence.
+        reads: mappings with model, suites, eps_255 and, optionally, seeds ([0] by default).
+        wanted_by: the table or figure, named when something is missing.
+        files: where the frame was read from, to say which shards are there.
+        counts: reads the counts by class when a run is asked for, if the frame has none; without
+            it, such evidence has no mIoU.
+
+    Raises:
+        RobustsegError: evidence that `reads` names is missing, or an attack was run on other images
+            than the model's clean evaluation.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        reads: Sequence[Mapping[str, Any]],
+        wanted_by: str,
+        files: Iterable[str | Path] = (),
+        counts: Counts | None = None,
+    ) -> None:
+        self.wanted_by = wanted_by
+        named = {read["model"] for read in reads}
+        suites = {CLEAN_SUITE, *(suite for read in reads for suite in read["suites"])}
+        frame = frame[frame["model"].isin(named) & frame["suite"].isin(suites)]
+        self._frame = frame
+        self._scored = frame[[name for name in SCORED if name in frame]]
+        runs = _rows_by_run(frame)
+        self.training_seeds = sorted({run.training_seed for run in runs})
+        wanted = {
+            job
+            for training_seed in self.training_seeds or [0]
+            for read in reads
+            for job in jobs_read(read, training_seed)
+        }
+        self._rows = {run: runs[run] for run in sorted(runs) if run.job in wanted}
+        self._of_model: dict[str, list[Run]] = {}
+        for run in self._rows:
+            self._of_model.setdefault(run.model, []).append(run)
+        self._counts = counts
+        self._kept = lru_cache(KEPT_RUNS)(self._read)
+        self._check_jobs(wanted)
+        self._check_images(shards_of(files))
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, in the order of names, then of radius and seed."""
+        return list(self._rows)
+
+    def find(self, **criteria: Any) -> list[Run]:
+        """Return the runs whose fields equal all `criteria`; a tuple means any of its members."""
+        model = criteria.get("model")
+        among = self._of_model.get(model, []) if isinstance(model, str) else self._rows
+        return [
+            run
+            for run in among
+            if all(
+                getattr(run, field) in (value if isinstance(value, tuple) else (value,))
+                for field, value in criteria.items()
+            )
+        ]
+
+    def one(self, **criteria: Any) -> Run:
+        """Return the only run with these fields.
+
+        Raises:
+            RobustsegError: there is none, or more than one.
+        """
+        found = self.find(**criteria)
+        if len(found) != 1:
+            asked = ", ".join(f"{field} {value}" for field, value in criteria.items())
+            what = "no run" if not found else f"{len(found)} runs ({_names(found)})"
+            raise RobustsegError(
+                f"{self.wanted_by} needs one run of {asked} and found {what}; "
+                "check the suites it reads in the configuration"
+            )
+        return found[0]
+
+    def outcomes(self, run: Run) -> Outcomes:
+        """Return what the images look like after this run."""
+        return self._kept(run)
+
+    def _read(self, run: Run) -> Outcomes:
+        return outcomes(self._scored.iloc[self._rows[run]], self._counts)
+
+    def images(self, run: Run) -> int:
+        """Return the number of images of a run."""
+        return len(self._rows[run])
+
+    def norms(self, run: Run) -> NDArray[np.float64]:
+        """Return the measured norms (N,) of a run's perturbations in 1/255, by image id."""
+        rows = self._frame.iloc[self._rows[run]].sort_values("image_id")
+        norms: NDArray[np.float64] = rows["linf_255"].to_numpy()
+        return norms
+
+    def inherited(self) -> tuple[int, int]:
+        """Return how many rows of attacks were inherited instead of run, and how many there are."""
+        attacks = [rows for run, rows in self._rows.items() if run.suite != CLEAN_SUITE]
+        flags = self._frame["inherited"].to_numpy()[np.concatenate(attacks)]
+        return int(flags.sum()), len(flags)
+
+    def passes(self, runs: Iterable[Run]) -> tuple[int, int]:
+        """Return the forward and backward passes of single images that runs took in all."""
+        rows = np.concatenate([self._rows[run] for run in runs])
+        forward, backward = (
+            int(self._frame[name].to_numpy()[rows].sum())
+            for name in ("forward_passes", "backward_passes")
+        )
+        return forward, backward
+
+    def clean(self, model: str, training_seed: int) -> Run:
+        """Return the run without an attack."""
+        return self.one(model=model, training_seed=training_seed, suite=CLEAN_SUITE)
+
+    def _check_jobs(self, wanted: set[Job]) -> None:
+        missing = wanted - {run.job for run in self._rows}
+        if missing:
+            raise missing_evidence(self.wanted_by, len(missing), in_words(missing))
+
+    def _check_images(self, shards: Mapping[Job, list[int]]) -> None:
+        """Refuse attacks on fewer images than the clean evaluation has, or on others."""
+        images = self._frame["image_id"].cat.codes.to_numpy()
+        sets = {run: np.sort(images[rows]) for run, rows in self._rows.items()}
+        clean = {
+            (run.model, run.training_seed): ids
+            for run, ids in sets.items()
+            if run.suite == CLEAN_SUITE
+        }
+        parts: dict[Job, str] = {}
+        for run, ids in sets.items():
+            expected = clean[run.model, run.training_seed]
+            if np.array_equal(ids, expected):
+                continue
+            if not np.isin(ids, expected).all():
+                raise RobustsegError(
+                    f"{self.wanted_by}: {run.attack} on {run.model} at {run.eps_255:g}/255 has "
+                    f"{len(ids)} images that are not the {len(expected)} of the clean evaluation; "
+                    "run both on the same images"
+                )
+            if run.optimizer != DRAWS_IMAGES:
+                there = ", ".join(map(str, shards.get(run.job, [])))
+                but = f" ({len(ids)} of {len(expected)} images are there"
+                but += f", from shard {there})" if there else ")"
+                parts[run.job] = in_words([run.job])[0] + but
+        if parts:
+            raise missing_evidence(self.wanted_by, len(parts), parts.values())
+
+
+def _rows_by_run(frame: pd.DataFrame) -> dict[Run, NDArray[np.intp]]:
+    """Return the places of each run's rows, which lie together in evidence as it is read."""
+    columns: list[Any] = [frame[name] for name in Run._fields]
+    codes = [(c.cat.codes if hasattr(c, "cat") else c).to_numpy() for c in columns]
+    changes = np.logical_or.reduce([code[1:] != code[:-1] for code in codes])
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(frame)]
+    parts: dict[Run, list[NDArray[np.intp]]] = {}
+    for start, end in pairwise(starts):
+        if start < end:
+            key = (column.iat[start] for column in columns)
+            run = Run(*(value.item() if isinstance(value, np.generic) else value for value in key))
+            parts.setdefault(run, []).append(np.arange(start, end))
+    return {run: np.concatenate(places) for run, places in parts.items()}
+
+
+def _names(runs: Sequence[Run]) -> str:
+    return ", ".join(f"{run.suite}/{run.attack}" for run in runs[:3])

@@ -1,0 +1,1 @@
+"""Figures: one file each, and how they are drawn."""

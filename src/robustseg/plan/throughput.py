@@ -1,0 +1,148 @@
+"""How long a pass takes on a device: measured here, or read from a file that somebody measured."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from robustseg.errors import RobustsegError
+from robustseg.files import atomic_path
+from robustseg.plan.networks import Network, Work
+from robustseg.progress import Progress
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Seconds for each image and pass through one network.
+
+    Attributes:
+        forward_s: a forward pass without gradient.
+        attack_s: a forward and backward pass to the image, as in an attack's iteration.
+        update_s: a forward and backward pass to the parameters, as in a training's update.
+    """
+
+    forward_s: float
+    attack_s: float
+    update_s: float
+
+    def seconds(self, work: Work) -> float:
+        """Return how long a piece of work takes."""
+        return (
+            work.forward * self.forward_s
+            + work.attack * self.attack_s
+            + work.update * self.update_s
+        )
+
+
+def measure(network: Network, device: str, batch_size: int, rounds: int = 3) -> Throughput:
+    """Time the three kinds of pass on random images, the median of some rounds each.
+
+    Args:
+        network: what to build, with random weights.
+        device: of torch.
+        batch_size: images at a time, at least 2, which BatchNorm needs.
+        rounds: how often; one more warms up.
+    """
+    import torch
+    from torch import nn
+
+    from robustseg.attacks.attacked_model import frozen
+    from robustseg.models.build import build_classifier, build_segmentation_model
+
+    model: nn.Module
+    if network.decoder:
+        model = build_segmentation_model(network.architecture, network.decoder, network.num_classes)
+    else:
+        model = build_classifier(network.architecture, network.num_classes)
+    model.to(device)
+    images = torch.rand(batch_size, 3, network.size_px, network.size_px, device=device)
+
+    def forward() -> None:
+        with frozen(model), torch.no_grad():
+            model(images)
+
+    def attack() -> None:
+        inputs = images.detach().requires_grad_()
+        with frozen(model):
+            torch.autograd.grad(model(inputs).sum(), inputs)
+
+    def update() -> None:
+        model.train()
+        model.zero_grad()
+        model(images).sum().backward()
+
+    return Throughput(
+        *(_seconds(step, device, rounds) / batch_size for step in (forward, attack, update))
+    )
+
+
+def _seconds(step: Callable[[], None], device: str, rounds: int) -> float:
+    """Return the median time of a step, in seconds."""
+    import torch
+
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def write_throughput(
+    path: str | Path,
+    networks: list[Network],
+    device: str,
+    device_name: str,
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    """Measure networks and write a file that `read_throughput` understands.
+
+    Args:
+        path: the output, JSON: `device`, `batch_size`, and by network the fields of `Throughput`.
+        networks: to be measured.
+        device: of torch.
+        device_name: what the file says about it.
+        batch_size: images at a time.
+        progress: says how far it is.
+    """
+    measured: dict[str, Any] = {}
+    for network in progress.track(iter(networks), len(networks), "networks"):
+        measured[str(network)] = asdict(measure(network, device, batch_size))
+    text = {"device": device_name, "batch_size": batch_size, "networks": measured}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+
+
+def read_throughput(path: str | Path) -> tuple[str, dict[str, Throughput]]:
+    """Return the device that a file is about, and the throughput of each network by name.
+
+    Raises:
+        RobustsegError: no such file, or not what `write_throughput` writes.
+    """
+    try:
+        text = json.loads(Path(path).read_text(encoding="utf-8"))
+        networks = {name: Throughput(**fields) for name, fields in text["networks"].items()}
+        return str(text["device"]), networks
+    except FileNotFoundError:
+        raise RobustsegError(f"{path} does not exist; `snakemake plan` measures one") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RobustsegError(
+            f"{path} is no file of throughputs ({error}); see docs/plan.md for its form"
+        ) from error
+
+
+def lookup(throughputs: Mapping[str, Throughput], network: Network, path: str) -> Throughput:
+    """Return the throughput of a network.
+
+    Raises:
+        RobustsegError: the file does not have it.
+    """
+    if str(network) not in throughputs:
+        raise RobustsegError(f"{path} has no throughput of {network}; add it or measure again")
+    return throughputs[str(network)]

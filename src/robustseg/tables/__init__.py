@@ -1,0 +1,1 @@
+"""Tables: one file each, and how they are printed."""

@@ -1,0 +1,340 @@
+"""The training loop: clean, adversarial or half of each, resumable between any two updates."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustseg.data.datasets import IGNORE_LABEL, Dataset
+from robustseg.errors import RobustsegError
+from robustseg.progress import Progress
+from robustseg.seeds import derive_seed
+from robustseg.training.batch_norm import RunningStatistics
+from robustseg.training.batches import Loader, Pass, batches_per_epoch, epoch_passes
+from robustseg.training.checkpoint import load_checkpoint, save_checkpoint
+from robustseg.training.inner_attack import autocast, perturb
+from robustseg.training.optimizers import build_optimizer, set_learning_rate
+from robustseg.training.processes import World
+from robustseg.training.ramps import learning_rate_factor, radius_factor
+from robustseg.training.settings import Recipe
+from robustseg.training.stopping import stop_on_sigterm
+from robustseg.training.tasks import Task
+
+ROBUST_VAL_IMAGES = 128
+"""Validation images that are attacked after each epoch: a glance at the progress, no result."""
+SAVING_SHARE = 0.05
+"""Checkpoints of large models are written less often, so as to take this share of the time."""
+RAREST_SAVES = 30
+"""How many times less often at most."""
+
+
+@dataclass
+class Place:
+    """Where a training stands: `batch` of `epoch` comes next."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class Trainer:
+    """Trains a task's model in place.
+
+    Args:
+        task: model and loss.
+        recipe: settings.
+        train: training split.
+        val: validation split, only for the metrics.
+        world: the processes that train together.
+        settings: all that the weights depend on, as text; see `save_checkpoint`.
+        checkpoint: file for the unfinished state.
+        checkpoint_every_s: least seconds between two checkpoints; no effect on the weights.
+        loaders: threads that load images; no effect on the weights.
+        progress: where to say how far it is.
+
+    Raises:
+        RobustsegError: fewer images than a batch, processes that cannot share a batch, or an
+            optimizer that lacks a setting.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        recipe: Recipe,
+        train: Dataset,
+        val: Dataset,
+        *,
+        world: World,
+        settings: str,
+        checkpoint: Path,
+        checkpoint_every_s: float,
+        loaders: int,
+        progress: Progress,
+    ) -> None:
+        self.task, self.recipe, self.train_set, self.val_set = task, recipe, train, val
+        self.world, self.device = world, world.device
+        self.settings, self.checkpoint, self.progress = settings, checkpoint, progress
+        self.checkpoint_every_s = checkpoint_every_s
+        self.batches = batches_per_epoch(train, recipe.batch_size)
+        if recipe.passes % world.size:
+            raise RobustsegError(
+                f"{world.size} GPUs cannot share the {recipe.passes} passes of "
+                f"{recipe.images_per_pass} images that make a batch; give the training 1 GPU or a "
+                f"number that divides {recipe.passes}, or change images_per_pass"
+            )
+        self.loader = Loader(train, recipe.training_seed, loaders)
+        self.optimizer = build_optimizer(task.model, recipe)
+        self.statistics = RunningStatistics(task.model)
+        self.place = Place()
+        self.losses: list[float] = []
+        self.rows: list[dict[str, Any]] = []
+        self.stopping = False
+        self.epoch_started = monotonic()
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train to the end, from the checkpoint if there is one, and return a row an epoch.
+
+        Raises:
+            RobustsegError: damaged checkpoint, full disk, loss that is not finite, SIGTERM.
+        """
+        self._resume()
+        self._say_batch()
+        total = self.batches * self.recipe.epochs
+        done = self.place.epoch * self.batches + self.place.batch
+        due = monotonic() + self.checkpoint_every_s
+        with stop_on_sigterm() as asked:
+            updates = self._updates(asked)
+            for _ in self.progress.track(updates, total, "batches", before=done):
+                if monotonic() >= due or self.stopping:
+                    due = self._save()
+                if self.stopping:
+                    self._stop()
+        return self.rows
+
+    def _say_batch(self) -> None:
+        """Say how a batch becomes an update on this machine."""
+        recipe, size = self.recipe, self.world.size
+        if recipe.passes == 1:
+            return
+        turns = recipe.passes // size
+        after = f", {turns} of them one after the other" if turns > 1 else ""
+        self.progress.say(
+            f"each update is of {recipe.batch_size} images, in {recipe.passes} passes of "
+            f"{recipe.images_per_pass} on {size} process{'es' if size > 1 else ''}{after}"
+        )
+
+    def _updates(self, asked: Callable[[], bool]) -> Iterator[None]:
+        """Do one update after the other; `place` is always the next one."""
+        passes = self.loader.load(self._plan(self.place.epoch, self.place.batch))
+        while self.place.epoch < self.recipe.epochs:
+            self._update(islice(passes, self.recipe.passes // self.world.size), asked)
+            self.place.batch += 1
+            if self.place.batch == self.batches:
+                self._finish_epoch()
+            yield
+
+    def _plan(self, epoch: int, batch: int) -> Iterator[Pass]:
+        """Yield this process's passes of the whole training, from a batch of an epoch on."""
+        recipe, world = self.recipe, self.world
+        sizes = recipe.batch_size, recipe.images_per_pass, recipe.training_seed
+        for number in range(epoch, recipe.epochs):
+            first = batch if number == epoch else 0
+            yield from epoch_passes(self.train_set, *sizes, number, first, world.rank, world.size)
+
+    def _update(
+        self, passes: Iterable[tuple[Pass, Tensor, Tensor]], asked: Callable[[], bool]
+    ) -> None:
+        """Take one step on the mean gradient of all counted pixels of a batch."""
+        step = self.place.epoch * self.batches + self.place.batch
+        total = self.batches * self.recipe.epochs
+        factor = learning_rate_factor(step, total, self.recipe.warmup, self.recipe.power)
+        set_learning_rate(self.optimizer, self.recipe.learning_rate * factor)
+        radius = radius_factor(step, total, self.recipe.eps_ramp)
+        self.optimizer.zero_grad()
+        self.task.model.train()
+        if self.recipe.passes == 1:
+            ((one, images, labels),) = passes
+            loss = self._pass(one, images, labels, radius)
+            self.stopping = asked()
+        else:
+            loss = self._accumulate(passes, radius, asked)
+        self.losses.append(self._finite(loss))
+        self.optimizer.step()
+
+    def _accumulate(
+        self,
+        passes: Iterable[tuple[Pass, Tensor, Tensor]],
+        radius: float,
+        asked: Callable[[], bool],
+    ) -> float:
+        """Leave the gradient of a batch in the parameters and return its loss.
+
+        Passes weigh as much as they have counted pixels, so that the sum is the gradient of the
+        whole batch, BatchNorm apart. # RELEASED CODE: GPUs weigh the same; without ignored pixels
+        that is no difference.
+        """
+        loss = weights = 0.0
+        self.statistics.begin()
+        for one, images, labels in passes:
+            weight = float((labels != IGNORE_LABEL).float().mean())
+            if weight:
+                loss += weight * self._pass(one, images, labels, radius, weight)
+                weights += weight
+            self.statistics.end_pass()
+        sums = torch.tensor([loss, weights, asked()], dtype=torch.float64, device=self.device)
+        gradients = [_gradient(parameter) for parameter in self.task.model.parameters()]
+        self.world.add([*gradients, sums])
+        self.statistics.finish(self.world)
+        loss, weights, stopping = sums.tolist()
+        self.stopping = bool(stopping)
+        for gradient in gradients:
+            gradient /= weights
+        return loss / weights if weights else math.nan
+
+    def _pass(
+        self, one: Pass, images: Tensor, labels: Tensor, radius: float, weight: float = 1.0
+    ) -> float:
+        """Attack a pass as the recipe says, add its gradients times `weight`, return its loss."""
+        recipe = self.recipe
+        images, labels = images.to(self.device), labels.to(self.device)
+        with self._drawing("layers", one):
+            images = self._attack_share(one, images, labels, radius, weight)
+            with autocast(self.device, recipe.precision):
+                loss = self.task.training_loss(images, labels)
+            (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return float(loss.item())
+
+    @contextmanager
+    def _drawing(self, what: str, one: Pass) -> Iterator[None]:
+        """Let random layers draw from the pass's own seed; the global state stays."""
+        seed = derive_seed(what, self.recipe.training_seed, one.epoch, one.number)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+
+    def _attack_share(
+        self, one: Pass, images: Tensor, labels: Tensor, radius: float, weight: float
+    ) -> Tensor:
+        """Perturb the last images of a pass, as many as the scheme attacks."""
+        recipe = self.recipe
+        clean = len(images) - round(recipe.adversarial_share * len(images))
+        if clean == len(images):
+            return images
+        seed = derive_seed("start", recipe.training_seed, one.epoch, one.number)
+        attacked = self._attack(images[clean:], labels[clean:], radius, seed, weight)
+        return torch.cat([images[:clean], attacked])
+
+    def _attack(
+        self, images: Tensor, labels: Tensor, radius: float, seed: int, weight: float
+    ) -> Tensor:
+        """Run the training's PGD at a share of its radius."""
+        attack = replace(self.recipe.attack, epsilon=self.recipe.attack.epsilon * radius)
+        model, precision = self.task.model, self.recipe.precision
+        return perturb(model, images, labels, attack, seed=seed, weight=weight, precision=precision)
+
+    def _finite(self, loss: float) -> float:
+        """Return the loss, or stop the training."""
+        if not math.isfinite(loss):
+            raise RobustsegError(
+                f"the training loss is {loss} in epoch {self.place.epoch + 1}, batch "
+                f"{self.place.batch + 1}; lower the learning_rate {self.recipe.learning_rate:g} "
+                "or lengthen the warm-up"
+            )
+        return loss
+
+    def _finish_epoch(self) -> None:
+        """Note the epoch's metrics and move on to the next."""
+        waited = self.loader.waited() / max(monotonic() - self.epoch_started, 1e-9)
+        if self.world.first:
+            row = self._metrics()
+            self.rows.append(row)
+            scores = ", ".join(
+                f"{name} {row[name]:.3f}"
+                for name in ("loss", "accuracy", "robust_accuracy")
+                if row[name] is not None
+            )
+            self.progress.say(
+                f"epoch {row['epoch']} of {self.recipe.epochs}: {scores}; "
+                f"{waited:.0%} of the time spent waiting for images"
+            )
+        self.place, self.losses = Place(self.place.epoch + 1), []
+        self.epoch_started = monotonic()
+
+    def _metrics(self) -> dict[str, Any]:
+        """Score the model on the validation split, without and with the training's attack."""
+        size, count = self.recipe.images_per_pass, len(self.val_set)
+        indices = [list(range(at, min(at + size, count))) for at in range(0, count, size)]
+        clean = self.task.scores(self.val_set, indices, attack=lambda images, labels: images)
+        robust = None
+        if self.recipe.adversarial_share:
+            some = indices[: max(1, ROBUST_VAL_IMAGES // size)]
+            robust = self.task.scores(self.val_set, some, self._validation_attack)
+        return {
+            "epoch": self.place.epoch + 1,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "loss": sum(self.losses) / len(self.losses),
+            "accuracy": clean.accuracy,
+            "miou": clean.miou,
+            "robust_accuracy": robust and robust.accuracy,
+            "robust_miou": robust and robust.miou,
+        }
+
+    def _validation_attack(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Run the training's PGD without a trace in the model, in full precision."""
+        attack = replace(self.recipe.attack, mode="eval", contaminates=False)
+        seed = derive_seed("validation", self.recipe.training_seed)
+        return perturb(self.task.model, images, labels, attack, seed=seed)
+
+    def _stop(self) -> None:
+        """End an unfinished training that was asked to."""
+        raise RobustsegError(
+            f"stopped by SIGTERM before batch {self.place.batch + 1} of epoch "
+            f"{self.place.epoch + 1}; what is done is kept in {self.checkpoint}: "
+            "run the same again to continue"
+        )
+
+    def _save(self) -> float:
+        """Write the checkpoint and return when the next one is due, on the monotonic clock."""
+        started = monotonic()
+        if self.world.first:
+            self._write_checkpoint()
+        now = monotonic()
+        least, wanted = self.checkpoint_every_s, (now - started) / SAVING_SHARE
+        return now + max(least, min(wanted, RAREST_SAVES * least))
+
+    def _write_checkpoint(self) -> None:
+        """Write all that the rest of the training depends on."""
+        state = {
+            "epoch": self.place.epoch,
+            "batch": self.place.batch,
+            "losses": self.losses,
+            "rows": self.rows,
+            "model": self.task.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        save_checkpoint(self.checkpoint, state, self.settings)
+
+    def _resume(self) -> None:
+        """Go to where the checkpoint says, if there is one of the same settings."""
+        state, sentence = load_checkpoint(self.checkpoint, self.settings)
+        self.progress.say(sentence)
+        if state is None:
+            return
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.place = Place(state["epoch"], state["batch"])
+        self.losses, self.rows = state["losses"], state["rows"]
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    """Return a parameter's gradient, 0 if no pass has left one."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad

@@ -1,0 +1,81 @@
+"""The optimizers of Table 5: AdamW for UPerNet, SGD with momentum for PSPNet and Segmenter."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from robustseg.errors import RobustsegError
+from robustseg.names import TRAINING_OPTIMIZERS
+from robustseg.training.settings import Recipe
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer over all parameters of a model.
+
+    # ASSUME: weight decay on all parameters, biases and norms too.
+
+    Raises:
+        RobustsegError: the decoder is to have a learning rate of its own and there is none.
+    """
+    return OPTIMIZERS[recipe.optimizer](parameter_groups(model, recipe.learning_rate_ratio), recipe)
+
+
+def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.betas is None:
+        raise RobustsegError("the optimizer adamw needs betas; add them to the training's settings")
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
+    )
+
+
+def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.momentum is None:
+        raise RobustsegError("the optimizer sgd needs momentum; add it to the training's settings")
+    return torch.optim.SGD(
+        groups,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "sgd": _sgd,
+}
+if tuple(OPTIMIZERS) != TRAINING_OPTIMIZERS:
+    raise AssertionError(f"{tuple(OPTIMIZERS)} differ from names {TRAINING_OPTIMIZERS}")
+
+
+def parameter_groups(model: nn.Module, ratio: float) -> list[dict[str, Any]]:
+    """Split parameters into encoder and decoder, whose learning rate is `ratio` times as high.
+
+    Args:
+        model: a `SegmentationModel`, which knows its parts; any network if the ratio is 1.
+        ratio: see above.
+
+    Returns:
+        Groups for torch, each with the `ratio` of its learning rate; a single one if it is 1.
+
+    Raises:
+        RobustsegError: the ratio is not 1 and the model is no backbone with a decoder.
+    """
+    if ratio == 1:
+        return [{"params": list(model.parameters()), "ratio": 1.0}]
+    split = getattr(model, "parameter_groups", None)
+    if split is None:
+        raise RobustsegError(
+            f"a learning_rate_ratio of {ratio:g} needs a backbone and a decoder; "
+            "this network has not both: remove the key"
+        )
+    parts = split()
+    encoder, decoder = parts["encoder"], parts["decoder"]
+    return [{"params": encoder, "ratio": 1.0}, {"params": decoder, "ratio": ratio}]
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the encoder's learning rate, and the decoder's at its ratio to it."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["ratio"]

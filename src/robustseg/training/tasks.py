@@ -1,0 +1,92 @@
+"""What classification and segmentation need from the training loop: a loss and scores."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustseg.data.datasets import IGNORE_LABEL, Dataset
+from robustseg.metrics import count_pixels, mean_accuracy, miou
+from robustseg.models.build import SegmentationModel
+from robustseg.training.inner_losses import cross_entropy
+
+Attack = Callable[[Tensor, Tensor], Tensor]
+"""Images and labels to perturbed images."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy (for segmentation the mean of the images' accuracies) and mIoU, as fractions."""
+
+    accuracy: float
+    miou: float | None
+
+
+class Classification:
+    """Training of a classifier."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def training_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss to be minimised."""
+        return cross_entropy(self.model(images), labels)
+
+    def scores(self, dataset: Dataset, indices: list[list[int]], attack: Attack) -> Scores:
+        """Score the model in eval mode on some batches of a split."""
+        predicted = predict(self, dataset, indices, attack)
+        correct = torch.cat([prediction == labels for prediction, labels in predicted])
+        return Scores(float(correct.float().mean()), None)
+
+
+class Segmentation:
+    """Training of a segmentation model, with the loss of its auxiliary head."""
+
+    def __init__(self, model: SegmentationModel, auxiliary_weight: float) -> None:
+        self.model, self.auxiliary_weight = model, auxiliary_weight
+
+    def training_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss to be minimised (Table 5: the auxiliary loss weighs 0.4)."""
+        logits, auxiliary = self.model.forward_with_auxiliary(images)
+        loss = cross_entropy(logits, labels)
+        if auxiliary is None:
+            return loss
+        return loss + self.auxiliary_weight * cross_entropy(auxiliary, labels)
+
+    def scores(self, dataset: Dataset, indices: list[list[int]], attack: Attack) -> Scores:
+        """Score the model in eval mode on some batches of a split."""
+        counts = [
+            count_pixels(prediction, labels, dataset.num_classes, IGNORE_LABEL)
+            for prediction, labels in predict(self, dataset, indices, attack)
+        ]
+        pixels, correct, intersection, union = (
+            np.concatenate(parts) for parts in zip(*counts, strict=True)
+        )
+        return Scores(mean_accuracy(pixels, correct), miou(intersection, union))
+
+
+Task = Classification | Segmentation
+
+
+def predict(
+    task: Task, dataset: Dataset, indices: list[list[int]], attack: Attack
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield predicted and true classes of attacked images, batch by batch, in eval mode.
+
+    One batch at a time: those of a whole split would not fit beside a network of the paper's size.
+    """
+    device = next(task.model.parameters()).device
+    training = task.model.training
+    task.model.eval()
+    try:
+        for chosen in indices:
+            images, labels, _ = dataset.batch(chosen)
+            images, labels = images.to(device), labels.to(device)
+            perturbed = attack(images, labels)
+            with torch.no_grad():
+                predicted = task.model(perturbed).argmax(1)
+            yield predicted, labels
+    finally:
+        task.model.train(training)

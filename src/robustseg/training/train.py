@@ -1,0 +1,211 @@
+"""Entry points: train a classifier or a segmentation model as the config's sections say."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from robustseg.data.datasets import load_split, without_background
+from robustseg.files import atomic_path, sha256
+from robustseg.models.backbone import Backbone, set_drop_path
+from robustseg.models.build import (
+    build_classifier,
+    build_segmentation_model,
+    classifier_architecture,
+)
+from robustseg.models.checkpoints import load_backbone, save_weights
+from robustseg.progress import Progress, Silence
+from robustseg.seeds import derive_seed
+from robustseg.training.loop import Trainer
+from robustseg.training.processes import join_world
+from robustseg.training.settings import Recipe, recipe_of
+from robustseg.training.tasks import Classification, Segmentation, Task
+
+METRICS_SCHEMA = pa.schema(
+    [
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("learning_rate", pa.float64(), nullable=False),
+        pa.field("loss", pa.float64(), nullable=False),
+        pa.field("accuracy", pa.float64(), nullable=False),
+        pa.field("miou", pa.float64()),
+        pa.field("robust_accuracy", pa.float64()),
+        pa.field("robust_miou", pa.float64()),
+    ]
+)
+"""One row an epoch, fractions. `accuracy` and `miou` are of the validation split, the robust ones
+of its first images under the training's own weak attack. null: classifiers have no mIoU, clean
+training no attack. No times: the same training gives the same file. The file's metadata has the
+`settings` that the weights have too: batch, passes, attack, precision."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a training reads and writes."""
+
+    train: Path
+    """Training split, see `datasets.load_split`."""
+    val: Path
+    """Validation split, for the metrics alone."""
+    weights: Path
+    """Output, safetensors."""
+    metrics: Path
+    """Output, Parquet with `METRICS_SCHEMA`."""
+    checkpoint: Path
+    """State of the unfinished training; removed at the end."""
+    backbone: Path | None = None
+    """Weights from which a segmentation model's backbone starts."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a training runs; changes at most the last bits of its result."""
+
+    threads: int = 1
+    """Of a process, to compute on a CPU and to load images."""
+    device: str = "cpu"
+    """`cpu` or `cuda`."""
+    checkpoint_every_s: float = 10.0
+    """Least seconds between two checkpoints."""
+
+
+DEFAULT_MACHINE = Machine()
+
+
+def train_classifier(
+    backbone: Mapping[str, Any],
+    training: Mapping[str, Any],
+    files: Files,
+    training_seed: int,
+    progress: Progress,
+    machine: Machine = DEFAULT_MACHINE,
+) -> None:
+    """Pretrain a backbone as a classifier; l_inf-robust if it has a radius.
+
+    Args:
+        backbone: a config's `backbones` entry: architecture, epochs, eps_255, steps, eps_ramp.
+        training: its `training` entry.
+        files: inputs and outputs.
+        training_seed: seed of initialisation, data order and flips.
+        progress: says how far it is.
+        machine: threads, device, seconds between checkpoints.
+
+    Raises:
+        RobustsegError: unusable input, damaged checkpoint, loss that is not finite, full disk.
+    """
+    classes = load_split(files.train).num_classes
+    architecture = classifier_architecture(backbone["architecture"], classes)
+    with _initialisation(training_seed):
+        model = build_classifier(backbone["architecture"], classes)
+    scheme = "at" if backbone.get("eps_255") else "clean"
+    recipe = recipe_of(backbone, training, scheme, training_seed)
+    set_drop_path(cast(Backbone, model), recipe.drop_path)
+    _train(Classification(model), architecture, recipe, files, progress, machine)
+
+
+def train_segmentation(
+    model: Mapping[str, Any],
+    training: Mapping[str, Any],
+    architecture: str,
+    files: Files,
+    training_seed: int,
+    progress: Progress,
+    machine: Machine = DEFAULT_MACHINE,
+) -> None:
+    """Train a segmentation model on the backbone of `files`, clean or adversarially (Sec. 3).
+
+    Args:
+        model: a config's `models` entry: scheme, decoder, epochs, eps_255, steps, background.
+        training: its `training` entry.
+        architecture: its backbone's architecture.
+        files: inputs and outputs.
+        training_seed: seed of the decoder's initialisation, data order and flips.
+        progress: says how far it is.
+        machine: threads, device, seconds between checkpoints.
+
+    Raises:
+        RobustsegError: as `train_classifier`, or the backbone does not fit.
+    """
+    classes = load_split(files.train).num_classes
+    with _initialisation(training_seed):
+        network = build_segmentation_model(architecture, model["decoder"], classes)
+    start: dict[str, Any] = {}
+    if files.backbone is not None:
+        report = load_backbone(files.backbone, network)
+        progress.say(f"backbone: {report}")
+        start = {"backbone_keys": asdict(report)}
+    recipe = recipe_of(model, training, model["scheme"], training_seed)
+    network.set_drop_path(recipe.drop_path)
+    task = Segmentation(network, recipe.auxiliary_weight)
+    _train(task, network.architecture, recipe, files, progress, machine, start)
+
+
+def _train(
+    task: Task,
+    architecture: Mapping[str, Any],
+    recipe: Recipe,
+    files: Files,
+    progress: Progress,
+    machine: Machine,
+    start: Mapping[str, Any] | None = None,
+) -> None:
+    """Run the loop, in as many processes as torchrun has started, and write what it gives.
+
+    `start` is written beside the weights: which of them a backbone's file has given.
+    """
+    torch.set_num_threads(machine.threads)
+    inputs = {"train": files.train, "val": files.val, "backbone": files.backbone}
+    settings = {
+        "architecture": architecture,
+        "recipe": asdict(recipe),
+        "inputs": {name: sha256(path) for name, path in inputs.items() if path is not None},
+    }
+    train, val = (
+        split if recipe.background else without_background(split)
+        for split in (load_split(files.train), load_split(files.val))
+    )
+    with join_world(machine.device) as world:
+        task.model.to(world.device)
+        trainer = Trainer(
+            task,
+            recipe,
+            train,
+            val,
+            world=world,
+            settings=json.dumps(settings, sort_keys=True),
+            checkpoint=Path(files.checkpoint),
+            checkpoint_every_s=machine.checkpoint_every_s,
+            loaders=machine.threads,
+            progress=progress if world.first else Silence(),
+        )
+        rows = trainer.run()
+        if world.first:
+            _write(files, task, rows, settings, start or {})
+
+
+def _write(
+    files: Files,
+    task: Task,
+    rows: list[dict[str, Any]],
+    settings: Mapping[str, Any],
+    start: Mapping[str, Any],
+) -> None:
+    """Write weights and metrics; the checkpoint goes when both are there."""
+    save_weights(files.weights, task.model, {**settings, **start})
+    described = METRICS_SCHEMA.with_metadata({"settings": json.dumps(settings, sort_keys=True)})
+    with atomic_path(files.metrics) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, described), temporary)
+    Path(files.checkpoint).unlink(missing_ok=True)
+
+
+@contextmanager
+def _initialisation(training_seed: int) -> Iterator[None]:
+    """Draw initial weights from the seed, whatever was drawn before; the global state stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("initialisation", training_seed))
+        yield

@@ -1,0 +1,117 @@
+"""Transfer: the perturbation is the source's, the counts are the target's."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robustseg.attacks.run import run_attack
+from robustseg.attacks.spec import AttackSpec
+from robustseg.data.datasets import ArrayDataset
+from robustseg.errors import RobustsegError
+from robustseg.evaluation.evaluate import evaluate_clean, evaluate_suite
+from robustseg.evaluation.transfer import transfer
+from robustseg.evidence.records import write_evidence
+
+SPEC = AttackSpec("mask_ce", schedule="reduced", iterations=10)
+IDENTITY = {"dataset": "noise", "model": "target", "training_seed": 0, "suite": "transfer"}
+SETTINGS = {"source_name": "source", "eps_255": 8.0, "seed": 3, "batch_size": 2}
+
+
+def model(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+
+
+def labelled(teacher: nn.Module, count: int = 3) -> ArrayDataset:
+    """Noise with the teacher's predictions as labels, some of them ignored."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 9, 9, 3), dtype=np.uint8)
+    batch = torch.from_numpy(images.transpose(0, 3, 1, 2)).float() / 255
+    with torch.no_grad():
+        labels = teacher(batch).argmax(1).numpy().astype(np.uint8)
+    labels[:, 0] = 255
+    names = [f"image{i}" for i in range(count)]
+    return ArrayDataset(images, labels, names, ["a", "b", "c"], [(0, 0, 0)] * 3)
+
+
+def test_rows_are_counts_of_the_target_at_the_source_s_perturbation() -> None:
+    source, target = model(0), model(1)
+    dataset = labelled(target)
+    rows = transfer(source, target, dataset, SPEC, identity=IDENTITY, **SETTINGS)
+    images, labels, ids = dataset.batch([0, 1, 2])
+    found = run_attack(source, images, labels, ids, SPEC, 8.0, 3)
+    with torch.no_grad():
+        right = (target(found.adversarial).argmax(1) == labels).flatten(1).sum(1)
+    assert [row["pixels_correct"] for row in rows] == right.tolist()
+    assert [row["image_id"] for row in rows] == ids
+    assert [row["pixels"] for row in rows] == [72] * 3
+    assert {row["attack"] for row in rows} == {"transfer-source-apgd-mask_ce-reduced-10"}
+    assert {row["model"] for row in rows} == {"target"}
+    assert [row["forward_passes"] for row in rows] == (found.forward_passes + 1).tolist()
+    norms = (found.adversarial - images).abs().flatten(1).amax(1) * 255
+    assert [row["linf_255"] for row in rows] == pytest.approx(norms.tolist(), abs=1e-4)
+
+
+def test_rows_are_evidence(tmp_path: Path) -> None:
+    dataset = labelled(model(1))
+    rows = transfer(model(0), model(1), dataset, SPEC, identity=IDENTITY, **SETTINGS)
+    write_evidence(tmp_path / "rows.parquet", rows, {})
+
+
+def test_from_a_model_to_itself_is_the_white_box_attack() -> None:
+    target = model(1)
+    dataset = labelled(target)
+    same = {"eps_255": 8.0, "seed": 3, "batch_size": 2, "identity": IDENTITY}
+    white_box = evaluate_suite(target, dataset, [SPEC], **same)
+    rows = transfer(target, target, dataset, SPEC, source_name="target", **same)
+    named = "transfer-target-" + SPEC.name
+    assert rows == [{**row, "attack": named} for row in white_box]
+
+
+def test_white_box_is_stronger_and_clean_weaker() -> None:
+    source, target = model(0), model(1)
+    dataset = labelled(target)
+    same = {"batch_size": 3, "identity": IDENTITY}
+    strong = {"eps_255": 8.0, "seed": 3, **same}
+    white_box, transferred, clean = (
+        sum(row["pixels_correct"] for row in rows)
+        for rows in (
+            evaluate_suite(target, dataset, [SPEC], **strong),
+            transfer(source, target, dataset, SPEC, source_name="source", **strong),
+            evaluate_clean(target, dataset, **same),
+        )
+    )
+    assert white_box < transferred < clean
+
+
+def test_a_shard_gives_the_rows_of_the_whole() -> None:
+    source, target = model(0), model(1)
+    dataset = labelled(target, count=5)
+    whole = transfer(source, target, dataset, SPEC, identity=IDENTITY, **SETTINGS)
+    shard = transfer(source, target, dataset, SPEC, identity=IDENTITY, indices=[4, 1], **SETTINGS)
+    assert shard == [whole[4], whole[1]]
+
+
+def test_finished_batches_are_not_run_again(tmp_path: Path) -> None:
+    source, target = model(0), model(1)
+    dataset = labelled(target)
+    run = {"identity": IDENTITY, "parts": tmp_path, **SETTINGS}
+    first = transfer(source, target, dataset, SPEC, **run)
+    calls: list[int] = []
+    for module in (source, target):
+        module.register_forward_hook(lambda *_: calls.append(1))
+    assert transfer(source, target, dataset, SPEC, **run) == first
+    assert not calls
+    other = transfer(model(2), target, dataset, SPEC, **run)
+    assert other != first, "parts of another source were used"
+
+
+def test_bad_input_is_one_sentence() -> None:
+    target = model(1)
+    dataset = labelled(target)
+    few_classes = nn.Conv2d(3, 2, 1)
+    for pair in ((few_classes, target), (target, few_classes)):
+        with pytest.raises(RobustsegError, match="has a label outside"):
+            transfer(*pair, dataset, SPEC, identity=IDENTITY, **SETTINGS)

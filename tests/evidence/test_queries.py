@@ -1,0 +1,293 @@
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robustseg.errors import RobustsegError
+from robustseg.evidence.enumerator import check_files, job_of_file
+from robustseg.evidence.queries import (
+    Evidence,
+    Outcomes,
+    interval,
+    outcomes,
+    score,
+    worst_case,
+)
+from robustseg.evidence.records import read_evidence, write_evidence
+from tests.synthetic import READS, synthetic_rows, write_jobs
+
+
+def made_up(seed, images=5, classes=3, unlabelled=0):
+    """Outcomes of random confusion matrices, the same images and labels for every seed."""
+    generator = np.random.default_rng(seed)
+    labels = np.random.default_rng(0).integers(1, 30, size=(images, classes))
+    labels[:unlabelled] = 0
+    confusion = np.stack(
+        [
+            [generator.multinomial(count, generator.dirichlet(np.ones(classes))) for count in image]
+            for image in labels
+        ]
+    )
+    intersection = np.diagonal(confusion, axis1=1, axis2=2)
+    return Outcomes(
+        image_ids=np.array([f"i{index}" for index in range(images)], dtype=object),
+        pixels=labels.sum(axis=1),
+        pixels_correct=intersection.sum(axis=1),
+        intersection=intersection,
+        union=confusion.sum(axis=1) + confusion.sum(axis=2) - intersection,
+    )
+
+
+def slow_score(images):
+    """ACC and mIoU of a list of (pixels, correct, intersection, union), one number at a time."""
+    accuracies = [correct / pixels for pixels, correct, _, _ in images if pixels]
+    shares = []
+    for k in range(len(images[0][2])):
+        intersection = sum(int(image[2][k]) for image in images)
+        union = sum(int(image[3][k]) for image in images)
+        if union:
+            shares.append(intersection / union)
+    return sum(accuracies) / len(accuracies), sum(shares) / len(shares)
+
+
+def as_images(attacked):
+    return list(
+        zip(
+            attacked.pixels,
+            attacked.pixels_correct,
+            attacked.intersection,
+            attacked.union,
+            strict=True,
+        )
+    )
+
+
+def slow_worst(attacks):
+    """The image-wise worst case, one image after another."""
+    worst = []
+    for versions in zip(*map(as_images, attacks), strict=True):
+        best = versions[0]
+        for version in versions[1:]:
+            if version[1] * best[0] < best[1] * version[0]:
+                best = version
+        worst.append(best)
+    return worst
+
+
+seeds = st.lists(st.integers(0, 2**20), min_size=1, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(0, 2))
+def test_worst_case_and_scores_are_those_of_a_slow_loop(seeds, unlabelled):
+    attacks = [made_up(seed, unlabelled=unlabelled) for seed in seeds]
+    assert score(attacks[0]) == pytest.approx(slow_score(as_images(attacks[0])))
+    assert score(worst_case(attacks)) == pytest.approx(slow_score(slow_worst(attacks)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds)
+def test_worst_case_is_above_no_member_and_no_larger_set_is_above_it(seeds):
+    attacks = [made_up(seed) for seed in seeds]
+    worst = worst_case(attacks)
+    for attack in attacks:
+        assert (worst.accuracy <= attack.accuracy).all()
+        assert score(worst).acc <= score(attack).acc + 1e-12
+    assert score(worst).acc <= score(worst_case(attacks[:-1] or attacks)).acc + 1e-12
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.randoms(use_true_random=False))
+def test_acc_of_the_worst_case_ignores_the_order_of_attacks(seeds, randomness):
+    attacks = [made_up(seed) for seed in seeds]
+    shuffled = randomness.sample(attacks, len(attacks))
+    assert score(worst_case(attacks)).acc == score(worst_case(shuffled)).acc
+
+
+def test_ties_go_to_the_first_attack():
+    first, second = made_up(1), made_up(2)
+    second.pixels_correct[:] = first.pixels_correct
+    np.testing.assert_array_equal(worst_case([first, second]).union, first.union)
+    np.testing.assert_array_equal(worst_case([second, first]).union, second.union)
+
+
+def test_worst_case_leaves_its_members_alone():
+    attacks = [made_up(seed) for seed in range(3)]
+    before = [attack.intersection.copy() for attack in attacks]
+    worst_case(attacks)
+    for attack, kept in zip(attacks, before, strict=True):
+        np.testing.assert_array_equal(attack.intersection, kept)
+
+
+def test_attacks_on_other_images_or_labels_are_not_compared():
+    one, other = made_up(1), made_up(2)
+    other.image_ids[2] = "elsewhere"
+    with pytest.raises(RobustsegError, match="for example elsewhere"):
+        worst_case([one, other])
+    other = made_up(2)
+    other.pixels[3] += 1
+    with pytest.raises(RobustsegError, match="image i3 has different labels"):
+        worst_case([one, other])
+    with pytest.raises(RobustsegError, match="no attack"):
+        worst_case([])
+
+
+def test_interval_is_that_of_a_slow_bootstrap():
+    attacked = made_up(5, images=40)
+    images = as_images(attacked)
+    randomness = random.Random(0)
+    scores = sorted(slow_score(randomness.choices(images, k=40)) for _ in range(2000))
+    low, high = interval(attacked)
+    assert low.acc == pytest.approx(scores[50][0], abs=0.01)
+    assert high.acc == pytest.approx(scores[1950][0], abs=0.01)
+    mious = sorted(miou for _, miou in scores)
+    assert low.miou == pytest.approx(mious[50], abs=0.01)
+    assert high.miou == pytest.approx(mious[1950], abs=0.01)
+
+
+def test_interval_of_many_images_has_the_normal_width():
+    attacked = made_up(6, images=400)
+    low, high = interval(attacked)
+    expected = 2 * 1.96 * attacked.accuracy.std() / math.sqrt(400)
+    assert high.acc - low.acc == pytest.approx(expected, rel=0.1)
+    assert low.acc < score(attacked).acc < high.acc
+    assert low.miou < score(attacked).miou < high.miou
+
+
+def test_interval_is_seeded_and_skips_unlabelled_images():
+    attacked = made_up(7, images=12, unlabelled=2)
+    assert interval(attacked) == interval(attacked)
+    labelled = attacked.pixels > 0
+    rest = Outcomes(*(getattr(attacked, name)[labelled] for name in Outcomes.__annotations__))
+    assert interval(rest) == interval(attacked)
+
+
+def test_rows_of_two_attacks_are_not_scored_as_one(tmp_path):
+    write_evidence(tmp_path / "e", synthetic_rows("fake_pir_5", "sea", 4), {})
+    with pytest.raises(RobustsegError, match="choose one attack"):
+        outcomes(read_evidence([tmp_path / "e"]))
+
+
+def sharded(folder, shards):
+    """Table 9's evidence, the images of every job dealt out to shards."""
+    folder.mkdir()
+    paths = []
+    jobs = [("clean", 0.0), ("sea", 4.0), ("sea", 8.0)]
+    for suite, eps in jobs:
+        rows = synthetic_rows("fake_pir_5", suite, eps, images=9)
+        random.Random(shards).shuffle(rows)
+        for shard in range(shards):
+            paths.append(folder / f"{suite}-{eps}-{shard}")
+            write_evidence(paths[-1], rows[shard::shards], {})
+    random.Random(shards).shuffle(paths)
+    return Evidence(read_evidence(paths), READS["table9"], "table9")
+
+
+def test_scores_and_intervals_ignore_order_and_sharding(tmp_path):
+    whole, parts = (sharded(tmp_path / str(shards), shards) for shards in (1, 4))
+    assert whole.runs == parts.runs
+    assert len(whole.runs) == 9
+    for run in whole.runs:
+        assert score(whole.outcomes(run)) == score(parts.outcomes(run))
+        assert interval(whole.outcomes(run)) == interval(parts.outcomes(run))
+
+
+def table9(paths):
+    return Evidence(read_evidence(paths), READS["table9"], "table9", paths)
+
+
+def without(paths, *words):
+    return [path for path in paths if not any(word in str(path) for word in words)]
+
+
+def test_missing_jobs_are_named(tmp_path):
+    paths = write_jobs(tmp_path, READS["table9"])
+    says = (
+        r"table9 misses evidence of 1 job: suite sea, model fake_pir_5 \(training seed 0\) "
+        "at 8/255, seed 0; run them"
+    )
+    with pytest.raises(RobustsegError, match=says):
+        table9(without(paths, "eps8"))
+    with pytest.raises(RobustsegError, match=r"2 jobs: .* at 4/255 and 8/255, seed 0; run"):
+        table9(without(paths, "eps4", "eps8"))
+    with pytest.raises(RobustsegError, match=r"1 job: suite clean, model fake_pir_5 .*0\); run"):
+        table9(without(paths, "clean"))
+
+
+def test_all_missing_jobs_are_named(tmp_path):
+    reads = [{**READS["table9"][0], "eps_255": list(range(1, 9)), "seeds": list(range(5))}]
+    paths = write_jobs(tmp_path, reads)
+    with pytest.raises(RobustsegError, match="misses evidence of 39 jobs") as raised:
+        Evidence(read_evidence(paths[:2]), reads, "table9")
+    for eps_255 in range(2, 9):
+        assert f"{eps_255}/255" in str(raised.value)
+    for seed in range(5):
+        assert f"seed {seed}" in str(raised.value)
+
+
+def test_a_training_seed_without_a_job_is_named(tmp_path):
+    paths = write_jobs(tmp_path, READS["table9"], training_seeds=(0, 1))
+    kept = [path for path in paths if not ("seed1" in str(path.parent) and "eps8" in str(path))]
+    with pytest.raises(RobustsegError, match=r"fake_pir_5 \(training seed 1\) at 8/255"):
+        table9(kept)
+
+
+def test_shards_that_lack_images_are_named(tmp_path):
+    paths = write_jobs(tmp_path, READS["table9"])
+    rows = synthetic_rows("fake_pir_5", "sea", 8)
+    write_evidence(paths[-1], [row for row in rows if row["image_id"] < "fake_0004"], {})
+    says = r"1 job: suite sea, .* at 8/255, seed 0 \(4 of 6 images are there, from shard 0\); run"
+    with pytest.raises(RobustsegError, match=says):
+        table9(paths)
+
+
+def test_an_attack_on_other_images_is_refused(tmp_path):
+    paths = write_jobs(tmp_path, READS["table9"])
+    write_evidence(paths[-1], synthetic_rows("fake_pir_5", "sea", 8, images=7), {})
+    with pytest.raises(RobustsegError, match=r"at 8/255 has 7 images that are not the 6"):
+        table9(paths)
+
+
+def test_files_that_are_gone_are_named_as_jobs_with_their_shards(tmp_path):
+    run = tmp_path / "attacks"
+    gone = [
+        run / f"sea/a_b/seed0/eps{eps}/seed0-shard{n}.parquet" for eps in (4, 0.5) for n in (0, 3)
+    ]
+    gone += [run / "alma/a_b/seed0/eps255/seed2-shard1.parquet"]
+    here = write_jobs(tmp_path, READS["table9"])
+    with pytest.raises(RobustsegError) as raised:
+        check_files("table9", [*gone, *here, tmp_path / "odd.parquet"])
+    assert str(raised.value) == (
+        "table9 misses evidence of 6 jobs: suite alma, model a_b (training seed 0) at 255/255, "
+        "seed 2, shard 1; suite sea, model a_b (training seed 0) at 0.5/255 and 4/255, seed 0, "
+        f"shards 0 and 3; {tmp_path}/odd.parquet; run them, then make it again"
+    )
+    check_files("table9", here)
+
+
+def test_jobs_and_paths_are_those_of_the_workflow(tmp_path):
+    """What a path says and what a job is called are two ways of one rule."""
+    for path in write_jobs(tmp_path / "attacks", READS["table10"]):
+        job = job_of_file(path)
+        assert str(path).endswith(f"{job.path}-shard{job.shard}.parquet")
+    assert job_of_file("somewhere/else.parquet") is None
+
+
+def test_runs_are_found_by_what_they_are_and_never_guessed(tmp_path):
+    paths = write_jobs(tmp_path, READS["table9"])
+    evidence = Evidence(read_evidence(paths), READS["table9"], "table9")
+    assert len(evidence.find(loss=("js", "mask_ce"), eps_255=8.0)) == 2
+    assert evidence.one(loss="js", eps_255=8.0).schedule == "reduced"
+    with pytest.raises(RobustsegError, match="no run; check the suites"):
+        evidence.one(loss="ce", eps_255=8.0)
+    with pytest.raises(RobustsegError, match="found 2 runs"):
+        evidence.one(loss="js")
+
+
+def test_only_what_is_read_is_seen(tmp_path):
+    paths = write_jobs(tmp_path, [*READS["table9"], *READS["table7"]])
+    evidence = Evidence(read_evidence(paths), READS["table9"], "table9")
+    assert {run.suite for run in evidence.runs} == {"sea", "clean"}

@@ -1,0 +1,286 @@
+import os
+import random
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robustseg.errors import RobustsegError
+from robustseg.evidence import records
+from robustseg.evidence.records import read_evidence, read_provenance, write_evidence
+
+ROOT = Path(__file__).parents[2]
+PROVENANCE = {"robustseg": "1", "device": "cpu"}
+
+
+def row(image="a", attack="apgd-ce-constant-10", **changes):
+    return {
+        "dataset": "scenes",
+        "model": "clean",
+        "training_seed": 0,
+        "suite": "losses",
+        "attack": attack,
+        "loss": "ce",
+        "optimizer": "apgd",
+        "schedule": "constant",
+        "iterations": 10,
+        "eps_255": 4.0,
+        "seed": 0,
+        "image_id": image,
+        "pixels": 10,
+        "pixels_correct": 6,
+        "intersection": [4, 2, 0],
+        "union": [7, 4, 3],
+        "linf_255": 4.0,
+        "forward_passes": 11,
+        "backward_passes": 10,
+        "inherited": False,
+    } | changes
+
+
+def test_what_is_written_is_read(tmp_path):
+    rows = [row("b", union=np.array([7, 4, 3])), row("a", pixels_correct=np.int64(6))]
+    write_evidence(tmp_path / "e.parquet", rows, PROVENANCE)
+    frame = read_evidence([tmp_path / "e.parquet"])
+    assert list(frame.columns) == records.SCHEMA.names
+    assert frame["image_id"].tolist() == ["a", "b"]
+    assert frame["linf_255"].tolist() == [4.0, 4.0]
+    for name, counts in (("intersection", [4, 2, 0]), ("union", [7, 4, 3])):
+        assert [vector.tolist() for vector in frame[name]] == [counts, counts]
+    assert read_provenance(tmp_path / "e.parquet") == PROVENANCE
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    for name in "ab":
+        write_evidence(tmp_path / name, [row("x"), row("y")], {"z": "1", "a": "2"})
+    write_evidence(tmp_path / "c", [row("x"), row("y")], {"a": "2", "z": "1"})
+    assert len({(tmp_path / name).read_bytes() for name in "abc"}) == 1
+
+
+def test_order_and_sharding_do_not_matter(tmp_path):
+    rows = [row(image, attack) for image in "abcdef" for attack in ("one", "two")]
+    write_evidence(tmp_path / "whole", rows, {})
+    random.Random(1).shuffle(rows)
+    for shard in range(3):
+        write_evidence(tmp_path / f"shard{shard}", rows[shard::3], {})
+    whole = read_evidence([tmp_path / "whole"])
+    parts = read_evidence([tmp_path / f"shard{shard}" for shard in (2, 0, 1)])
+    assert whole.equals(parts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"linf_255": 4.01}, "a perturbation outside its radius"),
+        ({"linf_255": float("nan")}, "a perturbation that is not finite"),
+        ({"linf_255": float("inf")}, "a perturbation that is not finite"),
+        ({"eps_255": -1.0, "linf_255": 0.0}, "eps_255 outside 0..255"),
+        ({"eps_255": 256.0}, "eps_255 outside 0..255"),
+        ({"pixels_correct": 5}, "pixels_correct unlike the sum of intersections"),
+        ({"pixels": 5}, "more correct than labelled pixels"),
+        ({"pixels": 11}, "unions that do not add up"),
+        ({"intersection": [7, -1, 0]}, "intersections below 0 or above the unions"),
+        (
+            {"intersection": [3, 2, 1], "union": [9, 5, 0]},
+            "intersections below 0 or above the unions",
+        ),
+        ({"forward_passes": -1}, "negative forward_passes"),
+        ({"union": [7, 7]}, "different numbers of classes"),
+        ({"attack": None}, "no value in column attack"),
+        ({"seed": "first"}, "wrong type"),
+        ({"pixels": 2**70}, "wrong type"),
+        ({"surprise": 1}, r"unknown columns: \['surprise'\]"),
+    ],
+)
+def test_a_bad_row_is_refused_and_nothing_is_left(tmp_path, changes, says):
+    with pytest.raises(RobustsegError, match=says):
+        write_evidence(tmp_path / "e.parquet", [row("good"), row("bad") | changes], {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_image_of_a_bad_row_is_named(tmp_path):
+    rows = [row("good"), row("the_bad_one", linf_255=9.0)]
+    with pytest.raises(RobustsegError, match="image the_bad_one under apgd-ce-constant-10"):
+        write_evidence(tmp_path / "e.parquet", rows, {})
+
+
+def test_rounding_of_the_norm_is_allowed(tmp_path):
+    write_evidence(tmp_path / "e.parquet", [row(linf_255=4.0 + 255 * 1.2e-7)], {})
+
+
+def test_no_rows_are_refused(tmp_path):
+    with pytest.raises(RobustsegError, match="no rows to write"):
+        write_evidence(tmp_path / "e.parquet", [], {})
+
+
+def test_a_row_twice_is_refused_on_writing_and_across_files(tmp_path):
+    with pytest.raises(RobustsegError, match=r"a row is there twice .*image_id x"):
+        write_evidence(tmp_path / "e.parquet", [row("x"), row("y"), row("x")], {})
+    write_evidence(tmp_path / "one", [row("x"), row("y")], {})
+    write_evidence(tmp_path / "two", [row("z"), row("y")], {})
+    with pytest.raises(RobustsegError, match=r"one and 1 more: .*eps_255 4\.0, seed 0, image_id y"):
+        read_evidence([tmp_path / "one", tmp_path / "two"])
+
+
+def test_rows_that_differ_in_the_seed_alone_are_two(tmp_path):
+    write_evidence(tmp_path / "e", [row("x", seed=0), row("x", seed=1)], {})
+    assert len(read_evidence([tmp_path / "e"])) == 2
+
+
+@pytest.mark.parametrize("kept", [0, 3, 0.3, 0.9, -1])
+def test_a_truncated_file_is_named(tmp_path, kept):
+    path = tmp_path / "short.parquet"
+    write_evidence(path, [row(str(index)) for index in range(50)], {})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if 0 < kept < 1 else kept])
+    with pytest.raises(RobustsegError, match=r"short\.parquet is truncated or damaged"):
+        read_evidence([path])
+
+
+def test_a_file_damaged_inside_is_named(tmp_path):
+    path = tmp_path / "hurt.parquet"
+    write_evidence(path, [row(str(index)) for index in range(50)], {})
+    data = bytearray(path.read_bytes())
+    data[20:200] = os.urandom(180)
+    path.write_bytes(bytes(data))
+    with pytest.raises(RobustsegError, match=r"hurt\.parquet is truncated or damaged"):
+        read_evidence([path])
+
+
+def test_missing_foreign_and_no_files_are_refused(tmp_path):
+    with pytest.raises(RobustsegError, match=r"gone\.parquet is missing"):
+        read_evidence([tmp_path / "gone.parquet"])
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(RobustsegError, match=r"other\.parquet is not an evidence file"):
+        read_evidence([tmp_path / "other.parquet"])
+    with pytest.raises(RobustsegError, match="no evidence file"):
+        read_evidence([])
+
+
+def test_one_data_set_has_one_number_of_classes(tmp_path):
+    write_evidence(tmp_path / "three", [row("x")], {})
+    two = {"intersection": [4, 2], "union": [8, 6]}
+    write_evidence(tmp_path / "two", [row("y") | two], {})
+    with pytest.raises(RobustsegError, match=r"data set scenes counts \[2, 3\] classes"):
+        read_evidence([tmp_path / "three", tmp_path / "two"])
+    write_evidence(tmp_path / "two", [row("y", dataset="other") | two], {})
+    assert len(read_evidence([tmp_path / "three", tmp_path / "two"])) == 2
+
+
+WRITE_MUCH = """
+import random, resource, signal, sys
+sys.path.insert(0, {tests!r})
+from test_records import row
+from robustseg.errors import RobustsegError
+from robustseg.evidence.records import write_evidence
+rows = [row(random.Random(index).randbytes(40).hex()) for index in range(20000)]
+write_evidence({old!r}, rows[:3], dict())
+if {limit}:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+for path in ({old!r}, {new!r}):
+    try:
+        write_evidence(path, rows, dict())
+    except RobustsegError as error:
+        print(error)
+"""
+
+
+def write_much(folder, limit):
+    code = WRITE_MUCH.format(
+        tests=str(Path(__file__).parent),
+        old=str(folder / "old.parquet"),
+        new=str(folder / "new.parquet"),
+        limit=limit,
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return result.stdout.splitlines()
+
+
+def mounted(folder):
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("how", ["full disk", "file size limit"])
+def test_a_full_disk_is_one_sentence_and_no_half_file(tmp_path, how):
+    if how == "full disk" and not mounted(tmp_path):
+        pytest.skip("a small file system cannot be mounted here; the size limit stands in for it")
+    try:
+        said = write_much(tmp_path, limit=100_000 if how == "file size limit" else 0)
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert [line.split(":")[0] for line in said] == [
+            f"could not write {tmp_path / name}.parquet" for name in ("old", "new")
+        ]
+        assert names == ["old.parquet"]
+        assert len(read_evidence([tmp_path / "old.parquet"])) == 3
+    finally:
+        if how == "full disk":
+            subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_provenance_names_versions_and_commit():
+    made_by = records.provenance("abc", "cpu", "float32")
+    assert made_by["config_hash"] == "abc"
+    assert made_by["numpy"] == np.__version__
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    assert made_by["git_commit"].removesuffix("-dirty") == head.stdout.strip()
+    assert all(isinstance(value, str) and value for value in made_by.values())
+
+
+def test_outside_its_repository_the_commit_is_unknown(tmp_path, monkeypatch):
+    (tmp_path / "records.py").touch()
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
+    assert records._git_commit() == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    assert records._git_commit() == "unknown"
+
+
+def test_the_documentation_is_that_of_the_schema():
+    text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    lines = ["| column | type | unit | what |", "|---|---|---|---|"]
+    for field in records.SCHEMA:
+        is_list = pa.types.is_list(field.type)
+        kind = "list of int32, one a class" if is_list else str(field.type)
+        unit, description = (field.metadata[key].decode() for key in (b"unit", b"description"))
+        assert all((unit, description))
+        lines.append(f"| `{field.name}` | {kind} | {unit} | {description} |")
+    assert "\n".join([*lines, "", ""]) in text
+
+
+def test_the_documented_query_runs_and_reads_one_seed(tmp_path, monkeypatch, capsys):
+    """Other seeds lie in the same folder; scored as one they would be refused."""
+    text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    folder = tmp_path / "results/demo/attacks/sea/pir_at_5/seed0/eps8"
+    folder.mkdir(parents=True)
+    for seed in (0, 1, 2):
+        weaker = row("a", "one", seed=seed), row("b", "one", seed=seed)
+        right = {"pixels_correct": 2 + seed, "intersection": [2 + seed, 0, 0]}
+        stronger = [
+            row(image, "two", seed=seed, union=[10, 8 - seed, 0], **right) for image in "ab"
+        ]
+        write_evidence(folder / f"seed{seed}-shard0.parquet", [*weaker, *stronger], {})
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    each, worst = capsys.readouterr().out.splitlines()
+    assert [float(acc) for acc in re.findall(r"acc=([\d.]+)", each)] == [0.6, 0.2]
+    assert worst.startswith("Score(acc=0.2,")
+
+
+def test_reading_grows_with_the_files_and_not_with_their_square(tmp_path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    for index in range(300):
+        write_evidence(tmp_path / f"{index}", [row(f"{index}")], {})
+    assert len(read_evidence(tmp_path.iterdir())) == 300
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 10

@@ -1,0 +1,242 @@
+"""The page in a real browser: nothing to complain, and everything that a reader can do."""
+
+import subprocess
+import sys
+
+import pytest
+from test_gallery import write
+
+from robustseg.claims.report import make_claims
+from robustseg.page.page import make_page
+from tests.claims.test_report import CLAIMS, PAPER
+from tests.page.browser import MISSING, Browser
+from tests.page.parts import CONFIG, make_parts
+from tests.synthetic import MODELS
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"no browser: {MISSING}")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browsed")
+    parts = make_parts(folder, "table2", "table3", "table9", "figure5")
+    claims = folder / "claims.html"
+    make_claims(CLAIMS, parts.long, [], {}, MODELS, PAPER, {"html": claims})
+    shots = {name: write(folder / f"{name}.npz") for name in ("fake_clean", "fake_pir_5")}
+    out = folder / "index.html"
+    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, folder, out, claims, shots)
+    return out
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(window, page):
+    window.set_width(1200, 900)
+    window.open(page)
+    yield window
+    assert window.complaints() == []
+
+
+def column(browser, index, body=0):
+    return browser.run(
+        "return [...document.querySelectorAll('#table2 tbody')[arguments[0]].rows]"
+        ".filter(row => !row.classList.contains('group'))"
+        ".map(row => row.cells[arguments[1]].textContent)",
+        body,
+        index,
+    )
+
+
+HEADS = "#table2 thead tr:last-child th"
+
+
+def test_a_click_on_a_head_sorts_each_group_up_down_and_back(browser):
+    before = [column(browser, 1, body) for body in (0, 1)]
+    numbers = [list(map(float, texts)) for texts in before]
+    assert numbers[1] != sorted(numbers[1])
+    for direction, expected in (("ascending", False), ("descending", True), (None, None)):
+        browser.click(f"{HEADS}:nth-child(1) .sort")
+        for body in (0, 1):
+            found = list(map(float, column(browser, 1, body)))
+            wanted = numbers[body] if expected is None else sorted(numbers[body], reverse=expected)
+            assert found == wanted
+        head = browser.run(f"return document.querySelector('{HEADS}').getAttribute('aria-sort')")
+        assert head == direction
+
+
+def test_heads_sort_by_keyboard_and_the_first_column_by_number(browser):
+    browser.run("document.querySelector('#table2 thead .sort').focus()")
+    browser.type("Enter", "Enter")
+    assert column(browser, 0, 1) == ["12/255", "8/255", "4/255"]
+    browser.type("Tab", "Enter")
+    assert column(browser, 1, 1) == sorted(column(browser, 1, 1), key=float)
+
+
+def test_every_head_sorts_its_own_column(browser):
+    """Heads over several columns and lines end up at the column that they name."""
+    heads = browser.run(f"return document.querySelectorAll('{HEADS}').length")
+    assert heads == 14
+    for index in (1, 7, 14):
+        browser.click(f"{HEADS}:nth-child({index}) .sort")
+        found = list(map(float, column(browser, index, 1)))
+        assert found == sorted(found)
+
+
+def tip(browser):
+    return browser.run(
+        "const t = document.getElementById('tip'); return t.hidden ? '' : t.textContent"
+    )
+
+
+def test_pointing_at_a_number_shows_the_evidence_behind_it(browser):
+    assert tip(browser) == ""
+    browser.hover("#table2 tbody tr:nth-child(2) td")
+    shown = tip(browser)
+    for words in ("95 % interval", "6 images of fake_scenes", "suite losses: apgd-ce-constant-10"):
+        assert words in shown
+    assert "training seed 0, attack seed 0" in shown
+    assert "66 forward and 60 backward passes" in shown
+    assert "attacks/losses/fake_clean/seed0/eps0.25/seed0" in shown
+    browser.hover("h1")
+    assert tip(browser) == ""
+
+
+def test_arrow_keys_go_from_number_to_number(browser):
+    browser.run("document.querySelector('#table2 td[data-note]').focus()")
+    first = tip(browser)
+    browser.type("ArrowRight")
+    second = tip(browser)
+    browser.type("ArrowDown", "ArrowLeft")
+    below = tip(browser)
+    assert len({first, second, below, ""}) == 4
+    assert "eps0.5" in below
+    browser.type("ArrowDown")  # over the title of the next group
+    assert "fake_pir_5" in tip(browser)
+    browser.type("Escape")
+    assert tip(browser) == ""
+    focusable = browser.run("return document.querySelectorAll('#table2 td[tabindex=\"0\"]').length")
+    assert focusable == 1
+
+
+def test_the_evidence_of_a_number_that_is_scrolled_away_goes_with_it(browser):
+    browser.run("document.querySelector('#table2 td[data-note]').focus()")
+    assert tip(browser) != ""
+    browser.run("document.getElementById('provenance').scrollIntoView()")
+    browser.run("return new Promise(requestAnimationFrame)")
+    assert tip(browser) == ""
+
+
+def claims_shown(browser):
+    return browser.run(
+        "return [...document.querySelectorAll('[data-claims=run] .claims > li')]"
+        ".filter(claim => claim.offsetParent).map(claim => claim.dataset.verdict)"
+    )
+
+
+def test_claims_are_filtered_by_verdict_and_words(browser):
+    everything = claims_shown(browser)
+    assert len(everything) == 52
+    browser.click("[data-claims=run] button[value='not evaluated']")
+    assert set(claims_shown(browser)) == {"not evaluated"}
+    browser.click("[data-claims=run] input[type=search]")
+    browser.type("DDC-AT")
+    assert 0 < len(claims_shown(browser)) < everything.count("not evaluated")
+    said = browser.run(
+        "return document.querySelector('[data-claims=run] [role=status]').textContent"
+    )
+    assert said == f"{len(claims_shown(browser))} of 52 shown"
+
+
+def test_controls_that_need_a_script_are_hidden_without_one(browser):
+    display = browser.run(
+        "const controls = document.querySelector('[data-claims=run] .controls');"
+        "const style = getComputedStyle(controls), before = style.display;"
+        "controls.hidden = true;"
+        "return [before, style.display]"
+    )
+    assert display == ["flex", "none"]
+
+
+def test_the_papers_own_numbers_are_apart_and_folded_away(browser):
+    closed = "return !document.querySelector('details.foreign').open"
+    assert browser.run(closed)
+    browser.click("details.foreign summary")
+    assert not browser.run(closed)
+    inside = "return document.querySelectorAll('details.foreign [data-claims=paper] li').length"
+    assert browser.run(inside) == 52
+
+
+def gallery(browser):
+    return browser.run(
+        "const part = (name) => document.getElementById('gallery-' + name);"
+        "return {radius: part('radius').textContent, accuracy: part('accuracy').textContent,"
+        "attacked: part('attacked').src, perturbation: part('perturbation').src,"
+        "prediction: part('prediction').src, truth: part('truth').src,"
+        "alt: part('prediction').alt, wide: part('prediction').naturalWidth,"
+        "said: part('eps').getAttribute('aria-valuetext')}"
+    )
+
+
+def test_the_slider_changes_pictures_and_accuracy_by_keyboard(browser):
+    browser.run("document.getElementById('gallery-eps').focus()")
+    middle = gallery(browser)
+    browser.type("ArrowRight")
+    last = gallery(browser)
+    browser.type("ArrowLeft", "ArrowLeft")
+    first = gallery(browser)
+    assert [one["radius"] for one in (first, middle, last)] == ["0/255", "4/255", "8/255"]
+    for name in ("accuracy", "attacked", "perturbation", "prediction", "alt", "said"):
+        assert len({one[name] for one in (first, middle, last)}) == 3, name
+    assert first["truth"] == last["truth"]
+    assert first["wide"] == 6
+
+
+def test_the_slider_follows_the_mouse(browser):
+    before = gallery(browser)
+    browser.run("document.getElementById('gallery-eps').value = 0")
+    browser.click("#gallery-eps")  # a click lands in the middle: 4/255 again
+    assert gallery(browser) == before
+    browser.run("document.getElementById('gallery-view').scrollIntoView()")
+    browser.click("#gallery-image")
+    browser.type("ArrowDown", "Enter")
+    assert gallery(browser)["truth"] != before["truth"]
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(browser):
+    browser.set_width(390, 844)
+    wide, window = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= window == 390
+
+
+def test_light_and_dark_differ(browser):
+    colours = []
+    for theme in ("light", "dark"):
+        browser.set_theme(theme)
+        colours.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
+    assert len(set(colours)) == 2
+
+
+def test_everything_has_a_name_for_those_who_do_not_see_it(browser):
+    nameless = browser.run(
+        "return [...document.querySelectorAll('img, button, select, input, svg[role=img]')]"
+        ".filter(one => !(one.alt || one.ariaLabel || one.textContent.trim() ||"
+        " one.labels?.length)).map(one => one.outerHTML.slice(0, 80))"
+    )
+    assert nameless == []
+
+
+def test_a_browser_is_driven_without_the_workflow():
+    """The report needs neither torch nor snakemake."""
+    code = (
+        "import sys; import robustseg.page.page, robustseg.page.gallery, robustseg.claims.report;"
+        "print([m for m in ('torch', 'timm', 'snakemake', 'pydantic') if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"

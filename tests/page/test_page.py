@@ -1,0 +1,231 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from robustseg.figures.figures import FIGURES
+from robustseg.page.page import (
+    Cost,
+    Passes,
+    _model_row,
+    make_page,
+    read_costs,
+    read_passes,
+)
+from robustseg.page.sections import OWN_LABELS, label_of
+from robustseg.tables.tables import TABLES
+from tests.page.parts import CONFIG, make_parts
+from tests.synthetic import MODELS, PROVENANCE
+
+ROOT = Path(__file__).parents[2]
+
+HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+TABLE_IDS = ("table2", "table9")
+FIGURE_IDS = ("figure2", "figure3", "figure4", "figure5")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    parts = make_parts(folder, *TABLE_IDS, *FIGURE_IDS)
+    for stage, name, values in (
+        ("models", "a", "40.5\t0:00:40\t700.2"),
+        ("models", "b", "2.5\t0:00:02\tNA"),
+        ("attacks", "c", "12.0\t0:00:12\t512"),
+    ):
+        path = folder / "benchmarks" / stage / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{HEAD}{values}\t1\t1\t1\t0\t0\t99\t12\n")
+    put_together(parts, folder, folder / "index.html")
+    return folder, parts
+
+
+def put_together(parts, folder, out):
+    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, folder / "benchmarks", out)
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return (made[0] / "index.html").read_text(encoding="utf-8")
+
+
+class Outline(HTMLParser):
+    """Ids, links, and whether every tag that is opened is closed."""
+
+    EMPTY = ("meta", "br", "hr", "img", "link", "input", "path", "use")
+
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links, self.open, self.labels = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs[name] for name in ("href", "src", "xlink:href") if name in attrs]
+        self.labels += [attrs["aria-labelledby"]] if "aria-labelledby" in attrs else []
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.EMPTY:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def outline(page):
+    parsed = Outline()
+    parsed.feed(page)
+    return parsed
+
+
+def test_the_page_is_balanced_and_its_ids_are_unique(outline):
+    assert outline.open == []
+    assert len(outline.ids) == len(set(outline.ids))
+
+
+def test_the_page_needs_nothing_but_itself(page, outline):
+    outside = [link for link in outline.links if not link.startswith("#")]
+    assert outside == ["https://arxiv.org/abs/2306.12941"]
+    assert not re.search(r"<script[^>]* src=", page)
+    assert not re.search(r"\b(fetch|XMLHttpRequest|import)\(", page)
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_links_and_labels_lead_somewhere(outline):
+    for target in outline.links + [f"#{label}" for label in outline.labels]:
+        if target.startswith("#"):
+            assert target[1:] in outline.ids
+
+
+def test_tables_figures_settings_and_provenance_are_on_it(made, page):
+    _, parts = made
+    for path in parts.tables.values():
+        assert path.read_text(encoding="utf-8") in page
+    assert page.count("<svg") == len(FIGURE_IDS)
+    for model in MODELS:
+        assert f'<th scope="row">{model}</th>' in page
+    for value in PROVENANCE.values():
+        assert value in page
+    assert f"{len(parts.evidence)} evidence files" in page
+    assert "a run &lt;of&gt; tests" in page
+    assert "<of>" not in page
+
+
+@pytest.mark.parametrize("name", [*TABLES, "table5", "leak", *FIGURES])
+def test_everything_has_a_name_and_a_caption_in_reports(name):
+    captions = (ROOT / "rules" / "captions" / "numbers.rst").read_text()
+    assert re.search(rf'^  "{name}": "[A-Za-z].*\.",$', captions, flags=re.MULTILINE)
+    number = re.fullmatch(r"(table|figure)(\d+)", name)
+    assert label_of(name) == (
+        f"{number[1].capitalize()} {number[2]}" if number else OWN_LABELS[name]
+    )
+
+
+def test_parts_come_in_reading_order(page):
+    places = [page.index(f'id="{name}"') for name in ("table2", "table9", "figure2", "figure5")]
+    assert places == sorted(places)
+
+
+def test_figures_have_alternative_texts_captions_and_the_colours_of_the_page(page):
+    assert len(re.findall(r'<svg role="img" aria-label="[^"]{100,}"', page)) == len(FIGURE_IDS)
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+    assert "currentColor" in drawings
+    assert "#1b1e23" not in drawings
+    assert "Figure 5: Influence of the number of iterations in SEA." in page
+    assert page.count("<figcaption>") == len(FIGURE_IDS) + len(TABLE_IDS)
+
+
+def test_light_and_dark_define_the_same_colours(page):
+    light, dark = re.findall(r":root \{(.*?)\}", page, flags=re.DOTALL)
+    names = [re.findall(r"(--\w+):", theme) for theme in (light, dark)]
+    assert names[0] == names[1]
+    used = set(re.findall(r"var\((--\w+)\)", page))
+    assert used <= set(names[0])
+
+
+def contrast(one, other):
+    """WCAG 2 contrast ratio of two colours given as #rrggbb."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def test_text_stands_out_from_its_background(page):
+    for theme in re.findall(r":root \{(.*?)\}", page, flags=re.DOTALL):
+        colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
+        for text in ("ink", "soft", "link"):
+            for background in ("paper", "raised"):
+                assert contrast(colours[text], colours[background]) >= 4.5
+
+
+def test_costs_are_summed_by_stage(made, page):
+    costs = read_costs(made[0] / "benchmarks")
+    assert costs == [Cost("attacks", 1, 12.0, 12.0, 512.0), Cost("models", 2, 43.0, 40.5, 700.2)]
+    assert '<th scope="row">all</th><td>3</td><td>55.0</td><td>40.5</td><td>700</td>' in page
+    assert read_costs(made[0] / "nowhere") == []
+
+
+def test_passes_are_summed_by_suite(made):
+    passes = {one.suite: one for one in read_passes(made[1].evidence)}
+    # Figures 2, 4 and 5 and Tables 2 and 9: six images, ten iterations of six losses, five radii
+    assert passes["losses"] == Passes("losses", 6 * 6 * 5, 6 * 6 * 5 * 11, 6 * 6 * 5 * 10)
+    assert passes["clean"].backward == 0
+
+
+def test_the_same_inputs_give_the_same_page(made, page, tmp_path):
+    folder, parts = made
+    put_together(parts._replace(evidence=parts.evidence[::-1]), folder, tmp_path / "p.html")
+    assert (tmp_path / "p.html").read_text(encoding="utf-8") == page
+
+
+def test_a_page_of_tables_alone_has_no_empty_section(made, tmp_path):
+    folder, parts = made
+    table = {"table9": parts.tables["table9"]}
+    make_page(table, {}, CONFIG, parts.evidence, folder, tmp_path / "p.html")
+    text = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert text.count("<h2") == 4  # one question, settings, cost, provenance
+
+
+def test_a_released_model_says_who_published_it():
+    released = MODELS["fake_clean"] | {"scheme": "ddc_at", "publisher": "Xu et al. (2021)"}
+    row = _model_row("released", released)
+    assert row["Training"] == "DDC-AT, weights published by Xu et al. (2021)"
+    assert "published" not in _model_row("trained", MODELS["fake_clean"])["Training"]
+
+
+def test_the_page_over_all_training_seeds_is_linked_where_there_is_one(made, page, tmp_path):
+    folder, parts = made
+    out = tmp_path / "index.html"
+    assert "seeds.html" not in page  # this configuration has none
+
+    def made_anew():
+        config = CONFIG | {"seeds": [{"model": "fake_clean"}]}
+        make_page(parts.tables, {}, config, parts.evidence, folder, out)
+        return out.read_text(encoding="utf-8")
+
+    assert "make\ndemo-seeds" in made_anew()
+    assert 'href="seeds.html"' not in made_anew()
+    (tmp_path / "seeds.html").touch()
+    assert 'href="seeds.html"' in made_anew()
+
+
+def test_tables_come_before_the_claims(made, tmp_path):
+    folder, parts = made
+    claims = tmp_path / "claims.html"
+    claims.write_text('<section><h2 id="claims">Claims</h2></section>', encoding="utf-8")
+    out = tmp_path / "index.html"
+    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, folder, out, claims)
+    text = out.read_text(encoding="utf-8")
+    places = [text.index(f'id="{name}"') for name in ("table2", "figure5", "claims", "settings")]
+    assert places == sorted(places)

@@ -1,0 +1,230 @@
+"""Made-up evidence for any list of reads: numbers of plausible size that no model ever produced."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustseg.evidence.records import write_evidence
+from robustseg.names import LOSSES, SEA_LOSSES
+from robustseg.seeds import derive_seed
+
+PROVENANCE = {
+    "robustseg": "0.0-synthetic",
+    "git_commit": "unknown",
+    "config_hash": "synthetic",
+    "torch": "0.0",
+    "timm": "0.0",
+    "numpy": "0.0",
+    "device": "none, made up for a test",
+    "precision": "float32",
+}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "fake_clean": {"scheme": "clean", "epochs": 5},
+    "fake_half_3": {"scheme": "half_at", "epochs": 5, "eps_255": 8, "steps": 3},
+    "fake_at_2": {"scheme": "at", "epochs": 5, "eps_255": 4, "steps": 2},
+    "fake_pir_2": {"scheme": "pir_at", "epochs": 5, "eps_255": 4, "steps": 2},
+    "fake_at_5_long": {"scheme": "at", "epochs": 10, "eps_255": 4, "steps": 5},
+    "fake_pir_5": {"scheme": "pir_at", "epochs": 5, "eps_255": 4, "steps": 5},
+}
+for _name, _model in MODELS.items():
+    _kind = "robust" if _model["scheme"] == "pir_at" else "clean"
+    _model |= {
+        "decoder": "upernet",
+        "backbone": f"fake_{_kind}",
+        "architecture": "convnext_demo",
+        "dataset": "fake_scenes",
+        "training": "upernet",
+    }
+
+SUITES: dict[str, dict[str, Any]] = {
+    "sea": {"losses": SEA_LOSSES, "schedules": ["reduced"], "iterations": [30]},
+    "losses": {"losses": LOSSES, "schedules": ["constant"], "iterations": [10]},
+    "baselines": {"losses": ["cossim_ce", "bal_ce"], "optimizer": "pgd", "iterations": [30]},
+    "baselines_100": {"losses": ["bal_ce", "cossim_ce"], "optimizer": "pgd", "iterations": [10]},
+    "schedules": {
+        "losses": SEA_LOSSES,
+        "schedules": ["constant", "restarts"],
+        "iterations": [30],
+    },
+    "iterations": {"losses": SEA_LOSSES, "schedules": ["reduced"], "iterations": [5, 10, 50]},
+}
+
+READS: dict[str, list[dict[str, Any]]] = {
+    "table1": [
+        {"model": "fake_half_3", "suites": ["baselines", "sea"], "eps_255": [2, 4]},
+        {"model": "fake_pir_5", "suites": ["baselines", "sea"], "eps_255": [4, 8, 12]},
+    ],
+    "table2": [
+        {"model": "fake_clean", "suites": ["losses"], "eps_255": [0.25, 0.5]},
+        {"model": "fake_pir_5", "suites": ["losses"], "eps_255": [4, 8, 12]},
+    ],
+    "table3": [
+        {"model": "fake_half_3", "suites": ["sea"], "eps_255": [4, 8]},
+        {"model": "fake_at_5_long", "suites": ["sea"], "eps_255": [4, 8]},
+        {"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]},
+    ],
+    "table4": [
+        {"model": "fake_at_2", "suites": ["sea"], "eps_255": [4, 8]},
+        {"model": "fake_pir_2", "suites": ["sea"], "eps_255": [4, 8]},
+        {"model": "fake_at_5_long", "suites": ["sea"], "eps_255": [4, 8]},
+    ],
+    "table7": [
+        {"model": "fake_pir_5", "suites": ["baselines_100", "losses"], "eps_255": [4, 8]},
+    ],
+    "table8": [
+        {"model": "fake_clean", "suites": ["losses"], "eps_255": [0.25, 0.5]},
+        {"model": "fake_pir_5", "suites": ["losses"], "eps_255": [4, 8, 12]},
+    ],
+    "table9": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
+    "table10": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8], "seeds": [0, 1, 2]}],
+    "figure2": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],
+    "figure3": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],
+    "figure4": [{"model": "fake_clean", "suites": ["schedules", "sea"], "eps_255": [0.5]}],
+    "figure5": [{"model": "fake_pir_5", "suites": ["iterations", "sea"], "eps_255": [8, 12]}],
+    "seeds": [
+        {"model": "fake_clean", "suites": ["sea"], "eps_255": [4]},
+        {"model": "fake_at_2", "suites": ["sea"], "eps_255": [4, 8]},
+        {"model": "fake_pir_2", "suites": ["sea"], "eps_255": [4, 8]},
+        {
+            "model": "fake_pir_5",
+            "suites": ["sea", "schedules", "losses", "baselines_100"],
+            "eps_255": [8, 12],
+        },
+    ],
+}
+
+STRENGTH = {
+    "ce": 0.8,
+    "cossim_ce": 0.85,
+    "bal_ce": 1.0,
+    "js": 1.05,
+    "mask_ce": 1.1,
+    "mask_sph": 1.0,
+}
+HALF_LIFE_255 = {"clean": 0.6, "half_at": 3.0, "at": 6.0, "pir_at": 10.0}
+
+
+def synthetic_rows(
+    model: str,
+    suite: str,
+    eps_255: float,
+    *,
+    training_seed: int = 0,
+    seed: int = 0,
+    images: int = 6,
+    classes: int = 4,
+    pixels: int = 400,
+) -> list[dict[str, Any]]:
+    """Return the rows of one job: accuracy falls with the radius, faster for weaker training."""
+    return [
+        row
+        for attack in _attacks(suite)
+        for row in _attack_rows(
+            {
+                "dataset": MODELS[model]["dataset"],
+                "model": model,
+                "training_seed": training_seed,
+                "suite": suite,
+                **attack,
+                "eps_255": float(eps_255),
+                "seed": seed,
+            },
+            images,
+            classes,
+            pixels,
+        )
+    ]
+
+
+def _attacks(suite: str) -> Iterable[dict[str, Any]]:
+    if suite == "clean":
+        none = {"loss": "none", "optimizer": "none", "schedule": "none", "iterations": 0}
+        return [{"attack": "clean", **none}]
+    settings = {"optimizer": "apgd", "schedules": ["constant"]} | SUITES[suite]
+    optimizer = settings["optimizer"]
+    return [
+        {
+            "attack": f"{optimizer}-{loss}-{schedule}-{iterations}",
+            "loss": loss,
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "iterations": iterations,
+        }
+        for loss in settings["losses"]
+        for schedule in settings["schedules"]
+        for iterations in settings["iterations"]
+    ]
+
+
+def _attack_rows(
+    run: dict[str, Any], images: int, classes: int, pixels: int
+) -> list[dict[str, Any]]:
+    generator = np.random.default_rng(derive_seed("synthetic", *run.values()))
+    strength = STRENGTH.get(run["loss"], 0.0) * (1 - 0.3 / max(run["iterations"], 1))
+    strength *= {"pgd": 0.9, "apgd": 1.0, "none": 0.0}[run["optimizer"]]
+    strength *= 1.05 if run["schedule"] == "reduced" else 1.0
+    half_life = HALF_LIFE_255[MODELS[run["model"]]["scheme"]]
+    typical = 0.92 * np.exp2(-(((strength * run["eps_255"]) / half_life) ** 2))
+    accuracies = np.clip(typical + generator.normal(0, 0.04, images), 0, 1)
+    return [
+        run
+        | _counts(accuracy, classes, pixels, generator)
+        | {
+            "image_id": f"fake_{index:04d}",
+            "linf_255": run["eps_255"],
+            "forward_passes": run["iterations"] + 1,
+            "backward_passes": run["iterations"],
+            "inherited": False,
+        }
+        for index, accuracy in enumerate(accuracies)
+    ]
+
+
+def _counts(
+    accuracy: float, classes: int, pixels: int, generator: np.random.Generator
+) -> dict[str, Any]:
+    """Return the counts of one image with about this accuracy, all from one confusion matrix."""
+    correct = round(float(accuracy) * pixels)
+    intersection = generator.multinomial(correct, np.full(classes, 1 / classes))
+    truth = generator.multinomial(pixels - correct, np.full(classes, 1 / classes))
+    guess = np.roll(truth, 1)
+    return {
+        "pixels": pixels,
+        "pixels_correct": correct,
+        "intersection": intersection,
+        "union": intersection + truth + guess,
+    }
+
+
+def write_jobs(
+    folder: Path,
+    reads: Sequence[Mapping[str, Any]],
+    training_seeds: Sequence[int] = (0,),
+    **size: int,
+) -> list[Path]:
+    """Write the evidence that `reads` names, one file a job, and return the files."""
+    jobs = dict.fromkeys(
+        job
+        for training_seed in training_seeds
+        for read in reads
+        for job in [
+            (read["model"], training_seed, "clean", 0.0, 0),
+            *(
+                (read["model"], training_seed, suite, float(eps), seed)
+                for suite in read["suites"]
+                for eps in read["eps_255"]
+                for seed in read.get("seeds", [0])
+            ),
+        ]
+    )
+    paths = []
+    for model, training_seed, suite, eps, seed in jobs:
+        path = folder / suite / model / f"seed{training_seed}" / f"eps{eps:g}"
+        path /= f"seed{seed}-shard0.parquet"
+        rows = synthetic_rows(model, suite, eps, training_seed=training_seed, seed=seed, **size)
+        write_evidence(path, rows, PROVENANCE)
+        paths.append(path)
+    return paths
