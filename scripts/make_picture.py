@@ -1,7 +1,8 @@
 """Draw one figure of attacked images."""
 
-from robustseg.workflow_job import job
 from robustseg.figures.pictures import make_picture
+
+from robustseg.workflow_job import job
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.figure, snakemake.log[0]) as progress:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from robustseg.workflow_job import job
-from robustseg.plan.costs import Job
+from robustseg.plan.costs import PlannedJob
 from robustseg.plan.prices import price, rows_of, to_markdown, write_plan
 from robustseg.plan.throughput import read_throughput
 
 
-def make_plan(jobs: Mapping[str, Sequence[tuple[Job, str]]], throughput: str, plan: str) -> str:
+def make_plan(
+    jobs: Mapping[str, Sequence[tuple[PlannedJob, str]]], throughput: str, plan: str
+) -> str:
     """Price the jobs of each target, write the table, and return it.
 
     Args:

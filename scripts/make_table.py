@@ -1,7 +1,8 @@
 """Make one table from evidence."""
 
-from robustseg.workflow_job import job
 from robustseg.tables.tables import make_table
+
+from robustseg.workflow_job import job
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.table, snakemake.log[0]) as progress:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from robustseg.config import Config, load_config, read_yaml
 from robustseg.errors import RobustsegError
-from robustseg.plan.costs import Job
+from robustseg.plan.costs import PlannedJob
 from robustseg.plan.limits import relative_cost
 from robustseg.plan.makespan import TRAINING, Makespan, all_jobs, simulate, waits_for
 from robustseg.plan.throughput import lookup, read_throughput
@@ -30,7 +30,7 @@ def with_shards(config: Config, shards: int) -> Config:
     return config.model_copy(update={"attacks": attacks})
 
 
-def price(arguments: argparse.Namespace) -> Callable[[Job], float]:
+def price(arguments: argparse.Namespace) -> Callable[[PlannedJob], float]:
     """Return a function that gives a job's seconds, with what each job needs to start."""
     start_s: float = arguments.start
     if arguments.throughput:
@@ -44,7 +44,7 @@ def price(arguments: argparse.Namespace) -> Callable[[Job], float]:
 
 
 def table(
-    config: Config, seconds: Callable[[Job], float], training_gpus: int, trained: bool
+    config: Config, seconds: Callable[[PlannedJob], float], training_gpus: int, trained: bool
 ) -> str:
     """Return the makespans as a table in Markdown.
 

@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from robustseg.figures.figures import make_figure
+from robustseg.tables.tables import make_table
 
 from robustseg.claims.image_scores import image_scores
 from robustseg.claims.report import make_claims
 from robustseg.errors import RobustsegError
 from robustseg.evidence.records import read_evidence
-from robustseg.figures.figures import make_figure
-from robustseg.tables.tables import make_table
 from tests.synthetic import MODELS, write_jobs
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -3,10 +3,10 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from robustseg.figures.figures import FIGURES, make_figure
 
 from robustseg.errors import RobustsegError
 from robustseg.figures import figures
-from robustseg.figures.figures import FIGURES, make_figure
 from robustseg.names import SCHEDULE_LABELS, SEA_LOSSES
 from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
 
@@ -93,7 +93,6 @@ def test_figure5_counts_iterations(drawn):
 def test_bars_are_as_high_as_their_numbers(jobs):
     import matplotlib as mpl
     import matplotlib.pyplot as plt
-
     from robustseg.evidence.book import open_book
 
     mpl.use("Agg")

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from robustseg.figures.pictures import colours, make_picture, most_varied
 
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.gallery import save_arrays
-from robustseg.figures.pictures import colours, make_picture, most_varied
 
 MODELS = {
     "clean": {"scheme": "clean", "dataset": "scenes"},

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from robustseg.figures.figures import make_figure
 from robustseg.tables.tables import make_table
+
 from tests.synthetic import MODELS, READS, SUITES, write_jobs
 
 CONFIG: dict[str, Any] = {

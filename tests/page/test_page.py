@@ -3,8 +3,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-
 from robustseg.figures.figures import FIGURES
+from robustseg.page.sections import OWN_LABELS, label_of
+from robustseg.tables.tables import TABLES
+
 from robustseg.page.page import (
     Cost,
     Passes,
@@ -13,8 +15,6 @@ from robustseg.page.page import (
     read_costs,
     read_passes,
 )
-from robustseg.page.sections import OWN_LABELS, label_of
-from robustseg.tables.tables import TABLES
 from tests.page.parts import CONFIG, make_parts
 from tests.synthetic import MODELS, PROVENANCE
 

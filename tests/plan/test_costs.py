@@ -9,7 +9,7 @@ import yaml
 from robustseg.config import load_config
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
-from robustseg.plan.costs import Job, images_in, jobs_of, network_of, num_classes
+from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of, num_classes
 from robustseg.plan.networks import Network, Work
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
 from robustseg.plan.throughput import Throughput, read_throughput, write_throughput
@@ -24,14 +24,14 @@ def config() -> Config:
     return load_config(yaml.safe_load(MATCHBOX.read_text()), [MATCHBOX])
 
 
-def by_rule(jobs: list[Job], rule: str, **wildcards: str) -> Job:
+def by_rule(jobs: list[PlannedJob], rule: str, **wildcards: str) -> PlannedJob:
     (found,) = [
         job for job in jobs if job.rule == rule and wildcards.items() <= dict(job.wildcards).items()
     ]
     return found
 
 
-def total(job: Job) -> tuple[int, int, int]:
+def total(job: PlannedJob) -> tuple[int, int, int]:
     """Forward, attack and update passes of a job."""
     names = ("forward", "attack", "update")
     forward, attack, update = (sum(getattr(work, name) for work in job.work) for name in names)
@@ -73,7 +73,7 @@ def test_jobs_of_a_target_are_there_once(config: Config) -> None:
 
 
 def test_shards_share_the_images() -> None:
-    def jobs(shards: int) -> list[Job]:
+    def jobs(shards: int) -> list[PlannedJob]:
         changed = yaml.safe_load(MATCHBOX.read_text())
         changed["data"]["scenes"]["val_images"] = 5  # batches of 2, 2 and 1
         changed["attacks"]["shards"] = shards
@@ -96,8 +96,8 @@ def test_published_sizes() -> None:
 def test_prices_add_up(tmp_path: Path) -> None:
     network = Network("convnext_demo", "upernet_demo", 10, 32)
     throughputs = {str(network): Throughput(forward_s=1, attack_s=2, update_s=4)}
-    first = Job("train_model", (), (Work(network, forward=3600, update=900),))
-    second = Job("attack_model", (), (Work(network, attack=1800),))
+    first = PlannedJob("train_model", (), (Work(network, forward=3600, update=900),))
+    second = PlannedJob("attack_model", (), (Work(network, attack=1800),))
     done = tmp_path / "done"
     done.touch()
     shared, other = (first, str(done)), (second, str(tmp_path / "missing"))

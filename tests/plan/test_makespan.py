@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustseg.config import load_config, read_yaml
-from robustseg.plan.costs import Job
+from robustseg.plan.costs import PlannedJob
 from robustseg.plan.makespan import all_jobs, simulate, waits_for
 
 ROOT = Path(__file__).parents[2]
@@ -15,8 +15,8 @@ MATCHBOX = ROOT / "tests" / "workflow" / "matchbox.yaml"
 HOUR = 3600.0
 
 
-def job(rule: str, name: str) -> Job:
-    return Job(rule, (("model", name),), ())
+def job(rule: str, name: str) -> PlannedJob:
+    return PlannedJob(rule, (("model", name),), ())
 
 
 TRAIN = job("train_model", "a")

@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 
 import pytest
-
 from robustseg.tables.tables import make_table
+
 from tests.synthetic import MODELS, write_jobs
 
 PAPER = Path(__file__).parents[2] / "config" / "paper"

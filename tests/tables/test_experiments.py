@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from robustseg.figures.figures import make_figure
+from robustseg.tables.tables import make_table
 from scipy.stats import binom
 
 from robustseg.claims.image_scores import image_scores
 from robustseg.errors import RobustsegError
 from robustseg.evidence.records import write_evidence
-from robustseg.figures.figures import make_figure
-from robustseg.tables.tables import make_table
 from tests.synthetic import PROVENANCE
 
 SEA = ("mask_ce", "bal_ce", "js", "mask_sph")

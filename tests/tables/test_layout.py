@@ -3,6 +3,7 @@ import shutil
 import subprocess
 
 import pytest
+from robustseg.tables.tables import make_table
 
 from robustseg.config import TABLES as PAPER_TABLES
 from robustseg.tables.latex import to_latex
@@ -16,7 +17,6 @@ from robustseg.tables.layout import (
     to_markdown,
     with_reported,
 )
-from robustseg.tables.tables import make_table
 from tests.synthetic import MODELS, READS, write_jobs
 from tests.tables.test_experiments import MODELS as TRANSFER_MODELS
 from tests.tables.test_experiments import (

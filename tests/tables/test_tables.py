@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from robustseg.evidence.book import LONG_COLUMNS
+from robustseg.tables.tables import TABLES, make_table
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.book import LONG_COLUMNS
 from robustseg.evidence.records import write_evidence
 from robustseg.names import LOSSES
-from robustseg.tables.tables import TABLES, make_table
 from tests.synthetic import MODELS, PROVENANCE, READS, synthetic_rows, write_jobs
 
 FORMATS = ("parquet", "csv", "md", "tex", "html")

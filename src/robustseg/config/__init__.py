@@ -6,13 +6,9 @@ imports nothing slow.
 
 from robustseg.config.loading import load_config, read_yaml
 from robustseg.config.reference import describe
-from robustseg.config.schema import ABLATIONS, FIGURES, PICTURES, TABLES, Config
+from robustseg.config.schema import Config
 
 __all__ = [
-    "ABLATIONS",
-    "FIGURES",
-    "PICTURES",
-    "TABLES",
     "Config",
     "describe",
     "load_config",

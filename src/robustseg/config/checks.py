@@ -6,11 +6,15 @@ from robustseg.attacks.spec import TRANSFER
 from robustseg.config.attacks import Alma, Suite, Transfer
 from robustseg.config.data import SEGMENTATION_KINDS, Generated, Voc
 from robustseg.config.models import Backbone, FetchedBackbone, Model, ReleasedModel, Training
-from robustseg.config.schema import PICTURES, Config, Read
+from robustseg.config.schema import Config, Read
 from robustseg.data.scenes import SCENE_CLASSES
 from robustseg.errors import RobustsegError
+from robustseg.evidence.runs import Runs
+from robustseg.exhibits import Exhibit
+from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.models.published import MODELS
 from robustseg.models.registry import backbones_for, has_auxiliary_head, has_batch_norm
+from robustseg.tables.registry import TABLES
 
 KEPT = "reference"
 """The folder of results/ that `make reference` fills and that is under version control."""
@@ -20,18 +24,21 @@ def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
     """Yield (key, problem) for what no section can know by itself."""
     if config.run == KEPT:
         yield "run", f"is {KEPT!r}, the folder of results kept with the code; choose another name"
-    yield from _repeats(config)
-    yield from _training_problems(config)
-    yield from _backbone_problems(config)
-    yield from _model_problems(config)
-    yield from _suite_problems(config)
-    yield from _read_problems(config)
-    yield from _picture_problems(config)
+    problems = [
+        *_repeats(config),
+        *_training_problems(config),
+        *_backbone_problems(config),
+        *_model_problems(config),
+        *_suite_problems(config),
+        *_read_problems(config),
+        *_picture_problems(config),
+    ]
+    yield from problems or _need_problems(config)
 
 
 def _repeats(config: Config) -> Iterator[tuple[str, str]]:
     lists: list[tuple[str, Sequence[object]]] = [("training_seeds", config.training_seeds)]
-    for key, read in config.reads():
+    for key, _, read in config.reads():
         lists += [
             (f"{key}.{field}", getattr(read, field)) for field in ("suites", "eps_255", "seeds")
         ]
@@ -243,28 +250,19 @@ def _unknown_sources(config: Config, key: str, suite: Transfer) -> Iterator[tupl
 
 
 def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
-    for name, reads in {**config.tables, **config.figures}.items():
-        if bool(reads) == (name == "table5"):
-            section = "tables" if name in config.tables else "figures"
-            wanted = "reads no evidence: write []" if reads else "reads nothing: name a model"
-            yield f"{section}.{name}", wanted
-    for index, read in enumerate(config.seeds):
-        if isinstance(config.models.get(read.model), ReleasedModel):
-            yield (
-                f"seeds[{index}].model",
-                f"is {read.model!r}, whose released weights are of one training seed",
-            )
-    for key, read in config.reads():
-        of_backbones = key.startswith("tables.table6[")
-        section = "backbones" if of_backbones else "models"
-        victims: Mapping[str, object] = config.backbones if of_backbones else config.models
+    sections = (("tables", config.tables), ("figures", config.figures), ("seeds", config.seeds))
+    for section, by_name in sections:
+        for name, reads in by_name.items():
+            if bool(reads) != bool({**TABLES, **FIGURES}[name].select):
+                wanted = "reads no evidence: write []" if reads else "reads nothing: name a model"
+                yield f"{section}.{name}", wanted
+    for key, exhibit, read in config.reads():
+        section = "backbones" if exhibit.of_backbones else "models"
+        victims: Mapping[str, object] = config.backbones if exhibit.of_backbones else config.models
         if problem := _unknown(read.model, section, victims):
             yield f"{key}.model", problem
-        elif getattr(victims[read.model], "dataset", None) is None:
-            yield f"{key}.model", f"is {read.model!r}, a fetched backbone that has no dataset"
-        elif key.startswith("leak[") and not _has_leak(config, read.model):
-            wanted = "a model on a data set of kind voc whose val_split is val"
-            yield f"{key}.model", f"is {read.model!r}, but needs {wanted}"
+        elif problem := _victim_problem(config, key, exhibit, victims[read.model]):
+            yield f"{key}.model", f"is {read.model!r}, {problem}"
         for name in read.suites:
             if problem := _unknown(name, "attacks.suites", config.attacks.suites):
                 yield f"{key}.suites", problem
@@ -272,10 +270,32 @@ def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
                 yield from _attack_problems(config, key, read, name)
 
 
-def _has_leak(config: Config, model: str) -> bool:
-    """Return whether a model is scored on images of which its training may have seen some."""
-    data = config.data.get(config.dataset_of(model))
-    return isinstance(data, Voc) and data.val_split == "val"
+def _victim_problem(config: Config, key: str, exhibit: Exhibit, victim: object) -> str | None:
+    """Return why a table cannot show a model or a backbone."""
+    if getattr(victim, "dataset", None) is None:
+        return "a fetched backbone that has no dataset"
+    if key.startswith("seeds.") and isinstance(victim, ReleasedModel):
+        return "whose released weights are of one training seed"
+    data = config.data.get(getattr(victim, "dataset", ""))
+    if exhibit.of_splits and not (isinstance(data, Voc) and data.val_split == "val"):
+        return "but needs a model on a data set of kind voc whose val_split is val"
+    return None
+
+
+def _need_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield what tables and figures need and would not find among the runs that are planned."""
+    for over_seeds in (False, True):
+        for name in config.exhibits(over_seeds):
+            select = {**TABLES, **FIGURES}[name].select
+            if select is None:
+                continue
+            section = "seeds" if over_seeds else "tables" if name in config.tables else "figures"
+            runs = config.planned_runs(name, over_seeds)
+            try:
+                for _ in select(Runs(name, runs, config.models_of(name, over_seeds))):
+                    pass
+            except RobustsegError as error:
+                yield f"{section}.{name}", str(error).removeprefix(f"{name} ")
 
 
 def _attack_problems(
@@ -338,16 +358,16 @@ def _shown_problems(
     config: Config, name: str, models: Sequence[str], gallery: Mapping[str, object]
 ) -> Iterator[tuple[str, str]]:
     """Yield why the models that a figure of attacked images shows cannot be shown."""
-    key, first = f"pictures.{name}", name == PICTURES[0]
-    if first and not config.targeted:
+    key, targeted = f"pictures.{name}", PICTURES[name].targeted
+    if targeted and not config.targeted:
         yield key, "needs the section `targeted`"
-    if first and config.targeted:
+    if targeted and config.targeted:
         yield from _target_problems(config, models, config.targeted.classes)
-    if not models or (len(models) > 1 and not first):
-        yield key, f"names {len(models)} models; it needs {'some' if first else 'one'}"
+    if not models or (len(models) > 1 and not targeted):
+        yield key, f"names {len(models)} models; it needs {'some' if targeted else 'one'}"
     for model in models:
-        known: Mapping[str, object] = config.models if first else gallery
-        if problem := _unknown(model, "models" if first else "gallery.eps_255", known):
+        known: Mapping[str, object] = config.models if targeted else gallery
+        if problem := _unknown(model, "models" if targeted else "gallery.eps_255", known):
             yield key, problem
 
 

@@ -19,20 +19,19 @@ from robustseg.config.models import (
 from robustseg.config.section import Name, Radius, Section, Seed
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
+from robustseg.evidence.enumerator import EvidenceJob, by_radius, jobs_read
+from robustseg.evidence.enumerator import Read as EvidenceRead
+from robustseg.evidence.runs import Run, planned_runs
+from robustseg.exhibits import Exhibit
+from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.models.published import MARGIN, MODELS, SegmentationWeights, Weights
-
-TABLES = (*(f"table{number}" for number in range(1, 12)), "appendix_c3")
-ABLATIONS = ("ablation_training",)
-"""Tables of our own, which the paper does not have."""
-FIGURES = ("figure2", "figure3", "figure4", "figure5", "figure6")
-PICTURES = ("figure1", "figure7", "figure8", "figure9", "figure10")
-"""Figures of attacked images, and not of numbers."""
+from robustseg.tables.registry import TABLES
 
 
 class Read(Section):
     """Evidence that a table or figure reads; the model's clean evaluation always comes with it."""
 
-    model: Name = Field(description="one of `models`, or for `table6` of `backbones`")
+    model: Name = Field(description="one of `models` or, for a table of backbones, of `backbones`")
     suites: list[Name] = Field(min_length=1, description="some of `attacks.suites`")
     eps_255: list[Radius] = Field(
         [],
@@ -49,7 +48,7 @@ class Config(Section):
     )
     training_seeds: list[Seed] = Field(
         min_length=1,
-        description="seeds of training; tables and figures read the first, `seeds` reads all",
+        description="seeds of training; tables and figures read the first, those of `seeds` all",
     )
     data: dict[Name, AnyData] = Field(description="data sets")
     downloads: Downloads = Field(
@@ -59,15 +58,20 @@ class Config(Section):
     training: dict[Name, Training] = Field(description="optimizer settings")
     models: dict[Name, AnyModel] = Field(description="segmentation models")
     attacks: Attacks = Field(description="how models are attacked")
-    tables: dict[Literal[(*TABLES, *ABLATIONS)], list[Read]] = Field(  # type: ignore[valid-type]
+    tables: dict[Literal[tuple(TABLES)], list[Read]] = Field(  # type: ignore[valid-type]
         description="what each table reads, row by row; `table5`, the configuration itself: []"
     )
-    figures: dict[Literal[FIGURES], list[Read]] = Field(  # type: ignore[valid-type]
+    figures: dict[Literal[tuple(FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
         description="what each figure reads"
+    )
+    seeds: dict[Literal[(*TABLES, *FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
+        {},
+        description="tables and figures to make over all training seeds too, and what each reads "
+        "there (target `seeds`)",
     )
     gallery: Gallery | None = Field(None, description="attacked images to keep")
     targeted: Targeted | None = Field(None, description="targeted attacks")
-    pictures: dict[Literal[PICTURES], list[Name]] = Field(  # type: ignore[valid-type]
+    pictures: dict[Literal[tuple(PICTURES)], list[Name]] = Field(  # type: ignore[valid-type]
         {},
         description="models that figures of attacked images show: `figure1` of `targeted`, "
         "the others of `gallery`, one each",
@@ -77,39 +81,42 @@ class Config(Section):
         description="for the target `plan`: a file of throughputs that was measured elsewhere "
         "(docs/plan.md); by default the device at hand is measured",
     )
-    seeds: list[Read] = Field(
-        [], description="what the table over all training seeds reads (target `seeds`)"
-    )
-    leak: list[Read] = Field(
-        [],
-        description="what the table of the validation images inside and outside training reads "
-        "(target `leak`, docs/data.md)",
-    )
 
-    def reads_of(self, *names: str) -> list[Read]:
-        """Return what these tables and figures (or `seeds` and `leak`) read."""
-        more = {"seeds": self.seeds, "leak": self.leak}
-        known: Mapping[str, list[Read]] = {**self.tables, **self.figures, **more}
-        return [part for name in names for read in known[name] for part in self._by_radius(read)]
+    def exhibits(self, over_seeds: bool = False) -> list[str]:
+        """Return the tables and figures of numbers, or those over all training seeds."""
+        return list(self.seeds) if over_seeds else [*self.tables, *self.figures]
 
-    def _by_radius(self, read: Read) -> list[Read]:
-        """Split off the suites that have a radius of their own."""
-        own = {name: self.attacks.suites[name].own_radius for name in read.suites}
-        asked = [name for name, eps_255 in own.items() if eps_255 is None]
-        parts = [read.model_copy(update={"suites": asked})] if asked else []
-        for name, eps_255 in own.items():
-            if eps_255 is not None:
-                change = {"suites": [name], "eps_255": [eps_255], "seeds": [0]}
-                parts.append(read.model_copy(update=change))
-        return parts
+    def reads_of(self, name: str, over_seeds: bool = False) -> list[EvidenceRead]:
+        """Return what a table or figure reads, as plain data, each suite at its own radius.
 
-    def training_seeds_of(self, name: str) -> list[int]:
-        """Return the training seeds that a table or figure is about."""
-        return self.training_seeds if name == "seeds" else self.training_seeds[:1]
+        Args:
+            name: of the table or figure.
+            over_seeds: what it reads over all training seeds.
+        """
+        known: Mapping[str, list[Read]] = (
+            self.seeds if over_seeds else {**self.tables, **self.figures}
+        )
+        return by_radius([read.model_dump() for read in known[name]], self._suites())
 
-    def settings_of(self, name: str) -> list[dict[str, Any]]:
-        """Return what a table or figure reads, as plain data."""
-        return [read.model_dump() for read in self.reads_of(name)]
+    def _suites(self) -> dict[str, dict[str, Any]]:
+        return {name: suite.model_dump() for name, suite in self.attacks.suites.items()}
+
+    def evidence_of(self, name: str, over_seeds: bool = False) -> list[EvidenceJob]:
+        """Return the jobs whose evidence a table or figure reads, each shard by itself, once."""
+        training_seeds = self.training_seeds if over_seeds else self.training_seeds[:1]
+        jobs = (
+            job
+            for training_seed in training_seeds
+            for read in self.reads_of(name, over_seeds)
+            for job in jobs_read(read, training_seed, lambda *what: self.cut_of(*what)[0])
+        )
+        return list(dict.fromkeys(jobs))
+
+    def planned_runs(self, name: str, over_seeds: bool = False) -> list[Run]:
+        """Return the runs of one training seed that a table or figure will find."""
+        reads = self.reads_of(name, over_seeds)
+        datasets = {read["model"]: self.dataset_of(read["model"]) for read in reads}
+        return planned_runs(reads, self._suites(), datasets, self.training_seeds[0])
 
     def data_of(self, name: str) -> dict[str, Any]:
         """Return what the images and labels of a data set follow from, not where they lie."""
@@ -204,17 +211,20 @@ class Config(Section):
             "backbone_data": self.data_of(backbone.dataset),
         }
 
-    def models_of(self, name: str) -> dict[str, dict[str, Any]]:
+    def models_of(self, name: str, over_seeds: bool = False) -> dict[str, dict[str, Any]]:
         """Return the settings of the models that a table or figure reads, and of their sources.
 
-        For an ablation, with those of their trainings.
+        One that shows how models are trained gets them with their trainings and, if it reads no
+        evidence, all of them.
         """
-        reads = self.reads_of(name)
-        targets = [read.model for read in reads]
-        sources = [s for read in reads for suite in read.suites for s in self.sources_of(suite)]
-        if name in ABLATIONS:
+        exhibit: Exhibit = {**TABLES, **FIGURES}[name]
+        reads = self.reads_of(name, over_seeds)
+        targets = [read["model"] for read in reads]
+        sources = [s for read in reads for suite in read["suites"] for s in self.sources_of(suite)]
+        if exhibit.of_settings:
             recipes = self.recipes()
-            return {model: recipes[model] for model in [*targets, *sources]}
+            names = [*targets, *sources] if exhibit.select else recipes
+            return {model: recipes[model] for model in names}
         return {model: self.model_of(model) for model in [*targets, *sources]}
 
     def recipes(self) -> dict[str, Any]:
@@ -235,15 +245,13 @@ class Config(Section):
         """Return the optimizer settings of a backbone or a model as plain data."""
         return self.training[trained.training].model_dump()
 
-    def reads(self) -> Iterator[tuple[str, Read]]:
-        """Yield everything that is read, with the key that says so."""
-        for section, by_name in (("tables", self.tables), ("figures", self.figures)):
+    def reads(self) -> Iterator[tuple[str, Exhibit, Read]]:
+        """Yield everything that is read, with the key that says so and what reads it."""
+        sections = (("tables", self.tables), ("figures", self.figures), ("seeds", self.seeds))
+        for section, by_name in sections:
             for name, reads in by_name.items():
                 for index, read in enumerate(reads):
-                    yield f"{section}.{name}[{index}]", read
-        for section, reads in (("seeds", self.seeds), ("leak", self.leak)):
-            for index, read in enumerate(reads):
-                yield f"{section}[{index}]", read
+                    yield f"{section}.{name}[{index}]", {**TABLES, **FIGURES}[name], read
 
 
 TABLE6_EPS_255 = 4

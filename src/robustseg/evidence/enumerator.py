@@ -1,21 +1,35 @@
-"""The jobs that evidence comes from: which a table reads, and which of them are missing."""
+"""The one enumerator of evidence: which jobs and runs a table reads, and where each file lies.
+
+Rules, the completeness of tables, the plan and the benchmarks all ask here. Imports nothing slow.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, suite_attacks
 from robustseg.errors import RobustsegError
 
 CLEAN_SUITE = "clean"
 """The suite of the clean evaluation, which has no radius and is never divided into shards."""
+CLEAN_OBJECTS = "clean_objects"
+"""The attack in evidence of a clean evaluation without the background."""
+ALMA_PROX = "alma_prox"
+"""The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
 
+FOLDER = "attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}"
+FILE = FOLDER + "/seed{seed}-shard{shard}.parquet"
+"""Where the evidence of a job lies, below the folder of a run."""
 _FILE = re.compile(r"([^/]+)/([^/]+)/seed(\d+)/eps(\d+(?:\.\d+)?)/seed(\d+)-shard(\d+)\.parquet$")
 
+Read = Mapping[str, Any]
+"""What a table reads of one model: `model`, `suites`, `eps_255` and, by default [0], `seeds`."""
 
-class Job(NamedTuple):
+
+class EvidenceJob(NamedTuple):
     """A suite on a model at one radius with one seed; all of its shards if `shard` is None."""
 
     suite: str
@@ -26,33 +40,117 @@ class Job(NamedTuple):
     shard: int | None = None
 
     @property
+    def wildcards(self) -> dict[str, str]:
+        """The words of its files' paths."""
+        return {**{n: str(v) for n, v in self._asdict().items()}, "eps_255": f"{self.eps_255:g}"}
+
+    @property
     def path(self) -> str:
-        """The folder and stem of its evidence files, below the folder of the run."""
-        folder = f"attacks/{self.suite}/{self.model}/seed{self.training_seed}"
-        return f"{folder}/eps{self.eps_255:g}/seed{self.seed}"
+        """Its file below the folder of the run or, of all shards, what their files begin with."""
+        return (FILE if self.shard is not None else FOLDER + "/seed{seed}").format(**self.wildcards)
 
 
-def jobs_read(read: Mapping[str, Any], training_seed: int) -> Iterator[Job]:
-    """Yield the jobs that one entry of a table's `reads` names, the clean evaluation first."""
-    yield Job(CLEAN_SUITE, read["model"], training_seed, 0.0, 0)
+class Attack(NamedTuple):
+    """One attack of a suite, in the words of evidence."""
+
+    attack: str
+    loss: str
+    optimizer: str
+    schedule: str
+    iterations: int
+
+
+def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
+    """Return what a suite expands to at one radius, in the order in which it runs.
+
+    Args:
+        suite: its section of the configuration, as plain data.
+        eps_255: the radius in 1/255.
+
+    Raises:
+        RobustsegError: an unknown kind, or attacks that `attacks.spec` refuses.
+    """
+    kind = suite["kind"]
+    if kind == "alma":
+        steps = suite["iterations"]
+        name = f"{ALMA_PROX}-{suite['threshold']:g}-{steps}"
+        return [Attack(name, "margin", ALMA_PROX, "none", steps)]
+    if kind == "objects":
+        return [Attack(CLEAN_OBJECTS, "none", "none", "none", 0)]
+    if kind not in ("white_box", "transfer"):
+        raise RobustsegError(f"unknown kind of suite {kind!r}")
+    specs = suite_attacks(
+        suite["losses"],
+        suite.get("optimizer", "apgd"),
+        suite["schedules"],
+        suite["iterations"],
+        suite.get("step_size"),
+        eps_255,
+    )
+    return [
+        Attack(prefix + one.name, one.loss, one.optimizer, one.schedule, one.iterations)
+        for prefix in (
+            [f"{TRANSFER}{s}-" for s in suite["sources"]] if kind == "transfer" else [""]
+        )
+        for one in specs
+    ]
+
+
+def radius_of(suite: Mapping[str, Any]) -> float | None:
+    """Return the one radius of a suite's evidence, in 1/255; None: the radii that a table asks."""
+    return {"alma": UNBOUNDED_255, "objects": 0.0}.get(suite["kind"])
+
+
+def by_radius(reads: Iterable[Read], suites: Mapping[str, Mapping[str, Any]]) -> list[Read]:
+    """Return what is read with the suites split off that have a radius, and seed, of their own."""
+    parts: list[Read] = []
+    for read in reads:
+        own = {name: radius_of(suites[name]) for name in read["suites"]}
+        asked = [name for name, eps_255 in own.items() if eps_255 is None]
+        parts += [{**read, "suites": asked}] if asked else []
+        parts += [
+            {**read, "suites": [name], "eps_255": [eps_255], "seeds": [0]}
+            for name, eps_255 in own.items()
+            if eps_255 is not None
+        ]
+    return parts
+
+
+def jobs_read(
+    read: Read, training_seed: int, shards: Callable[[str, str], int] | None = None
+) -> Iterator[EvidenceJob]:
+    """Yield the jobs that one entry of a table's reads names, the clean evaluation first.
+
+    Args:
+        read: its suites at their own radius, see `by_radius`.
+        training_seed: of the model.
+        shards: how many a suite on a model is cut into; None: jobs without a shard.
+    """
+    model = read["model"]
+    clean = EvidenceJob(CLEAN_SUITE, model, training_seed, 0.0, 0)
+    yield clean._replace(shard=0) if shards else clean
     for suite in read["suites"]:
         for eps_255 in read["eps_255"]:
             for seed in read.get("seeds", [0]):
-                yield Job(suite, read["model"], training_seed, float(eps_255), seed)
+                job = EvidenceJob(suite, model, training_seed, float(eps_255), seed)
+                if shards:
+                    yield from (job._replace(shard=at) for at in range(shards(suite, model)))
+                else:
+                    yield job
 
 
-def job_of_file(path: str | Path) -> Job | None:
+def job_of_file(path: str | Path) -> EvidenceJob | None:
     """Return the job that the workflow writes to this path; None for a path of another form."""
     found = _FILE.search(Path(path).as_posix())
     if not found:
         return None
     suite, model, training_seed, eps_255, seed, shard = found.groups()
-    return Job(suite, model, int(training_seed), float(eps_255), int(seed), int(shard))
+    return EvidenceJob(suite, model, int(training_seed), float(eps_255), int(seed), int(shard))
 
 
-def shards_of(paths: Iterable[str | Path]) -> dict[Job, list[int]]:
+def shards_of(paths: Iterable[str | Path]) -> dict[EvidenceJob, list[int]]:
     """Return the shards of each job that files hold, as far as their paths tell."""
-    shards: dict[Job, list[int]] = {}
+    shards: dict[EvidenceJob, list[int]] = {}
     for job in sorted(filter(None, map(job_of_file, paths))):
         if job.shard is not None:
             shards.setdefault(job._replace(shard=None), []).append(job.shard)
@@ -80,19 +178,19 @@ def missing_evidence(wanted_by: str, count: int, named: Iterable[str]) -> Robust
     )
 
 
-def in_words(jobs: Iterable[Job]) -> list[str]:
+def in_words(jobs: Iterable[EvidenceJob]) -> list[str]:
     """Return jobs in words, all of them, those that differ only in shard or radius together."""
-    shards: dict[Job, list[int]] = {}
+    shards: dict[EvidenceJob, list[int]] = {}
     for job in sorted(set(jobs)):
         parts = shards.setdefault(job._replace(shard=None), [])
         parts += [] if job.shard is None else [job.shard]
-    radii: dict[tuple[Job, tuple[int, ...]], list[float]] = {}
+    radii: dict[tuple[EvidenceJob, tuple[int, ...]], list[float]] = {}
     for job, parts in shards.items():
         radii.setdefault((job._replace(eps_255=0.0), tuple(parts)), []).append(job.eps_255)
     return [_phrase(job, eps_255, parts) for (job, parts), eps_255 in radii.items()]
 
 
-def _phrase(job: Job, radii: Iterable[float], shards: Sequence[int]) -> str:
+def _phrase(job: EvidenceJob, radii: Iterable[float], shards: Sequence[int]) -> str:
     """Return what jobs that share all but radius and shard are called."""
     name = f"suite {job.suite}, model {job.model} (training seed {job.training_seed})"
     if job.suite == CLEAN_SUITE:

@@ -19,14 +19,18 @@ from numpy.typing import NDArray
 from robustseg import metrics
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import (
+    ALMA_PROX,
     CLEAN_SUITE,
-    Job,
+    EvidenceJob,
+    Read,
+    check_files,
     in_words,
     jobs_read,
     missing_evidence,
     shards_of,
 )
-from robustseg.evidence.records import COUNTED, PLACE, Counts
+from robustseg.evidence.records import COUNTED, PLACE, Counts, read_evidence
+from robustseg.evidence.runs import Models, Run, Runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +44,6 @@ SCORED = ("dataset", "image_id", "pixels", "pixels_correct", *COUNTED, *PLACE)
 
 KEPT_RUNS = 64
 """Runs whose outcomes are kept: tables ask for those of one model and radius several times."""
-
-DRAWS_IMAGES = "alma_prox"
-"""The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
 
 
 @dataclass(frozen=True)
@@ -79,27 +80,6 @@ class Interval(NamedTuple):
 
     low: Score
     high: Score
-
-
-class Run(NamedTuple):
-    """One attack on one model at one radius with one seed: what all its rows share."""
-
-    dataset: str
-    model: str
-    training_seed: int
-    suite: str
-    attack: str
-    loss: str
-    optimizer: str
-    schedule: str
-    iterations: int
-    eps_255: float
-    seed: int
-
-    @property
-    def job(self) -> Job:
-        """The job that the run is a part of."""
-        return Job(self.suite, self.model, self.training_seed, self.eps_255, self.seed)
 
 
 def outcomes(rows: pd.DataFrame, counts: Counts | None = None) -> Outcomes:
@@ -239,9 +219,10 @@ class Evidence:
     """The runs that one table or figure reads, complete, and their outcomes.
 
     Args:
-        frame: evidence rows, see records.read_evidence.
-        reads: mappings with model, suites, eps_255 and, optionally, seeds ([0] by default).
+        frame: evidence rows, see `read_evidence`.
+        reads: what is read, each suite at its own radius.
         wanted_by: the table or figure, named when something is missing.
+        models: settings of the configuration's models.
         files: where the frame was read from, to say which shards are there.
         counts: reads the counts by class when a run is asked for, if the frame has none; without
             it, such evidence has no mIoU.
@@ -254,12 +235,13 @@ class Evidence:
     def __init__(
         self,
         frame: pd.DataFrame,
-        reads: Sequence[Mapping[str, Any]],
+        reads: Sequence[Read],
         wanted_by: str,
+        models: Models,
         files: Iterable[str | Path] = (),
         counts: Counts | None = None,
     ) -> None:
-        self.wanted_by = wanted_by
+        self.wanted_by, self.models = wanted_by, models
         named = {read["model"] for read in reads}
         suites = {CLEAN_SUITE, *(suite for read in reads for suite in read["suites"])}
         frame = frame[frame["model"].isin(named) & frame["suite"].isin(suites)]
@@ -274,51 +256,50 @@ class Evidence:
             for job in jobs_read(read, training_seed)
         }
         self._rows = {run: runs[run] for run in sorted(runs) if run.job in wanted}
-        self._of_model: dict[str, list[Run]] = {}
-        for run in self._rows:
-            self._of_model.setdefault(run.model, []).append(run)
         self._counts = counts
         self._kept = lru_cache(KEPT_RUNS)(self._read)
         self._check_jobs(wanted)
         self._check_images(shards_of(files))
 
+    @classmethod
+    def open(
+        cls,
+        wanted_by: str,
+        paths: Iterable[str | Path],
+        reads: Sequence[Read],
+        models: Models,
+        with_classes: bool = True,
+    ) -> Evidence:
+        """Read the evidence of one table or figure and check that it is complete.
+
+        Args:
+            wanted_by, reads, models: as for `Evidence`.
+            paths: its files.
+            with_classes: whether counts by class, nearly all of the volume, are read when a run is
+                asked for.
+        """
+        files = list(paths)
+        check_files(wanted_by, files)
+        frame = read_evidence(files, counts=False)
+        return cls(frame, reads, wanted_by, models, files, Counts() if with_classes else None)
+
     @property
-    def runs(self) -> list[Run]:
+    def all_runs(self) -> list[Run]:
         """All runs, in the order of names, then of radius and seed."""
         return list(self._rows)
 
-    def find(self, **criteria: Any) -> list[Run]:
-        """Return the runs whose fields equal all `criteria`; a tuple means any of its members."""
-        model = criteria.get("model")
-        among = self._of_model.get(model, []) if isinstance(model, str) else self._rows
-        return [
-            run
-            for run in among
-            if all(
-                getattr(run, field) in (value if isinstance(value, tuple) else (value,))
-                for field, value in criteria.items()
-            )
-        ]
-
-    def one(self, **criteria: Any) -> Run:
-        """Return the only run with these fields.
-
-        Raises:
-            RobustsegError: there is none, or more than one.
-        """
-        found = self.find(**criteria)
-        if len(found) != 1:
-            asked = ", ".join(f"{field} {value}" for field, value in criteria.items())
-            what = "no run" if not found else f"{len(found)} runs ({_names(found)})"
-            raise RobustsegError(
-                f"{self.wanted_by} needs one run of {asked} and found {what}; "
-                "check the suites it reads in the configuration"
-            )
-        return found[0]
+    def runs(self, training_seed: int) -> Runs:
+        """Return the runs of one training seed."""
+        chosen = (run for run in self._rows if run.training_seed == training_seed)
+        return Runs(self.wanted_by, chosen, self.models)
 
     def outcomes(self, run: Run) -> Outcomes:
         """Return what the images look like after this run."""
         return self._kept(run)
+
+    def worst(self, runs: Sequence[Run]) -> Outcomes:
+        """Return the image-wise worst case over runs."""
+        return worst_case([self.outcomes(run) for run in runs])
 
     def _read(self, run: Run) -> Outcomes:
         return outcomes(self._scored.iloc[self._rows[run]], self._counts)
@@ -333,12 +314,6 @@ class Evidence:
         norms: NDArray[np.float64] = rows["linf_255"].to_numpy()
         return norms
 
-    def inherited(self) -> tuple[int, int]:
-        """Return how many rows of attacks were inherited instead of run, and how many there are."""
-        attacks = [rows for run, rows in self._rows.items() if run.suite != CLEAN_SUITE]
-        flags = self._frame["inherited"].to_numpy()[np.concatenate(attacks)]
-        return int(flags.sum()), len(flags)
-
     def passes(self, runs: Iterable[Run]) -> tuple[int, int]:
         """Return the forward and backward passes of single images that runs took in all."""
         rows = np.concatenate([self._rows[run] for run in runs])
@@ -348,16 +323,12 @@ class Evidence:
         )
         return forward, backward
 
-    def clean(self, model: str, training_seed: int) -> Run:
-        """Return the run without an attack."""
-        return self.one(model=model, training_seed=training_seed, suite=CLEAN_SUITE)
-
-    def _check_jobs(self, wanted: set[Job]) -> None:
+    def _check_jobs(self, wanted: set[EvidenceJob]) -> None:
         missing = wanted - {run.job for run in self._rows}
         if missing:
             raise missing_evidence(self.wanted_by, len(missing), in_words(missing))
 
-    def _check_images(self, shards: Mapping[Job, list[int]]) -> None:
+    def _check_images(self, shards: Mapping[EvidenceJob, list[int]]) -> None:
         """Refuse attacks on fewer images than the clean evaluation has, or on others."""
         images = self._frame["image_id"].cat.codes.to_numpy()
         sets = {run: np.sort(images[rows]) for run, rows in self._rows.items()}
@@ -366,7 +337,7 @@ class Evidence:
             for run, ids in sets.items()
             if run.suite == CLEAN_SUITE
         }
-        parts: dict[Job, str] = {}
+        parts: dict[EvidenceJob, str] = {}
         for run, ids in sets.items():
             expected = clean[run.model, run.training_seed]
             if np.array_equal(ids, expected):
@@ -377,7 +348,7 @@ class Evidence:
                     f"{len(ids)} images that are not the {len(expected)} of the clean evaluation; "
                     "run both on the same images"
                 )
-            if run.optimizer != DRAWS_IMAGES:
+            if run.optimizer != ALMA_PROX:
                 there = ", ".join(map(str, shards.get(run.job, [])))
                 but = f" ({len(ids)} of {len(expected)} images are there"
                 but += f", from shard {there})" if there else ")"
@@ -399,7 +370,3 @@ def _rows_by_run(frame: pd.DataFrame) -> dict[Run, NDArray[np.intp]]:
             run = Run(*(value.item() if isinstance(value, np.generic) else value for value in key))
             parts.setdefault(run, []).append(np.arange(start, end))
     return {run: np.concatenate(places) for run, places in parts.items()}
-
-
-def _names(runs: Sequence[Run]) -> str:
-    return ", ".join(f"{run.suite}/{run.attack}" for run in runs[:3])

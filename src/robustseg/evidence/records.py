@@ -184,6 +184,15 @@ def read_provenance(path: str | Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in sorted(stored.items())}
 
 
+def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:
+    """Return each provenance key with the different values that the files give it, sorted."""
+    merged: dict[str, set[str]] = {}
+    for path in paths:
+        for key, value in read_provenance(path).items():
+            merged.setdefault(key, set()).add(value)
+    return {key: sorted(values) for key, values in sorted(merged.items())}
+
+
 def provenance(config_hash: str, device: str, precision: str) -> dict[str, str]:
     """Return what evidence made now, by this code, has to say about its making.
 

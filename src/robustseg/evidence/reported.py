@@ -3,7 +3,7 @@
 import csv
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
 
@@ -61,6 +61,14 @@ def read_reported(folder: str | Path) -> "pd.DataFrame":
             f"{folder} holds no table*.csv; give the folder of the paper's numbers, config/paper"
         )
     return pd.DataFrame([row for path in paths for row in _read_table(path)], columns=list(COLUMNS))
+
+
+def reported_numbers(table: str, folder: str | Path) -> dict[tuple[Any, ...], float]:
+    """Return what the paper prints in one table, by (dataset, model, attack, eps_255, metric)."""
+    rows = read_reported(folder)
+    rows = rows[rows["table"] == table]
+    keys = rows[["dataset", "model", "attack", "eps_255", "metric"]].itertuples(index=False)
+    return dict(zip(map(tuple, keys), rows["value"], strict=True))
 
 
 def _read_table(path: Path) -> list[dict[str, str | float]]:

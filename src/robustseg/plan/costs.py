@@ -11,9 +11,11 @@ from robustseg.attacks.spec import SHARES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, Objects, Suite, Transfer
 from robustseg.config.data import Ade20k, Generated, ImageNet, Voc
 from robustseg.config.models import Backbone, Model
-from robustseg.config.schema import Config, Read
+from robustseg.config.schema import Config
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
+from robustseg.evidence.enumerator import CLEAN_SUITE
+from robustseg.figures.registry import PICTURES
 from robustseg.models.published import IMAGENET_CLASSES
 from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.plan.networks import Network, Work
@@ -22,7 +24,7 @@ IMAGENET_VAL_IMAGES = 50_000
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """One job of the workflow: its rule, the values of the rule's wildcards, and its work."""
 
     rule: str
@@ -30,47 +32,52 @@ class Job:
     work: tuple[Work, ...]
 
 
-def jobs_of(config: Config, name: str) -> list[Job]:
-    """Return the jobs on a GPU that a table, figure or `seeds` needs, each once.
+def jobs_of(config: Config, name: str, over_seeds: bool = False) -> list[PlannedJob]:
+    """Return the jobs on a GPU that a table or figure needs, each once.
 
     Args:
         config: the whole configuration.
-        name: of a table, a figure, a picture, or `seeds`.
+        name: of a table, or of a figure of numbers or of attacked images.
+        over_seeds: what it needs over all training seeds.
     """
-    find = _picture_jobs if name in config.pictures else _evidence_jobs
-    return list(dict.fromkeys(find(config, name)))
+    if name in config.pictures:
+        return list(dict.fromkeys(_picture_jobs(config, name)))
+    return list(dict.fromkeys(_evidence_jobs(config, name, over_seeds)))
 
 
-def _evidence_jobs(config: Config, name: str) -> Iterator[Job]:
+def _evidence_jobs(config: Config, name: str, over_seeds: bool) -> Iterator[PlannedJob]:
     """Yield trainings, clean evaluations and attacks of a table or figure of numbers."""
-    for read in config.reads_of(name):
-        for training_seed in config.training_seeds_of(name):
-            yield from _training_jobs(config, read.model, training_seed)
-            yield _clean_job(config, read.model, training_seed)
-            for suite in read.suites:
-                for source in config.sources_of(suite):
-                    yield from _training_jobs(config, source, training_seed)
-                yield from _attack_jobs(config, read, suite, training_seed)
+    for job in config.evidence_of(name, over_seeds):
+        yield from _training_jobs(config, job.model, job.training_seed)
+        if job.suite == CLEAN_SUITE:
+            wildcards = {name: job.wildcards[name] for name in ("model", "training_seed")}
+            work = (clean_work(config, job.model),)
+            yield PlannedJob("evaluate_clean", tuple(wildcards.items()), work)
+            continue
+        for source in config.sources_of(job.suite):
+            yield from _training_jobs(config, source, job.training_seed)
+        work = attack_work(config, job.model, job.suite, job.shard or 0)
+        yield PlannedJob("attack_model", tuple(job.wildcards.items()), work)
 
 
-def _picture_jobs(config: Config, name: str) -> Iterator[Job]:
+def _picture_jobs(config: Config, name: str) -> Iterator[PlannedJob]:
     """Yield trainings and attacks of a figure of attacked images."""
     training_seed = config.training_seeds[0]
     for model in config.pictures[name]:
         yield from _training_jobs(config, model, training_seed)
         network = network_of(config, model)
-        if name == "figure1":
+        if PICTURES[name].targeted:
             targeted = config.targeted
             assert targeted is not None  # checked with the configuration
             runs = targeted.images * len(targeted.classes)
             work = _attack_work(network, runs, targeted.iterations, "reduced")
-            yield Job("attack_targeted", (("model", model),), (work,))
+            yield PlannedJob("attack_targeted", (("model", model),), (work,))
         else:
             gallery = config.gallery
             assert gallery is not None
             runs = gallery.images * len(gallery.eps_255[model])
             work = _attack_work(network, runs, gallery.iterations, gallery.schedule)
-            yield Job("attack_gallery", (("model", model),), (work,))
+            yield PlannedJob("attack_gallery", (("model", model),), (work,))
 
 
 def network_of(config: Config, name: str) -> Network:
@@ -108,20 +115,20 @@ def images_in(data: Generated | Voc | Ade20k | ImageNet) -> tuple[int, int]:
     return train or 0, val or 0
 
 
-def _training_jobs(config: Config, name: str, training_seed: int) -> Iterator[Job]:
+def _training_jobs(config: Config, name: str, training_seed: int) -> Iterator[PlannedJob]:
     """Yield the training of a model, and that of the backbone it starts from."""
     wildcards: tuple[tuple[str, str], ...]
     if name in config.backbones:
         backbone = config.backbones[name]
         wildcards = (("backbone", name), ("training_seed", str(training_seed)))
         if isinstance(backbone, Backbone):
-            yield Job("pretrain_backbone", wildcards, (training_work(config, name),))
+            yield PlannedJob("pretrain_backbone", wildcards, (training_work(config, name),))
         return
     model = config.models[name]
     if isinstance(model, Model):
         yield from _training_jobs(config, model.backbone, training_seed)
         wildcards = (("model", name), ("training_seed", str(training_seed)))
-        yield Job("train_model", wildcards, (training_work(config, name),))
+        yield PlannedJob("train_model", wildcards, (training_work(config, name),))
 
 
 def training_work(config: Config, name: str) -> Work:
@@ -141,34 +148,10 @@ def training_work(config: Config, name: str) -> Work:
     )
 
 
-def _clean_job(config: Config, model: str, training_seed: int) -> Job:
-    """Return the clean evaluation of a model or a backbone."""
-    wildcards = (("model", model), ("training_seed", str(training_seed)))
-    return Job("evaluate_clean", wildcards, (clean_work(config, model),))
-
-
 def clean_work(config: Config, model: str) -> Work:
     """Return the passes of a clean evaluation: one for each image."""
     images = images_in(config.data[config.dataset_of(model)])[1]
     return Work(network_of(config, model), forward=images)
-
-
-def _attack_jobs(config: Config, read: Read, suite: str, training_seed: int) -> Iterator[Job]:
-    """Yield the attacks of one suite: a job for each radius, seed and shard."""
-    shards, _ = config.cut_of(suite, read.model)
-    for eps_255 in read.eps_255:
-        for seed in read.seeds:
-            for shard in range(shards):
-                wildcards = {
-                    "suite": suite,
-                    "model": read.model,
-                    "training_seed": str(training_seed),
-                    "eps_255": f"{eps_255:g}",
-                    "seed": str(seed),
-                    "shard": str(shard),
-                }
-                work = attack_work(config, read.model, suite, shard)
-                yield Job("attack_model", tuple(wildcards.items()), work)
 
 
 def attack_work(config: Config, model: str, suite: str, shard: int = -1) -> tuple[Work, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from robustseg.config.schema import Config
-from robustseg.plan.costs import Job, jobs_of
+from robustseg.plan.costs import PlannedJob, jobs_of
 
 TRAINING = ("pretrain_backbone", "train_model")
 
@@ -23,13 +23,13 @@ class Makespan:
     busy: float
 
 
-def all_jobs(config: Config) -> list[Job]:
+def all_jobs(config: Config) -> list[PlannedJob]:
     """Return the jobs on a GPU of all tables, figures and pictures, each once."""
     names = [*config.tables, *config.figures, *config.pictures]
     return list(dict.fromkeys(job for name in names for job in jobs_of(config, name)))
 
 
-def waits_for(config: Config, jobs: Sequence[Job]) -> dict[Job, list[Job]]:
+def waits_for(config: Config, jobs: Sequence[PlannedJob]) -> dict[PlannedJob, list[PlannedJob]]:
     """Return for each job the trainings among `jobs` that must have ended before it starts."""
     trainings = {
         (
@@ -40,7 +40,7 @@ def waits_for(config: Config, jobs: Sequence[Job]) -> dict[Job, list[Job]]:
         if job.rule in TRAINING
     }
 
-    def needed(job: Job) -> list[Job]:
+    def needed(job: PlannedJob) -> list[PlannedJob]:
         wildcards = dict(job.wildcards)
         if job.rule == "pretrain_backbone":
             return []
@@ -55,14 +55,14 @@ def waits_for(config: Config, jobs: Sequence[Job]) -> dict[Job, list[Job]]:
     return {job: needed(job) for job in jobs}
 
 
-def _seed(config: Config, job: Job) -> int:
+def _seed(config: Config, job: PlannedJob) -> int:
     """Return the training seed of a job; pictures are of the first."""
     return int(dict(job.wildcards).get("training_seed", config.training_seeds[0]))
 
 
 def simulate(
-    needs: Mapping[Job, Sequence[Job]],
-    seconds: Callable[[Job], float],
+    needs: Mapping[PlannedJob, Sequence[PlannedJob]],
+    seconds: Callable[[PlannedJob], float],
     gpus: int,
     training_gpus: int = 1,
 ) -> Makespan:
@@ -78,14 +78,14 @@ def simulate(
     took = {job: seconds(job) / width[job] for job in needs}
     urgency = _urgency(needs, took)
     missing = {job: len(needed) for job, needed in needs.items()}
-    followers: dict[Job, list[Job]] = {job: [] for job in needs}
+    followers: dict[PlannedJob, list[PlannedJob]] = {job: [] for job in needs}
     for job, needed in needs.items():
         for one in needed:
             followers[one].append(job)
     order = {job: place for place, job in enumerate(needs)}
     ready = [(-urgency[job], order[job], job) for job in needs if not missing[job]]
     heapq.heapify(ready)
-    running: list[tuple[float, int, Job]] = []
+    running: list[tuple[float, int, PlannedJob]] = []
     now, free = 0.0, gpus
     while ready or running:
         while ready and width[ready[0][2]] <= free:
@@ -102,11 +102,13 @@ def simulate(
     return Makespan(now / 3600, used / (now * gpus) if now else 1.0)
 
 
-def _urgency(needs: Mapping[Job, Sequence[Job]], took: Mapping[Job, float]) -> dict[Job, float]:
+def _urgency(
+    needs: Mapping[PlannedJob, Sequence[PlannedJob]], took: Mapping[PlannedJob, float]
+) -> dict[PlannedJob, float]:
     """Return the longest time from each job's start to the end of what follows from it."""
     urgency = dict(took)
 
-    def hurry(job: Job) -> None:
+    def hurry(job: PlannedJob) -> None:
         for one in needs[job]:
             wanted = took[one] + urgency[job]
             if wanted > urgency[one]:

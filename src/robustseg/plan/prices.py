@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustseg.files import atomic_path
-from robustseg.plan.costs import Job
+from robustseg.plan.costs import PlannedJob
 from robustseg.plan.throughput import Throughput, lookup
 
 
@@ -20,7 +20,7 @@ class Priced:
         hours: on the device of the throughput.
     """
 
-    job: Job
+    job: PlannedJob
     path: str
     done: bool
     hours: float
@@ -49,7 +49,7 @@ class Row:
 
 
 def price(
-    jobs: Sequence[tuple[Job, str]], throughputs: Mapping[str, Throughput], source: str
+    jobs: Sequence[tuple[PlannedJob, str]], throughputs: Mapping[str, Throughput], source: str
 ) -> list[Priced]:
     """Price jobs, each given with its output.
 
@@ -72,14 +72,14 @@ def price(
     ]
 
 
-def passes(job: Job) -> int:
+def passes(job: PlannedJob) -> int:
     """Return images times passes of a job; a forward and a backward pass are two."""
     return sum(work.forward + 2 * work.attack + 2 * work.update for work in job.work)
 
 
 def rows_of(targets: Mapping[str, Sequence[Priced]]) -> list[Row]:
     """Return a row a target, and one of all their jobs, each once."""
-    known: dict[Job, Priced] = {}
+    known: dict[PlannedJob, Priced] = {}
     rows = []
     for target, jobs in targets.items():
         new = [one for one in jobs if one.job not in known]

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from robustseg.evidence.book import METRICS, Book, iterations, radius
+from robustseg.evidence.numbers import Numbers
+from robustseg.evidence.runs import clean_and_sea
+from robustseg.evidence.wording import architecture, radius, training
+from robustseg.exhibits import OPEN_CHOICES
 from robustseg.names import LOSS_LABELS, SCHEME_LABELS
-from robustseg.tables.layout import Cell, Group, Layout, Row
+from robustseg.tables.layout import Group, Layout, Row
+from robustseg.tables.model_lines import clean_and_sea_cells
+from robustseg.tables.table import Table, columns
 
 REFERENCE = "reference"
 
@@ -28,27 +33,23 @@ DIFFERENCES: dict[str, Callable[[Any], str]] = {
 """Settings that an ablation may change, and how a value is printed."""
 
 
-def ablation_training(book: Book) -> Layout:
+def layout(numbers: Numbers) -> Layout:
     """Lay out models that differ from the first one in how they are trained."""
-    models = book.read_models()
-    reference = book.models[models[0]]
-    radii = sorted({run.eps_255 for run in book.evidence.runs})
-    rows, used = [], []
-    for model in models:
-        cells: list[Cell] = [*book.clean(model)]
-        for eps_255 in radii[1:]:
-            sea = book.sea(model=model, eps_255=eps_255)
-            used += sea
-            cells += book.cells("sea", sea)
-        rows.append(Row((_difference(reference, book.models[model]),), tuple(cells)))
+    first, *_ = numbers.models
+    reference = numbers.models[first]
+    radii = [0.0, *numbers.radii()]
+    rows = [
+        Row((_difference(reference, settings),), clean_and_sea_cells(numbers, model, radii))
+        for model, settings in numbers.models.items()
+    ]
     return Layout(
         "Choices that the paper leaves open",
-        f"Models that differ from the reference ({book.training(models[0])}) in what their row "
+        f"Models that differ from the reference ({training(reference)}) in what their row "
         "names; ACC and mIoU without an attack (0) and under SEA "
-        f"({iterations(used)} iterations for each loss). {book.about()}",
+        f"({numbers.iterations('sea')} iterations for each loss). {numbers.about()}",
         ("Training",),
-        tuple((radius(eps_255), metric) for eps_255 in radii for metric in METRICS),
-        (Group(book.architecture(models[0]), tuple(rows)),),
+        columns(numbers, [(radius(eps_255),) for eps_255 in radii]),
+        (Group(architecture(reference), tuple(rows)),),
     )
 
 
@@ -58,3 +59,16 @@ def _difference(reference: Mapping[str, Any], settings: Mapping[str, Any]) -> st
         text(settings[key]) for key, text in DIFFERENCES.items() if settings[key] != reference[key]
     ]
     return ", ".join(words) or REFERENCE
+
+
+TABLE = Table(
+    id="ablation_training",
+    label="Ablation of training",
+    question=OPEN_CHOICES,
+    shows="What the paper leaves open about training, and what its released code does otherwise: "
+    "models that differ from the first in one setting.",
+    select=clean_and_sea,
+    layout=layout,
+    of_settings=True,
+    in_paper=False,
+)

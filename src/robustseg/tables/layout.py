@@ -6,13 +6,14 @@ Text is Unicode throughout; each renderer escapes it for its own language.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
-MISSING = "–"
-"""Printed where the table has a place for a number that was not asked for."""
+from robustseg.evidence.wording import MISSING, signed
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,37 @@ class Layout:
         """Number of head lines."""
         return len(self.columns[0])
 
+    @property
+    def has_reported(self) -> bool:
+        """Whether numbers of the paper stand beside measured ones."""
+        return any(row.beside for group in self.groups for row in group.rows)
+
+
+def to_json(layout: Layout) -> str:
+    """Return the layout as JSON, for the page."""
+    return json.dumps(asdict(layout), ensure_ascii=False, indent=1) + "\n"
+
+
+def from_json(text: str) -> Layout:
+    """Return the layout that `to_json` wrote."""
+    content: dict[str, Any] = json.loads(text)
+    groups = tuple(
+        Group(
+            group["title"],
+            tuple(
+                Row(tuple(row["stub"]), tuple(Cell(**cell) for cell in row["cells"]), row["beside"])
+                for row in group["rows"]
+            ),
+            tuple(group["heads"]),
+        )
+        for group in content["groups"]
+    )
+    columns = tuple(map(tuple, content["columns"]))
+    stub, notes = tuple(content["stub"]), tuple(content["notes"])
+    return Layout(
+        content["title"], content["caption"], stub, columns, groups, notes, content["label"]
+    )
+
 
 REPORTED_NOTE = (
     "“paper”: printed in arXiv 2306.12941, not measured here; “difference”: measured minus paper."
@@ -119,11 +151,6 @@ def _lines_beside(row: Row) -> tuple[Row, ...]:
 def _leading_number(text: str) -> float:
     """Return the number of "27.4" or of "27.4 ± 0.1"."""
     return float(text.split()[0])
-
-
-def signed(value: float) -> str:
-    """Return a difference as it is printed: one decimal and a sign."""
-    return f"{value:+.1f}".replace("-", "−")
 
 
 def spans(texts: Sequence[str]) -> list[tuple[str, int]]:

@@ -5,89 +5,67 @@ SBD's training list, which the paper trains on, contains images of VOC's validat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.book import Book, percent, printed, radius
-from robustseg.evidence.queries import Outcomes, Run, interval, score
-from robustseg.tables.layout import Cell, Group, Layout, Row
+from robustseg.evidence.numbers import Number, Numbers, Sources, evidence_in, outcome_numbers
+from robustseg.evidence.runs import Runs, Selection
+from robustseg.evidence.wording import radius
+from robustseg.exhibits import SEEN_IMAGES
+from robustseg.tables.layout import Group, Layout, Row
+from robustseg.tables.table import Table, cells, columns
+
+if TYPE_CHECKING:
+    from robustseg.evidence.queries import Outcomes
 
 PARTS = {"outside": "val_outside_training", "inside": "val_in_training", "all": "val"}
 """Word of each part, and the split of the manifest that it is."""
-METRICS = ("acc", "miou")
 
 
-def leak_table(book: Book, manifests: Mapping[str, str | Path]) -> Layout:
-    """Lay out ACC and mIoU of each model by part of the validation split and radius.
-
-    Args:
-        book: the evidence; at each radius the image-wise worst case over all attacks counts.
-        manifests: manifest of each data set, Parquet, see `data.manifest.MANIFEST_SCHEMA`.
-
-    Raises:
-        RobustsegError: models were attacked at different radii, or the manifest is of other images.
-    """
-    models = book.read_models()
-    radii = {model: tuple(book.radii(model)) for model in models}
-    if len(set(radii.values())) > 1:
-        raise RobustsegError(
-            f"leak compares models at the same radii, and reads {radii}; name the same eps_255"
+def select(runs: Runs) -> Iterator[Selection]:
+    """Yield the worst case over all attacks at each radius, for each part of the images."""
+    radii = {model: runs.radii(model) for model in runs.models()}
+    if len(set(map(tuple, radii.values()))) > 1:
+        raise runs.refusal(
+            f"compares models at the same radii, and reads {radii}; name the same eps_255"
         )
-    shown = [0.0, *radii[models[0]]]
-    groups = tuple(_group(book, model, shown, manifests) for model in models)
-    return Layout(
-        "Validation images inside and outside training",
-        "SBD's training images contain images of VOC's validation split. Image-wise worst case "
-        f"over the attacks. {book.about()}",
-        ("Images",),
-        tuple((radius(eps_255), metric) for eps_255 in shown for metric in ("ACC", "mIoU")),
-        groups,
-        notes=book.notes(),
-    )
+    for model, its_radii in radii.items():
+        for part in PARTS:
+            yield Selection(f"clean_{part}", (runs.clean(model),))
+            for eps_255 in its_radii:
+                found = runs.find(model=model, eps_255=eps_255)
+                yield Selection(f"worst_{part}", tuple(found))
 
 
-def _group(
-    book: Book, model: str, radii: list[float], manifests: Mapping[str, str | Path]
-) -> Group:
-    """Return one model's lines: outside, inside, all."""
-    clean = book.evidence.clean(model, book.training_seed)
-    parts = _parts(Path(manifests[clean.dataset]))
-    rows = []
-    for word, ids in parts.items():
-        cells: list[Cell] = []
-        count = 0
-        for eps_255 in radii:
-            runs = book.evidence.find(model=model, eps_255=eps_255) if eps_255 else [clean]
-            chosen = _subset(book.worst(runs), ids, Path(manifests[clean.dataset]))
-            count = len(chosen.image_ids)
-            cells += _cells(book, word, runs, chosen) if count else [Cell("–"), Cell("–")]
-        rows.append(Row((f"{word} ({count})",), tuple(cells)))
-    return Group(book.title(model), tuple(rows))
-
-
-def _parts(manifest: Path) -> dict[str, NDArray[np.object_]]:
-    """Return the image ids of each part of the validation split."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(manifest, columns=["image_id", "splits"]).to_pylist()
-    return {
-        word: np.array([row["image_id"] for row in rows if split in row["splits"]], dtype=object)
-        for word, split in PARTS.items()
-    }
-
-
-def _subset(attacked: Outcomes, ids: NDArray[np.object_], manifest: Path) -> Outcomes:
-    """Return the outcomes of some images.
+def measure(sources: Sources, selection: Selection) -> list[Number]:
+    """Return ACC and mIoU over the images of one part.
 
     Raises:
         RobustsegError: not all of them were attacked.
     """
+    evidence = evidence_in(sources)
+    manifest = Path(sources.manifests[selection.runs[0].dataset])
+    part = selection.attack.split("_")[1]
+    attacked = _of_images(evidence.worst(selection.runs), _image_ids(manifest, part), manifest)
+    return outcome_numbers(evidence, selection, attacked, TABLE.metrics)
+
+
+def _image_ids(manifest: Path, part: str) -> NDArray[np.object_]:
+    """Return the image ids of a part of the validation split."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(manifest, columns=["image_id", "splits"]).to_pylist()
+    chosen = [row["image_id"] for row in rows if PARTS[part] in row["splits"]]
+    return np.array(chosen, dtype=object)
+
+
+def _of_images(attacked: Outcomes, ids: NDArray[np.object_], manifest: Path) -> Outcomes:
     chosen = np.isin(attacked.image_ids, ids)
     if chosen.sum() != len(ids):
         raise RobustsegError(
@@ -100,15 +78,41 @@ def _subset(attacked: Outcomes, ids: NDArray[np.object_], manifest: Path) -> Out
     return replace(attacked, **picked)
 
 
-def _cells(book: Book, word: str, runs: list[Run], chosen: Outcomes) -> list[Cell]:
-    """Record ACC and mIoU of one part, and return their cells."""
-    low, high = interval(chosen)
-    cells = []
-    for metric in METRICS:
-        value, *ends = (percent(getattr(one, metric)) for one in (score(chosen), low, high))
-        attack = f"{'worst' if runs[0].eps_255 else 'clean'}_{word}"
-        images = len(chosen.image_ids)
-        book.record(attack, runs, metric, value, images=images, low=ends[0], high=ends[1])
-        note = f"95 % interval over images: {printed(ends[0])} to {printed(ends[1])}"
-        cells.append(Cell(printed(value), note="\n".join([note, *book.behind(runs)])))
-    return cells
+def layout(numbers: Numbers) -> Layout:
+    """Lay out a line a part, for each model."""
+    radii = [0.0, *numbers.radii()]
+    groups = []
+    for model in numbers.models:
+        lines = []
+        for part in PARTS:
+            images = numbers.find(f"clean_{part}", model=model)[0].images
+            shown = [
+                c
+                for eps_255 in radii
+                for c in cells(numbers, model, f"{'worst' if eps_255 else 'clean'}_{part}", eps_255)
+            ]
+            lines.append(Row((f"{part} ({images})",), tuple(shown)))
+        groups.append(Group(numbers.title(model), tuple(lines)))
+    return Layout(
+        "Validation images inside and outside training",
+        "SBD's training images contain images of VOC's validation split. Image-wise worst case "
+        f"over the attacks. {numbers.about()}",
+        ("Images",),
+        columns(numbers, [(radius(eps_255),) for eps_255 in radii]),
+        tuple(groups),
+        numbers.notes(),
+    )
+
+
+TABLE = Table(
+    id="leak",
+    label="Images seen in training",
+    question=SEEN_IMAGES,
+    shows="Validation images inside and outside the training split, each part by itself.",
+    select=select,
+    measure=measure,
+    layout=layout,
+    on_request=True,
+    of_splits=True,
+    in_paper=False,
+)

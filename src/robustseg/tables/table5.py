@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.book import DECODER_LABELS, LONG_COLUMNS
+from robustseg.evidence.numbers import Number, Numbers, Sources
+from robustseg.evidence.wording import DECODER_LABELS, MISSING
+from robustseg.exhibits import ROBUST_BACKBONES
 from robustseg.names import LOSS_LABELS
-from robustseg.tables.layout import MISSING, Cell, Group, Layout, Row
-
-if TYPE_CHECKING:
-    import pandas as pd
+from robustseg.tables.layout import Cell, Group, Layout, Row
+from robustseg.tables.table import Table
 
 Recipe = Mapping[str, Any]
 OPTIMIZER_LABELS = {"adamw": "AdamW", "sgd": "SGD"}
@@ -20,45 +20,48 @@ MOMENTA = {"adamw": ("adamw_beta1", "adamw_beta2"), "sgd": ("sgd_momentum",)}
 CLASSIFIER = "classifier"
 
 
-def table5(recipes: Mapping[str, Recipe]) -> tuple[Layout, pd.DataFrame]:
-    """Lay out Table 5, with a column for each data set, kind of network and optimizer settings.
-
-    Args:
-        recipes: for each backbone and model its training, data and own settings, see
-            `config.Config.recipes`; a backbone has no `decoder`.
-
-    Returns:
-        The layout, and its numbers in LONG_COLUMNS, in the words of config/paper/README.md.
+def own_numbers(table: Table, sources: Sources) -> Numbers:
+    """Return the settings that are numbers, in the words of config/paper/README.md.
 
     Raises:
         RobustsegError: there is nothing to show.
     """
-    import pandas as pd
-
-    if not recipes:
+    if not sources.models:
         raise RobustsegError("table5 was given no settings; it shows those of the configuration")
+    columns = _columns(sources.models)
+    entries = [one for key, trained in columns.items() for one in _numbers(key, trained)]
+    return Numbers(table, sources.models, tuple(entries))
+
+
+def _columns(recipes: Mapping[str, Recipe]) -> dict[tuple[str, str, str], list[Recipe]]:
+    """Return the trainings by data set, kind of network and optimizer settings."""
     columns: dict[tuple[str, str, str], list[Recipe]] = {}
     for recipe in recipes.values():
         kind = recipe.get("decoder", CLASSIFIER)
         columns.setdefault((recipe["dataset"], kind, recipe["training"]), []).append(recipe)
+    return columns
+
+
+def layout(numbers: Numbers) -> Layout:
+    """Lay out a column for each data set, kind of network and optimizer settings.
+
+    `numbers.models` has for each backbone and model its training, data and own settings, see
+    `config.Config.recipes`; a backbone has no `decoder`.
+    """
+    columns = _columns(numbers.models)
     groups = tuple(
         Group(title, tuple(_row(label, text, columns.values()) for label, text in lines.items()))
         for title, lines in LINES.items()
     )
-    heads = tuple((data, DECODER_LABELS.get(kind, kind), name) for data, kind, name in columns)
-    numbers = [row for key, trained in columns.items() for row in _numbers(key, trained)]
-    return (
-        Layout(
-            "Training and data configurations",
-            "Settings of all trainings of this run; a/b: of different models. Classifiers are the "
-            "backbones that models start from. All images are flipped at random; "
-            "photographs are scaled and cropped at random too. Batch size a×b: b passes of a "
-            "images for one update.",
-            ("Configuration",),
-            heads,
-            groups,
-        ),
-        pd.DataFrame(numbers, columns=list(LONG_COLUMNS)),
+    return Layout(
+        "Training and data configurations",
+        "Settings of all trainings of this run; a/b: of different models. Classifiers are the "
+        "backbones that models start from. All images are flipped at random; "
+        "photographs are scaled and cropped at random too. Batch size a×b: b passes of a "
+        "images for one update.",
+        ("Configuration",),
+        tuple((data, DECODER_LABELS.get(kind, kind), name) for data, kind, name in columns),
+        groups,
     )
 
 
@@ -183,7 +186,7 @@ def _warmup(recipe: Recipe) -> float:
     return round(float(recipe["warmup"] * recipe["epochs"]), 6)
 
 
-def _numbers(key: tuple[str, str, str], trained: Sequence[Recipe]) -> list[dict[str, Any]]:
+def _numbers(key: tuple[str, str, str], trained: Sequence[Recipe]) -> list[Number]:
     """Return the numbers of one column in long form; `model` is the name of its settings."""
     dataset, kind, name = key
     first = trained[0]
@@ -211,5 +214,20 @@ def _numbers(key: tuple[str, str, str], trained: Sequence[Recipe]) -> list[dict[
         numbers |= {"lr_ratio_encoder": 1, "lr_ratio_decoder": _ratio(first)}
     if kind != CLASSIFIER:
         numbers["auxiliary_loss_weight"] = first["auxiliary_weight"]
-    about = {"table": "table5", "dataset": dataset, "model": name, "attack": "none", "eps_255": 0.0}
-    return [{**about, "metric": metric, "value": float(v)} for metric, v in numbers.items()]
+    return [
+        Number(dataset, name, None, "none", 0.0, metric, float(value))
+        for metric, value in numbers.items()
+    ]
+
+
+TABLE = Table(
+    id="table5",
+    label="Table 5",
+    question=ROBUST_BACKBONES,
+    shows="How backbones and models are trained: the configuration itself, no evidence.",
+    metrics=(),
+    select=None,
+    own_numbers=own_numbers,
+    layout=layout,
+    of_settings=True,
+)

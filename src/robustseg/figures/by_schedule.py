@@ -1,0 +1,116 @@
+"""What Figures 2 to 4 share: bars by loss and schedule, one panel a metric and radius."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from robustseg.evidence.numbers import Number, Numbers
+from robustseg.evidence.runs import Runs, Selection
+from robustseg.evidence.wording import METRIC_LABELS, a_model_of, printed, radius, scheme
+from robustseg.figures.figure import GRID, INK, Drawing, axis_label, spoken
+from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SCHEDULES, SEA_LOSSES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = dict(zip(SCHEDULES, ("#56b4e9", "#e69f00", "#0072b2"), strict=True))
+ON_BAR = dict(zip(SCHEDULES, ("#000000", "#000000", "#ffffff"), strict=True))
+WORST = "worst"
+BARS = {**{loss: LOSS_LABELS[loss] for loss in SEA_LOSSES}, WORST: "worst case"}
+"""What is drawn, from left to right, and how it is labelled."""
+
+
+def select(runs: Runs) -> Iterator[Selection]:
+    """Yield each loss of SEA and their worst case under each schedule, radius by radius."""
+    model = runs.only_model()
+    for eps_255 in runs.radii(model):
+        for schedule in SCHEDULES:
+            at = {"model": model, "eps_255": eps_255, "schedule": schedule}
+            found = [runs.one(loss=loss, optimizer="apgd", **at) for loss in SEA_LOSSES]
+            for run in found:
+                yield Selection(f"{run.loss}/{schedule}", (run,))
+            yield Selection(f"{WORST}/{schedule}", tuple(found))
+
+
+def draw(numbers: Numbers) -> Drawing:
+    """Draw the bars of one model."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    (model, settings), *_ = numbers.models.items()
+    metrics = numbers.exhibit.metrics
+    panels = [(eps_255, metric) for eps_255 in numbers.radii() for metric in metrics]
+    size = (4.2 * len(panels), 3.1)
+    canvas, axes = plt.subplots(
+        1, len(panels), figsize=size, layout="constrained", squeeze=False, sharey=True
+    )
+    for axis, (eps_255, metric) in zip(axes[0], panels, strict=True):
+        drawn = {
+            (loss, schedule): numbers.get(model, f"{loss}/{schedule}", eps_255, metric)
+            for loss in BARS
+            for schedule in SCHEDULES
+        }
+        _bars(axis, {key: one for key, one in drawn.items() if one}, axis_label(metric))
+        axis.set_title(f"ε = {radius(eps_255)}")
+    names = " and ".join(METRIC_LABELS[metric] for metric in metrics)
+    handles = [Patch(color=COLOURS[s], label=SCHEDULE_LABELS[s]) for s in SCHEDULES]
+    canvas.legend(handles=handles, loc="outside upper center", ncols=len(SCHEDULES))
+    return Drawing(
+        canvas,
+        f"Constant against reduced radius: {names} of {a_model_of(scheme(settings))}",
+        f"APGD with {numbers.iterations()} iterations in all on {numbers.title(model)}, for each "
+        "loss of SEA and for their image-wise worst case; lower is a stronger attack. Lines: "
+        f"{numbers.interval_words}. {numbers.about()}",
+        f"Bars of {names} by loss and schedule. {spoken(numbers)}",
+    )
+
+
+def _bars(axis: Axes, drawn: dict[tuple[str, str], Number], label: str) -> None:
+    """Draw grouped bars with intervals, and write each value on its bar."""
+    import pandas as pd
+    import seaborn as sns
+
+    rows = [(BARS[loss], schedule, one.value) for (loss, schedule), one in drawn.items()]
+    sns.barplot(
+        pd.DataFrame(rows, columns=["loss", "schedule", "value"]),
+        x="loss",
+        y="value",
+        hue="schedule",
+        order=list(BARS.values()),
+        hue_order=list(SCHEDULES),
+        palette=COLOURS,
+        saturation=1,
+        errorbar=None,
+        legend=False,
+        ax=axis,
+    )
+    for container, schedule in zip(axis.containers, SCHEDULES, strict=True):
+        numbers = [drawn[loss, schedule] for loss in BARS]
+        centres = [bar.get_x() + bar.get_width() / 2 for bar in container]
+        lows, highs = ([getattr(one, end) for one in numbers] for end in ("low", "high"))
+        axis.vlines(centres, lows, highs, color=INK, linewidth=0.9)
+        for centre, one in zip(centres, numbers, strict=True):
+            high = one.value if one.high is None else one.high
+            _write_value(axis, centre, one.value, high, ON_BAR[schedule])
+    axis.axvline(len(SEA_LOSSES) - 0.5, color=GRID, linewidth=0.8)
+    axis.set(xlabel="", ylabel=label)
+    axis.yaxis.label.set_visible(True)  # seaborn hides those of panels that share a scale
+    axis.tick_params(axis="x", length=0, labelsize=8)
+    axis.tick_params(axis="y", labelleft=True)
+
+
+def _write_value(axis: Axes, centre: float, value: float, high: float, on_bar: str) -> None:
+    """Write a value along its bar or, where the bar is too short, above its interval."""
+    inside = value > 0.3 * axis.get_ylim()[1]
+    axis.annotate(
+        printed(value),
+        (centre, 0 if inside else high),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        rotation=90,
+        fontsize=7,
+        color=on_bar if inside else INK,
+    )

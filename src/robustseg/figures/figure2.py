@@ -1,0 +1,16 @@
+"""Figure 2: ACC under each loss by schedule, at the same number of iterations."""
+
+from robustseg.exhibits import ITERATIONS_SPENT
+from robustseg.figures.by_schedule import draw, select
+from robustseg.figures.figure import Figure
+
+FIGURE = Figure(
+    id="figure2",
+    label="Figure 2",
+    question=ITERATIONS_SPENT,
+    shows="ACC under each loss of SEA and their worst case, by schedule of the radius, at the "
+    "same number of iterations. Lower is a stronger attack.",
+    metrics=("acc",),
+    select=select,
+    draw=draw,
+)

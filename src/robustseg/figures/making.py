@@ -1,0 +1,52 @@
+"""From evidence to the files of a figure of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from robustseg.evidence.enumerator import Read
+from robustseg.evidence.numbers import Sources, collect
+from robustseg.evidence.queries import Evidence
+from robustseg.evidence.records import merged_provenance
+from robustseg.evidence.runs import Models
+from robustseg.figures.figure import style, write_drawing
+from robustseg.figures.registry import FIGURES
+from robustseg.files import atomic_path
+
+
+def make_figure(
+    figure_id: str,
+    evidence_paths: Iterable[str | Path],
+    reads: Sequence[Read],
+    models: Models,
+    out_paths: Mapping[str, str | Path],
+) -> None:
+    """Draw one figure from evidence and write it in every format asked for.
+
+    Args:
+        figure_id: one of `registry.FIGURES`.
+        evidence_paths: evidence of all attacks that `reads` names and of the clean evaluations, of
+            one training seed or several.
+        reads: the figure's list in the configuration, see `tables.making.make_table`.
+        models: the configuration's models.
+        out_paths: files by format: any of pdf, png, svg, csv (the numbers drawn), parquet (the same
+            with the runs behind each), json (title, caption and alternative text).
+
+    Raises:
+        RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    figure, paths = FIGURES[figure_id], sorted(map(str, evidence_paths))
+    with_classes = "miou" in figure.metrics
+    evidence = Evidence.open(figure_id, paths, reads, models, with_classes)
+    numbers = collect(figure, Sources(evidence, models))
+    others = dict(out_paths)
+    if "parquet" in others:
+        made_from = {key: ", ".join(v) for key, v in merged_provenance(paths).items()}
+        with atomic_path(others.pop("parquet")) as temporary:
+            numbers.write(temporary, made_from | {"evidence": "\n".join(paths)})
+    with mpl.rc_context(style(figure_id)):
+        write_drawing(figure.draw(numbers.over_training_seeds()), numbers.frame(), others)

@@ -1,0 +1,68 @@
+"""Table 1: SegPGD and CosPGD against Mask-CE and the ensemble SEA."""
+
+from collections.abc import Iterator
+
+from robustseg.evidence.numbers import Numbers
+from robustseg.evidence.runs import Runs, Selection
+from robustseg.evidence.wording import radius
+from robustseg.exhibits import EXISTING_ATTACKS
+from robustseg.names import SEA_LOSSES
+from robustseg.tables.layout import Group, Layout, Row
+from robustseg.tables.table import Table, cells, columns
+
+WORDS = ("cospgd", "segpgd", "mask_ce", "sea")
+
+
+def select(runs: Runs) -> Iterator[Selection]:
+    """Yield CosPGD, SegPGD, Mask-CE and SEA of each model and radius."""
+    for model, eps_255 in runs.attacked():
+        at = {"model": model, "eps_255": eps_255}
+        sea = runs.sea(**at)
+        yield Selection("cospgd", (runs.one(loss="cossim_ce", optimizer="pgd", **at),))
+        yield Selection("segpgd", (runs.one(loss="bal_ce", optimizer="pgd", **at),))
+        yield Selection("mask_ce", tuple(run for run in sea if run.loss == "mask_ce"))
+        yield Selection("sea", sea)
+
+
+def layout(numbers: Numbers) -> Layout:
+    """Lay out a line a radius, for each model."""
+    heads = [
+        f"CosPGD ({numbers.iterations('cospgd')} iter.)",
+        f"SegPGD ({numbers.iterations('segpgd')} iter.)",
+        f"Mask-CE ({numbers.iterations('mask_ce')} iter.)",
+        f"SEA ({len(SEA_LOSSES)} × {numbers.iterations('sea')} iter.)",
+    ]
+    works = ["Previous SOTA attacks"] * 2 + ["SEA and its parts"] * 2
+    groups = [
+        Group(
+            numbers.title(model),
+            tuple(
+                Row(
+                    (radius(eps_255),),
+                    tuple(c for word in WORDS for c in cells(numbers, model, word, eps_255)),
+                )
+                for eps_255 in numbers.radii(model)
+            ),
+        )
+        for model in numbers.models
+    ]
+    return Layout(
+        "Comparison of existing attacks to the ensemble attack SEA",
+        "SegPGD and CosPGD are PGD on the Bal-CE and CosSim-CE loss; Mask-CE and SEA are red-ε "
+        f"APGD on one and on four losses, SEA their image-wise worst case. {numbers.about()}",
+        ("ε∞",),
+        columns(numbers, list(zip(works, heads, strict=True))),
+        tuple(groups),
+        numbers.notes(),
+    )
+
+
+TABLE = Table(
+    id="table1",
+    label="Table 1",
+    question=EXISTING_ATTACKS,
+    shows="SegPGD and CosPGD against Mask-CE alone and against SEA. Lower is a stronger attack, "
+    "and closer to the truth.",
+    select=select,
+    layout=layout,
+)

@@ -1,0 +1,53 @@
+"""Table 4: AT against PIR-AT by attack steps and epochs."""
+
+from robustseg.evidence.numbers import Numbers
+from robustseg.evidence.runs import clean_and_sea
+from robustseg.evidence.wording import architecture, radius, scheme
+from robustseg.exhibits import ROBUST_BACKBONES
+from robustseg.tables.layout import Group, Layout, Row
+from robustseg.tables.model_lines import clean_and_sea_cells, grouped, initialisation, steps
+from robustseg.tables.table import Table, columns
+
+
+def layout(numbers: Numbers) -> Layout:
+    """Lay out a line a model, by data set and architecture."""
+    titles = grouped(numbers, lambda model: f"{model['dataset']}, {architecture(model)}")
+    radii = [0.0, *numbers.radii()]
+    groups = [
+        Group(
+            title,
+            tuple(
+                Row(
+                    (
+                        scheme(numbers.models[model]),
+                        initialisation(numbers.models[model]),
+                        steps(numbers.models[model]),
+                        str(numbers.models[model]["epochs"]),
+                    ),
+                    clean_and_sea_cells(numbers, model, radii),
+                )
+                for model in models
+            ),
+        )
+        for title, models in titles.items()
+    ]
+    return Layout(
+        "Ablation study of AT and PIR-AT",
+        "Attack steps and epochs of training; ACC and mIoU without an attack (0) and under SEA "
+        f"({numbers.iterations('sea')} iterations for each loss). {numbers.about()}",
+        ("Training Scheme", "Init.", "Steps", "Ep."),
+        columns(numbers, [(radius(eps_255),) for eps_255 in radii]),
+        tuple(groups),
+        numbers.notes(),
+    )
+
+
+TABLE = Table(
+    id="table4",
+    label="Table 4",
+    question=ROBUST_BACKBONES,
+    shows="AT from a clean backbone against PIR-AT from a robust one, at equal and at longer "
+    "training.",
+    select=clean_and_sea,
+    layout=layout,
+)

@@ -1,0 +1,73 @@
+"""Table 7: PGD against APGD on the losses of SegPGD and CosPGD."""
+
+from collections.abc import Iterator
+
+from robustseg.evidence.numbers import Numbers
+from robustseg.evidence.runs import Runs, Selection
+from robustseg.evidence.wording import radius
+from robustseg.exhibits import EXISTING_ATTACKS
+from robustseg.names import LOSS_LABELS
+from robustseg.tables.layout import Group, Layout, Row
+from robustseg.tables.table import Table, cells, columns
+
+ATTACKS = {"bal_ce": "seg", "cossim_ce": "cos"}
+"""By loss, how the names of attacks on it begin."""
+
+
+def select(runs: Runs) -> Iterator[Selection]:
+    """Yield each loss with PGD and with APGD, of as many iterations."""
+    for model, eps_255 in runs.attacked():
+        for loss, name in ATTACKS.items():
+            at = {"model": model, "eps_255": eps_255, "loss": loss}
+            pgd = runs.one(optimizer="pgd", **at)
+            apgd = runs.one(optimizer="apgd", schedule="constant", **at)
+            if pgd.iterations != apgd.iterations:
+                raise runs.refusal(
+                    f"compares {pgd.attack} ({pgd.iterations} iterations) with {apgd.attack} "
+                    f"({apgd.iterations}); give both suites the same iterations"
+                )
+            yield Selection(f"{name}pgd", (pgd,))
+            yield Selection(f"{name}apgd", (apgd,))
+
+
+def layout(numbers: Numbers) -> Layout:
+    """Lay out a line a radius, for each model."""
+    words = [f"{name}{optimizer}" for name in ATTACKS.values() for optimizer in ("pgd", "apgd")]
+    heads = [
+        (LOSS_LABELS[loss], f"{name.capitalize()}{optimizer}")
+        for loss, name in ATTACKS.items()
+        for optimizer in ("PGD", "APGD")
+    ]
+    groups = [
+        Group(
+            numbers.title(model),
+            tuple(
+                Row(
+                    (radius(eps_255),),
+                    tuple(c for word in words for c in cells(numbers, model, word, eps_255)),
+                )
+                for eps_255 in numbers.radii(model)
+            ),
+        )
+        for model in numbers.models
+    ]
+    return Layout(
+        "APGD and PGD on the losses of two existing attacks",
+        f"PGD returns the iterate of highest loss; {numbers.iterations()} iterations each. "
+        f"{numbers.about()}",
+        ("ε∞",),
+        columns(numbers, heads),
+        tuple(groups),
+        numbers.notes(),
+    )
+
+
+TABLE = Table(
+    id="table7",
+    label="Table 7",
+    question=EXISTING_ATTACKS,
+    shows="PGD against APGD on the losses of SegPGD and CosPGD, with the same number of "
+    "iterations.",
+    select=select,
+    layout=layout,
+)
