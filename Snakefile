@@ -15,10 +15,13 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4294967296")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 
 from robustseg.clusters import check_slurm, explain
-from robustseg.config import ABLATIONS, load_config
+from robustseg.claims.predicates import read_claims
+from robustseg.config import load_config
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
 from robustseg.errors import RobustsegError
+from robustseg.evidence.enumerator import CLEAN_FILE, CLEAN_SUITE, EVIDENCE_FILE
+from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.gpus import SLOTS
 from robustseg.plan.limits import (
     attack_minutes,
@@ -26,8 +29,7 @@ from robustseg.plan.limits import (
     memory_mb,
     training_minutes,
 )
-from robustseg.claims.predicates import read_claims
-from robustseg.page.sections import label_of, question_of
+from robustseg.tables.registry import TABLES
 
 # A configuration named on the command line replaces the default instead of being merged into it.
 if not workflow.overwrite_configfiles:
@@ -57,9 +59,8 @@ wildcard_constraints:
     backbone="|".join(CONFIG.backbones),
     model="|".join(CONFIG.models),
     suite="|".join(CONFIG.attacks.suites),
-    table="|".join([*CONFIG.tables, "seeds", "leak"]),
-    figure="|".join(CONFIG.figures),
-    page="index|seeds",
+    table="|".join(TABLES),
+    figure="|".join(FIGURES),
     training_seed=r"\d+",
     eps_255=r"[\d.]+",
     seed=r"\d+",
@@ -134,7 +135,7 @@ rule models:
 
 rule attacks:
     input:
-        evidence_of(*CONFIG.tables, *CONFIG.figures),
+        evidence_of(*SHOWN_TABLES, *CONFIG.figures),
     localrule: True
     message:
         "The evidence of all tables and figures is there"
@@ -153,7 +154,7 @@ rule backbone_accuracy:
 
 rule tables:
     input:
-        expand(rules.make_table.output, table=CONFIG.tables),
+        expand(rules.make_table.output, table=SHOWN_TABLES),
     localrule: True
     message:
         f"The tables are in results/{CONFIG.run}/tables"
@@ -161,7 +162,8 @@ rule tables:
 
 rule figures:
     input:
-        expand(rules.make_figure.output, figure=[*CONFIG.figures, *CONFIG.pictures]),
+        expand(rules.make_figure.output, figure=CONFIG.figures),
+        expand(rules.make_picture.output, figure=CONFIG.pictures),
     localrule: True
     message:
         f"The figures are in results/{CONFIG.run}/figures"
@@ -185,7 +187,7 @@ rule claims:
 
 rule report:
     input:
-        expand(rules.make_page.output.page, page="index"),
+        rules.make_page.output.page,
     localrule: True
     message:
         f"The page is results/{CONFIG.run}/report/index.html"
@@ -195,21 +197,13 @@ if CONFIG.seeds:
 
     rule seeds:
         input:
-            expand(rules.make_table.output, table="seeds"),
-            expand(rules.make_page.output.page, page="seeds"),
+            expand(rules.make_table_over_seeds.output, table=TABLES_OVER_SEEDS),
+            expand(rules.make_figure_over_seeds.output, figure=FIGURES_OVER_SEEDS),
+            rules.make_claims_over_seeds.output,
+            rules.make_page_over_seeds.output.page,
         localrule: True
         message:
             f"The page is results/{CONFIG.run}/report/seeds.html"
-
-
-if CONFIG.leak:
-
-    rule leak:
-        input:
-            expand(rules.make_table.output, table="leak"),
-        localrule: True
-        message:
-            "The table is {input[0]}, and beside it in other formats"
 
 
 rule all:
@@ -242,7 +236,10 @@ for figure in [*CONFIG.figures, *CONFIG.pictures]:
         name:
             figure
         input:
-            expand(rules.make_figure.output, figure=figure),
+            expand(
+                rules.make_picture.output if figure in PICTURES else rules.make_figure.output,
+                figure=figure,
+            ),
         localrule: True
         message:
             "The figure is {input[0]}, and beside it in other formats"
@@ -266,7 +263,7 @@ def refuse(wildcards):
 UNKNOWN_TARGETS = [
     r"[^/.]+(\.(md|csv|tex|parquet|png|pdf|html))?",
     r"(tables|figures)/.+",
-    rf"results/{CONFIG.run}/tables/(?!({'|'.join([*CONFIG.tables, 'seeds', 'leak'])})\.).+",
+    rf"results/{CONFIG.run}/tables/(?!({'|'.join(CONFIG.tables)})\.).+",
     rf"results/{CONFIG.run}/figures/(?!({'|'.join([*CONFIG.figures, *CONFIG.pictures])})\.).+",
 ]
 

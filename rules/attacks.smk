@@ -33,7 +33,7 @@ rule evaluate_clean:
         weights=weights_to_attack,
         val=images_to_attack,
     output:
-        evidence="<results>/attacks/clean/{model}/seed{training_seed}/eps0/seed0-shard0.parquet",
+        evidence="<results>/" + CLEAN_FILE,
     log:
         "<logs>/attacks/clean-{model}-seed{training_seed}.log",
     benchmark:
@@ -109,7 +109,7 @@ rule attack_model:
         sources=weights_of_sources,
         checked=checks_before_attack,
     output:
-        evidence="<results>/attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}-shard{shard}.parquet",
+        evidence="<results>/" + EVIDENCE_FILE,
     log:
         "<logs>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.log",
     benchmark:
@@ -142,26 +142,13 @@ rule attack_model:
         "../scripts/attack_model.py"
 
 
-def evidence_of(*names):
+def evidence_of(*names, over_seeds=False):
     """Return the evidence that tables and figures read, each file once."""
-    paths = []
-    for name in names:
-        training_seeds = CONFIG.training_seeds_of(name)
-        for read in CONFIG.reads_of(name):
-            paths += expand(
-                rules.evaluate_clean.output.evidence,
-                model=read.model,
-                training_seed=training_seeds,
-            )
-            for suite in read.suites:
-                shards, _ = CONFIG.cut_of(suite, read.model)
-                paths += expand(
-                    rules.attack_model.output.evidence,
-                    suite=suite,
-                    model=read.model,
-                    training_seed=training_seeds,
-                    eps_255=[f"{eps:g}" for eps in read.eps_255],
-                    seed=read.seeds,
-                    shard=range(shards),
-                )
-    return list(dict.fromkeys(paths))
+    jobs = [job for name in names for job in CONFIG.evidence_of(name, over_seeds)]
+    return [evidence_file(job) for job in dict.fromkeys(jobs)]
+
+
+def evidence_file(job):
+    """Return where the evidence of a job lies."""
+    made_by = rules.evaluate_clean if job.suite == CLEAN_SUITE else rules.attack_model
+    return made_by.output.evidence.format(**job.wildcards)

@@ -10,10 +10,12 @@ rule make_figure:
         svg=report(
             "<results>/figures/{figure}.svg",
             caption="captions/numbers.rst",
-            category=lambda wildcards: question_of(wildcards.figure),
-            labels=lambda wildcards: {"result": label_of(wildcards.figure)},
+            category=lambda wildcards: FIGURES[wildcards.figure].question.title,
+            labels=lambda wildcards: {"result": FIGURES[wildcards.figure].label},
         ),
+        json="<results>/figures/{figure}.json",
         csv="<results>/figures/{figure}.csv",
+        parquet="<results>/figures/{figure}.parquet",
     log:
         "<logs>/figures/{figure}.log",
     localrule: True
@@ -25,9 +27,34 @@ rule make_figure:
         runtime=10,
         gpu=0,
     params:
-        reads=lambda wildcards: CONFIG.settings_of(wildcards.figure),
+        reads=lambda wildcards: CONFIG.reads_of(wildcards.figure),
         models=lambda wildcards: CONFIG.models_of(wildcards.figure),
+        shows=lambda wildcards: FIGURES[wildcards.figure].shows,
     message:
         "Draw {wildcards.figure} from evidence"
     script:
         "../scripts/make_figure.py"
+
+
+use rule make_figure as make_figure_over_seeds with:
+    input:
+        evidence=lambda wildcards: evidence_of(wildcards.figure, over_seeds=True),
+    output:
+        pdf="<results>/seeds/{figure}.pdf",
+        png="<results>/seeds/{figure}.png",
+        svg=report(
+            "<results>/seeds/{figure}.svg",
+            caption="captions/numbers.rst",
+            category="Over all training seeds",
+            labels=lambda wildcards: {"result": FIGURES[wildcards.figure].label},
+        ),
+        json="<results>/seeds/{figure}.json",
+        csv="<results>/seeds/{figure}.csv",
+        parquet="<results>/seeds/{figure}.parquet",
+    log:
+        "<logs>/seeds/{figure}.log",
+    params:
+        reads=lambda wildcards: CONFIG.reads_of(wildcards.figure, over_seeds=True),
+        models=lambda wildcards: CONFIG.models_of(wildcards.figure, over_seeds=True),
+    message:
+        "Draw {wildcards.figure} from evidence of all training seeds"

@@ -59,7 +59,7 @@ rule attack_targeted:
 
 def shots_of(figure):
     """Return the attacked images that a figure shows, one file a model."""
-    kept = rules.attack_targeted if figure == "figure1" else rules.attack_gallery
+    kept = rules.attack_targeted if PICTURES[figure].targeted else rules.attack_gallery
     return expand(kept.output.shots, model=CONFIG.pictures[figure])
 
 
@@ -72,9 +72,10 @@ rule make_picture:
         svg=report(
             "<results>/figures/{figure}.svg",
             caption="captions/picture.rst",
-            category=lambda wildcards: question_of(wildcards.figure),
-            labels=lambda wildcards: {"result": label_of(wildcards.figure)},
+            category=lambda wildcards: PICTURES[wildcards.figure].question.title,
+            labels=lambda wildcards: {"result": PICTURES[wildcards.figure].label},
         ),
+        json="<results>/figures/{figure}.json",
         csv="<results>/figures/{figure}.csv",
     log:
         "<logs>/figures/{figure}.log",
@@ -89,6 +90,7 @@ rule make_picture:
         runtime=10,
         gpu=0,
     params:
+        shows=lambda wildcards: PICTURES[wildcards.figure].shows,
         models=lambda wildcards: {
             model: CONFIG.model_of(model) for model in CONFIG.pictures[wildcards.figure]
         },

@@ -1,38 +1,30 @@
-# The page of a run (index), and the one over all training seeds (seeds).
+# The page of a run, and the one over all training seeds.
 
-PAGE_TABLES = {"index": list(CONFIG.tables), "seeds": ["seeds"]}
-PAGE_FIGURES = {"index": [*CONFIG.figures, *CONFIG.pictures], "seeds": []}
-PAGE_EVIDENCE = {"index": list(CONFIG.figures), "seeds": []}
-PAGE_GALLERY = {"index": list(CONFIG.gallery.eps_255) if CONFIG.gallery else [], "seeds": []}
-PAGE_CLAIMS = {"index": [rules.make_claims.output.html], "seeds": []}
+SHOWN_FIGURES = [*CONFIG.figures, *CONFIG.pictures]
+TABLES_OVER_SEEDS = [name for name in CONFIG.seeds if name in TABLES]
+FIGURES_OVER_SEEDS = [name for name in CONFIG.seeds if name in FIGURES]
 
 
 rule make_page:
     input:
-        tables=lambda wildcards: expand(
-            rules.make_table.output.html, table=PAGE_TABLES[wildcards.page]
+        tables=expand(rules.make_table.output.json, table=SHOWN_TABLES),
+        figures=expand(rules.make_figure.output.svg, figure=SHOWN_FIGURES),
+        words=expand(rules.make_figure.output.json, figure=SHOWN_FIGURES),
+        claims=rules.make_claims.output.parquet,
+        gallery=expand(
+            rules.attack_gallery.output.shots,
+            model=CONFIG.gallery.eps_255 if CONFIG.gallery else [],
         ),
-        figures=lambda wildcards: expand(
-            rules.make_figure.output.svg, figure=PAGE_FIGURES[wildcards.page]
-        ),
-        claims=lambda wildcards: PAGE_CLAIMS[wildcards.page],
-        gallery=lambda wildcards: expand(
-            rules.attack_gallery.output.shots, model=PAGE_GALLERY[wildcards.page]
-        ),
-        evidence=lambda wildcards: evidence_of(
-            *PAGE_TABLES[wildcards.page], *PAGE_EVIDENCE[wildcards.page]
-        ),
+        evidence=lambda wildcards: evidence_of(*SHOWN_TABLES, *CONFIG.figures),
     output:
         page=report(
-            "<results>/report/{page}.html",
+            "<results>/report/index.html",
             caption="captions/page.rst",
             category="All on one page",
-            labels=lambda wildcards: {
-                "result": "All training seeds" if wildcards.page == "seeds" else "This run"
-            },
+            labels={"result": "This run"},
         ),
     log:
-        "<logs>/report/{page}.log",
+        "<logs>/report/index.log",
     localrule: True
     conda:
         "../envs/report.yaml"
@@ -42,13 +34,38 @@ rule make_page:
         runtime=10,
         gpu=0,
     params:
-        tables=lambda wildcards: PAGE_TABLES[wildcards.page],
-        figures=lambda wildcards: PAGE_FIGURES[wildcards.page],
-        gallery=lambda wildcards: PAGE_GALLERY[wildcards.page],
+        tables=SHOWN_TABLES,
+        figures=SHOWN_FIGURES,
+        gallery=list(CONFIG.gallery.eps_255) if CONFIG.gallery else [],
         config=CONFIG.model_dump()
         | {"models": {name: CONFIG.model_of(name) for name in CONFIG.models}},
         benchmarks=f"results/{CONFIG.run}/benchmarks",
+        over_seeds=False,
     message:
         "Put tables and figures together in {output.page}"
     script:
         "../scripts/make_page.py"
+
+
+use rule make_page as make_page_over_seeds with:
+    input:
+        tables=expand(rules.make_table_over_seeds.output.json, table=TABLES_OVER_SEEDS),
+        figures=expand(rules.make_figure_over_seeds.output.svg, figure=FIGURES_OVER_SEEDS),
+        words=expand(rules.make_figure_over_seeds.output.json, figure=FIGURES_OVER_SEEDS),
+        claims=rules.make_claims_over_seeds.output.parquet,
+        gallery=[],
+        evidence=lambda wildcards: evidence_of(*CONFIG.seeds, over_seeds=True),
+    output:
+        page=report(
+            "<results>/report/seeds.html",
+            caption="captions/page.rst",
+            category="All on one page",
+            labels={"result": "All training seeds"},
+        ),
+    log:
+        "<logs>/report/seeds.log",
+    params:
+        tables=TABLES_OVER_SEEDS,
+        figures=FIGURES_OVER_SEEDS,
+        gallery=[],
+        over_seeds=True,

@@ -3,10 +3,13 @@
 # The paper's printed numbers, shown beside measured ones of the paper's own models and data sets.
 REPORTED_FOLDER = f"{workflow.basedir}/config/paper"
 
+# What is made unless it is asked for by name alone.
+SHOWN_TABLES = [table for table in CONFIG.tables if not TABLES[table].on_request]
 
-def leaking(table):
-    """Return the data sets whose manifests a table reads: those of the table `leak`."""
-    models = [read.model for read in CONFIG.leak] if table == "leak" else []
+
+def datasets_of(table):
+    """Return the data sets whose manifests a table reads."""
+    models = [read.model for read in CONFIG.tables[table]] if TABLES[table].of_splits else []
     return sorted({CONFIG.dataset_of(model) for model in models})
 
 
@@ -17,18 +20,19 @@ rule make_table:
         evidence=lambda wildcards: evidence_of(wildcards.table),
         reported=sorted(Path(REPORTED_FOLDER).glob("*.csv")),
         manifests=lambda wildcards: expand(
-            rules.prepare_data.output.manifest, dataset=leaking(wildcards.table)
+            rules.prepare_data.output.manifest, dataset=datasets_of(wildcards.table)
         ),
     output:
         parquet="<results>/tables/{table}.parquet",
         csv="<results>/tables/{table}.csv",
         md="<results>/tables/{table}.md",
         tex="<results>/tables/{table}.tex",
+        json="<results>/tables/{table}.json",
         html=report(
             "<results>/tables/{table}.html",
             caption="captions/numbers.rst",
-            category=lambda wildcards: question_of(wildcards.table),
-            labels=lambda wildcards: {"result": label_of(wildcards.table)},
+            category=lambda wildcards: TABLES[wildcards.table].question.title,
+            labels=lambda wildcards: {"result": TABLES[wildcards.table].label},
         ),
     log:
         "<logs>/tables/{table}.log",
@@ -41,12 +45,36 @@ rule make_table:
         runtime=10,
         gpu=0,
     params:
-        reads=lambda wildcards: CONFIG.settings_of(wildcards.table),
+        reads=lambda wildcards: CONFIG.reads_of(wildcards.table),
         models=lambda wildcards: CONFIG.models_of(wildcards.table),
+        shows=lambda wildcards: TABLES[wildcards.table].shows,
         reported=REPORTED_FOLDER,
-        datasets=lambda wildcards: leaking(wildcards.table),
-        recipes=lambda wildcards: CONFIG.recipes() if wildcards.table == "table5" else {},
+        datasets=lambda wildcards: datasets_of(wildcards.table),
     message:
         "Make {wildcards.table} from evidence"
     script:
         "../scripts/make_table.py"
+
+
+use rule make_table as make_table_over_seeds with:
+    input:
+        evidence=lambda wildcards: evidence_of(wildcards.table, over_seeds=True),
+    output:
+        parquet="<results>/seeds/{table}.parquet",
+        csv="<results>/seeds/{table}.csv",
+        md="<results>/seeds/{table}.md",
+        tex="<results>/seeds/{table}.tex",
+        json="<results>/seeds/{table}.json",
+        html=report(
+            "<results>/seeds/{table}.html",
+            caption="captions/numbers.rst",
+            category="Over all training seeds",
+            labels=lambda wildcards: {"result": TABLES[wildcards.table].label},
+        ),
+    log:
+        "<logs>/seeds/{table}.log",
+    params:
+        reads=lambda wildcards: CONFIG.reads_of(wildcards.table, over_seeds=True),
+        models=lambda wildcards: CONFIG.models_of(wildcards.table, over_seeds=True),
+    message:
+        "Make {wildcards.table} from evidence of all training seeds"

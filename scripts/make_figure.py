@@ -1,8 +1,7 @@
 """Draw one figure from evidence."""
 
-from robustseg.figures.figures import make_figure
-
 from robustseg.workflow_job import job
+from robustseg.figures.making import make_figure
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.figure, snakemake.log[0]) as progress:

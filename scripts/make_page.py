@@ -4,15 +4,22 @@ from robustseg.workflow_job import job
 from robustseg.page.page import make_page
 
 if __name__ == "__main__":
-    with job(f"page {snakemake.wildcards.page}", snakemake.log[0]) as progress:
+    with job("page", snakemake.log[0]) as progress:
         make_page(
             dict(zip(snakemake.params.tables, snakemake.input.tables, strict=True)),
-            dict(zip(snakemake.params.figures, snakemake.input.figures, strict=True)),
+            dict(
+                zip(
+                    snakemake.params.figures,
+                    zip(snakemake.input.figures, snakemake.input.words, strict=True),
+                    strict=True,
+                )
+            ),
             snakemake.params.config,
             snakemake.input.evidence,
             snakemake.params.benchmarks,
             snakemake.output.page,
-            next(iter(snakemake.input.claims), None),
+            snakemake.input.claims,
             dict(zip(snakemake.params.gallery, snakemake.input.gallery, strict=True)),
+            snakemake.params.over_seeds,
         )
         progress.say(f"written to {snakemake.output.page}")

@@ -1,13 +1,13 @@
 """Draw one figure of attacked images."""
 
-from robustseg.figures.pictures import make_picture
-
 from robustseg.workflow_job import job
+from robustseg.figures.picture import make_picture
+from robustseg.figures.registry import PICTURES
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.figure, snakemake.log[0]) as progress:
         make_picture(
-            snakemake.wildcards.figure,
+            PICTURES[snakemake.wildcards.figure],
             dict(zip(snakemake.params.models, snakemake.input.shots, strict=True)),
             snakemake.params.models,
             dict(snakemake.output.items()),

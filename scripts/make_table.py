@@ -1,8 +1,7 @@
 """Make one table from evidence."""
 
-from robustseg.tables.tables import make_table
-
 from robustseg.workflow_job import job
+from robustseg.tables.making import make_table
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.table, snakemake.log[0]) as progress:
@@ -12,7 +11,6 @@ if __name__ == "__main__":
             snakemake.params.reads,
             snakemake.params.models,
             dict(snakemake.output.items()),
-            recipes=snakemake.params.recipes,
             reported_folder=snakemake.params.reported,
             manifests=dict(zip(snakemake.params.datasets, snakemake.input.manifests, strict=True)),
         )

@@ -20,9 +20,11 @@ CLEAN_OBJECTS = "clean_objects"
 ALMA_PROX = "alma_prox"
 """The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
 
-FOLDER = "attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}"
-FILE = FOLDER + "/seed{seed}-shard{shard}.parquet"
+STEM = "attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}"
+EVIDENCE_FILE = STEM + "-shard{shard}.parquet"
 """Where the evidence of a job lies, below the folder of a run."""
+CLEAN_FILE = "attacks/clean/{model}/seed{training_seed}/eps0/seed0-shard0.parquet"
+"""The same of a clean evaluation."""
 _FILE = re.compile(r"([^/]+)/([^/]+)/seed(\d+)/eps(\d+(?:\.\d+)?)/seed(\d+)-shard(\d+)\.parquet$")
 
 Read = Mapping[str, Any]
@@ -47,7 +49,8 @@ class EvidenceJob(NamedTuple):
     @property
     def path(self) -> str:
         """Its file below the folder of the run or, of all shards, what their files begin with."""
-        return (FILE if self.shard is not None else FOLDER + "/seed{seed}").format(**self.wildcards)
+        pattern = STEM if self.shard is None else EVIDENCE_FILE
+        return pattern.format(**self.wildcards)
 
 
 class Attack(NamedTuple):

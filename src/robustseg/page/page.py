@@ -6,18 +6,22 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from robustseg import __version__
-from robustseg.evidence.book import merged_provenance, radius
 from robustseg.evidence.enumerator import check_files
-from robustseg.figures.figures import GRID, INK
+from robustseg.evidence.records import merged_provenance
+from robustseg.evidence.wording import radius
+from robustseg.exhibits import QUESTIONS
+from robustseg.figures.figure import GRID, INK
+from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS
 from robustseg.page.gallery import encode_gallery
-from robustseg.page.sections import REST, SECTIONS, label_of
+from robustseg.tables.layout import from_json, to_html
+from robustseg.tables.registry import TABLES
 
 TEMPLATE = "page.html.j2"
 
@@ -43,47 +47,51 @@ class Passes(NamedTuple):
 
 def make_page(
     tables: Mapping[str, str | Path],
-    figures: Mapping[str, str | Path],
+    figures: Mapping[str, tuple[str | Path, str | Path]],
     config: Mapping[str, Any],
     evidence_paths: Iterable[str | Path],
     benchmarks_dir: str | Path,
     out: str | Path,
     claims: str | Path | None = None,
     gallery: Mapping[str, str | Path] | None = None,
+    over_seeds: bool = False,
 ) -> None:
     """Write the page of a run; it needs no other file and no network.
 
     Args:
-        tables: HTML fragments by table id (make_table's `html`).
-        figures: SVG files by figure id (make_figure's `svg`).
+        tables: layouts by table id (make_table's `json`).
+        figures: drawing and words by figure id (make_figure's or make_picture's `svg` and `json`).
         config: the run's whole configuration.
         evidence_paths: the evidence behind them, for provenance and passes.
         benchmarks_dir: Snakemake's benchmark TSVs, in one folder a stage; may be missing.
         out: the page.
-        claims: HTML fragment of claims_report.make_claims.
-        gallery: files of attacked images by model, see gallery.ARRAYS.
+        claims: the claims' results (make_claims' `parquet`).
+        gallery: files of attacked images by model.
+        over_seeds: whether it is the page over all training seeds.
 
     Raises:
         RobustsegError: evidence is missing or a file of the gallery damaged; it says which.
     """
+    import pandas as pd
     from jinja2 import Environment, FileSystemLoader
+
+    from robustseg.claims.report import claims_html
 
     paths = sorted(map(str, evidence_paths))
     check_files("the page", paths)
-    parts = {name: Path(path).read_text(encoding="utf-8") for name, path in tables.items()}
-    parts |= {
-        name: inline_figure(name, Path(path).read_text("utf-8")) for name, path in figures.items()
-    }
+    layouts = {name: from_json(_read(path)) for name, path in tables.items()}
+    parts = {name: to_html(layout, name) for name, layout in layouts.items()}
+    parts |= {name: _inline_figure(name, *map(_read, files)) for name, files in figures.items()}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     shown = encode_gallery(gallery or {})
     page = environment.get_template(TEMPLATE).render(
         run=config["run"],
-        seeds=bool(config.get("seeds")) and "seeds" not in tables,
-        seeds_beside=Path(out).with_name("seeds.html").exists(),
-        claims=Path(claims).read_text(encoding="utf-8") if claims else "",
-        beside=any('<tr class="beside">' in part for part in parts.values()),
+        over_seeds=over_seeds,
+        has_seeds=bool(config.get("seeds")),
+        claims=claims_html(pd.read_parquet(claims)) if claims else "",
+        beside=any(layout.has_reported for layout in layouts.values()),
         gallery=shown,
         gallery_json=_as_script(shown),
         sections=_sections(parts),
@@ -100,33 +108,38 @@ def make_page(
         temporary.write_text(page, encoding="utf-8")
 
 
+def _read(path: str | Path) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
 def _as_script(data: Any) -> str:
     """Return data as JSON that can stand in a script element, whatever words it holds."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def inline_figure(name: str, svg: str) -> str:
-    """Return an SVG of figures.make_figure as an HTML figure in the page's colours.
+def _inline_figure(name: str, svg: str, words: str) -> str:
+    """Return a drawing as an HTML figure in the page's colours.
 
-    Title, alternative text and caption come from the SVG. Its ids get the figure's name as prefix,
-    since several SVGs share one page.
+    Its ids get the figure's name as prefix, since several drawings share one page.
+
+    Args:
+        name: of the figure.
+        svg: as matplotlib has written it.
+        words: JSON with title, caption and alt.
     """
-    said = {tag: unescape(_between(svg, f"<{tag}>", f"</{tag}>")) for tag in ("title", "desc")} | {
-        "caption": unescape(_between(svg, '<metadata id="caption">', "</metadata>"))
-    }
+    said: Mapping[str, str] = json.loads(words)
     drawing = svg[svg.index("<svg") :]
-    drawing = re.sub(r"<(title|desc|metadata)\b.*?</\1>\s*", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r"<metadata\b.*?</metadata>\s*", "", drawing, count=1, flags=re.DOTALL)
     drawing = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", drawing, count=1)
     drawing = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", drawing)
     drawing = drawing.replace("*{", f"#{name} svg *{{")
     drawing = drawing.replace(INK, "currentColor").replace(GRID, "var(--grid)")
-    label = escape(said["desc"])
-    drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-    heading = f"{label_of(name)}: {said['title']}"
+    drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{escape(said["alt"])}"', 1)
+    heading = escape(f"{({**FIGURES, **PICTURES}[name]).label}: {said['title']}")
     return (
-        f'<figure class="drawing" id="{name}">\n<figcaption><strong>{escape(heading)}.</strong> '
+        f'<figure class="drawing" id="{name}">\n<figcaption><strong>{heading}.</strong> '
         f"{escape(said['caption'])}</figcaption>\n"
-        f'<div class="pan" tabindex="0" role="region" aria-label="{escape(heading)}">\n'
+        f'<div class="pan" tabindex="0" role="region" aria-label="{heading}">\n'
         f"{drawing.strip()}\n</div>\n</figure>\n"
     )
 
@@ -176,19 +189,21 @@ def read_passes(paths: Sequence[str]) -> list[Passes]:
 
 
 def _sections(parts: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the sections that have something to show; what no section names comes last."""
-    named = {name for _, _, names in SECTIONS for name in names}
-    rest = tuple(name for name in parts if name not in named)
-    sections = [*SECTIONS, (REST, "", rest)]
+    """Return the questions that tables and figures answer, with what there is of each."""
+    known = {**TABLES, **FIGURES, **PICTURES}
+    answers = [
+        (question, [name for name in known if name in parts and known[name].question == question])
+        for question in QUESTIONS
+    ]
     return [
         {
             "id": f"section-{number}",
-            "title": title,
-            "text": text,
-            "parts": [{"name": name, "html": parts[name]} for name in names if name in parts],
+            "title": question.title,
+            "text": question.text,
+            "parts": [{"name": name, "html": parts[name]} for name in names],
         }
-        for number, (title, text, names) in enumerate(sections, start=1)
-        if any(name in parts for name in names)
+        for number, (question, names) in enumerate(answers, start=1)
+        if names
     ]
 
 
@@ -225,10 +240,6 @@ def _listed(values: Any) -> str:
     if values is None:
         return "–"
     return ", ".join(map(str, values)) if isinstance(values, Sequence) else str(values)
-
-
-def _between(text: str, start: str, end: str) -> str:
-    return text.partition(start)[2].partition(end)[0]
 
 
 def _number(text: str) -> float:
