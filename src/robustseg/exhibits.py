@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from robustseg.evidence.numbers import Number, Sources
     from robustseg.evidence.runs import Runs, Selection
 
-Select = "Callable[[Runs], Iterator[Selection]]"
-
 
 @dataclass(frozen=True)
 class Question:
@@ -77,12 +75,8 @@ QUESTIONS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exhibit:
-    """A table or a figure of numbers.
-
-    What it needs is what it selects: `select` is asked of the runs that a configuration plans, when
-    that is read, and of the runs in the evidence, when the table or figure is made. It raises a
-    RobustsegError where a run that it needs is not there, or is there twice.
+class Shown:
+    """What every table and figure has.
 
     Attributes:
         id: its name in configurations, files and targets, for example `table1`.
@@ -90,6 +84,23 @@ class Exhibit:
             one.
         question: what it answers.
         shows: a sentence on what stands in it.
+    """
+
+    id: str
+    label: str
+    question: Question
+    shows: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit(Shown):
+    """A table or a figure of numbers.
+
+    What it needs is what it selects: `select` is asked of the runs that a configuration plans, when
+    that is read, and of the runs in the evidence, when the table or figure is made. It raises a
+    RobustsegError where a run that it needs is not there, or is there twice.
+
+    Attributes:
         metrics: what it has numbers of; the first are the columns below each head.
         select: the runs behind each number, in order; None for one that reads no evidence.
         measure: the numbers of a selection; None for ACC and mIoU of the image-wise worst case,
@@ -103,10 +114,6 @@ class Exhibit:
         in_paper: whether the paper has it, so that claims may speak of it.
     """
 
-    id: str
-    label: str
-    question: Question
-    shows: str
     metrics: tuple[str, ...] = ("acc", "miou")
     select: Callable[[Runs], Iterator[Selection]] | None
     measure: Callable[[Sources, Selection], Sequence[Number]] | None = None

@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from robustseg.config.schema import Config
 from robustseg.config.section import Section, sections_in
+from robustseg.exhibits import Shown
+from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.tables.registry import TABLES
 
 
 def describe() -> str:
@@ -26,6 +29,14 @@ def describe() -> str:
             lines.append(
                 f"| `{name}` | {_words(field.annotation)} | {default} | {field.description} |"
             )
+    lines += ["", "## Tables and figures", ""]
+    lines += [
+        "What may stand in `tables`, `figures` (of numbers) and `pictures` (attacked images)."
+    ]
+    lines += ["", "| name | in print | what it shows |", "|---|---|---|"]
+    shown: list[Shown] = [*TABLES.values(), *FIGURES.values(), *PICTURES.values()]
+    for one in shown:
+        lines.append(f"| `{one.id}` | {one.label} | {one.shows} |")
     return "\n".join(lines) + "\n"
 
 

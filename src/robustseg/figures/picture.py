@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.evidence.runs import Models
-from robustseg.exhibits import Question
+from robustseg.exhibits import Shown
 from robustseg.figures.figure import Drawing, style, write_drawing
 from robustseg.page.gallery import IGNORE_COLOUR
 
@@ -32,19 +32,14 @@ LEGEND_CLASSES = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Picture(Shown):
     """A figure of attacked images.
 
     Attributes:
-        id, label, question, shows: as of an `Exhibit`.
         targeted: whether it shows targeted attacks, of some models; else the gallery of one model.
         draw: the drawing and the numbers printed in it, from files of attacked images by model.
     """
 
-    id: str
-    label: str
-    question: Question
-    shows: str
     targeted: bool
     draw: Callable[[Mapping[str, str | Path], Models], tuple[Drawing, pd.DataFrame]]
 

@@ -14,7 +14,7 @@ from robustseg import __version__
 from robustseg.evidence.enumerator import check_files
 from robustseg.evidence.records import merged_provenance
 from robustseg.evidence.wording import radius
-from robustseg.exhibits import QUESTIONS
+from robustseg.exhibits import QUESTIONS, Shown
 from robustseg.figures.figure import GRID, INK
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.files import atomic_path
@@ -135,7 +135,8 @@ def _inline_figure(name: str, svg: str, words: str) -> str:
     drawing = drawing.replace("*{", f"#{name} svg *{{")
     drawing = drawing.replace(INK, "currentColor").replace(GRID, "var(--grid)")
     drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{escape(said["alt"])}"', 1)
-    heading = escape(f"{({**FIGURES, **PICTURES}[name]).label}: {said['title']}")
+    label = FIGURES[name].label if name in FIGURES else PICTURES[name].label
+    heading = escape(f"{label}: {said['title']}")
     return (
         f'<figure class="drawing" id="{name}">\n<figcaption><strong>{heading}.</strong> '
         f"{escape(said['caption'])}</figcaption>\n"
@@ -190,7 +191,7 @@ def read_passes(paths: Sequence[str]) -> list[Passes]:
 
 def _sections(parts: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the questions that tables and figures answer, with what there is of each."""
-    known = {**TABLES, **FIGURES, **PICTURES}
+    known: dict[str, Shown] = {**TABLES, **FIGURES, **PICTURES}
     answers = [
         (question, [name for name in known if name in parts and known[name].question == question])
         for question in QUESTIONS

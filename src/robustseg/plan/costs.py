@@ -51,8 +51,8 @@ def _evidence_jobs(config: Config, name: str, over_seeds: bool) -> Iterator[Plan
         yield from _training_jobs(config, job.model, job.training_seed)
         if job.suite == CLEAN_SUITE:
             wildcards = {name: job.wildcards[name] for name in ("model", "training_seed")}
-            work = (clean_work(config, job.model),)
-            yield PlannedJob("evaluate_clean", tuple(wildcards.items()), work)
+            clean = (clean_work(config, job.model),)
+            yield PlannedJob("evaluate_clean", tuple(wildcards.items()), clean)
             continue
         for source in config.sources_of(job.suite):
             yield from _training_jobs(config, source, job.training_seed)
