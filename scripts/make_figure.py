@@ -2,11 +2,12 @@
 
 from robustseg.workflow_job import job
 from robustseg.figures.making import make_figure
+from robustseg.figures.registry import FIGURES
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.figure, snakemake.log[0]) as progress:
         make_figure(
-            snakemake.wildcards.figure,
+            FIGURES[snakemake.wildcards.figure],
             snakemake.input.evidence,
             snakemake.params.reads,
             snakemake.params.models,

@@ -2,11 +2,12 @@
 
 from robustseg.workflow_job import job
 from robustseg.tables.making import make_table
+from robustseg.tables.registry import TABLES
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.table, snakemake.log[0]) as progress:
         make_table(
-            snakemake.wildcards.table,
+            TABLES[snakemake.wildcards.table],
             snakemake.input.evidence,
             snakemake.params.reads,
             snakemake.params.models,

@@ -1,4 +1,7 @@
-"""From evidence to the files of a figure of numbers."""
+"""From evidence to the files of a figure of numbers.
+
+What reads evidence is imported where it is used, since `registry` imports all files of this folder.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,13 @@ from pathlib import Path
 
 from robustseg.evidence.enumerator import Read
 from robustseg.evidence.numbers import Sources, collect
-from robustseg.evidence.queries import Evidence
-from robustseg.evidence.records import merged_provenance
 from robustseg.evidence.runs import Models
-from robustseg.figures.figure import style, write_drawing
-from robustseg.figures.registry import FIGURES
+from robustseg.figures.figure import Figure, style, write_drawing
 from robustseg.files import atomic_path
 
 
 def make_figure(
-    figure_id: str,
+    figure: Figure,
     evidence_paths: Iterable[str | Path],
     reads: Sequence[Read],
     models: Models,
@@ -25,7 +25,7 @@ def make_figure(
     """Draw one figure from evidence and write it in every format asked for.
 
     Args:
-        figure_id: one of `registry.FIGURES`.
+        figure: one of `registry.FIGURES`.
         evidence_paths: evidence of all attacks that `reads` names and of the clean evaluations, of
             one training seed or several.
         reads: the figure's list in the configuration, see `tables.making.make_table`.
@@ -38,15 +38,18 @@ def make_figure(
     """
     import matplotlib as mpl
 
+    from robustseg.evidence.queries import Evidence
+    from robustseg.evidence.records import merged_provenance
+
     mpl.use("Agg")
-    figure, paths = FIGURES[figure_id], sorted(map(str, evidence_paths))
+    paths = sorted(map(str, evidence_paths))
     with_classes = "miou" in figure.metrics
-    evidence = Evidence.open(figure_id, paths, reads, models, with_classes)
+    evidence = Evidence.open(figure.id, paths, reads, models, with_classes)
     numbers = collect(figure, Sources(evidence, models))
     others = dict(out_paths)
     if "parquet" in others:
         made_from = {key: ", ".join(v) for key, v in merged_provenance(paths).items()}
         with atomic_path(others.pop("parquet")) as temporary:
             numbers.write(temporary, made_from | {"evidence": "\n".join(paths)})
-    with mpl.rc_context(style(figure_id)):
+    with mpl.rc_context(style(figure.id)):
         write_drawing(figure.draw(numbers.over_training_seeds()), numbers.frame(), others)

@@ -1,4 +1,7 @@
-"""From evidence to the files of a table."""
+"""From evidence to the files of a table.
+
+What reads evidence is imported where it is used, since `registry` imports all files of this folder.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,15 @@ from pathlib import Path
 
 from robustseg.evidence.enumerator import Read
 from robustseg.evidence.numbers import Numbers, Sources, collect
-from robustseg.evidence.queries import Evidence
-from robustseg.evidence.records import merged_provenance
-from robustseg.evidence.reported import reported_numbers
 from robustseg.evidence.runs import Models
 from robustseg.files import atomic_path
 from robustseg.tables.latex import to_latex
 from robustseg.tables.layout import to_html, to_json, to_markdown, with_reported
-from robustseg.tables.registry import TABLES
 from robustseg.tables.table import Table
 
 
 def make_table(
-    table_id: str,
+    table: Table,
     evidence_paths: Iterable[str | Path],
     reads: Sequence[Read],
     models: Models,
@@ -31,7 +30,7 @@ def make_table(
     """Build one table from evidence and write it in every format asked for.
 
     Args:
-        table_id: one of `registry.TABLES`.
+        table: one of `registry.TABLES`.
         evidence_paths: evidence of all attacks that `reads` names and of the clean evaluations, of
             one training seed or several.
         reads: the table's list in the configuration: mappings with model, suites, eps_255 and,
@@ -48,13 +47,15 @@ def make_table(
     Raises:
         RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
     """
-    table, paths = TABLES[table_id], sorted(map(str, evidence_paths))
+    from robustseg.evidence.records import merged_provenance
+
+    paths = sorted(map(str, evidence_paths))
     numbers = _numbers(table, paths, reads, models, reported_folder, manifests or {})
     layout = with_reported(replace(table.layout(numbers.over_training_seeds()), label=table.label))
     texts: dict[str, Callable[[], str]] = {
         "md": lambda: to_markdown(layout),
-        "tex": lambda: to_latex(layout, table_id),
-        "html": lambda: to_html(layout, table_id),
+        "tex": lambda: to_latex(layout, table.id),
+        "html": lambda: to_html(layout, table.id),
         "json": lambda: to_json(layout),
         "csv": lambda: numbers.frame().to_csv(index=False, lineterminator="\n"),
     }
@@ -76,6 +77,9 @@ def _numbers(
     reported_folder: str | Path | None,
     manifests: Mapping[str, str | Path],
 ) -> Numbers:
+    from robustseg.evidence.queries import Evidence
+    from robustseg.evidence.reported import reported_numbers
+
     if table.own_numbers is not None:
         return table.own_numbers(table, Sources(None, models))
     with_classes = table.metrics != ("acc",)
