@@ -7,9 +7,10 @@ from typing import Any
 
 from robustseg.workflow_job import choose_device, device_name, hash_settings, job
 from robustseg.attacks.search_model import Fast
-from robustseg.evaluation.adapters import load_pair
+from robustseg.evaluation.adapters import class_names_of, load_pair
 from robustseg.evaluation.suites import Task, run_suite
-from robustseg.evidence.records import provenance, write_evidence
+from robustseg.evidence.schema import provenance
+from robustseg.evidence.writing import write_evidence
 from robustseg.models.checkpoints import load_model
 from robustseg.progress import Progress
 
@@ -68,7 +69,8 @@ def write_attack_evidence(
         },
     )
     rows = run_suite(suite, task)
-    write_evidence(evidence, rows, provenance(config_hash, device_name(device), model.extra_repr()))
+    made_by = provenance(config_hash, device_name(device), model.extra_repr())
+    write_evidence(evidence, rows, made_by, class_names_of(model.exact, dataset))
     shutil.rmtree(parts, ignore_errors=True)
 
 

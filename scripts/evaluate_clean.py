@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from robustseg.workflow_job import choose_device, device_name, hash_settings, job
-from robustseg.evaluation.adapters import load_pair
-from robustseg.evaluation.evaluate import evaluate_clean
-from robustseg.evidence.records import provenance, write_evidence
+from robustseg.evaluation.adapters import class_names_of, load_pair
+from robustseg.evaluation.over_batches import evaluate_clean
+from robustseg.evidence.schema import provenance
+from robustseg.evidence.writing import write_evidence
 from robustseg.progress import Progress
 
 
@@ -36,7 +37,8 @@ def write_clean_evidence(
     rows = evaluate_clean(
         model, dataset, batch_size=batch_size, identity=identity, progress=progress
     )
-    write_evidence(evidence, rows, provenance(config_hash, device_name(device), "float32"))
+    made_by = provenance(config_hash, device_name(device), "float32")
+    write_evidence(evidence, rows, made_by, class_names_of(model, dataset))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustseg.attacks.spec import TRANSFER
-from robustseg.evidence.records import SCHEMA
+from robustseg.evidence.schema import SCHEMA
 from robustseg.files import atomic_path
 from robustseg.names import LOSSES, SEA_LOSSES
 

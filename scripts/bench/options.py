@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robustseg.attacks.counting import attack_and_count
+from robustseg.attacks.outcomes import attack_and_count
 from robustseg.attacks.search_model import Fast
 from robustseg.attacks.spec import AttackSpec
 from robustseg.evaluation.adapters import load_pair

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 from made_up_evidence import DATASETS, models, write_job
 
-from robustseg.evidence.records import read_evidence
+from robustseg.evidence.reading import read_evidence
 
 ROOT = Path(__file__).parents[2]
 COPIES = 10

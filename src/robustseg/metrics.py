@@ -1,6 +1,6 @@
 """Accuracy, mIoU and the image-wise worst case, all from counts per image and class.
 
-Counts come first and are reduced later, so that every score is a query over evidence.
+PixelCounts come first and are reduced later, so that every score is a query over evidence.
 Definitions: arXiv 2306.12941, Sec. 2.1 "Metrics". Fractions in [0, 1] everywhere here.
 """
 
@@ -20,25 +20,27 @@ Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 
-class Counts(NamedTuple):
+class PixelCounts(NamedTuple):
     """What a batch of B predictions got right, for K classes; ignored pixels are nowhere in it.
 
     Attributes:
         pixels: (B,) int64, labelled pixels of each image.
         pixels_correct: (B,) int64, those predicted as labelled.
+        labelled: (B, K) int64, pixels labelled as the class.
         intersection: (B, K) int64, pixels predicted and labelled as the class.
         union: (B, K) int64, pixels predicted or labelled as the class.
     """
 
     pixels: NDArray[np.int64]
     pixels_correct: NDArray[np.int64]
+    labelled: NDArray[np.int64]
     intersection: NDArray[np.int64]
     union: NDArray[np.int64]
 
 
 def count_pixels(
     prediction: torch.Tensor, label: torch.Tensor, num_classes: int, ignore_label: int = 255
-) -> Counts:
+) -> PixelCounts:
     """Count the pixels of each image by one confusion matrix an image, in a single bincount.
 
     Args:
@@ -72,11 +74,13 @@ def count_pixels(
     return _counts_of_confusion(confusion.cpu().numpy())
 
 
-def _counts_of_confusion(confusion: NDArray[np.int64]) -> Counts:
+def _counts_of_confusion(confusion: NDArray[np.int64]) -> PixelCounts:
     """Reduce (B, label K, prediction K) to counts."""
     intersection = np.ascontiguousarray(np.diagonal(confusion, axis1=1, axis2=2))
-    union = confusion.sum(axis=1) + confusion.sum(axis=2) - intersection
-    return Counts(confusion.sum(axis=(1, 2)), intersection.sum(axis=1), intersection, union)
+    labelled = confusion.sum(axis=2)
+    union = confusion.sum(axis=1) + labelled - intersection
+    pixels, correct = labelled.sum(axis=1), intersection.sum(axis=1)
+    return PixelCounts(pixels, correct, labelled, intersection, union)
 
 
 def image_accuracy(pixels: Ints, pixels_correct: Ints) -> Floats:
@@ -95,14 +99,36 @@ def mean_accuracy(pixels: Ints, pixels_correct: Ints) -> float:
     return float(np.nanmean(image_accuracy(pixels, pixels_correct)))
 
 
+def class_shares(part: Ints, whole: Ints) -> Floats:
+    """Return for each class the share of two (N, K) counts, each summed over images; (K,).
+
+    Intersection over union gives IoU by class, intersection over labelled pixels the accuracy by
+    class. NaN for a class whose whole is 0.
+    """
+    parts, wholes = (counts.sum(axis=0, dtype=np.int64) for counts in (part, whole))
+    shares: Floats = np.full(wholes.shape, np.nan)
+    np.divide(parts, wholes, out=shares, where=wholes > 0)
+    return shares
+
+
 def miou(intersection: Ints, union: Ints) -> float:
     """Return mIoU of (N, K) counts: summed over images per class, then averaged over classes.
 
     A class that is neither labelled nor predicted anywhere (union 0) is left out of the average.
     """
-    unions = union.sum(axis=0, dtype=np.int64)
-    occurs = unions > 0
-    return float(np.mean(intersection.sum(axis=0, dtype=np.int64)[occurs] / unions[occurs]))
+    return _mean_over_classes(class_shares(intersection, union))
+
+
+def macc(intersection: Ints, labelled: Ints) -> float:
+    """Return mAcc of (N, K) counts: the mean over classes of the accuracy by class.
+
+    A class that is labelled nowhere is left out of the average.
+    """
+    return _mean_over_classes(class_shares(intersection, labelled))
+
+
+def _mean_over_classes(shares: Floats) -> float:
+    return float(np.mean(shares[~np.isnan(shares)]))
 
 
 def worst_case(accuracies: Floats) -> NDArray[np.intp]:

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks import counting
-from robustseg.attacks import sea as sea_module
-from robustseg.attacks.counting import attack_and_count, full_precision, measure
-from robustseg.attacks.sea import sea
+from robustseg.attacks import outcomes
+from robustseg.attacks import ensemble
+from robustseg.attacks.outcomes import attack_and_count, full_precision, measure
+from robustseg.attacks.ensemble import sea
 from robustseg.attacks.spec import AttackSpec, suite_attacks
 from robustseg.errors import RobustsegError
-from robustseg.evaluation import evaluate
-from robustseg.evaluation.evaluate import evaluate_clean, evaluate_suite
+from robustseg.evaluation import over_batches
+from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite
 from robustseg.evidence import records
 from robustseg.metrics import image_accuracy, miou
 from robustseg.names import SEA_LOSSES

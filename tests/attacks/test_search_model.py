@@ -8,7 +8,7 @@ import torch
 from attack_model import write_attack_evidence
 from torch import Tensor, nn
 
-from robustseg.attacks.counting import attack_and_count, count
+from robustseg.attacks.outcomes import attack_and_count, count
 from robustseg.attacks.search_model import Fast, exact
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.datasets import ArrayDataset, save_split

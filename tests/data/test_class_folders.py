@@ -13,7 +13,7 @@ from robustseg.data.class_folders import list_class_folders
 from robustseg.data.datasets import load_split
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import OnePixel, one_pixel
-from robustseg.evaluation.evaluate import evaluate_clean
+from robustseg.evaluation.over_batches import evaluate_clean
 
 IMAGES = {"n0005/c.JPEG": 5, "n0255/a.JPEG": 255, "n0256/d.png": 256, "n0999/b.JPEG": 999}
 

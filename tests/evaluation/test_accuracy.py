@@ -8,7 +8,7 @@ import torch
 from robustseg.data.datasets import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.accuracy import check_accuracy
-from robustseg.evaluation.evaluate import evaluate_clean
+from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evidence.records import provenance, write_evidence
 
 

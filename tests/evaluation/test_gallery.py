@@ -10,7 +10,7 @@ from robustseg.figures.pictures import TARGETED_ARRAYS
 
 from robustseg.workflow_job import job
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.evaluate import evaluate_clean
+from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evaluation.gallery import attack_gallery, attack_targeted, save_arrays
 from robustseg.page.gallery import ARRAYS, perturbed, read_arrays, read_shots
 from tests.evaluation.test_suites import network, noise

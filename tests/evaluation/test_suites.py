@@ -13,7 +13,7 @@ from robustseg.attacks.spec import AttackSpec
 from robustseg.data.datasets import ArrayDataset, background_class, without_background
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import OnePixel, WithoutClass, one_pixel
-from robustseg.evaluation.evaluate import evaluate_clean
+from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evaluation.suites import Task, random_images, run_suite
 from robustseg.evidence.records import write_evidence
 from robustseg.progress import Progress

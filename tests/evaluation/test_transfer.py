@@ -11,7 +11,7 @@ from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.datasets import ArrayDataset
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.evaluate import evaluate_clean, evaluate_suite
+from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite
 from robustseg.evaluation.transfer import transfer
 from robustseg.evidence.records import write_evidence
 

@@ -12,7 +12,7 @@ from robustseg.claims.verdicts import Scores
 from robustseg.evidence.book import Book, Flags, Ids, Models, Reads, percent, printed
 from robustseg.evidence.enumerator import check_files
 from robustseg.evidence.queries import Evidence, Run
-from robustseg.evidence.records import read_evidence
+from robustseg.evidence.reading import read_evidence
 from robustseg.figures.figures import RECORDERS
 from robustseg.tables.layout import Cell
 from robustseg.tables.tables import TABLES

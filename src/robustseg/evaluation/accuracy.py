@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.records import read_evidence
+from robustseg.evidence.reading import read_evidence
 from robustseg.metrics import mean_accuracy
 
 

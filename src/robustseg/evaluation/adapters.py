@@ -41,6 +41,11 @@ def one_pixel(dataset: Dataset) -> Dataset:
     )
 
 
+def class_names_of(model: nn.Module, dataset: Dataset) -> list[str] | None:
+    """Return the names of the classes that a model's counts are of; None for classifiers."""
+    return None if isinstance(model, OnePixel) else dataset.class_names
+
+
 class WithoutClass(nn.Module):
     """A model that never predicts one class: its logit is put below all others, pixel by pixel."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustseg.attacks.attacked_model import device_of, frozen
-from robustseg.attacks.counting import full_precision, measure
+from robustseg.attacks.outcomes import full_precision, measure
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.attacks.targeted import TargetedResult, targeted_attack

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from robustseg import __version__
 from robustseg.attacks.attacked_model import Model
+from robustseg.attacks.outcomes import Outcome
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
+from robustseg.metrics import PixelCounts
 from robustseg.progress import Progress
 
-Row = dict[str, Any]
 
-
-class Parts:
-    """A folder of parts, each under the hash of all that its rows depend on.
+class FinishedParts:
+    """A folder of outcomes, each under the hash of all that it depends on.
 
     Args:
         folder: made when the first part is written.
@@ -46,30 +47,45 @@ class Parts:
         )
         self.context = _digest(names, *tensors.values())
 
-    def resume(self, compute: Callable[[], list[Row]], key: object, *tensors: Tensor) -> list[Row]:
-        """Return the rows of the part that `key` and `tensors` identify.
+    def resume(self, compute: Callable[[], Outcome], key: object, *tensors: Tensor) -> Outcome:
+        """Return the outcome that `key` and `tensors` identify, without adversarial images if kept.
 
-        They are computed if the part is not there or cannot be read.
+        It is computed if it is not there or cannot be read.
         """
         path = self.folder / f"{_digest(self.context, repr(key), *tensors)}.json"
         if path.exists():
-            rows = self._read(path)
-            if rows is not None:
-                return rows
-        rows = compute()
+            outcome = self._read(path)
+            if outcome is not None:
+                return outcome
+        outcome = compute()
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(rows))
-        return rows
+            temporary.write_text(json.dumps(_as_lists(outcome)))
+        return outcome
 
-    def _read(self, path: Path) -> list[Row] | None:
-        """Return the rows of a part, None if the file is damaged."""
+    def _read(self, path: Path) -> Outcome | None:
+        """Return a kept outcome, None if the file is damaged."""
         try:
-            rows: list[Row] = json.loads(path.read_text())
-        except ValueError:  # no JSON, or no text
+            return _of_lists(json.loads(path.read_text()))
+        except (ValueError, KeyError, TypeError):  # no JSON, no text, or something else
             if self.progress:
                 self.progress.say(f"the finished part {path} is damaged and is computed again")
             return None
-        return rows
+
+
+def _as_lists(outcome: Outcome) -> dict[str, list[Any]]:
+    counts = {name: values.tolist() for name, values in outcome.counts._asdict().items()}
+    costs = ("linf_255", "forward_passes", "backward_passes")
+    return counts | {name: getattr(outcome, name).tolist() for name in costs}
+
+
+def _of_lists(lists: dict[str, list[Any]]) -> Outcome:
+    counts = (np.array(lists[name], dtype=np.int64) for name in PixelCounts._fields)
+    return Outcome(
+        PixelCounts(*counts),
+        np.array(lists["linf_255"], dtype=np.float64),
+        np.array(lists["forward_passes"], dtype=np.int64),
+        np.array(lists["backward_passes"], dtype=np.int64),
+    )
 
 
 def _digest(*parts: str | Tensor) -> str:

@@ -12,9 +12,14 @@ from robustseg.attacks.spec import images_of_shard, suite_attacks
 from robustseg.data.datasets import Dataset, background_class, without_background
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import WithoutClass
-from robustseg.evaluation.alma import evaluate_alma
-from robustseg.evaluation.evaluate import Row, evaluate_clean, evaluate_suite
-from robustseg.evaluation.transfer import transfer
+from robustseg.evaluation.over_batches import (
+    EvidenceRow,
+    evaluate_alma,
+    evaluate_clean,
+    evaluate_suite,
+    transfer,
+)
+from robustseg.evidence.enumerator import CLEAN_OBJECTS
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
 
@@ -67,7 +72,7 @@ class Task:
         return images_of_shard(len(self.dataset), *self.shard)
 
 
-def run_suite(suite: Suite, task: Task) -> list[Row]:
+def run_suite(suite: Suite, task: Task) -> list[EvidenceRow]:
     """Run a suite and return its rows of evidence.
 
     Args:
@@ -99,14 +104,14 @@ def random_images(image_ids: list[str], count: int | None) -> list[int]:
     return sorted(drawn[:count])
 
 
-def _white_box(suite: Suite, task: Task) -> list[Row]:
+def _white_box(suite: Suite, task: Task) -> list[EvidenceRow]:
     names = ("losses", "optimizer", "schedules", "iterations", "step_size")
     losses, optimizer, schedules, iterations, step_size = (suite[name] for name in names)
     specs = suite_attacks(losses, optimizer, schedules, iterations, step_size, task.eps_255)
     return evaluate_suite(task.model, task.dataset, specs, **task.bounded)
 
 
-def _transfer(suite: Suite, task: Task) -> list[Row]:
+def _transfer(suite: Suite, task: Task) -> list[EvidenceRow]:
     losses, schedules, iterations = (suite[n] for n in ("losses", "schedules", "iterations"))
     specs = suite_attacks(losses, "apgd", schedules, iterations, None, task.eps_255)
     return [
@@ -119,7 +124,7 @@ def _transfer(suite: Suite, task: Task) -> list[Row]:
     ]
 
 
-def _alma(suite: Suite, task: Task) -> list[Row]:
+def _alma(suite: Suite, task: Task) -> list[EvidenceRow]:
     images = random_images(task.dataset.image_ids, suite["images"])
     return evaluate_alma(
         task.model,
@@ -131,7 +136,7 @@ def _alma(suite: Suite, task: Task) -> list[Row]:
     )
 
 
-def _objects(suite: Suite, task: Task) -> list[Row]:
+def _objects(suite: Suite, task: Task) -> list[EvidenceRow]:
     rows = evaluate_clean(
         WithoutClass(exact(task.model), background_class(task.dataset)),
         without_background(task.dataset),
@@ -140,10 +145,10 @@ def _objects(suite: Suite, task: Task) -> list[Row]:
         indices=task.indices,
         progress=task.progress,
     )
-    return [{**row, "suite": task.identity["suite"], "attack": "clean_objects"} for row in rows]
+    return [{**row, "suite": task.identity["suite"], "attack": CLEAN_OBJECTS} for row in rows]
 
 
-KINDS: dict[str, Callable[[Suite, Task], list[Row]]] = {
+KINDS: dict[str, Callable[[Suite, Task], list[EvidenceRow]]] = {
     "white_box": _white_box,
     "transfer": _transfer,
     "alma": _alma,

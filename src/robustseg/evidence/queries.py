@@ -29,8 +29,9 @@ from robustseg.evidence.enumerator import (
     missing_evidence,
     shards_of,
 )
-from robustseg.evidence.records import COUNTED, PLACE, Counts, read_evidence
+from robustseg.evidence.reading import LOCATION, CountsReader, read_evidence
 from robustseg.evidence.runs import Models, Run, Runs
+from robustseg.evidence.schema import COUNTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ RESAMPLES = 1000
 LEVEL = 0.95
 """Bootstrap over images: number of resamples and level of the percentile interval."""
 
-SCORED = ("dataset", "image_id", "pixels", "pixels_correct", *COUNTED, *PLACE)
+SCORED = ("dataset", "image_id", "pixels", "pixels_correct", *COUNTED, *LOCATION)
 """Columns that outcomes come from."""
 
 KEPT_RUNS = 64
@@ -53,12 +54,13 @@ class Outcomes:
     Attributes:
         image_ids: (N,) str.
         pixels, pixels_correct: (N,) int64, labelled pixels and those predicted as labelled.
-        intersection, union: (N, K) int32, pixels of each class.
+        labelled, intersection, union: (N, K) int32, pixels of each class.
     """
 
     image_ids: NDArray[np.object_]
     pixels: NDArray[np.int64]
     pixels_correct: NDArray[np.int64]
+    labelled: NDArray[np.int32]
     intersection: NDArray[np.int32]
     union: NDArray[np.int32]
 
@@ -82,7 +84,7 @@ class Interval(NamedTuple):
     high: Score
 
 
-def outcomes(rows: pd.DataFrame, counts: Counts | None = None) -> Outcomes:
+def outcomes(rows: pd.DataFrame, counts: CountsReader | None = None) -> Outcomes:
     """Return the outcomes of evidence rows of one attack, one row an image.
 
     Args:
@@ -96,26 +98,22 @@ def outcomes(rows: pd.DataFrame, counts: Counts | None = None) -> Outcomes:
     image_ids = rows["image_id"].to_numpy(dtype=object)
     if (image_ids[1:] == image_ids[:-1]).any():
         raise RobustsegError("rows of several attacks were scored as one; choose one attack first")
-    intersection, union = counts.of(rows) if counts else _counts(rows)
+    labelled, intersection, union = counts.of(rows) if counts else _counts(rows)
     return Outcomes(
         image_ids=image_ids,
         pixels=rows["pixels"].to_numpy(),
         pixels_correct=rows["pixels_correct"].to_numpy(),
+        labelled=labelled,
         intersection=intersection,
         union=union,
     )
 
 
-def _counts(rows: pd.DataFrame) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _counts(rows: pd.DataFrame) -> tuple[NDArray[np.int32], ...]:
     """Return the columns of counts as (N, K), with K = 0 where evidence was read without."""
     if "union" not in rows:
-        nothing = np.empty((len(rows), 0), dtype=np.int32)
-        return nothing, nothing
-    intersection, union = (
-        np.concatenate(rows[name].tolist()).reshape(len(rows), -1)
-        for name in ("intersection", "union")
-    )
-    return intersection, union
+        return tuple(np.empty((len(rows), 0), dtype=np.int32) for _ in COUNTED)
+    return tuple(np.concatenate(rows[name].tolist()).reshape(len(rows), -1) for name in COUNTED)
 
 
 def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
@@ -150,7 +148,7 @@ def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
     return Outcomes(
         first.image_ids,
         first.pixels,
-        *(pick(name) for name in ("pixels_correct", "intersection", "union")),
+        *(pick(name) for name in ("pixels_correct", *COUNTED)),
     )
 
 
@@ -239,7 +237,7 @@ class Evidence:
         wanted_by: str,
         models: Models,
         files: Iterable[str | Path] = (),
-        counts: Counts | None = None,
+        counts: CountsReader | None = None,
     ) -> None:
         self.wanted_by, self.models = wanted_by, models
         named = {read["model"] for read in reads}
@@ -281,7 +279,7 @@ class Evidence:
         files = list(paths)
         check_files(wanted_by, files)
         frame = read_evidence(files, counts=False)
-        return cls(frame, reads, wanted_by, models, files, Counts() if with_classes else None)
+        return cls(frame, reads, wanted_by, models, files, CountsReader() if with_classes else None)
 
     @property
     def all_runs(self) -> list[Run]:

@@ -39,7 +39,7 @@ def make_figure(
     import matplotlib as mpl
 
     from robustseg.evidence.queries import Evidence
-    from robustseg.evidence.records import merged_provenance
+    from robustseg.evidence.reading import merged_provenance
 
     mpl.use("Agg")
     paths = sorted(map(str, evidence_paths))

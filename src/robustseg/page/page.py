@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from robustseg import __version__
 from robustseg.evidence.enumerator import check_files
-from robustseg.evidence.records import merged_provenance
+from robustseg.evidence.reading import merged_provenance
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import QUESTIONS, Shown
 from robustseg.figures.figure import GRID, INK

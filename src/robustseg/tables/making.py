@@ -47,7 +47,7 @@ def make_table(
     Raises:
         RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
     """
-    from robustseg.evidence.records import merged_provenance
+    from robustseg.evidence.reading import merged_provenance
 
     paths = sorted(map(str, evidence_paths))
     numbers = _numbers(table, paths, reads, models, reported_folder, manifests or {})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import Model, device_of
-from robustseg.attacks.counting import attack_and_count
+from robustseg.attacks.outcomes import Outcome, attack_and_count, in_turn
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.spec import AttackSpec
-from robustseg.metrics import Counts, image_accuracy, mean_accuracy, miou
+from robustseg.metrics import PixelCounts, image_accuracy, mean_accuracy, miou, worst_case
 from robustseg.names import SEA_LOSSES
 
 
@@ -35,7 +36,7 @@ class SeaResult:
     attacks: list[str]
     attack_accuracy: NDArray[np.float64]
     worst_attack: NDArray[np.int64]
-    counts: Counts
+    counts: PixelCounts
     adversarial: Tensor
     linf_255: NDArray[np.float64]
 
@@ -75,7 +76,7 @@ def sea(
 
     Example:
         >>> import torch
-        >>> from robustseg.attacks.sea import sea
+        >>> from robustseg.attacks.ensemble import sea
         >>> model = torch.nn.Conv2d(3, 2, kernel_size=1)  # any images -> logits
         >>> images, labels = torch.rand(4, 3, 8, 8), torch.randint(2, (4, 8, 8))
         >>> result = sea(model, images, labels, eps_255=8, iterations=10)
@@ -102,64 +103,62 @@ def sea(
     ids = [str(place) for place in range(len(images))] if image_ids is None else list(image_ids)
     check_batch(images, labels, ids, eps_255)
     specs = [AttackSpec(loss, "apgd", "reduced", iterations) for loss in losses]
-    parts = [
-        _sea_batch(model, images[part], labels[part], ids[part], eps_255, specs, seed)
-        for part in (slice(i, i + batch_size) for i in range(0, len(images), batch_size))
-    ]
-    counts = Counts(
-        *(np.concatenate(each) for each in zip(*(p.counts for p in parts), strict=True))
-    )
-    return SeaResult(
-        image_ids=ids,
-        attacks=[spec.name for spec in specs],
-        attack_accuracy=np.concatenate([part.attack_accuracy for part in parts], axis=1),
-        worst_attack=np.concatenate([part.worst_attack for part in parts]),
-        counts=counts,
-        adversarial=torch.cat([part.adversarial for part in parts]),
-        linf_255=np.concatenate([part.linf_255 for part in parts]),
-    )
-
-
-def _sea_batch(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    ids: list[str],
-    eps_255: float,
-    specs: list[AttackSpec],
-    seed: int,
-) -> SeaResult:
-    """Run the attacks one after the other, each on the images that still have a right pixel."""
     device = device_of(model, images.device)
-    accuracy = np.full((len(specs), len(ids)), np.nan)
-    worst: SeaResult | None = None
-    for place, spec in enumerate(specs):
-        alive = np.arange(len(ids)) if worst is None else worst.counts.pixels_correct.nonzero()[0]
-        if not len(alive):
-            break
-        outcome = attack_and_count(
-            model,
-            images[alive].to(device),
-            labels[alive].to(device),
-            [ids[i] for i in alive],
-            spec,
-            eps_255,
-            seed,
+    slices = [slice(at, at + batch_size) for at in range(0, len(images), batch_size)]
+    batches = ((images[some].to(device), labels[some].to(device), ids[some]) for some in slices)
+    attacks = [partial(attack_and_count, model, spec, eps_255, seed) for spec in specs]
+    worst = _Worst(ids, [spec.name for spec in specs], images)
+    for batch, number, places, outcome in in_turn(batches, attacks, until_broken=True):
+        first = worst.place_of[batch[2][0]]
+        worst.take(number, first + places, outcome)
+    return worst.result()
+
+
+class _Worst:
+    """The outcome with the lowest accuracy so far of each of N images."""
+
+    def __init__(self, image_ids: list[str], attacks: list[str], images: Tensor) -> None:
+        self.image_ids, self.attacks = image_ids, attacks
+        self.place_of = {image_id: place for place, image_id in enumerate(image_ids)}
+        self.attack_accuracy = np.full((len(attacks), len(image_ids)), np.nan)
+        self.worst_attack = np.zeros(len(image_ids), dtype=np.int64)
+        self.adversarial = torch.empty_like(images)
+        self.linf_255 = np.zeros(len(image_ids))
+        self.counts: PixelCounts | None = None
+
+    def take(self, number: int, places: NDArray[np.intp], outcome: Outcome) -> None:
+        """Keep the outcome of an attack on the images at `places` where it is the worst so far."""
+        new = image_accuracy(outcome.counts.pixels, outcome.counts.pixels_correct)
+        self.attack_accuracy[number, places] = new
+        better = np.ones(len(places), dtype=bool)
+        if number:
+            counts = self._kept(outcome)
+            old = image_accuracy(counts.pixels[places], counts.pixels_correct[places])
+            better = worst_case(np.stack([old, new])) == 1
+        lower = places[better]
+        for kept, values in zip(self._kept(outcome), outcome.counts, strict=True):
+            kept[lower] = values[better]
+        self.worst_attack[lower] = number
+        self.linf_255[lower] = outcome.linf_255[better]
+        assert outcome.adversarial is not None
+        self.adversarial[lower] = outcome.adversarial[better].to(self.adversarial.device)
+
+    def _kept(self, outcome: Outcome) -> PixelCounts:
+        """Return the counts of all images, which the first outcome gives their shapes."""
+        if self.counts is None:
+            shapes = [(len(self.image_ids), *values.shape[1:]) for values in outcome.counts]
+            self.counts = PixelCounts(*(np.zeros(shape, dtype=np.int64) for shape in shapes))
+        return self.counts
+
+    def result(self) -> SeaResult:
+        """Return what was found."""
+        assert self.counts is not None
+        return SeaResult(
+            image_ids=self.image_ids,
+            attacks=self.attacks,
+            attack_accuracy=self.attack_accuracy,
+            worst_attack=self.worst_attack,
+            counts=self.counts,
+            adversarial=self.adversarial,
+            linf_255=self.linf_255,
         )
-        counts = outcome.counts
-        accuracy[place, alive] = image_accuracy(counts.pixels, counts.pixels_correct)
-        adversarial = outcome.adversarial.to(images.device)
-        if worst is None:
-            first = np.zeros(len(ids), dtype=np.int64)
-            names = [spec.name for spec in specs]
-            worst = SeaResult(ids, names, accuracy, first, counts, adversarial, outcome.linf_255)
-            continue
-        lower = counts.pixels_correct < worst.counts.pixels_correct[alive]
-        better = alive[lower]
-        worst.worst_attack[better] = place
-        worst.adversarial[better] = adversarial[lower]
-        worst.linf_255[better] = outcome.linf_255[lower]
-        for kept, new in zip(worst.counts, counts, strict=True):
-            kept[better] = new[lower]
-    assert worst is not None
-    return worst

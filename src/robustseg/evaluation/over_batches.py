@@ -1,0 +1,257 @@
+"""Attacks over a data set: one row of evidence for each (image, attack), see `evidence.schema`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from robustseg.attacks.attacked_model import Model, device_of
+from robustseg.attacks.outcomes import (
+    Attack,
+    Batch,
+    Outcome,
+    alma_and_count,
+    attack_and_count,
+    in_turn,
+    look_and_count,
+    transfer_and_count,
+)
+from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec
+from robustseg.evaluation.resume import FinishedParts
+from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_SUITE
+from robustseg.evidence.schema import MARGIN, NONE
+from robustseg.progress import Progress
+
+if TYPE_CHECKING:
+    from robustseg.data.datasets import Dataset
+
+EvidenceRow = dict[str, Any]
+
+
+def evaluate_suite(
+    model: Model,
+    dataset: "Dataset",
+    specs: Sequence[AttackSpec],
+    *,
+    eps_255: float,
+    seed: int,
+    batch_size: int,
+    identity: Mapping[str, str | int],
+    indices: Sequence[int] | None = None,
+    parts: Path | None = None,
+    progress: Progress | None = None,
+) -> list[EvidenceRow]:
+    """Run attacks on a data set and return their rows of evidence.
+
+    Args:
+        model: see `run_attack`; images are moved to a module's device.
+        dataset: see `data.interface.Dataset`.
+        specs: the attacks, in this order.
+        eps_255: radius in 1/255.
+        seed: of the attacks.
+        batch_size: images at a time.
+        identity: `dataset`, `model`, `training_seed` and `suite` of the rows.
+        indices: images of the data set to attack (a shard); None for all.
+        parts: a folder where the outcome of each finished (batch, attack) is kept, so that a job
+            that was killed goes on from there to the same rows. What other settings, weights or
+            images left there is not used. Delete it once the evidence is written.
+        progress: says how far it is.
+
+    Raises:
+        RobustsegError: what `run_attack` refuses, or `parts` for a model that is not a module.
+    """
+    shared = {**identity, "eps_255": float(eps_255), "seed": seed}
+    attacks = [
+        ({**shared, **_words(spec)}, partial(attack_and_count, model, spec, eps_255, seed))
+        for spec in specs
+    ]
+    kept = FinishedParts(parts, model, specs, progress) if parts else None
+    return _rows(attacks, model, dataset, batch_size, indices, kept, progress)
+
+
+def transfer(
+    source: Model,
+    target: Model,
+    dataset: "Dataset",
+    spec: AttackSpec,
+    *,
+    source_name: str,
+    eps_255: float,
+    seed: int,
+    batch_size: int,
+    identity: Mapping[str, str | int],
+    indices: Sequence[int] | None = None,
+    parts: Path | None = None,
+    progress: Progress | None = None,
+) -> list[EvidenceRow]:
+    """Attack the source and return evidence on the target, one row an image.
+
+    The attack is named `transfer-{source_name}-{spec.name}` and keeps the spec's loss, optimizer,
+    schedule and iterations (arXiv 2306.12941, C.5 and Table 11).
+
+    Args:
+        source: the model that perturbations are found on, as for `run_attack`.
+        target: the model that is evaluated.
+        dataset: whose images and labels both models see.
+        spec: the attack on the source; the paper's is APGD on Mask-CE.
+        source_name: of the source in the rows.
+        eps_255, seed, batch_size, indices, parts, progress: as for `evaluate_suite`.
+        identity: `dataset`, `model` (the target), `training_seed` and `suite` of the rows.
+
+    Raises:
+        RobustsegError: what `run_attack` refuses, of either model; or `parts` for a model that is
+            not a module.
+    """
+    words = _words(spec) | {"attack": f"{TRANSFER}{source_name}-{spec.name}"}
+    shared = {**identity, "eps_255": float(eps_255), "seed": seed, **words}
+    attack = partial(transfer_and_count, source, target, spec, eps_255, seed)
+    kept = None
+    if parts:
+        context = FinishedParts(parts, target, spec).context
+        kept = FinishedParts(parts, source, context, progress)
+    return _rows([(shared, attack)], target, dataset, batch_size, indices, kept, progress)
+
+
+def evaluate_alma(
+    model: Model,
+    dataset: "Dataset",
+    *,
+    threshold: float,
+    steps: int,
+    batch_size: int,
+    identity: Mapping[str, str | int],
+    indices: Sequence[int] | None = None,
+    parts: Path | None = None,
+    progress: Progress | None = None,
+) -> list[EvidenceRow]:
+    """Return one row of evidence an image, of the smallest perturbation that ALMA prox found.
+
+    An image counts as flipped at a radius if at least `threshold` of its pixels are wrong and
+    linf_255 is at most the radius (arXiv 2306.12941, C.4 and Figure 6).
+
+    Args:
+        model, threshold, steps: see `alma_prox`.
+        dataset, batch_size, identity, indices, parts, progress: as for `evaluate_suite`.
+
+    Raises:
+        RobustsegError: what `alma_prox` refuses, or `parts` for a model that is not a module.
+    """
+    shared = {
+        **identity,
+        "attack": f"{ALMA_PROX}-{threshold:g}-{steps}",
+        "loss": MARGIN,
+        "optimizer": ALMA_PROX,
+        "schedule": NONE,
+        "iterations": steps,
+        "eps_255": UNBOUNDED_255,
+        "seed": 0,
+    }
+    kept = FinishedParts(parts, model, threshold, progress) if parts else None
+    attack = partial(alma_and_count, model, threshold, steps)
+    return _rows([(shared, attack)], model, dataset, batch_size, indices, kept, progress)
+
+
+def evaluate_clean(
+    model: Model,
+    dataset: "Dataset",
+    *,
+    batch_size: int,
+    identity: Mapping[str, str | int],
+    indices: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> list[EvidenceRow]:
+    """Return rows of evidence without an attack: suite and attack `clean`, radius 0.
+
+    Arguments as for `evaluate_suite`; a `suite` in `identity` is not used.
+
+    Raises:
+        RobustsegError: images, labels or logits that do not fit.
+    """
+    shared = {
+        **identity,
+        "suite": CLEAN_SUITE,
+        "attack": CLEAN_SUITE,
+        "loss": NONE,
+        "optimizer": NONE,
+        "schedule": NONE,
+        "iterations": 0,
+        "eps_255": 0.0,
+        "seed": 0,
+    }
+    attack = partial(look_and_count, model)
+    return _rows([(shared, attack)], model, dataset, batch_size, indices, None, progress)
+
+
+def _words(spec: AttackSpec) -> EvidenceRow:
+    """Return what rows say of an attack."""
+    return {
+        "attack": spec.name,
+        "loss": spec.loss,
+        "optimizer": spec.optimizer,
+        "schedule": spec.schedule,
+        "iterations": spec.iterations,
+    }
+
+
+def _rows(
+    attacks: Sequence[tuple[EvidenceRow, Attack]],
+    model: Model,
+    dataset: "Dataset",
+    batch_size: int,
+    indices: Sequence[int] | None,
+    kept: FinishedParts | None,
+    progress: Progress | None,
+) -> list[EvidenceRow]:
+    """Run attacks, each with what its rows share, on all batches, and return the rows."""
+
+    def resumed(shared: EvidenceRow, attack: Attack, batch: Batch) -> Outcome:
+        if kept is None:
+            return attack(batch)
+        images, labels, ids = batch
+        key = (sorted(shared.items()), ids)
+        return kept.resume(partial(attack, batch), key, images, labels)
+
+    run = [partial(resumed, shared, attack) for shared, attack in attacks]
+    steps = in_turn(_batches(model, dataset, batch_size, indices), run)
+    total = -(-len(dataset if indices is None else indices) // batch_size) * len(attacks)
+    unit = "batches x attacks" if len(attacks) > 1 else "batches"
+    return [
+        row
+        for (_, _, ids), number, _, outcome in (
+            progress.track(steps, total, unit) if progress else steps
+        )
+        for row in _rows_of(outcome, attacks[number][0], ids)
+    ]
+
+
+def _batches(
+    model: Model, dataset: "Dataset", batch_size: int, indices: Sequence[int] | None
+) -> Iterator[Batch]:
+    """Yield images, labels and ids of `indices` (None: all), on the model's device."""
+    device = device_of(model, torch.device("cpu"))
+    wanted = list(range(len(dataset)) if indices is None else indices)
+    for start in range(0, len(wanted), batch_size):
+        images, labels, ids = dataset.batch(wanted[start : start + batch_size])
+        yield images.to(device), labels.to(device), ids
+
+
+def _rows_of(
+    outcome: Outcome, shared: EvidenceRow, image_ids: Sequence[str]
+) -> Iterator[EvidenceRow]:
+    """Yield the rows of an outcome, with what they share."""
+    counts = outcome.counts
+    for place, image_id in enumerate(image_ids):
+        yield {
+            **shared,
+            "image_id": image_id,
+            "pixels": int(counts.pixels[place]),
+            "pixels_correct": int(counts.pixels_correct[place]),
+            "labelled": counts.labelled[place].tolist(),
+            "intersection": counts.intersection[place].tolist(),
+            "union": counts.union[place].tolist(),
+            "linf_255": float(outcome.linf_255[place]),
+            "forward_passes": int(outcome.forward_passes[place]),
+            "backward_passes": int(outcome.backward_passes[place]),
+        }

@@ -1,0 +1,156 @@
+"""Writing evidence: checked, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from robustseg.errors import RobustsegError
+from robustseg.evidence.schema import (
+    CLASSES_KEY,
+    COUNTED,
+    EPS_TOLERANCE_255,
+    KEY,
+    SCHEMA,
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    WORDS,
+    matrix,
+    twice,
+)
+from robustseg.files import atomic_path
+
+
+def write_evidence(
+    path: str | Path,
+    rows: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, str],
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Check `rows` and write them as one Parquet file, whole or not at all.
+
+    Args:
+        path: the file; its folder is made.
+        rows: one mapping an (image, attack) with just the columns of SCHEMA; those of COUNTED are
+            sequences or arrays of K integers, the same K in all rows.
+        provenance: what made them, see `schema.provenance`; stored in the file's metadata.
+        class_names: K names, in the order of the counts; stored there too.
+
+    Raises:
+        RobustsegError: a row breaks the schema, leaves its radius, contradicts itself or is there
+            twice, or the file cannot be written.
+    """
+    table = _as_table(path, rows)
+    _check_counts(path, table)
+    _check_values(path, table)
+    _check_words(path, table)
+    _check_unique(path, table)
+    about = {**provenance, VERSION_KEY: SCHEMA_VERSION}
+    if class_names is not None:
+        classes = len(rows[0]["union"])
+        if len(class_names) != classes:
+            raise RobustsegError(
+                f"{path}: there are {len(class_names)} class names for counts of {classes} classes"
+            )
+        about[CLASSES_KEY] = json.dumps(list(class_names), ensure_ascii=False)
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table.replace_schema_metadata(dict(sorted(about.items()))),
+            temporary,
+            compression="zstd",
+        )
+
+
+def _as_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    if not rows:
+        raise RobustsegError(f"no rows to write to {path}; check that the data set has images")
+    for row in rows:
+        if set(row) != set(SCHEMA.names):
+            wrong = sorted(set(row) ^ set(SCHEMA.names))
+            raise RobustsegError(f"a row for {path} misses or has unknown columns: {wrong}")
+    try:
+        columns = [pa.array([row[f.name] for row in rows], type=f.type) for f in SCHEMA]
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise RobustsegError(f"a row for {path} has a value of the wrong type: {error}") from error
+    for field, column in zip(SCHEMA, columns, strict=True):
+        if column.null_count:
+            raise RobustsegError(f"a row for {path} has no value in column {field.name}")
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _check_counts(path: str | Path, table: pa.Table) -> None:
+    """Refuse counts that cannot come from one confusion matrix an image."""
+    lengths = {
+        n for name in COUNTED for n in pc.unique(pc.list_value_length(table[name])).to_pylist()
+    }
+    if len(lengths) != 1 or lengths == {0}:
+        raise RobustsegError(
+            f"rows for {path} count different numbers of classes: {sorted(lengths)}"
+        )
+    pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
+    labelled, intersection, union = (matrix(table, name) for name in COUNTED)
+    agree = {
+        "pixels unlike the sum of labelled ones": labelled.sum(axis=1) == pixels,
+        "labelled pixels below the intersections or above the unions": (
+            (intersection <= labelled) & (labelled <= union)
+        ).all(axis=1),
+        "intersections below 0 or above the unions": (
+            (intersection >= 0) & (intersection <= union)
+        ).all(axis=1),
+        "more correct than labelled pixels": correct <= pixels,
+        "pixels_correct unlike the sum of intersections": intersection.sum(axis=1) == correct,
+        "unions that do not add up to 2 pixels - pixels_correct": (
+            union.sum(axis=1) == 2 * pixels - correct
+        ),
+    }
+    _refuse(path, table, agree)
+
+
+def _check_values(path: str | Path, table: pa.Table) -> None:
+    """Refuse radii, norms and costs that cannot be."""
+    radius, norm = (table[name].to_numpy() for name in ("eps_255", "linf_255"))
+    costs = ("training_seed", "seed", "iterations", "forward_passes", "backward_passes")
+    agree = {f"negative {name}": table[name].to_numpy() >= 0 for name in costs} | {
+        "eps_255 outside 0..255": np.isfinite(radius) & (radius >= 0) & (radius <= 255),
+        "a perturbation that is not finite": np.isfinite(norm) & (norm >= 0),
+        "a perturbation outside its radius": norm <= radius + EPS_TOLERANCE_255,
+    }
+    _refuse(path, table, agree)
+
+
+def _check_words(path: str | Path, table: pa.Table) -> None:
+    """Refuse words that the schema does not explain."""
+    for column, known in WORDS.items():
+        unknown = set(pc.unique(table[column]).to_pylist()) - set(known)
+        if unknown:
+            raise RobustsegError(
+                f"{path} was not written: {column} is {sorted(unknown)[0]!r}, which is none of the "
+                f"words that evidence knows ({', '.join(known)}); explain it in evidence.schema"
+            )
+
+
+def _refuse(path: str | Path, table: pa.Table, agree: Mapping[str, np.ndarray]) -> None:
+    for problem, good in agree.items():
+        if not good.all():
+            row = table.slice(int(np.argmin(good)), 1).to_pylist()[0]
+            raise RobustsegError(
+                f"{path} was not written: image {row['image_id']} under {row['attack']} has "
+                f"{problem} (eps_255 {row['eps_255']:g}, measured {row['linf_255']:g}, "
+                f"{row['pixels_correct']} of {row['pixels']} pixels correct); this is a defect "
+                "of the code that made it"
+            )
+
+
+def _check_unique(path: str | Path, table: pa.Table) -> None:
+    """Refuse to write two rows with one key."""
+    keys = list(zip(*(table[name].to_pylist() for name in KEY), strict=True))
+    if len(set(keys)) < len(keys):
+        raise twice(str(path), Counter(keys).most_common(1)[0][0])
