@@ -2,7 +2,8 @@
 
 from robustseg.workflow_job import choose_device, job
 from robustseg.evaluation.adapters import load_pair
-from robustseg.evaluation.gallery import attack_gallery, attack_targeted, save_arrays
+from robustseg.evaluation.gallery import attack_gallery, attack_targeted
+from robustseg.evidence.attacked_images import save_arrays
 
 ATTACKS = {"attack_gallery": attack_gallery, "attack_targeted": attack_targeted}
 """By rule."""

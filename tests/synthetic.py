@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from robustseg.evidence.records import write_evidence
+from robustseg.evidence.writing import write_evidence
 from robustseg.names import LOSSES, SEA_LOSSES
 from robustseg.seeds import derive_seed
 
@@ -177,7 +177,6 @@ def _attack_rows(
             "linf_255": run["eps_255"],
             "forward_passes": run["iterations"] + 1,
             "backward_passes": run["iterations"],
-            "inherited": False,
         }
         for index, accuracy in enumerate(accuracies)
     ]
@@ -194,6 +193,7 @@ def _counts(
     return {
         "pixels": pixels,
         "pixels_correct": correct,
+        "labelled": intersection + truth,
         "intersection": intersection,
         "union": intersection + truth + guess,
     }

@@ -21,8 +21,8 @@ from robustseg.attacks.alma_prox import (
 )
 from robustseg.data.datasets import ArrayDataset
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.alma import evaluate_alma
-from robustseg.evidence.records import write_evidence
+from robustseg.evaluation.over_batches import evaluate_alma
+from robustseg.evidence.writing import write_evidence
 
 # Corners of a tetrahedron: any two rows differ by the same l1 norm, so that the class of the second
 # largest logit, which ALMA prox goes for, is the nearest in l_inf.

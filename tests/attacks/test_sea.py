@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks import outcomes
 from robustseg.attacks import ensemble
-from robustseg.attacks.outcomes import attack_and_count, full_precision, measure
+from robustseg.attacks.attacked_model import full_precision
 from robustseg.attacks.ensemble import sea
+from robustseg.attacks.outcomes import attack_and_count, count, measure
 from robustseg.attacks.spec import AttackSpec, suite_attacks
 from robustseg.errors import RobustsegError
 from robustseg.evaluation import over_batches
 from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite
-from robustseg.evidence import records
+from robustseg.evidence.reading import read_evidence
+from robustseg.evidence.writing import write_evidence
 from robustseg.metrics import image_accuracy, miou
 from robustseg.names import SEA_LOSSES
 from tests.attacks.toys import Counting, Pointwise
@@ -76,8 +77,7 @@ def test_sea_is_the_image_wise_worst_case_of_its_attacks(toys: ToySet) -> None:
         batch_size=3,
     )
     outcomes = [
-        attack_and_count(model, toys.images, toys.labels, toys.image_ids, spec, EPS_255, 0)
-        for spec in SPECS
+        attack_and_count(model, spec, EPS_255, 0, toys.batch(list(range(7)))) for spec in SPECS
     ]
     alone = np.stack([image_accuracy(o.counts.pixels, o.counts.pixels_correct) for o in outcomes])
     ran = ~np.isnan(result.attack_accuracy)
@@ -90,7 +90,7 @@ def test_sea_is_the_image_wise_worst_case_of_its_attacks(toys: ToySet) -> None:
     for image, worst in enumerate(result.worst_attack):
         assert torch.equal(result.adversarial[image], outcomes[worst].adversarial[image])
         assert result.linf_255[image] == outcomes[worst].linf_255[image]
-    counts = counting.count(model, result.adversarial, toys.labels, toys.image_ids)
+    counts = count(model, result.adversarial, toys.labels, toys.image_ids)
     assert result.miou == miou(counts.intersection, counts.union)
     assert np.array_equal(counts.pixels_correct, result.counts.pixels_correct)
 
@@ -99,6 +99,15 @@ def test_sea_skips_what_is_broken_and_says_so(toys: ToySet) -> None:
     result = sea(Pointwise(), toys.images, toys.labels, EPS_255, iterations=10)
     assert result.accuracy[4] == 0
     assert np.isnan(result.attack_accuracy[1:, 4]).all()
+
+
+def test_sea_is_a_function_of_the_package() -> None:
+    import robustseg
+
+    assert robustseg.sea is sea
+    assert robustseg.SeaResult is ensemble.SeaResult
+    with pytest.raises(AttributeError, match="no attribute 'see'"):
+        _ = robustseg.see
 
 
 def test_an_image_without_labels_does_not_count(toys: ToySet) -> None:
@@ -111,14 +120,14 @@ def test_an_image_without_labels_does_not_count(toys: ToySet) -> None:
 
 
 def test_the_docstring_example_works() -> None:
-    assert doctest.testmod(sea_module).failed == 0
-    assert doctest.testmod(sea_module).attempted > 4
+    assert doctest.testmod(ensemble).failed == 0
+    assert doctest.testmod(ensemble).attempted > 4
 
 
 def test_rows_are_valid_evidence(toys: ToySet, tmp_path: Path) -> None:
     rows = suite(toys) + evaluate_clean(Pointwise(), toys, batch_size=4, identity=IDENTITY)
-    records.write_evidence(tmp_path / "evidence.parquet", rows, {})
-    frame = records.read_evidence([tmp_path / "evidence.parquet"])
+    write_evidence(tmp_path / "evidence.parquet", rows, {})
+    frame = read_evidence([tmp_path / "evidence.parquet"])
     assert len(frame) == 7 * (len(SPECS) + 1)
     attacked = frame[frame["suite"] == "sea"]
     assert (attacked["linf_255"] <= EPS_255 + 1e-3).all()
@@ -136,37 +145,15 @@ def test_rows_depend_neither_on_batches_nor_on_shards(toys: ToySet) -> None:
     assert in_order(shards) == whole
 
 
-def test_broken_images_can_be_inherited(toys: ToySet) -> None:
-    plain, skipping = in_order(suite(toys)), in_order(suite(toys, skip_broken=True))
-    inherited = [row for row in skipping if row["inherited"]]
-    assert {row["image_id"] for row in inherited} >= {"toy4"}
-    assert not any(row["inherited"] for row in skipping if row["attack"] == SPECS[0].name)
-    for with_all, row in zip(plain, skipping, strict=True):
-        if not row["inherited"]:
-            assert row == with_all
-            continue
-        assert row["pixels_correct"] == 0
-        assert row["forward_passes"] == row["backward_passes"] == 0
-        first = next(
-            other
-            for spec in SPECS
-            for other in plain
-            if (other["image_id"], other["attack"]) == (row["image_id"], spec.name)
-            and other["pixels_correct"] == 0
-        )
-        assert all(row[name] == first[name] for name in evaluate.COPIED)
-
-
 class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("skip_broken", [False, True])
 def test_a_killed_evaluation_goes_on_to_the_same_rows(
-    toys: ToySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip_broken: bool
+    toys: ToySet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = suite(toys, skip_broken=skip_broken)
-    attack, calls = evaluate.attack_and_count, []
+    expected = suite(toys)
+    attack, calls = over_batches.attack_and_count, []
 
     def killed(*arguments: object) -> object:
         calls.append(arguments)
@@ -174,8 +161,8 @@ def test_a_killed_evaluation_goes_on_to_the_same_rows(
             raise KilledError
         return attack(*arguments)
 
-    monkeypatch.setattr(evaluate, "attack_and_count", killed)
-    settings = {"parts": tmp_path / "parts", "skip_broken": skip_broken}
+    monkeypatch.setattr(over_batches, "attack_and_count", killed)
+    settings = {"parts": tmp_path / "parts"}
     with pytest.raises(KilledError):
         suite(toys, **settings)
     assert suite(toys, **settings) == expected
@@ -221,9 +208,7 @@ def test_a_perturbation_outside_its_radius_is_refused(toys: ToySet) -> None:
 
 def test_counts_come_from_a_pass_of_their_own(toys: ToySet) -> None:
     model = Counting(Pointwise())
-    outcome = attack_and_count(
-        model, toys.images, toys.labels, toys.image_ids, SPECS[0], EPS_255, 0
-    )
+    outcome = attack_and_count(model, SPECS[0], EPS_255, 0, toys.batch(list(range(7))))
     assert model.forward_images == outcome.forward_passes.sum()
     assert model.backward_images == outcome.backward_passes.sum()
 

@@ -12,8 +12,8 @@ from robustseg.attacks.outcomes import attack_and_count, count
 from robustseg.attacks.search_model import Fast, exact
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.datasets import ArrayDataset, save_split
-from robustseg.evaluation.resume import Parts
-from robustseg.evidence.records import read_evidence, read_provenance
+from robustseg.evaluation.resume import FinishedParts
+from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.models.build import build_segmentation_model
 from robustseg.models.checkpoints import save_weights
 from robustseg.progress import Progress
@@ -77,7 +77,8 @@ def test_compiled_passes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_of_another_precision_are_not_continued(tmp_path: Path) -> None:
     model = Convolution()
     folders = {
-        Parts(tmp_path, Fast(model, precision), ()).context for precision in ("fp32", "bf16")
+        FinishedParts(tmp_path, Fast(model, precision), ()).context
+        for precision in ("fp32", "bf16")
     }
     assert len(folders) == 2
 

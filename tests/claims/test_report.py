@@ -12,7 +12,7 @@ from robustseg.tables.tables import make_table
 from robustseg.claims.image_scores import image_scores
 from robustseg.claims.report import make_claims
 from robustseg.errors import RobustsegError
-from robustseg.evidence.records import read_evidence
+from robustseg.evidence.reading import read_evidence
 from tests.synthetic import MODELS, write_jobs
 
 CONFIG = Path(__file__).parents[2] / "config"

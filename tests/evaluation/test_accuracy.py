@@ -9,7 +9,8 @@ from robustseg.data.datasets import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.accuracy import check_accuracy
 from robustseg.evaluation.over_batches import evaluate_clean
-from robustseg.evidence.records import provenance, write_evidence
+from robustseg.evidence.schema import provenance
+from robustseg.evidence.writing import write_evidence
 
 
 @pytest.fixture

@@ -6,13 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from robustseg.figures.pictures import TARGETED_ARRAYS
 
 from robustseg.workflow_job import job
 from robustseg.errors import RobustsegError
+from robustseg.evaluation.gallery import attack_gallery, attack_targeted
 from robustseg.evaluation.over_batches import evaluate_clean
-from robustseg.evaluation.gallery import attack_gallery, attack_targeted, save_arrays
-from robustseg.page.gallery import ARRAYS, perturbed, read_arrays, read_shots
+from robustseg.evidence.attacked_images import (
+    ARRAYS,
+    perturbed,
+    read_arrays,
+    read_shots,
+    save_arrays,
+)
+from robustseg.figures.figure1 import TARGETED_ARRAYS
 from tests.evaluation.test_suites import network, noise
 
 GALLERY = {"images": 3, "loss": "mask_ce", "schedule": "reduced", "iterations": 9}

@@ -15,7 +15,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import OnePixel, WithoutClass, one_pixel
 from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evaluation.suites import Task, random_images, run_suite
-from robustseg.evidence.records import write_evidence
+from robustseg.evidence.writing import write_evidence
 from robustseg.progress import Progress
 
 NAMES = ["background", "red", "green"]

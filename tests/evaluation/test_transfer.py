@@ -11,9 +11,8 @@ from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.datasets import ArrayDataset
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite
-from robustseg.evaluation.transfer import transfer
-from robustseg.evidence.records import write_evidence
+from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite, transfer
+from robustseg.evidence.writing import write_evidence
 
 SPEC = AttackSpec("mask_ce", schedule="reduced", iterations=10)
 IDENTITY = {"dataset": "noise", "model": "target", "training_seed": 0, "suite": "transfer"}

@@ -16,7 +16,8 @@ from robustseg.evidence.queries import (
     score,
     worst_case,
 )
-from robustseg.evidence.records import read_evidence, write_evidence
+from robustseg.evidence.reading import read_evidence
+from robustseg.evidence.writing import write_evidence
 from tests.synthetic import READS, synthetic_rows, write_jobs
 
 

@@ -233,7 +233,7 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(browser):
 def test_a_browser_is_driven_without_the_workflow():
     """The report needs neither torch nor snakemake."""
     code = (
-        "import sys; import robustseg.page.page, robustseg.page.gallery, robustseg.claims.report;"
+        "import sys; import robustseg.page.page, robustseg.claims.report;"
         "print([m for m in ('torch', 'timm', 'snakemake', 'pydantic') if m in sys.modules])"
     )
     answer = subprocess.run(

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from robustseg.claims.image_scores import image_scores
 from robustseg.errors import RobustsegError
-from robustseg.evidence.records import write_evidence
+from robustseg.evidence.writing import write_evidence
 from tests.synthetic import PROVENANCE
 
 SEA = ("mask_ce", "bal_ce", "js", "mask_sph")

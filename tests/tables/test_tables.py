@@ -13,7 +13,7 @@ from robustseg.evidence.book import LONG_COLUMNS
 from robustseg.tables.tables import TABLES, make_table
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.records import write_evidence
+from robustseg.evidence.writing import write_evidence
 from robustseg.names import LOSSES
 from tests.synthetic import MODELS, PROVENANCE, READS, synthetic_rows, write_jobs
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from robustseg.data.archives import ARCHIVES
-from robustseg.evidence.records import read_evidence
+from robustseg.evidence.reading import read_evidence
 from tests.data.archives import SBD_TRAIN, VOC_VAL, voc_files, write_archives, write_tar
 from tests.serving import Server, serve
 from tests.workflow.running import MATCHBOX, planned, snakemake

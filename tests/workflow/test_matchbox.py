@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from robustseg.config import FIGURES, TABLES, load_config
-from robustseg.evidence.records import read_evidence, read_provenance
+from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.names import SEA_LOSSES
 from robustseg.plan.costs import jobs_of
 from tests.workflow.running import (

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustseg.attacks.attacked_model import Model, frozen
+from robustseg.attacks.attacked_model import Model, frozen, full_precision
 from robustseg.attacks.losses import check_logits, refuse_images
-from robustseg.attacks.outcomes import full_precision
 from robustseg.attacks.run import check_batch
 from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError

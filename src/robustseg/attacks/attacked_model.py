@@ -127,3 +127,16 @@ def device_of(model: Model, otherwise: torch.device) -> torch.device:
     """Return where a module's parameters are; `otherwise` for a model without any."""
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     return next((parameter.device for parameter in parameters), otherwise)
+
+
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
+    """Switch off TF32 and autocast, and restore what was set."""
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    try:
+        matmul.allow_tf32 = convolution.allow_tf32 = False
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before

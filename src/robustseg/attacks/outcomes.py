@@ -1,7 +1,6 @@
 """Attacks in turn, and what goes on record of each: counts of a pass of its own, norms, cost."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustseg.attacks.alma_prox import alma_prox
-from robustseg.attacks.attacked_model import Model, device_of, frozen
+from robustseg.attacks.attacked_model import Model, device_of, frozen, full_precision
 from robustseg.attacks.losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch, run_attack
 from robustseg.attacks.search_model import exact
@@ -171,16 +170,3 @@ def measure(
     problem = f"left its radius of {eps_255:g}/255 or [0, 1]; this is a defect of the attack"
     refuse_images(~inside, image_ids, problem)
     return (norms * 255).cpu().numpy()
-
-
-@contextmanager
-def full_precision(device_type: str) -> Iterator[None]:
-    """Switch off TF32 and autocast, and restore what was set."""
-    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, convolution.allow_tf32
-    try:
-        matmul.allow_tf32 = convolution.allow_tf32 = False
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        matmul.allow_tf32, convolution.allow_tf32 = before

@@ -1,8 +1,6 @@
 """Attacked images that are kept, with what the model predicts on them (Figures 1 and 7-10)."""
 
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,14 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robustseg.attacks.attacked_model import device_of, frozen
-from robustseg.attacks.outcomes import full_precision, measure
+from robustseg.attacks.attacked_model import device_of, frozen, full_precision
+from robustseg.attacks.outcomes import measure
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.attacks.targeted import TargetedResult, targeted_attack
-from robustseg.data.datasets import EPOCH, Dataset
+from robustseg.data.datasets import Dataset
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
 from robustseg.metrics import count_pixels, image_accuracy
 from robustseg.progress import Progress
 
@@ -127,20 +124,6 @@ def attack_targeted(
         "share": np.stack([_joined(part.share for part in parts) for parts in found]),
         "clean_share": np.stack([_joined(part.clean_share for part in parts) for parts in found]),
     }
-
-
-def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as .npz, compressed; the same arrays give the same bytes.
-
-    Raises:
-        RobustsegError: the file cannot be written.
-    """
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w") as file:
-                np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
 
 
 def _first(model: nn.Module, dataset: Dataset, count: int) -> tuple[Tensor, Tensor, list[str]]:

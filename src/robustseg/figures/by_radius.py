@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.evidence.attacked_images import perturbed, read_shots
 from robustseg.evidence.runs import Models
 from robustseg.evidence.wording import a_model_of, percent, printed, radius
 from robustseg.exhibits import PICTURES
 from robustseg.figures.figure import Drawing
 from robustseg.figures.picture import Picture, colours, grid, legend, name_lines, show
 from robustseg.names import LOSS_LABELS, SCHEME_LABELS
-from robustseg.page.gallery import perturbed, read_shots
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
+from robustseg.evidence.attacked_images import perturbed, read_arrays
 from robustseg.evidence.runs import Models
 from robustseg.evidence.wording import percent, printed, radius
 from robustseg.exhibits import PICTURES
 from robustseg.figures.figure import Drawing
 from robustseg.figures.picture import Picture, colours, grid, legend, name_lines, show
 from robustseg.names import SCHEME_LABELS
-from robustseg.page.gallery import perturbed, read_arrays
 
 if TYPE_CHECKING:
     import pandas as pd

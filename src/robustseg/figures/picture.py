@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError
+from robustseg.evidence.attacked_images import IGNORE_COLOUR
 from robustseg.evidence.runs import Models
 from robustseg.exhibits import Shown
 from robustseg.figures.figure import Drawing, style, write_drawing
-from robustseg.page.gallery import IGNORE_COLOUR
 
 if TYPE_CHECKING:
     import pandas as pd

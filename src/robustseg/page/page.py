@@ -19,7 +19,7 @@ from robustseg.figures.figure import GRID, INK
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS
-from robustseg.page.gallery import encode_gallery
+from robustseg.page.attack_viewer import encode_gallery
 from robustseg.tables.layout import from_json, to_html
 from robustseg.tables.registry import TABLES
 

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence import records
-from robustseg.evidence.records import read_evidence, read_provenance, write_evidence
+from robustseg.evidence import schema
+from robustseg.evidence.reading import read_class_names, read_evidence, read_provenance
+from robustseg.evidence.schema import SCHEMA_VERSION, WORDS
+from robustseg.evidence.writing import write_evidence
 
 ROOT = Path(__file__).parents[2]
 PROVENANCE = {"robustseg": "1", "device": "cpu"}
@@ -35,12 +37,12 @@ def row(image="a", attack="apgd-ce-constant-10", **changes):
         "image_id": image,
         "pixels": 10,
         "pixels_correct": 6,
+        "labelled": [6, 3, 1],
         "intersection": [4, 2, 0],
         "union": [7, 4, 3],
         "linf_255": 4.0,
         "forward_passes": 11,
         "backward_passes": 10,
-        "inherited": False,
     } | changes
 
 
@@ -48,12 +50,15 @@ def test_what_is_written_is_read(tmp_path):
     rows = [row("b", union=np.array([7, 4, 3])), row("a", pixels_correct=np.int64(6))]
     write_evidence(tmp_path / "e.parquet", rows, PROVENANCE)
     frame = read_evidence([tmp_path / "e.parquet"])
-    assert list(frame.columns) == records.SCHEMA.names
+    assert list(frame.columns) == schema.SCHEMA.names
     assert frame["image_id"].tolist() == ["a", "b"]
     assert frame["linf_255"].tolist() == [4.0, 4.0]
-    for name, counts in (("intersection", [4, 2, 0]), ("union", [7, 4, 3])):
+    expected = {"labelled": [6, 3, 1], "intersection": [4, 2, 0], "union": [7, 4, 3]}
+    for name, counts in expected.items():
         assert [vector.tolist() for vector in frame[name]] == [counts, counts]
-    assert read_provenance(tmp_path / "e.parquet") == PROVENANCE
+    assert read_provenance(tmp_path / "e.parquet") == PROVENANCE | {
+        "schema_version": SCHEMA_VERSION
+    }
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):
@@ -83,9 +88,15 @@ def test_order_and_sharding_do_not_matter(tmp_path):
         ({"eps_255": -1.0, "linf_255": 0.0}, "eps_255 outside 0..255"),
         ({"eps_255": 256.0}, "eps_255 outside 0..255"),
         ({"pixels_correct": 5}, "pixels_correct unlike the sum of intersections"),
-        ({"pixels": 5}, "more correct than labelled pixels"),
-        ({"pixels": 11}, "unions that do not add up"),
+        ({"pixels": 5, "labelled": [4, 1, 0]}, "more correct than labelled pixels"),
+        ({"pixels": 11, "labelled": [6, 4, 1]}, "unions that do not add up"),
+        ({"labelled": [5, 3, 1]}, "pixels unlike the sum of labelled ones"),
+        ({"labelled": [3, 6, 1]}, "labelled pixels below the intersections or above the unions"),
+        ({"labelled": [8, 2, 0]}, "labelled pixels below the intersections or above the unions"),
         ({"intersection": [7, -1, 0]}, "intersections below 0 or above the unions"),
+        ({"loss": "hinge"}, "loss is 'hinge', which is none of the words that evidence knows"),
+        ({"optimizer": "adam"}, "optimizer is 'adam', which is none of the words"),
+        ({"schedule": "cosine"}, "schedule is 'cosine', which is none of the words"),
         (
             {"intersection": [3, 2, 1], "union": [9, 5, 0]},
             "intersections below 0 or above the unions",
@@ -165,7 +176,7 @@ def test_missing_foreign_and_no_files_are_refused(tmp_path):
 
 def test_one_data_set_has_one_number_of_classes(tmp_path):
     write_evidence(tmp_path / "three", [row("x")], {})
-    two = {"intersection": [4, 2], "union": [8, 6]}
+    two = {"labelled": [6, 4], "intersection": [4, 2], "union": [8, 6]}
     write_evidence(tmp_path / "two", [row("y") | two], {})
     with pytest.raises(RobustsegError, match=r"data set scenes counts \[2, 3\] classes"):
         read_evidence([tmp_path / "three", tmp_path / "two"])
@@ -175,10 +186,10 @@ def test_one_data_set_has_one_number_of_classes(tmp_path):
 
 WRITE_MUCH = """
 import random, resource, signal, sys
-sys.path.insert(0, {tests!r})
-from test_records import row
+sys.path.insert(0, {root!r})
+from tests.evidence.test_files import row
 from robustseg.errors import RobustsegError
-from robustseg.evidence.records import write_evidence
+from robustseg.evidence.writing import write_evidence
 rows = [row(random.Random(index).randbytes(40).hex()) for index in range(20000)]
 write_evidence({old!r}, rows[:3], dict())
 if {limit}:
@@ -194,7 +205,7 @@ for path in ({old!r}, {new!r}):
 
 def write_much(folder, limit):
     code = WRITE_MUCH.format(
-        tests=str(Path(__file__).parent),
+        root=str(ROOT),
         old=str(folder / "old.parquet"),
         new=str(folder / "new.parquet"),
         limit=limit,
@@ -228,7 +239,7 @@ def test_a_full_disk_is_one_sentence_and_no_half_file(tmp_path, how):
 
 
 def test_provenance_names_versions_and_commit():
-    made_by = records.provenance("abc", "cpu", "float32")
+    made_by = schema.provenance("abc", "cpu", "float32")
     assert made_by["config_hash"] == "abc"
     assert made_by["numpy"] == np.__version__
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
@@ -237,19 +248,57 @@ def test_provenance_names_versions_and_commit():
 
 
 def test_outside_its_repository_the_commit_is_unknown(tmp_path, monkeypatch):
-    (tmp_path / "records.py").touch()
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
-    assert records._git_commit() == "unknown"
+    (tmp_path / "schema.py").touch()
+    monkeypatch.setattr(schema, "__file__", str(tmp_path / "schema.py"))
+    assert schema._git_commit() == "unknown"
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
-    assert records._git_commit() == "unknown"
+    assert schema._git_commit() == "unknown"
+
+
+def test_class_names_stand_in_the_file_and_in_no_provenance(tmp_path):
+    write_evidence(tmp_path / "named", [row()], PROVENANCE, ["sky", "road", "void <of> form"])
+    assert read_class_names(tmp_path / "named") == ["sky", "road", "void <of> form"]
+    assert "class_names" not in read_provenance(tmp_path / "named")
+    write_evidence(tmp_path / "unnamed", [row()], PROVENANCE)
+    assert read_class_names(tmp_path / "unnamed") is None
+    with pytest.raises(RobustsegError, match="2 class names for counts of 3 classes"):
+        write_evidence(tmp_path / "wrong", [row()], PROVENANCE, ["sky", "road"])
+
+
+def as_version(path, version):
+    """Rewrite a file as evidence of another schema version."""
+    table = pq.read_table(path)
+    metadata = {b"schema_version": version} if version else {}
+    if not version:
+        table = table.drop_columns("labelled").append_column("inherited", pa.array([False]))
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+@pytest.mark.parametrize(("version", "named"), [(None, "1"), (b"1", "1"), (b"3", "3")])
+def test_evidence_of_another_schema_is_refused_by_name(tmp_path, version, named):
+    path = tmp_path / "old.parquet"
+    write_evidence(path, [row()], {})
+    as_version(path, version)
+    says = rf"old\.parquet is evidence of schema version {named}, and this code reads version 2"
+    with pytest.raises(RobustsegError, match=says):
+        read_evidence([path])
+
+
+def test_every_word_is_documented():
+    text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    for column, words in WORDS.items():
+        for word, meaning in words.items():
+            assert f"| `{column}` | `{word}` | {meaning} |" in text, f"{column} {word}"
+    for name, meaning in schema.ATTACK_NAMES.items():
+        assert f"| `{name}` | {meaning} |" in text, name
 
 
 def test_the_documentation_is_that_of_the_schema():
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     lines = ["| column | type | unit | what |", "|---|---|---|---|"]
-    for field in records.SCHEMA:
+    for field in schema.SCHEMA:
         is_list = pa.types.is_list(field.type)
         kind = "list of int32, one a class" if is_list else str(field.type)
         unit, description = (field.metadata[key].decode() for key in (b"unit", b"description"))
@@ -267,9 +316,8 @@ def test_the_documented_query_runs_and_reads_one_seed(tmp_path, monkeypatch, cap
     for seed in (0, 1, 2):
         weaker = row("a", "one", seed=seed), row("b", "one", seed=seed)
         right = {"pixels_correct": 2 + seed, "intersection": [2 + seed, 0, 0]}
-        stronger = [
-            row(image, "two", seed=seed, union=[10, 8 - seed, 0], **right) for image in "ab"
-        ]
+        counts = {"labelled": [10, 0, 0], "union": [10, 8 - seed, 0]}
+        stronger = [row(image, "two", seed=seed, **counts, **right) for image in "ab"]
         write_evidence(folder / f"seed{seed}-shard0.parquet", [*weaker, *stronger], {})
     monkeypatch.chdir(tmp_path)
     exec(code, {})

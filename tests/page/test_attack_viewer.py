@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from robustseg.errors import RobustsegError
-from robustseg.page.gallery import encode_gallery, read_shots
+from robustseg.evidence.attacked_images import read_shots
+from robustseg.page.attack_viewer import encode_gallery
 
 
 def shots(images=2, size=6, eps_255=(0.0, 4.0, 8.0), seed=0):
