@@ -40,7 +40,7 @@ class Convolution(nn.Module):
 def test_the_search_is_in_bf16_and_the_count_is_not() -> None:
     images, labels = scene()
     model = Convolution()
-    outcome = attack_and_count(Fast(model, "bf16"), images, labels, names(5), SPEC, EPS_255, 0)
+    outcome = attack_and_count(Fast(model, "bf16"), SPEC, EPS_255, 0, (images, labels, names(5)))
     *search, counted = model.seen
     assert len(search) == SPEC.iterations + 1
     assert set(search) == {torch.bfloat16}
@@ -53,7 +53,7 @@ def test_the_search_is_in_bf16_and_the_count_is_not() -> None:
 def test_by_default_nothing_changes() -> None:
     images, labels = scene()
     plain, fast = (
-        attack_and_count(model, images, labels, names(5), SPEC, EPS_255, 0)
+        attack_and_count(model, SPEC, EPS_255, 0, (images, labels, names(5)))
         for model in (Convolution(), Fast(Convolution()))
     )
     assert torch.equal(plain.adversarial, fast.adversarial)
@@ -68,7 +68,7 @@ def test_compiled_passes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = scene()
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.GELU())
     plain, compiled = (
-        attack_and_count(one, images, labels, names(5), SPEC, EPS_255, 0)
+        attack_and_count(one, SPEC, EPS_255, 0, (images, labels, names(5)))
         for one in (model, Fast(model, compiled=True))
     )
     torch.testing.assert_close(compiled.adversarial, plain.adversarial)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from robustseg.attacks.alma_prox import DEFAULT_THRESHOLD
 from robustseg.attacks.attacked_model import Model, device_of
 from robustseg.attacks.outcomes import (
     Attack,
@@ -118,8 +119,8 @@ def evaluate_alma(
     model: Model,
     dataset: "Dataset",
     *,
-    threshold: float,
-    steps: int,
+    threshold: float = DEFAULT_THRESHOLD,
+    steps: int = 500,
     batch_size: int,
     identity: Mapping[str, str | int],
     indices: Sequence[int] | None = None,

@@ -98,10 +98,6 @@ def _check_counts(path: str | Path, table: pa.Table) -> None:
     pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
     labelled, intersection, union = (matrix(table, name) for name in COUNTED)
     agree = {
-        "pixels unlike the sum of labelled ones": labelled.sum(axis=1) == pixels,
-        "labelled pixels below the intersections or above the unions": (
-            (intersection <= labelled) & (labelled <= union)
-        ).all(axis=1),
         "intersections below 0 or above the unions": (
             (intersection >= 0) & (intersection <= union)
         ).all(axis=1),
@@ -110,6 +106,10 @@ def _check_counts(path: str | Path, table: pa.Table) -> None:
         "unions that do not add up to 2 pixels - pixels_correct": (
             union.sum(axis=1) == 2 * pixels - correct
         ),
+        "pixels unlike the sum of labelled ones": labelled.sum(axis=1) == pixels,
+        "labelled pixels below the intersections or above the unions": (
+            (intersection <= labelled) & (labelled <= union)
+        ).all(axis=1),
     }
     _refuse(path, table, agree)
 
