@@ -4,7 +4,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from robustseg.config.schema import Config
-from robustseg.config.section import Section, sections_in
+from robustseg.sections import Section, sections_in
 
 
 def describe() -> str:

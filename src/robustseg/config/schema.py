@@ -16,10 +16,10 @@ from robustseg.config.models import (
     ReleasedModel,
     Training,
 )
-from robustseg.config.section import Name, Radius, Section, Seed
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
 from robustseg.models.published import MARGIN, MODELS, SegmentationWeights, Weights
+from robustseg.sections import Name, Radius, Section, Seed
 
 TABLES = (*(f"table{number}" for number in range(1, 12)), "appendix_c3")
 ABLATIONS = ("ablation_training",)
