@@ -26,7 +26,7 @@ from robustseg.plan.limits import (
     memory_mb,
     training_minutes,
 )
-from robustseg.claims.predicates import read_claims
+from robustseg.claims.language import read_claims
 from robustseg.page.sections import label_of, question_of
 
 # A configuration named on the command line replaces the default instead of being merged into it.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustseg.claims.predicates import TABLES, parse_claims, read_claims
+from robustseg.claims.language import TABLES, parse_claims, read_claims
 from robustseg.claims.verdicts import Scores, evaluate_claims, overall_verdicts
 from robustseg.errors import RobustsegError
 from robustseg.evidence.reported import read_reported

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustseg.claims.verdicts import Scores
+from robustseg.claims.verdicts import NumberKey, Scores
 from robustseg.evidence.book import Book, Flags, Ids, Models, Reads, percent, printed
 from robustseg.evidence.enumerator import check_files
 from robustseg.evidence.queries import Evidence, Run
@@ -20,7 +20,7 @@ from robustseg.tables.tables import TABLES
 
 def image_scores(
     evidence_paths: Iterable[str | Path], reads: Mapping[str, Reads], models: Models
-) -> Scores:
+) -> dict[NumberKey, Scores]:
     """Return the score of each image in each cell whose number is the mean over images.
 
     Args:
@@ -30,7 +30,8 @@ def image_scores(
         models: the configuration's models.
 
     Returns:
-        Scores by cell, see claims.Scores. A table of means over seeds has none.
+        Scores by number; its `get` is what verdicts.evaluate_claims asks. A table of means over
+        seeds has none.
     """
     if not any(reads.values()):
         return {}  # a run of ablations alone
@@ -38,7 +39,7 @@ def image_scores(
     check_files("claims", paths)
     frame = read_evidence(paths, counts=False)
     recorders: Mapping[str, Callable[[Book], object]] = {**TABLES, **RECORDERS}
-    scores: Scores = {}
+    scores: dict[NumberKey, Scores] = {}
     for table_id, table_reads in reads.items():
         if not table_reads:
             continue  # a table of settings
@@ -52,15 +53,22 @@ def image_scores(
 class _ImageBook(Book):
     """A book that keeps images instead of intervals, which are most of a table's cost."""
 
-    scores: Scores = field(default_factory=dict)
+    scores: dict[NumberKey, Scores] = field(default_factory=dict)
 
     def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
         first, attacked = runs[0], self.worst(runs)
-        cell = (self.name, first.dataset, first.model, attack, first.eps_255, "acc")
-        self.scores[cell] = (attacked.image_ids, percent(1) * attacked.accuracy)
+        self.scores[self._key(attack, first, "acc")] = (
+            attacked.image_ids,
+            percent(1) * attacked.accuracy,
+        )
         # The printed text decides what is bold, which no one reads here.
         return Cell(printed(percent(attacked.accuracy.mean()))), Cell(printed(0))
 
     def share(self, attack: str, run: Run, metric: str, image_ids: Ids, held: Flags) -> None:
-        cell = (self.name, run.dataset, run.model, attack, run.eps_255, metric)
-        self.scores[cell] = (image_ids, percent(1) * held.astype(np.float64))
+        key = self._key(attack, run, metric)
+        self.scores[key] = (image_ids, percent(1) * held.astype(np.float64))
+
+    def _key(self, attack: str, run: Run, metric: str) -> NumberKey:
+        return NumberKey(
+            self.name, run.dataset, run.model, run.training_seed, attack, run.eps_255, metric
+        )
