@@ -100,7 +100,7 @@ def _explain(error: Any, file: type[Section]) -> str:
     value, kind = error["input"], error["type"]
     if kind == SAID:
         return str(error["msg"])
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):
         known = _known_keys(error["loc"], file)
         return f"is not a known key; known here: {', '.join(known)}"
     if kind == "missing":
