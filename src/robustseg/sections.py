@@ -71,10 +71,6 @@ PLAIN = {
 """Words for pydantic's kinds of error whose own are about Python."""
 
 
-SAID = "said"
-"""Kind of an error whose message, ours, is the whole predicate of the sentence."""
-
-
 def problems(error: ValidationError, file: type[Section]) -> list[tuple[Location, str]]:
     """Return where a file is wrong and, as the predicate of a sentence, what is wrong there.
 
@@ -98,8 +94,8 @@ def key_at(location: Location) -> str:
 
 def _explain(error: Any, file: type[Section]) -> str:
     value, kind = error["input"], error["type"]
-    if kind == SAID:
-        return str(error["msg"])
+    if kind == "value_error":  # raised by a validator of ours
+        return str(error["ctx"]["error"])
     if kind in ("extra_forbidden", "invalid_key"):
         known = _known_keys(error["loc"], file)
         return f"is not a known key; known here: {', '.join(known)}"

@@ -109,7 +109,7 @@ WRONG = [
     ({"places": PLACES, "claims": None}, r"claims\.yaml: claims is empty; fill it in or delete it"),
     ({"places": PLACES, "claims": ["x"]}, "claim 1: it should be a section of keys, not 'x'"),
     ({"places": PLACES, "claims": [{**CLAIM, "id": 3}]}, "claim 1: id should be text, not 3"),
-    ({"places": PLACES, "claims": [{**CLAIM, "id": "a b"}]}, "claim a b: id should match pattern"),
+    ({"places": PLACES, "claims": [{**CLAIM, "id": "a b"}]}, "claim 1: id should match pattern"),
     ({"places": PLACES, "claims": [{**CLAIM, "source": " "}]}, "claim x: source should match"),
     (
         {"places": PLACES, "claims": [{**CLAIM, "sentense": "s"}]},
@@ -233,7 +233,7 @@ def said_of(read: Callable[[], object]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(120))
 def test_no_slip_ends_in_a_traceback(seed: int) -> None:
     draw = random.Random(seed)
     content = yaml.load((CONFIG / "claims.yaml").read_text(), yaml.CSafeLoader)
@@ -243,7 +243,7 @@ def test_no_slip_ends_in_a_traceback(seed: int) -> None:
         assert re.match(r"claims\.yaml(, (claim|place) .+)?: \S.* \S", line)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_no_damaged_file_ends_in_a_traceback(seed: int, tmp_path: Path) -> None:
     draw = random.Random(seed)
     text = bytearray((CONFIG / "claims.yaml").read_bytes()[:6000])

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
 
 from robustseg.errors import RobustsegError
-from robustseg.sections import SAID, TAG, Location, Name, Percent, Section, key_at, problems
+from robustseg.sections import TAG, Location, Name, Percent, Section, key_at, problems
 from robustseg.yaml_files import read_yaml
 
 DIMENSIONS = ("role", "attack", "eps_255", "metric")
@@ -49,7 +48,7 @@ class Words(Section):
     @classmethod
     def _not_empty(cls, value: Any) -> Any:
         if value is None:
-            raise PydanticCustomError(SAID, "is empty; fill it in or delete it")
+            raise ValueError("is empty; fill it in or delete it")
         return value
 
 
@@ -258,8 +257,9 @@ def _where(location: Location, content: Any, file: str) -> str:
     if not isinstance(number, int):
         return f"{file}: {key_at(location) or 'the file'}"
     item = content[section][number]
-    name = item.get("id") if section == "claims" and isinstance(item, dict) else None
-    about = f"{str(section).removesuffix('s')} {name if isinstance(name, str) else number + 1}"
+    name = str(item.get("id", "")) if section == "claims" and isinstance(item, dict) else ""
+    is_id = name.isascii() and name.isidentifier()
+    about = f"{str(section).removesuffix('s')} {name if is_id else number + 1}"
     return f"{file}, {about}: {key_at(location[2:]) or 'it'}"
 
 
