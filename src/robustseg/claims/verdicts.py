@@ -299,9 +299,7 @@ def _label(comparison: _Comparison, seeds: tuple[float, ...]) -> str:
     else:
         label = f"{words(DIMENSIONS, '_left')} {left} against {right}"
     if len(pairs) < len(seeds):
-        label += (
-            f" in training seed {', '.join(f'{s:g}' for s in pairs['training_seed_left'])} alone"
-        )
+        label += f" in training seed {', '.join(map('{:g}'.format, pairs['seed']))} alone"
     if comparison.within_spread:
         label += ", within the spread over seeds"
     return label
