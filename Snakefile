@@ -15,7 +15,7 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4294967296")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 
 from robustseg.clusters import check_slurm, explain
-from robustseg.claims.predicates import read_claims
+from robustseg.claims.language import read_claims
 from robustseg.config import load_config
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of

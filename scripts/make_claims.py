@@ -7,10 +7,9 @@ if __name__ == "__main__":
     with job("claims", snakemake.log[0]) as progress:
         make_claims(
             snakemake.input.claims,
-            [*snakemake.input.tables, *snakemake.input.figures],
+            snakemake.input.numbers,
             snakemake.input.evidence,
             snakemake.params.reads,
-            snakemake.params.models,
             snakemake.params.reported,
             dict(snakemake.output.items()),
         )

@@ -34,7 +34,10 @@ def test_a_claim_about_an_unknown_table_stops_the_plan_with_one_sentence(copy: P
     assert result.returncode == 1
     said = [line for line in (result.stdout + result.stderr).splitlines() if "table99" in line]
     assert len(said) == 1
-    assert "claim sea_beats_previous_attacks: unknown table 'table99'; use one of table1" in said[0]
+    sentence = (
+        "claim sea_beats_previous_attacks: predicate.at.table is 'table99'; use one of table1,"
+    )
+    assert sentence in said[0]
     assert "Traceback" not in result.stderr
 
 

@@ -1,4 +1,4 @@
-"""Claims: each verb both ways, margins, intervals, slips, and the paper's own numbers."""
+"""Claims: each verb both ways, margins, intervals, and the paper's own numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustseg.claims.predicates import TABLES, parse_claims, read_claims
-from robustseg.claims.verdicts import Scores, evaluate_claims, overall_verdicts
+from robustseg.claims.language import Cells, parse_claims, read_claims
+from robustseg.claims.verdicts import NumberKey, Scores, evaluate_claims, overall_verdicts
 from robustseg.errors import RobustsegError
 from robustseg.evidence.reported import read_reported
 
@@ -32,7 +32,12 @@ CELLS = {  # (model, attack, eps_255, metric): value
 def toy_tables() -> pd.DataFrame:
     rows = [
         {"table": "table3", "dataset": "toy", "model": model, "attack": attack, "metric": metric}
-        | {"eps_255": float(eps), "value": value, "std": 0.2 if attack == "sea" else np.nan}
+        | {
+            "training_seed": 0,
+            "eps_255": float(eps),
+            "value": value,
+            "std": 0.2 if attack == "sea" else np.nan,
+        }
         for (model, attack, eps, metric), value in CELLS.items()
     ]
     return pd.DataFrame(rows)
@@ -43,8 +48,8 @@ def parse(predicate: Any, places: Any = PLACES, **more: Any) -> tuple[Any, Any]:
     return parse_claims({"places": places, "claims": [claim]}, "claims.yaml")
 
 
-def evaluate(predicate: Any, images: Scores | None = None) -> pd.Series:
-    results = evaluate_claims(*parse(predicate), toy_tables(), images)
+def evaluate(predicate: Any, images: dict[NumberKey, Scores] | None = None) -> pd.Series:
+    results = evaluate_claims(*parse(predicate), toy_tables(), (images or {}).get)
     assert len(results) == 1
     return results.iloc[0]
 
@@ -163,13 +168,13 @@ def test_each_place_is_judged_and_one_contradiction_decides() -> None:
     assert about_other["detail"].tolist() == ["no table has numbers of other"]
 
 
-def toy_images(gap: np.ndarray) -> Scores:
+def toy_images(gap: np.ndarray) -> dict[NumberKey, Scores]:
     """Return images of which the strong model has `gap` points more than the weak one at 8/255."""
     noise = np.random.default_rng(3).uniform(0, 60, len(gap))  # common to both models
     ids = np.array([f"i{n}" for n in range(len(gap))], dtype=object)
     strong = ids[::-1], (noise + gap)[::-1]  # images are matched by id, not by position
     return {
-        ("table3", "toy", model, "sea", 8.0, "acc"): scores
+        NumberKey("table3", "toy", model, 0, "sea", 8.0, "acc"): scores
         for model, scores in (("m0", (ids, noise)), ("m1", strong))
     }
 
@@ -187,7 +192,7 @@ def test_the_interval_is_that_of_paired_images() -> None:
 
 def test_an_interval_against_a_number() -> None:
     images = toy_images(np.full(50, 20.0))
-    _, weak = images["table3", "toy", "m0", "sea", 8.0, "acc"]
+    _, weak = images[NumberKey("table3", "toy", "m0", 0, "sea", 8.0, "acc")]
     result = evaluate(sides("lower", WEAK | {"eps_255": 8}, 35), images)
     assert result.low < 35 - weak.mean() < result.high
     assert result.high - result.low == pytest.approx(4 * weak.std(ddof=1) / np.sqrt(50), rel=0.15)
@@ -200,56 +205,6 @@ def test_no_interval_where_images_do_not_tell(left: Any) -> None:
     result = evaluate(sides("lower", left, 50), toy_images(np.zeros(5)))
     assert result.verdict == "supported"
     assert np.isnan([result.low, result.high]).all()
-
-
-@pytest.mark.parametrize(
-    ("predicate", "sentence"),
-    [
-        (
-            sides("lower", {"table": "table12"}, 1),
-            r"unknown table 'table12'; use one of",
-        ),
-        (sides("lower", {"column": "mean"}, 1), r"unknown column 'mean'; use one of value, std"),
-        (
-            sides("below", WEAK, 1),
-            r"one verb of lower, higher, close, but this has at, below, than",
-        ),
-        (sides("lower", WEAK, 1, within=2), r"unknown key 'within'; use one of lower, than, by_at"),
-        ({"close": WEAK | {"table": "table3"}, "to": 1}, r"the key 'within' is missing"),
-        ({"lower": WEAK, "than": 1}, r"no table is named"),
-        (sides("lower", {"roles": "weak"}, 1), r"unknown key 'roles'"),
-        (sides("lower", {"role": "robust"}, 1), r"unknown role 'robust'; use one of strong, weak"),
-        (sides("lower", {"metric": "iou"}, 1), r"unknown metric 'iou'"),
-        (
-            sides("lower", WEAK, 1, **{"in": "all"}),
-            r"unknown in 'all'; use one of every, most, some",
-        ),
-        (sides("lower", {"take": "mean"}, 1), r"unknown take 'mean'"),
-        (sides("lower", WEAK, "ten"), r"than is 'ten'; write a number"),
-        (sides("lower", {"eps_255": "4/255"}, 1), r"eps_255 is '4/255'; write a number"),
-        ("sea < ce", r"one verb of lower, higher, close, but this has sea < ce"),
-    ],
-)
-def test_a_slip_is_refused_when_parsed(predicate: Any, sentence: str) -> None:
-    with pytest.raises(RobustsegError, match=rf"^claims\.yaml, claim one: (.*){sentence}"):
-        parse(predicate)
-
-
-def test_broken_files_are_refused(tmp_path: Path) -> None:
-    claim = {"id": "x", "sentence": "s", "source": "t", "predicate": sides("lower", WEAK, 1)}
-    for content, sentence in (
-        ({"places": PLACES, "claims": [claim, claim]}, "two claims have the id x"),
-        ({"places": PLACES}, "the key 'claims' is missing"),
-        ({"places": PLACES, "claims": claim}, "claims is .* write a list"),
-        ({"places": PLACES, "claims": [claim | {"datasets": ["cars"]}]}, "unknown dataset 'cars'"),
-        ({"places": [PLACES[0] | {"roles": {"a": "m", "b": "m"}}], "claims": []}, "m plays two"),
-        ([], r"\[\] stands where a mapping must be"),
-    ):
-        with pytest.raises(RobustsegError, match=sentence):
-            parse_claims(content, "claims.yaml")
-    (tmp_path / "claims.yaml").write_text("claims: [")
-    with pytest.raises(RobustsegError, match=r"claims\.yaml is not YAML"):
-        read_claims(tmp_path / "claims.yaml")
 
 
 def test_tables_without_a_column_or_with_a_cell_twice_are_refused() -> None:
@@ -277,12 +232,15 @@ def test_what_the_papers_own_numbers_say(on_paper: pd.DataFrame) -> None:
         "new_losses_always_better_on_clean",  # Mask-Sph. 75.8 against Bal-CE 74.0 at 0.25/255
         "four_losses_suffice_miou",  # 9.0 against 8.4 at 12/255
         "apgd_consistently_beats_pgd",  # 88.7 against 88.6, mIoU 41.3 against 39.4
+        "apgd_as_strong_as_pgd",  # 88.7 against 88.6
         "mask_sph_needed_at_large_radii",  # Segmenter at 12/255: A is the best of the three
     }
-    # figures and App. C.3 print no numbers in a table
+    # figures and App. C.3 print no numbers in a table, and Table 3 has no clean model
     assert {name for name, verdict in verdicts.items() if verdict == "not evaluated"} == {
         "reduced_radius_beats_constant",
         "reduced_radius_lowers_the_worst_case",
+        "reduced_radius_as_strong_as_constant",
+        "clean_training_falls_to_near_zero",
         "iterations_help_up_to_300",
         "iterations_saturate_at_300",
         "alma_overestimates_on_robust_models",
@@ -313,7 +271,7 @@ def test_claims_use_words_that_the_paper_numbers_have() -> None:
     for claim in claims:
         for predicate in claim.predicates:
             for side in (predicate.left, predicate.right):
-                if isinstance(side, float) or side.table not in set(reported["table"]):
+                if not isinstance(side, Cells) or side.table not in set(reported["table"]):
                     continue
                 for attack in side.words.get("attack", ()):
                     assert (side.table, attack) in attacks, claim.id
@@ -340,7 +298,3 @@ def test_demo_roles_are_models_of_the_demo() -> None:
     models = {place.dataset: set(place.roles.values()) for place in places}
     assert models["scenes"] <= set(demo["models"])
     assert models["shapes"] <= set(demo["backbones"])
-
-
-def test_every_table_of_the_paper_can_be_named() -> None:
-    assert {f"table{number}" for number in range(1, 12)} <= set(TABLES)

@@ -149,7 +149,7 @@ def test_claims_are_filtered_by_verdict_and_words(browser):
     said = browser.run(
         "return document.querySelector('[data-claims=run] [role=status]').textContent"
     )
-    assert said == f"{len(claims_shown(browser))} of 52 shown"
+    assert said == f"{len(claims_shown(browser))} of 57 shown"
 
 
 def test_controls_that_need_a_script_are_hidden_without_one(browser):

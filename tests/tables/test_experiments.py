@@ -8,6 +8,7 @@ from robustseg.tables.tables import make_table
 from scipy.stats import binom
 
 from robustseg.claims.image_scores import image_scores
+from robustseg.claims.verdicts import NumberKey
 from robustseg.errors import RobustsegError
 from robustseg.evidence.writing import write_evidence
 from tests.synthetic import PROVENANCE
@@ -403,8 +404,7 @@ def test_shares_of_robust_images_are_means_over_images(tmp_path):
     scores = image_scores(write(tmp_path, rows), {"figure6": FIGURE6_READS}, MODELS)
     assert len(scores) == len(numbers) == 9
     for one in numbers.to_dict("records"):
-        cell = (one[key] for key in ("table", "dataset", "model", "attack", "eps_255", "metric"))
-        image_ids, held = scores[tuple(cell)]
+        image_ids, held = scores[NumberKey(*(one[key] for key in NumberKey._fields))]
         assert list(image_ids) == ["val-0", "val-2", "val-3", "val-5"]
         assert held.mean() == pytest.approx(one["value"])
 

@@ -1,66 +1,62 @@
-"""The score of each image behind the cells of tables and figures, for intervals of differences."""
+"""The score of each image behind a number, from the runs that the number names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from robustseg.claims.verdicts import Scores
-from robustseg.evidence.book import Book, Flags, Ids, Models, Reads, percent, printed
-from robustseg.evidence.enumerator import check_files
-from robustseg.evidence.queries import Evidence, Run
+from robustseg.claims.verdicts import ImageScores, NumberKey, Scores
+from robustseg.evidence.enumerator import Read, check_files
+from robustseg.evidence.numbers import Number, Sources, worst_case_scores
+from robustseg.evidence.queries import Evidence
 from robustseg.evidence.reading import read_evidence
-from robustseg.figures.figures import RECORDERS
-from robustseg.tables.layout import Cell
-from robustseg.tables.tables import TABLES
+from robustseg.evidence.runs import Run
+from robustseg.exhibits import Exhibit
+from robustseg.figures.registry import FIGURES
+from robustseg.tables.registry import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def image_scores(
-    evidence_paths: Iterable[str | Path], reads: Mapping[str, Reads], models: Models
-) -> Scores:
-    """Return the score of each image in each cell whose number is the mean over images.
+    numbers: pd.DataFrame,
+    evidence_paths: Iterable[str | Path],
+    reads: Mapping[str, Sequence[Read]],
+) -> ImageScores:
+    """Return what gives the images whose mean score a number is; None where it is no such mean.
 
     Args:
+        numbers: long form of tables and figures, with the column `runs` of their Parquet files.
         evidence_paths: evidence behind all of `reads`; read once, without counts of classes.
-        reads: for each table (one of tables.TABLES) and figure (of figures.FIGURES) what it reads,
-            as for tables.make_table.
-        models: the configuration's models.
-
-    Returns:
-        Scores by cell, see claims.Scores. A table of means over seeds has none.
+        reads: what each table and figure reads, as for `tables.making.make_table`.
     """
-    if not any(reads.values()):
-        return {}  # a run of ablations alone
     paths = list(evidence_paths)
     check_files("claims", paths)
-    frame = read_evidence(paths, counts=False)
-    recorders: Mapping[str, Callable[[Book], object]] = {**TABLES, **RECORDERS}
-    scores: Scores = {}
-    for table_id, table_reads in reads.items():
-        if not table_reads:
-            continue  # a table of settings
-        book = _ImageBook(table_id, Evidence(frame, table_reads, table_id, paths), models)
-        recorders[table_id](book)
-        scores |= book.scores
-    return scores
+    frame = read_evidence(paths, counts=False) if paths else None
+    by_key = {
+        NumberKey(*(row[name] for name in NumberKey._fields)): row
+        for row in numbers.to_dict("records")
+    }
 
+    @cache
+    def sources(name: str) -> Sources:
+        assert frame is not None  # a number with runs has evidence
+        return Sources(Evidence(frame, reads[name], name, {}, paths), {})
 
-@dataclass
-class _ImageBook(Book):
-    """A book that keeps images instead of intervals, which are most of a table's cost."""
+    def scores_of(key: NumberKey) -> Scores | None:
+        exhibit: Exhibit = {**TABLES, **FIGURES}[key.table]
+        if exhibit.scores is None and (exhibit.measure is not None or key.metric != "acc"):
+            return None
+        row = by_key[key]
+        if not len(row["runs"]):
+            return None  # a setting
+        runs = tuple(Run(**run) for run in row["runs"])
+        what = key._asdict()
+        del what["table"]
+        one = Number(**what, value=row["value"], runs=runs)
+        return (exhibit.scores or worst_case_scores)(sources(key.table), one)
 
-    scores: Scores = field(default_factory=dict)
-
-    def cells(self, attack: str, runs: Sequence[Run]) -> tuple[Cell, Cell]:
-        first, attacked = runs[0], self.worst(runs)
-        cell = (self.name, first.dataset, first.model, attack, first.eps_255, "acc")
-        self.scores[cell] = (attacked.image_ids, percent(1) * attacked.accuracy)
-        # The printed text decides what is bold, which no one reads here.
-        return Cell(printed(percent(attacked.accuracy.mean()))), Cell(printed(0))
-
-    def share(self, attack: str, run: Run, metric: str, image_ids: Ids, held: Flags) -> None:
-        cell = (self.name, run.dataset, run.model, attack, run.eps_255, metric)
-        self.scores[cell] = (image_ids, percent(1) * held.astype(np.float64))
+    return scores_of

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustseg.claims.predicates import read_claims
+from robustseg.claims.language import read_claims
 from robustseg.claims.verdicts import (
     CONTRADICTED,
     NOT_EVALUATED,
+    RESULT_COLUMNS,
     SUPPORTED,
     evaluate_claims,
     overall_verdicts,
 )
 from robustseg.errors import RobustsegError
-from robustseg.evidence.book import Models, Reads, printed
+from robustseg.evidence.enumerator import Read
 from robustseg.evidence.reported import read_reported
+from robustseg.evidence.wording import MISSING, printed
 from robustseg.files import atomic_path
-from robustseg.tables.layout import MISSING, Cell, Group, Layout, Row, to_markdown
+from robustseg.tables.layout import Cell, Group, Layout, Row, to_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEASURED, REPORTED = "this run", "the paper's own numbers"
 
-
+SEEDS_CAPTION = (
+    " Over training seeds the margin is mean ± sample standard deviation; a comparison holds if it "
+    "does in each, and training seeds says in how many the one that decides does."
+)
 SIGNS = {SUPPORTED: "✓", CONTRADICTED: "✗", NOT_EVALUATED: "–"}
 
 
 def make_claims(
     claims_path: str | Path,
-    table_paths: Iterable[str | Path],
+    number_paths: Iterable[str | Path],
     evidence_paths: Iterable[str | Path],
-    reads: Mapping[str, Reads],
-    models: Models,
+    reads: Mapping[str, Sequence[Read]],
     reported_folder: str | Path,
     out_paths: Mapping[str, str | Path],
 ) -> None:
@@ -42,11 +46,10 @@ def make_claims(
 
     Args:
         claims_path: config/claims.yaml.
-        table_paths: long forms of the run's tables (parquet or csv) and figures (csv).
+        number_paths: numbers of the run's tables and figures (their parquet), of one training seed
+            or several.
         evidence_paths: evidence behind the tables and figures of `reads`.
-        reads: for each table and figure whose claims shall have intervals what it reads, as
-            tables.make_table takes it; may be empty.
-        models: the configuration's models.
+        reads: what each table and figure reads, as for `tables.making.make_table`.
         reported_folder: config/paper.
         out_paths: files by format: any of parquet, csv, md, html (a fragment for the page).
 
@@ -58,12 +61,15 @@ def make_claims(
     from robustseg.claims.image_scores import image_scores
 
     claims, places = read_claims(claims_path)
-    images = image_scores(evidence_paths, reads, models) if reads else None
-    measured = evaluate_claims(claims, places, _read_tables(table_paths), images)
+    numbers = _read_numbers(number_paths)
+    images = image_scores(numbers, evidence_paths, reads)
+    measured = evaluate_claims(claims, places, numbers, images)
     reported = evaluate_claims(claims, places, read_reported(reported_folder))
     results = pd.concat(
         [measured.assign(numbers=MEASURED), reported.assign(numbers=REPORTED)], ignore_index=True
     )
+    numbers_at = RESULT_COLUMNS.index("seeds")
+    results = results[[*RESULT_COLUMNS[:numbers_at], "numbers", *RESULT_COLUMNS[numbers_at:]]]
     texts = {
         "csv": lambda: results.to_csv(index=False, lineterminator="\n"),
         "md": lambda: to_markdown(claims_layout(results)),
@@ -88,7 +94,10 @@ def claims_html(results: pd.DataFrame) -> str:
         key: _part(key, numbers, results[results["numbers"] == numbers])
         for key, numbers in (("run", MEASURED), ("paper", REPORTED))
     }
-    return environment.get_template("claims.html.j2").render(signs=SIGNS, **parts)
+    several_seeds = bool((results["seeds"] > 1).any())
+    return environment.get_template("claims.html.j2").render(
+        signs=SIGNS, several_seeds=several_seeds, **parts
+    )
 
 
 def _part(key: str, numbers: str, results: pd.DataFrame) -> dict[str, Any]:
@@ -121,11 +130,17 @@ def _shown(result: Mapping[Any, Any]) -> dict[str, Any]:
     plot = {name: round(60 + 54 * result[name] / widest, 1) for name in ("low", "high", "margin")}
     return {
         **result,
-        "margin": _signed(margin),
+        "margin": _margin(result),
         "interval": f"{_signed(low)} to {_signed(high)}" if has_interval else "",
         "undecided": has_interval and low < 0 < high,
         "plot": plot,
     }
+
+
+def _margin(result: Mapping[Any, Any] | pd.Series[Any]) -> str:
+    """Return the margin of a result; over several training seeds "+1.2 ± 0.3"."""
+    margin = _signed(result["margin"])
+    return f"{margin} ± {printed(result['std'])}" if result["seeds"] > 1 else margin
 
 
 def _signed(value: float) -> str:
@@ -136,6 +151,7 @@ def _signed(value: float) -> str:
 
 def claims_layout(results: pd.DataFrame) -> Layout:
     """Return the results as a table: one line for each claim and place, first this run's."""
+    several_seeds = bool((results["seeds"] > 1).any())
     groups = []
     for numbers, chosen in results.groupby("numbers", sort=False):
         verdicts = list(overall_verdicts(chosen).values())
@@ -144,7 +160,7 @@ def claims_layout(results: pd.DataFrame) -> Layout:
         )
         first = ~chosen["claim"].duplicated()
         lines = [
-            _line(result, named)
+            _line(result, named, several_seeds)
             for (_, result), named in zip(chosen.iterrows(), first, strict=True)
         ]
         groups.append(Group(f"On {numbers}: {counts}", tuple(lines)))
@@ -152,42 +168,47 @@ def claims_layout(results: pd.DataFrame) -> Layout:
         "Claims of the paper",
         "Each claim is a predicate over tables (docs/claims.md). The margin is what the comparison "
         "that decides has left beyond what the claim asks, in points of a percent, with its 95 % "
-        "bootstrap interval over pairs of images where there is one.",
+        "bootstrap interval over pairs of images where there is one."
+        + SEEDS_CAPTION
+        * several_seeds,
         ("Claim", "Where the paper says so", "Checked on"),
-        (("verdict",), ("margin",), ("95 % interval",), ("hold",), ("decided by",)),
+        (
+            *(("verdict",), ("margin",), ("95 % interval",), ("hold",)),
+            *((("training seeds",),) if several_seeds else ()),
+            ("decided by",),
+        ),
         tuple(groups),
     )
 
 
-def _line(result: pd.Series[Any], named: bool) -> Row:
+def _line(result: pd.Series[Any], named: bool, several_seeds: bool) -> Row:
     """Return one line; a claim's sentence stands at its first place only."""
     about = (result["sentence"], result["source"]) if named else ("", "")
     verdict = Cell(result["verdict"], bold=result["verdict"] == CONTRADICTED, note=result["claim"])
     if result["verdict"] == NOT_EVALUATED:
-        return Row((*about, MISSING), (verdict, *[Cell(MISSING)] * 3, Cell(result["detail"])))
+        empty = [Cell(MISSING)] * (3 + several_seeds)
+        return Row((*about, MISSING), (verdict, *empty, Cell(result["detail"])))
     has_interval = result["low"] == result["low"]
     span = f"{printed(result['low'])} to {printed(result['high'])}" if has_interval else MISSING
+    seeds = f"{result['seeds_holding']} of {result['seeds']}"
     return Row(
         (*about, result["place"]),
         (
             verdict,
-            Cell(_signed(result["margin"])),
+            Cell(_margin(result)),
             Cell(span),
             Cell(f"{result['holding']} of {result['comparisons']}"),
+            *([Cell(seeds)] if several_seeds else []),
             Cell(result["detail"]),
         ),
     )
 
 
-def _read_tables(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Return the long forms of several tables as one."""
+def _read_numbers(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Return the numbers of several tables and figures as one long form."""
     import pandas as pd
 
-    frames = [
-        pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
-        for path in map(str, paths)
-    ]
+    frames = [pd.read_parquet(path) for path in paths]
     if not frames:
         raise RobustsegError("claims need the run's tables and were given none; make some first")
-    # the table over all training seeds repeats cells of the others, one for each seed
-    return pd.concat([frame[frame["table"] != "seeds"] for frame in frames], ignore_index=True)
+    return pd.concat(frames, ignore_index=True)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec
-from robustseg.config.section import Count, Name, Positive, Radius, Section, tag_of
 from robustseg.names import LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES
+from robustseg.sections import Count, Name, Positive, Radius, Section, tag_of
 
 
 class SuiteKind(Section):

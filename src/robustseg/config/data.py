@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from robustseg.config.section import Count, Section, Seed, tag_of
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, VOC_VAL_SPLITS
 from robustseg.models.published import FILES
+from robustseg.sections import Count, Section, Seed, tag_of
 
 
 class Generated(Section):

@@ -4,7 +4,6 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from robustseg.config.section import Count, Name, Percent, Positive, Section, Share, tag_of
 from robustseg.models.published import CLASSIFIERS, MARGIN, MODELS, Weights
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import (
@@ -15,6 +14,7 @@ from robustseg.names import (
     SCHEMES,
     TRAINING_OPTIMIZERS,
 )
+from robustseg.sections import Count, Name, Percent, Positive, Section, Share, tag_of
 
 
 class Training(Section):

@@ -4,9 +4,9 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from robustseg.config.schema import Config
-from robustseg.config.section import Section, sections_in
 from robustseg.exhibits import Shown
 from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.sections import Section, sections_in
 from robustseg.tables.registry import TABLES
 
 

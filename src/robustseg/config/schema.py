@@ -16,7 +16,6 @@ from robustseg.config.models import (
     ReleasedModel,
     Training,
 )
-from robustseg.config.section import Name, Radius, Section, Seed
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
 from robustseg.evidence.enumerator import EvidenceJob, by_radius, jobs_read
@@ -25,6 +24,7 @@ from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.models.published import MARGIN, MODELS, SegmentationWeights, Weights
+from robustseg.sections import Name, Radius, Section, Seed
 from robustseg.tables.registry import TABLES
 
 

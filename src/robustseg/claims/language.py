@@ -1,0 +1,315 @@
+"""The few words in which claims are written, read and checked from `config/claims.yaml`.
+
+docs/claims.md describes them. The same predicates run on a run's measured tables and on the paper's
+printed numbers, because they speak of roles ("pir_at_5") and a place (a data set with one
+architecture) says which model plays which role there.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
+
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
+
+from robustseg.errors import RobustsegError
+from robustseg.figures.registry import FIGURES
+from robustseg.sections import TAG, Location, Name, Percent, Section, key_at, problems
+from robustseg.tables.registry import TABLES
+from robustseg.yaml_files import read_yaml
+
+DIMENSIONS = ("role", "attack", "eps_255", "metric")
+"""What tells the cells of one table apart, within one place."""
+
+T = TypeVar("T")
+OneOrMore: TypeAlias = Annotated[
+    Annotated[T, Tag(f"{TAG}one")] | Annotated[list[T], Field(min_length=1), Tag(f"{TAG}list")],
+    Discriminator(lambda value: f"{TAG}list" if isinstance(value, list) else f"{TAG}one"),
+]
+Text: TypeAlias = Annotated[str, Field(pattern=r"\S")]
+Attack: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(/[a-z]+)?$")]
+Points: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
+"""Difference of two percentages."""
+
+
+def _as_list(written: T | list[T]) -> list[T]:
+    return written if isinstance(written, list) else [written]
+
+
+def vocabulary() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tables and figures that a claim may name, and the metrics."""
+    named = [one for one in (*TABLES.values(), *FIGURES.values()) if one.in_paper]
+    metrics = dict.fromkeys(metric for one in named for metric in one.metrics)
+    return tuple(one.id for one in named), tuple(metrics)
+
+
+class Words(Section):
+    """A part of a claim; a key that is written has something behind it."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("is empty; fill it in or delete it")
+        return value
+
+
+class Cells(Words):
+    """Cells of one table: those with one of the words listed, in each dimension that is named."""
+
+    table: str = Field(default="", description="a table or figure; may stand in `at`")
+    role: OneOrMore[Name] = Field(default=[], description="which model, by its role in a place")
+    attack: OneOrMore[Attack] = Field(default=[], description="as in config/paper/README.md")
+    eps_255: OneOrMore[Annotated[float, Field(ge=0, le=255)]] = Field(
+        default=[], description="radius in 1/255; 0 is the clean evaluation"
+    )
+    metric: OneOrMore[Name] = Field(default=[], description="a metric of the table")
+    column: Literal["value", "std"] = Field(default="value", description="of the long form")
+    take: Literal["lowest", "highest"] | None = Field(
+        default=None, description="of the cells that meet one of the other side, only this"
+    )
+
+    @property
+    def words(self) -> dict[str, list[str | float]]:
+        """The words listed in each dimension that is named."""
+        return {name: _as_list(getattr(self, name)) for name in DIMENSIONS if name in self.named}
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The dimensions that are named."""
+        return frozenset(self.model_fields_set) & frozenset(DIMENSIONS)
+
+
+Side: TypeAlias = Annotated[
+    Annotated[Cells, Tag(f"{TAG}cells")] | Annotated[Percent, Tag(f"{TAG}number")],
+    Discriminator(lambda value: f"{TAG}cells" if isinstance(value, dict) else f"{TAG}number"),
+]
+"""What cells are compared with: cells or a number."""
+
+
+class Predicate(Words):
+    """`left` is lower than, higher than or close to `right`, in every, most or some cells."""
+
+    preposition: ClassVar[str] = "than"
+
+    at: Cells = Field(default=Cells(), description="words that both sides share")
+    quantifier: Literal["every", "most", "some"] = Field("every", alias="in")
+
+    @property
+    def verb(self) -> str:
+        """One of `lower`, `higher` and `close`."""
+        return type(self).__name__.lower()
+
+    @property
+    def left(self) -> Cells:
+        """The cells that the verb speaks of."""
+        left: Cells = getattr(self, self.verb)
+        return self._with_shared(left)
+
+    @property
+    def right(self) -> Cells | float:
+        """What they are compared with."""
+        right: Cells | float = getattr(self, self.preposition)
+        return self._with_shared(right) if isinstance(right, Cells) else right
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The dimensions that a side names itself, not through `at`."""
+        sides = (getattr(self, self.verb), getattr(self, self.preposition))
+        return frozenset().union(*(side.named for side in sides if isinstance(side, Cells)))
+
+    @property
+    def by(self) -> float | None:
+        """The threshold, `by_at_least` or `within`, in points; None: strictly."""
+        by: float | None = getattr(self, "within" if self.verb == "close" else "by_at_least")
+        return by
+
+    @property
+    def must_exceed_spread(self) -> bool:
+        """Whether the difference must exceed its standard deviation over training seeds."""
+        return isinstance(self, Ordered) and self.beyond_spread
+
+    def _with_shared(self, side: Cells) -> Cells:
+        return self.at.model_copy(update={key: getattr(side, key) for key in side.model_fields_set})
+
+
+class Ordered(Predicate):
+    """One side is lower or higher than the other."""
+
+    than: Side
+    by_at_least: Points | None = None
+    beyond_spread: bool = False
+
+
+class Lower(Ordered):
+    """`lower: ... than: ...`."""
+
+    lower: Cells
+
+
+class Higher(Ordered):
+    """`higher: ... than: ...`."""
+
+    higher: Cells
+
+
+class Close(Predicate):
+    """`close: ... to: ..., within: ...`."""
+
+    preposition: ClassVar[str] = "to"
+
+    close: Cells
+    to: Side
+    within: Percent
+
+
+VERBS = ("lower", "higher", "close")
+
+
+def _verb_of(written: Any) -> str | None:
+    """Return the tag of the one verb of a predicate as it is written, or None."""
+    verbs = [verb for verb in VERBS if verb in written] if isinstance(written, dict) else []
+    return f"{TAG}{verbs[0]}" if len(verbs) == 1 else None
+
+
+AnyPredicate: TypeAlias = Annotated[
+    Annotated[Lower, Tag(f"{TAG}lower")]
+    | Annotated[Higher, Tag(f"{TAG}higher")]
+    | Annotated[Close, Tag(f"{TAG}close")],
+    Discriminator(
+        _verb_of,
+        custom_error_type="verb",
+        custom_error_message=f"should have one verb of {', '.join(VERBS)}",
+    ),
+]
+
+
+class Claim(Words):
+    """One claim; all its predicates must hold."""
+
+    id: Name
+    sentence: Text
+    source: Text = Field(description="where the paper says so")
+    predicate: OneOrMore[AnyPredicate]
+    datasets: OneOrMore[Text] = Field(
+        [], description="those it is about, where it gives numbers of theirs"
+    )
+
+    @property
+    def predicates(self) -> list[AnyPredicate]:
+        """The predicates, in the order in which they are written."""
+        return _as_list(self.predicate)
+
+    @property
+    def only_on(self) -> list[str]:
+        """The data sets that it is about; empty: all."""
+        return _as_list(self.datasets)
+
+
+class Place(Words):
+    """Where claims can be checked: a data set, and which model plays which role there."""
+
+    title: Text
+    dataset: Text
+    roles: dict[Name, Text] = Field(min_length=1)
+
+
+class ClaimsFile(Words):
+    """The whole of `config/claims.yaml`."""
+
+    places: list[Place]
+    claims: list[Claim]
+
+
+def read_claims(path: str | Path) -> tuple[list[Claim], list[Place]]:
+    """Read and check claims and places.
+
+    Returns:
+        The claims and the places of `config/claims.yaml`, in its order.
+
+    Raises:
+        RobustsegError: not UTF-8, not YAML, or what `parse_claims` refuses.
+    """
+    return parse_claims(read_yaml(path), str(path))
+
+
+def parse_claims(content: Any, file: str) -> tuple[list[Claim], list[Place]]:
+    """Return the claims and places of a mapping with the keys `places` and `claims`.
+
+    Raises:
+        RobustsegError: a sentence for each key that is unknown, missing or of a wrong type, each
+            word that the vocabulary or the places do not have, and each name given twice; it
+            names `file`, the claim and the key.
+    """
+    try:
+        parsed = ClaimsFile.model_validate(content)
+    except ValidationError as error:
+        wrong = problems(error, ClaimsFile)
+    else:
+        wrong = [*_problems_of_places(parsed.places), *_problems_of_claims(parsed)]
+        if not wrong:
+            return parsed.claims, parsed.places
+    sentences = (f"{_where(location, content, file)} {problem}" for location, problem in wrong)
+    raise RobustsegError("\n".join(" ".join(one.split()) for one in sentences))
+
+
+def _where(location: Location, content: Any, file: str) -> str:
+    """Return "claims.yaml, claim {id}: predicate.at.table" for where a file is wrong."""
+    section, number = location[:2] if len(location) > 1 else (None, None)
+    if not isinstance(number, int):
+        return f"{file}: {key_at(location) or 'the file'}"
+    item = content[section][number]
+    name = str(item.get("id", "")) if section == "claims" and isinstance(item, dict) else ""
+    is_id = name.isascii() and name.isidentifier()
+    about = f"{str(section).removesuffix('s')} {name if is_id else number + 1}"
+    return f"{file}, {about}: {key_at(location[2:]) or 'it'}"
+
+
+def _problems_of_places(places: list[Place]) -> Iterator[tuple[Location, str]]:
+    yield from _twice("places", "title", [place.title for place in places])
+    for number, place in enumerate(places):
+        for model, times in Counter(place.roles.values()).items():
+            if times > 1:
+                yield ("places", number, "roles"), f"gives {model!r} two roles; it can play one"
+
+
+def _problems_of_claims(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
+    yield from _twice("claims", "id", [claim.id for claim in parsed.claims])
+    tables, metrics = vocabulary()
+    roles = sorted({role for place in parsed.places for role in place.roles})
+    known = {"table": tables, "role": roles, "metric": metrics}
+    datasets = sorted({place.dataset for place in parsed.places})
+    for number, claim in enumerate(parsed.claims):
+        at: Location = ("claims", number)
+        yield from _unknown(_as_list(claim.datasets), datasets, (*at, "datasets"))
+        for index, predicate in enumerate(claim.predicates):
+            place = [index] if isinstance(claim.predicate, list) else []
+            yield from _problems_of_predicate(predicate, known, (*at, "predicate", *place))
+
+
+def _problems_of_predicate(
+    predicate: Predicate, known: Mapping[str, Sequence[str]], at: Location
+) -> Iterator[tuple[Location, str]]:
+    sides = {predicate.verb: predicate.left, predicate.preposition: predicate.right}
+    for part in ("at", *sides):
+        cells = getattr(predicate, part)
+        if isinstance(cells, Cells):
+            for key in (key for key in known if key in cells.model_fields_set):
+                yield from _unknown(_as_list(getattr(cells, key)), known[key], (*at, part, key))
+    for part, side in sides.items():
+        if isinstance(side, Cells) and "table" not in side.model_fields_set:
+            yield (*at, part), "names no table; name one here or in `at`"
+
+
+def _unknown(
+    words: Iterable[str], known: Sequence[str], at: Location
+) -> Iterator[tuple[Location, str]]:
+    for word in words:
+        if word not in known:
+            yield at, f"is {word!r}; use one of {', '.join(known)}"
+
+
+def _twice(section: str, key: str, names: list[str]) -> Iterator[tuple[Location, str]]:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield (section, number, key), f"is {name!r}, like an earlier one's; rename one of them"

@@ -1,0 +1,144 @@
+"""Sections of a YAML file as pydantic models, and sentences about what is wrong in them."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Location: TypeAlias = tuple[str | int, ...]
+"""Keys and places in lists that lead to a value, with the kinds of sections on the way."""
+
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Seed: TypeAlias = Annotated[int, Field(ge=0)]
+Radius: TypeAlias = Annotated[float, Field(gt=0, le=255)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of a file: no unknown keys, no silent conversion, finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+TAG = "kind:"
+"""Begins the name of a kind in the location of an error."""
+
+
+def tag_of(default: str | None = None) -> Callable[[Any], str | None]:
+    """Return a function that says which kind of section a mapping is meant to be."""
+
+    def tag(section: Any) -> str | None:
+        if isinstance(section, dict):
+            kind = section.get("kind", default)
+        else:
+            kind = getattr(section, "kind", default)
+        return None if kind is None else f"{TAG}{kind}"
+
+    return tag
+
+
+def kinds_of(section: type[Section]) -> tuple[str, ...]:
+    """Return the kinds that pick a section among several that may stand in one place.
+
+    Those that its key `kind` may have; without such a key, its name in small letters.
+    """
+    field = section.model_fields.get("kind")
+    return get_args(field.annotation) if field else (section.__name__.lower(),)
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """Return the section classes inside a type such as dict[str, Section], each once."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    inner = (section for argument in get_args(annotation) for section in sections_in(argument))
+    return list(dict.fromkeys(inner))
+
+
+PLAIN = {
+    "bool_type": "should be true or false",
+    "dict_type": "should be a section of keys",
+    "finite_number": "should be a finite number",
+    "float_type": "should be a number",
+    "int_type": "should be a whole number",
+    "list_type": "should be a list",
+    "model_type": "should be a section of keys",
+    "model_attributes_type": "should be a section of keys",
+    "string_type": "should be text",
+}
+"""Words for pydantic's kinds of error whose own are about Python."""
+
+
+def problems(error: ValidationError, file: type[Section]) -> list[tuple[Location, str]]:
+    """Return where a file is wrong and, as the predicate of a sentence, what is wrong there.
+
+    Args:
+        error: what validating the file's content raised.
+        file: the section that the whole file is.
+    """
+    return [(one["loc"], _explain(one, file)) for one in error.errors()]
+
+
+def key_at(location: Location) -> str:
+    """Return a location as a person writes it, for example tables.table1[0].model."""
+    key = ""
+    for part in location:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif part != "[key]" and not part.startswith(TAG):
+            key += f".{part}" if key else part
+    return key
+
+
+def _explain(error: Any, file: type[Section]) -> str:
+    value, kind = error["input"], error["type"]
+    if kind == "value_error":  # raised by a validator of ours
+        return str(error["ctx"]["error"])
+    if kind in ("extra_forbidden", "invalid_key"):
+        known = _known_keys(error["loc"], file)
+        return f"is not a known key; known here: {', '.join(known)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "union_tag_invalid":
+        known_tags = error["ctx"]["expected_tags"].replace(TAG, "").replace("'", "")
+        return f"has the kind {value['kind']!r}; known are {known_tags}"
+    if kind == "union_tag_not_found":
+        return "needs a kind"
+    if kind == "too_short":
+        return f"needs at least {_entries(error['ctx']['min_length'])}, not {_shown(value)}"
+    if kind == "too_long":
+        return f"has room for {_entries(error['ctx']['max_length'])}, not {_shown(value)}"
+    message = PLAIN.get(kind) or (
+        error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
+    )
+    hint = ""
+    if kind == "float_type" and isinstance(value, str):
+        hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
+    return f"{message}, not {_shown(value)}{hint}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is written, cut where nobody would read on."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no whole number of more than 4300 digits
+        return "one of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
+
+
+def _known_keys(location: Location, file: type[Section]) -> list[str]:
+    """Return the keys known in the section of `file` that holds the key at `location`."""
+    sections: list[type[Section]] = [file]
+    for part in map(str, location[:-1]):
+        if part.startswith(TAG):
+            kind = part.removeprefix(TAG)
+            sections = [one for one in sections if kind in kinds_of(one)] or sections
+        elif part in sections[0].model_fields:
+            sections = sections_in(sections[0].model_fields[part].annotation) or sections
+    return [field.alias or name for name, field in sections[0].model_fields.items()]

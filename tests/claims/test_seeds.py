@@ -1,0 +1,267 @@
+"""Claims over several training seeds: simulated numbers whose truth is known."""
+
+from collections.abc import Mapping
+from itertools import product
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robustseg.claims.report import MEASURED, claims_html, claims_layout
+from robustseg.claims.verdicts import NumberKey, Scores, evaluate_claims
+from robustseg.tables.layout import to_markdown
+from tests.claims.test_verdicts import parse, sides
+
+Numbers = Mapping[tuple[str, float], list[float]]
+"""By attack and radius, ACC in percent for each training seed; NaN where it is not there."""
+
+SEA, JS, BOTH = {"attack": "sea"}, {"attack": "js"}, {"attack": ["js", "ce"]}
+LOWEST = BOTH | {"take": "lowest"}
+
+
+def long_form(numbers: Numbers, seeds: tuple[int, ...] = (0, 1, 2)) -> pd.DataFrame:
+    rows = [
+        {"table": "table3", "dataset": "toy", "model": "m0", "training_seed": seed, "std": np.nan}
+        | {"attack": attack, "eps_255": eps_255, "metric": "acc", "value": value}
+        for (attack, eps_255), values in numbers.items()
+        for seed, value in zip(seeds, values, strict=True)
+        if value == value
+    ]
+    return pd.DataFrame(rows)
+
+
+def evaluate(predicate: Any, numbers: Numbers | pd.DataFrame, images: Any = None) -> pd.Series:
+    frame = numbers if isinstance(numbers, pd.DataFrame) else long_form(numbers)
+    results = evaluate_claims(*parse(predicate), frame, images)
+    assert len(results) == 1
+    return results.iloc[0]
+
+
+def test_the_margin_is_a_mean_with_its_standard_deviation() -> None:
+    result = evaluate(
+        sides("lower", SEA, JS, by_at_least=1),
+        {("sea", 4.0): [30, 40, 53], ("js", 4.0): [32, 44, 55]},
+    )
+    assert (result.verdict, result.comparisons, result.holding) == ("supported", 1, 1)
+    assert (result.seeds, result.seeds_holding) == (3, 3)
+    assert (result.left, result.right) == pytest.approx((41, 131 / 3))
+    assert result.margin == pytest.approx(fmean([1, 3, 1]))
+    assert result["std"] == pytest.approx(stdev([1, 3, 1]))
+    assert result.detail == "sea 41 against js 43.67 (weak, 4/255, acc)"
+
+
+def test_one_seed_that_contradicts_decides() -> None:
+    result = evaluate(
+        sides("lower", SEA, JS), {("sea", 4.0): [30, 40, 50], ("js", 4.0): [39, 49, 49]}
+    )
+    assert (result.verdict, result.seeds_holding, result.seeds) == ("contradicted", 2, 3)
+    assert result.margin > 0
+
+
+FAILS_ONCE_BY_FAR = {  # at 4/255 one seed of three contradicts, though the mean is larger
+    ("sea", 4.0): [10.0, 10.0, 51.0],
+    ("js", 4.0): [50.0, 50.0, 50.0],
+    ("sea", 8.0): [5.0, 5.0, 5.0],
+    ("js", 8.0): [7.0, 7.0, 7.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("quantifier", "verdict", "margin"),
+    [("every", "contradicted", 79 / 3), ("most", "contradicted", 79 / 3), ("some", "supported", 2)],
+)
+def test_what_holds_in_each_seed_stands_above_what_does_not(
+    quantifier: str, verdict: str, margin: float
+) -> None:
+    result = evaluate(sides("lower", SEA, JS, **{"in": quantifier}), FAILS_ONCE_BY_FAR)
+    assert (result.verdict, result.holding, result.comparisons) == (verdict, 1, 2)
+    assert result.margin == pytest.approx(margin)
+
+
+def test_the_lowest_is_that_of_each_seed() -> None:
+    numbers = {("sea", 4.0): [30, 30, 30], ("js", 4.0): [31, 40, 33], ("ce", 4.0): [40, 32, 40]}
+    result = evaluate(sides("lower", SEA, LOWEST), numbers)
+    assert (result.comparisons, result.seeds) == (1, 3)
+    assert result.right == pytest.approx(fmean([31, 32, 33]))
+    assert result.detail == "sea 30 against js or ce 32 (weak, 4/255, acc)"
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [
+        ([1, 2, 3], "supported"),
+        ([1, 1, 3], "supported"),
+        ([1, 2, 9], "contradicted"),
+        ([-1, 9, 9], "contradicted"),
+    ],
+)
+@pytest.mark.parametrize("threshold", [{}, {"by_at_least": 0.9}])
+def test_beyond_the_spread_over_seeds(gaps: list[float], verdict: str, threshold: Any) -> None:
+    numbers = {("sea", 4.0): [30, 30, 30], ("js", 4.0): [30 + gap for gap in gaps]}
+    predicate = sides("lower", SEA, JS, beyond_spread=True, **threshold)
+    result = evaluate(predicate, numbers)
+    assert result.verdict == verdict
+    assert (", within the spread over seeds" in result.detail) == (fmean(gaps) <= stdev(gaps))
+    mirrored = sides("higher", JS, SEA, beyond_spread=True, **threshold)
+    assert evaluate(mirrored, numbers).verdict == verdict
+    one_seed = long_form(numbers).query("training_seed == 1")
+    assert evaluate(predicate, one_seed).verdict == "supported"
+
+
+def test_seeds_that_not_all_sides_have_are_left_out_and_it_is_said() -> None:
+    nan = float("nan")
+    numbers = {("sea", 4.0): [30, 40, 50], ("js", 4.0): [31, nan, 54], ("ce", 4.0): [39, 49, 59]}
+    result = evaluate(sides("lower", SEA, JS), numbers)
+    assert (result.seeds, result.seeds_holding, result.margin) == (2, 2, 2.5)
+    assert result.detail == "sea 40 against js 42.5 (weak, 4/255, acc) in training seed 0, 2 alone"
+    # all predicates of a claim are checked in the same seeds
+    both = [sides("lower", SEA, JS, by_at_least=-50), sides("lower", SEA, {"attack": "ce"})]
+    assert evaluate(both, numbers).seeds == 2
+    # a radius of one seed alone is compared in it
+    result = evaluate(
+        sides("lower", SEA, JS), {**numbers, ("sea", 8.0): [9, nan, nan], ("js", 8.0): [8, 8, nan]}
+    )
+    assert (result.verdict, result.comparisons, result.seeds) == ("contradicted", 2, 1)
+    assert result.detail.endswith("(weak, 8/255, acc) in training seed 0 alone")
+    assert np.isnan(result["std"])
+
+
+def test_no_seed_with_all_sides_is_not_evaluated() -> None:
+    nan = float("nan")
+    numbers = {("sea", 4.0): [30, 30, nan], ("js", 4.0): [nan, nan, 31]}
+    result = evaluate(sides("lower", SEA, JS), numbers)
+    assert (result.verdict, result.seeds, result.seeds_holding) == ("not evaluated", 0, 0)
+    assert result.detail == "table3 has no attack js"
+
+
+def test_a_number_of_no_training_stands_beside_those_of_each_seed() -> None:
+    numbers = long_form({("sea", 4.0): [30, 40, 50], ("js", 4.0): [45, 45, 45]})
+    fixed = numbers.query("attack != 'js' or training_seed == 0")
+    fixed = fixed.assign(training_seed=fixed["training_seed"].where(fixed["attack"] != "js"))
+    predicate = sides("lower", SEA, JS)
+    pd.testing.assert_series_equal(evaluate(predicate, fixed), evaluate(predicate, numbers))
+
+
+def test_without_training_seeds_there_is_one() -> None:
+    numbers = long_form({("sea", 4.0): [30], ("js", 4.0): [45]}, (7,))
+    predicate = sides("lower", SEA, JS)
+    alone = evaluate(predicate, numbers.drop(columns="training_seed"))
+    pd.testing.assert_series_equal(alone, evaluate(predicate, numbers))
+    assert (alone.seeds, alone.seeds_holding) == (1, 1)
+    assert np.isnan(alone["std"])
+
+
+def slow_verdict(
+    numbers: Numbers, take: bool, by: float | None, quantifier: str
+) -> tuple[bool, int, set[float]]:
+    """Return the verdict on "sea is lower than js and ce", how many hold, and possible margins."""
+    held, margins = [], []
+    for eps_255, other in product((4.0, 8.0), ("both",) if take else ("js", "ce")):
+        gaps = []
+        for seed in range(3):
+            others = [numbers[name, eps_255][seed] for name in ("js", "ce")]
+            right = min(others) if take else numbers[other, eps_255][seed]
+            gaps.append(right - numbers["sea", eps_255][seed] - (by or 0))
+        held.append(all(gap > 0 if by is None else gap >= 0 for gap in gaps))
+        margins.append(round(fmean(gaps), 6))
+    needed = {"every": len(held), "most": len(held) // 2 + 1, "some": 1}[quantifier]
+    verdict = sum(held) >= needed
+    return verdict, sum(held), {m for m, h in zip(margins, held, strict=True) if h == verdict}
+
+
+@pytest.mark.parametrize("draw", range(60))
+def test_verdicts_are_those_of_a_slow_loop(draw: int) -> None:
+    random = np.random.default_rng(draw)
+    cells = product(("sea", "js", "ce"), (4.0, 8.0))
+    lower = {"sea": 0, "js": 2, "ce": 2}
+    numbers = {
+        (name, eps): [float(n) + lower[name] for n in random.integers(40, 45, 3)]
+        for name, eps in cells
+    }
+    take, by = bool(draw % 2), (None, 0, 1, -2)[draw % 4]
+    quantifier = ("every", "most", "some")[draw % 3]
+    threshold = {} if by is None else {"by_at_least": by}
+    predicate = sides("lower", SEA, LOWEST if take else BOTH, **threshold, **{"in": quantifier})
+    result = evaluate(predicate, numbers)
+    supported, held, margins = slow_verdict(numbers, take, by, quantifier)
+    assert (result.verdict == "supported", result.holding) == (supported, held)
+    assert round(result.margin, 6) in margins
+
+
+def images_of(gaps: Mapping[int, np.ndarray]) -> dict[NumberKey, Scores]:
+    """Return scores of images on which js is above sea by `gaps`, in each training seed."""
+    scores = {}
+    for seed, gap in gaps.items():
+        noise = np.random.default_rng(seed).uniform(0, 60, len(gap))
+        ids = np.array([f"i{n}" for n in range(len(gap))], dtype=object)
+        ids_js, js = ids[::-1], (noise + gap)[::-1]  # matched by id, not by position
+        scores[NumberKey("table3", "toy", "m0", seed, "sea", 4.0, "acc")] = (ids, noise)
+        scores[NumberKey("table3", "toy", "m0", seed, "js", 4.0, "acc")] = (ids_js, js)
+    return scores
+
+
+def numbers_of(scores: Mapping[NumberKey, Scores]) -> pd.DataFrame:
+    rows = [{**key._asdict(), "value": s.mean(), "std": np.nan} for key, (_, s) in scores.items()]
+    return pd.DataFrame(rows)
+
+
+def test_the_interval_is_of_each_image_s_mean_over_seeds() -> None:
+    random = np.random.default_rng(5)
+    common = random.normal(3, 6, 400)  # what makes an image hard in all seeds
+    scores = images_of({seed: common + random.normal(seed, 2, 400) for seed in range(3)})
+    gap = np.mean(
+        [
+            scores[key._replace(attack="js")][1][::-1] - scores[key][1]
+            for key in scores
+            if key.attack == "sea"
+        ],
+        axis=0,
+    )
+    result = evaluate(sides("lower", SEA, JS, by_at_least=1), numbers_of(scores), scores.get)
+    half = 1.96 * gap.std(ddof=1) / np.sqrt(400)
+    assert result.margin == pytest.approx(gap.mean() - 1)
+    assert result.low == pytest.approx(gap.mean() - 1 - half, abs=0.1)
+    assert result.high == pytest.approx(gap.mean() - 1 + half, abs=0.1)
+
+
+def test_the_interval_of_close_is_about_its_margin() -> None:
+    random = np.random.default_rng(6)
+    shifts = {0: 9.0, 1: -9.0, 2: 0.0}  # apart in each seed, equal on average
+    scores = images_of({seed: random.normal(shift, 1, 200) for seed, shift in shifts.items()})
+    result = evaluate(sides("close", SEA, JS, within=10), numbers_of(scores), scores.get)
+    assert result.margin == pytest.approx(4, abs=0.3)
+    assert result.low < result.margin < result.high
+
+
+def test_images_are_asked_for_where_a_verdict_is_decided_alone() -> None:
+    scores = images_of({seed: np.full(20, 5.0) for seed in range(3)})
+    others = numbers_of(scores).assign(eps_255=8.0)
+    others["value"] += np.where(others["attack"] == "js", 20, 0)
+    asked = []
+
+    def image_scores(cell: NumberKey) -> Scores | None:
+        asked.append(cell)
+        return scores.get(cell)
+
+    result = evaluate(
+        sides("lower", SEA, JS), pd.concat([numbers_of(scores), others]), image_scores
+    )
+    assert result.comparisons == 2
+    assert sorted(asked) == sorted(scores)
+    one_missing = {key: value for key, value in scores.items() if key.training_seed != 2}
+    result = evaluate(sides("lower", SEA, JS), numbers_of(scores), one_missing.get)
+    assert np.isnan([result.low, result.high]).all()
+
+
+def test_reports_say_mean_spread_and_seeds() -> None:
+    numbers = {("sea", 4.0): [30, 40, 53], ("js", 4.0): [32, 44, 52]}
+    claims, places = parse(sides("lower", SEA, JS))
+    for frame, several in ((long_form(numbers), True), (long_form(numbers)[::3], False)):
+        results = evaluate_claims(claims, places, frame).assign(numbers=MEASURED)
+        html, text = claims_html(results), to_markdown(claims_layout(results))
+        assert ("+1.7 ± 2.5" in html, "+1.7 ± 2.5" in text) == (several, several)
+        assert ("which holds in 2 of 3 training seeds" in html) == several
+        assert ("| 0 of 1 | 2 of 3 |" in text) == several
+        assert ("training seeds" in text, "raining seeds" in html) == (several, several)
