@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from test_gallery import write
+from tests.page.test_attack_viewer import write
 
 from robustseg.claims.report import make_claims
 from robustseg.page.page import make_page

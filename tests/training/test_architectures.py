@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from test_train import KilledError, Killer, data, files, quiet
+from tests.training.test_train import KilledError, Killer, data, files, quiet
 
 from robustseg.models.checkpoints import read_weights
 from robustseg.training.train import Files, Machine, train_segmentation

@@ -1,7 +1,7 @@
 """Training without the background: its pixels teach nothing (Appendix C.3)."""
 
 import numpy as np
-from test_train import MODEL, TRAINING, data, files, quiet
+from tests.training.test_train import MODEL, TRAINING, data, files, quiet
 
 from robustseg.data.datasets import ArrayDataset, load_split, save_split
 from robustseg.models.checkpoints import read_weights

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_train import BACKBONE, MODEL, TRAINING, data, files, start, tensor_hash, train, wait_for
+from tests.training.test_train import BACKBONE, MODEL, TRAINING, data, files, start, tensor_hash, train, wait_for
 
 import robustseg
 from robustseg.errors import RobustsegError

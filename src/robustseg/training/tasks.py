@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.data.datasets import IGNORE_LABEL, Dataset
-from robustseg.metrics import count_pixels, mean_accuracy, miou
+from robustseg.metrics import PixelCounts, count_pixels, mean_accuracy, miou
 from robustseg.models.build import SegmentationModel
 from robustseg.training.inner_losses import cross_entropy
 
@@ -61,10 +61,9 @@ class Segmentation:
             count_pixels(prediction, labels, dataset.num_classes, IGNORE_LABEL)
             for prediction, labels in predict(self, dataset, indices, attack)
         ]
-        pixels, correct, intersection, union = (
-            np.concatenate(parts) for parts in zip(*counts, strict=True)
-        )
-        return Scores(mean_accuracy(pixels, correct), miou(intersection, union))
+        whole = PixelCounts(*(np.concatenate(parts) for parts in zip(*counts, strict=True)))
+        accuracy = mean_accuracy(whole.pixels, whole.pixels_correct)
+        return Scores(accuracy, miou(whole.intersection, whole.union))
 
 
 Task = Classification | Segmentation
