@@ -84,16 +84,6 @@ READS: dict[str, list[dict[str, Any]]] = {
     "figure3": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],
     "figure4": [{"model": "fake_clean", "suites": ["schedules", "sea"], "eps_255": [0.5]}],
     "figure5": [{"model": "fake_pir_5", "suites": ["iterations", "sea"], "eps_255": [8, 12]}],
-    "seeds": [
-        {"model": "fake_clean", "suites": ["sea"], "eps_255": [4]},
-        {"model": "fake_at_2", "suites": ["sea"], "eps_255": [4, 8]},
-        {"model": "fake_pir_2", "suites": ["sea"], "eps_255": [4, 8]},
-        {
-            "model": "fake_pir_5",
-            "suites": ["sea", "schedules", "losses", "baselines_100"],
-            "eps_255": [8, 12],
-        },
-    ],
 }
 
 STRENGTH = {

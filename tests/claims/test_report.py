@@ -6,14 +6,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from robustseg.figures.figures import make_figure
-from robustseg.tables.tables import make_table
 
 from robustseg.claims.image_scores import image_scores
 from robustseg.claims.report import make_claims
 from robustseg.claims.verdicts import NumberKey
 from robustseg.errors import RobustsegError
 from robustseg.evidence.reading import read_evidence
+from robustseg.figures.making import make_figure
+from robustseg.figures.registry import FIGURES
+from robustseg.tables import registry
+from robustseg.tables.making import make_table
 from tests.synthetic import MODELS, write_jobs
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -37,9 +39,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     evidence = {name: (_evidence(folder, table), table) for name, table in reads.items()}
     tables = []
     for name, (paths, table) in evidence.items():
-        make, kind = (make_figure, "csv") if name == "figure2" else (make_table, "parquet")
-        tables.append(folder / f"{name}.{kind}")
-        make(name, paths, table, models, {kind: tables[-1]})
+        tables.append(folder / f"{name}.parquet")
+        if name == "figure2":
+            make_figure(FIGURES[name], paths, table, models, {"parquet": tables[-1]})
+        else:
+            make_table(registry.TABLES[name], paths, table, models, {"parquet": tables[-1]})
     return {"folder": folder, "models": models, "evidence": evidence, "tables": tables}
 
 
@@ -55,9 +59,9 @@ def _evidence(folder: Path, reads: list[dict[str, Any]]) -> list[Path]:
 @pytest.fixture(scope="module")
 def results(run: dict[str, Any]) -> pd.DataFrame:
     out = {kind: run["folder"] / f"claims.{kind}" for kind in ("parquet", "csv", "md", "html")}
-    reads = {name: run["evidence"][name][1] for name in ("table3", "table9", "figure2")}
-    paths = {path for name in reads for path in run["evidence"][name][0]}
-    make_claims(CLAIMS, run["tables"], paths, reads, run["models"], PAPER, out)
+    reads = {name: table for name, (_, table) in run["evidence"].items()}
+    paths = {path for some, _ in run["evidence"].values() for path in some}
+    make_claims(CLAIMS, run["tables"], paths, reads, PAPER, out)
     return pd.read_parquet(out["parquet"])
 
 
@@ -102,7 +106,8 @@ def test_intervals_are_where_images_are(results: pd.DataFrame) -> None:
 
 def test_image_scores_are_those_of_the_evidence(run: dict[str, Any]) -> None:
     paths, reads = run["evidence"]["table9"]
-    images = image_scores(paths, {"table9": reads}, run["models"])
+    numbers = pd.read_parquet(run["folder"] / "table9.parquet")
+    images = image_scores(numbers, paths, {"table9": reads})
     evidence = read_evidence(paths)
     model = evidence["model"].eq("pir_at_5")
     evidence = evidence[model & evidence["eps_255"].eq(8) & evidence["seed"].eq(0)]
@@ -110,12 +115,10 @@ def test_image_scores_are_those_of_the_evidence(run: dict[str, Any]) -> None:
     by_image = share.groupby(["loss", "image_id"], observed=True)["acc"].sum().unstack(0)
     for attack, losses in {"js": ["js"], "sea": ["mask_ce", "bal_ce", "js", "mask_sph"]}.items():
         dataset = evidence["dataset"].iloc[0]
-        ids, found = images[NumberKey("table9", dataset, "pir_at_5", 0, attack, 8.0, "acc")]
+        ids, found = images(NumberKey("table9", dataset, "pir_at_5", 0, attack, 8.0, "acc"))
         expected = by_image[losses].min(axis=1)
         assert dict(zip(ids, found, strict=True)) == pytest.approx(expected.to_dict())
-    mean = pd.read_parquet(run["folder"] / "table9.parquet").set_index(
-        ["attack", "eps_255", "metric"]
-    )["value"]
+    mean = numbers.set_index(["attack", "eps_255", "metric"])["value"]
     assert found.mean() == pytest.approx(mean["sea", 8.0, "acc"])
 
 
@@ -137,4 +140,4 @@ def test_the_written_tables_read_well(run: dict[str, Any], results: pd.DataFrame
 
 def test_claims_without_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RobustsegError, match="were given none"):
-        make_claims(CLAIMS, [], [], {}, {}, PAPER, {"csv": tmp_path / "claims.csv"})
+        make_claims(CLAIMS, [], [], {}, PAPER, {"csv": tmp_path / "claims.csv"})

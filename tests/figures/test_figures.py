@@ -1,16 +1,18 @@
+import json
 import struct
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from robustseg.figures.figures import FIGURES, make_figure
 
 from robustseg.errors import RobustsegError
-from robustseg.figures import figures
+from robustseg.figures import making
+from robustseg.figures.making import make_figure
+from robustseg.figures.registry import FIGURES
 from robustseg.names import SCHEDULE_LABELS, SEA_LOSSES
 from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
 
-FORMATS = ("pdf", "png", "svg", "csv")
+FORMATS = ("pdf", "png", "svg", "csv", "json", "parquet")
 SVG = "{http://www.w3.org/2000/svg}"
 MADE = [name for name in FIGURES if name in READS]
 """Those that synthetic evidence is written for."""
@@ -18,7 +20,7 @@ MADE = [name for name in FIGURES if name in READS]
 
 def draw(figure, folder, paths, reads=None):
     outputs = {kind: folder / f"{figure}.{kind}" for kind in FORMATS}
-    make_figure(figure, paths, reads or READS[figure], MODELS, outputs)
+    make_figure(FIGURES[figure], paths, reads or READS[figure], MODELS, outputs)
     return outputs
 
 
@@ -93,36 +95,57 @@ def test_figure5_counts_iterations(drawn):
 def test_bars_are_as_high_as_their_numbers(jobs):
     import matplotlib as mpl
     import matplotlib.pyplot as plt
-    from robustseg.evidence.book import open_book
+
+    from robustseg.evidence.numbers import Sources, collect
+    from robustseg.evidence.queries import Evidence
 
     mpl.use("Agg")
-    book = open_book("figure2", jobs["figure2"], READS["figure2"], MODELS)
-    drawing = FIGURES["figure2"](book)
-    numbers = book.frame().set_index(["attack", "eps_255"])["value"]
-    for axis, eps in zip(drawing.figure.axes, (8.0, 12.0), strict=True):
+    evidence = Evidence.open("figure2", jobs["figure2"], READS["figure2"], MODELS)
+    collected = collect(FIGURES["figure2"], Sources(evidence, MODELS))
+    drawing = FIGURES["figure2"].draw(collected)
+    numbers = collected.frame().set_index(["attack", "eps_255"])["value"]
+    for axis, eps in zip(drawing.canvas.axes, (8.0, 12.0), strict=True):
         for container, schedule in zip(axis.containers, SCHEDULE_LABELS, strict=True):
             heights = [bar.get_height() for bar in container]
             expected = [numbers[f"{loss}/{schedule}", eps] for loss in (*SEA_LOSSES, "worst")]
             assert heights == pytest.approx(expected)
-    legend = drawing.figure.legends[0]
+    legend = drawing.canvas.legends[0]
     assert [text.get_text() for text in legend.get_texts()] == list(SCHEDULE_LABELS.values())
-    plt.close(drawing.figure)
+    plt.close(drawing.canvas)
 
 
 @pytest.mark.parametrize("figure", MADE)
-def test_an_svg_carries_title_caption_and_all_numbers_in_words(drawn, figure):
-    root = ElementTree.fromstring(drawn[figure]["svg"].read_text(encoding="utf-8"))
-    assert root.find(f"{SVG}title").text
-    assert "6 images of fake_scenes" in root.find(f"{SVG}metadata").text
-    alternative = root.find(f"{SVG}desc").text
+def test_title_caption_and_all_numbers_in_words_stand_beside_a_figure(drawn, figure):
+    said = json.loads(drawn[figure]["json"].read_text(encoding="utf-8"))
+    assert said["title"] in drawn[figure]["svg"].read_text(encoding="utf-8")
+    assert "6 images of fake_scenes" in said["caption"]
     for value in pd.read_csv(drawn[figure]["csv"])["value"]:
-        assert f"{value:.1f} %" in alternative
+        assert f"{value:.1f} %" in said["alt"]
+
+
+def test_over_training_seeds_lines_are_as_long_as_the_spread(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(making, "write_drawing", lambda *what: seen.append(what[0]))
+    paths = write_jobs(tmp_path / "e", READS["figure5"], training_seeds=(0, 1, 2))
+    draw("figure5", tmp_path, paths)
+    assert "Bars: one standard deviation over training seeds" in seen[0].caption
+    assert "training seeds 0, 1, 2" in seen[0].caption
+    frame = pd.read_parquet(tmp_path / "figure5.parquet").query("metric == 'acc'")
+    wanted = frame.groupby(["eps_255", "attack"])["value"].agg(["mean", "std"])
+    bars = seen[0].canvas.axes[0].collections
+    found = sorted(
+        ((low[1] + high[1]) / 2, (high[1] - low[1]) / 2)
+        for lines in bars
+        for low, high in lines.get_segments()
+    )
+    for one, expected in zip(found, sorted(wanted.to_numpy().tolist()), strict=True):
+        assert one == pytest.approx(expected, abs=1e-6)
 
 
 def test_two_models_in_one_figure_are_refused(tmp_path):
     reads = [*READS["figure2"], {**READS["figure4"][0], "eps_255": [8]}]
     with pytest.raises(
-        RobustsegError, match=r"figure2 draws one model and reads fake_clean, fake_p"
+        RobustsegError, match=r"figure2 shows one model and reads fake_clean, fake_p"
     ):
         draw("figure2", tmp_path, write_jobs(tmp_path / "e", reads), reads)
 
@@ -143,9 +166,9 @@ def test_panels_beside_each_other_have_one_scale_and_each_its_label(
     seen = []
 
     def look(drawing, numbers, out_paths):
-        seen.extend((axis.get_ylim(), axis.yaxis.label) for axis in drawing.figure.axes)
+        seen.extend((axis.get_ylim(), axis.yaxis.label) for axis in drawing.canvas.axes)
 
-    monkeypatch.setattr(figures, "write_drawing", look)
+    monkeypatch.setattr(making, "write_drawing", look)
     draw(figure, tmp_path, jobs[figure])
     assert len({limits for limits, _ in seen}) == 1
     assert [label.get_text() for _, label in seen if label.get_visible()] == labels
@@ -153,12 +176,12 @@ def test_panels_beside_each_other_have_one_scale_and_each_its_label(
 
 def test_the_legend_covers_no_line(jobs, monkeypatch, tmp_path):
     def look(drawing, numbers, out_paths):
-        drawing.figure.draw_without_rendering()
-        (legend,) = drawing.figure.legends
+        drawing.canvas.draw_without_rendering()
+        (legend,) = drawing.canvas.legends
         below = legend.get_window_extent().y1
-        for axis in drawing.figure.axes:
+        for axis in drawing.canvas.axes:
             assert axis.get_legend() is None
             assert axis.get_tightbbox().y0 >= below
 
-    monkeypatch.setattr(figures, "write_drawing", look)
+    monkeypatch.setattr(making, "write_drawing", look)
     draw("figure5", tmp_path, jobs["figure5"])

@@ -1,12 +1,16 @@
 """Figures of attacked images show what was kept, and refuse what does not fit together."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
-from robustseg.figures.pictures import colours, make_picture, most_varied
 
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.gallery import save_arrays
+from robustseg.evidence.attacked_images import save_arrays
+from robustseg.figures.by_radius import most_varied
+from robustseg.figures.picture import colours, make_picture
+from robustseg.figures.registry import PICTURES
 
 MODELS = {
     "clean": {"scheme": "clean", "dataset": "scenes"},
@@ -52,9 +56,9 @@ def targeted(path, eps_255=2.0):
     save_arrays(path, arrays)
 
 
-def draw(figure, shots, folder, kinds=("png", "svg", "pdf", "csv")):
+def draw(figure, shots, folder, kinds=("png", "svg", "pdf", "csv", "json")):
     outputs = {kind: folder / f"{figure}.{kind}" for kind in kinds}
-    make_picture(figure, shots, MODELS, outputs)
+    make_picture(PICTURES[figure], shots, MODELS, outputs)
     return outputs
 
 
@@ -76,9 +80,9 @@ def test_accuracies_are_printed_over_the_images_with_most_classes(tmp_path):
         "original",
         "ground truth",
         "segmentation",
-        "APGD on JS",
     ):
         assert word in text
+    assert "APGD on JS" in json.loads(outputs["json"].read_text(encoding="utf-8"))["caption"]
 
 
 def test_figure1_prints_the_share_of_each_model_and_target(tmp_path):

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robustseg.figures.figures import make_figure
-from robustseg.tables.tables import make_table
-
+from robustseg.figures.making import make_figure
+from robustseg.figures.registry import FIGURES
+from robustseg.tables.making import make_table
+from robustseg.tables.registry import TABLES
 from tests.synthetic import MODELS, READS, SUITES, write_jobs
 
 CONFIG: dict[str, Any] = {
@@ -25,7 +26,7 @@ class Parts(NamedTuple):
 
     tables: dict[str, Path]
     long: list[Path]
-    figures: dict[str, Path]
+    figures: dict[str, tuple[Path, Path]]
     evidence: list[str]
 
 
@@ -37,11 +38,12 @@ def make_parts(folder: Path, *names: str) -> Parts:
         paths = write_jobs(folder / "evidence", READS[name])
         evidence |= set(paths)
         if name.startswith("table"):
-            parts.tables[name] = folder / f"{name}.html"
+            parts.tables[name] = folder / f"{name}.json"
             parts.long.append(folder / f"{name}.parquet")
-            outputs = {"html": parts.tables[name], "parquet": parts.long[-1]}
-            make_table(name, paths, READS[name], MODELS, outputs)
+            outputs = {"json": parts.tables[name], "parquet": parts.long[-1]}
+            make_table(TABLES[name], paths, READS[name], MODELS, outputs)
         else:
-            parts.figures[name] = folder / f"{name}.svg"
-            make_figure(name, paths, READS[name], MODELS, {"svg": parts.figures[name]})
+            parts.figures[name] = (folder / f"{name}.svg", folder / f"{name}.json")
+            outputs = dict(zip(("svg", "json"), parts.figures[name], strict=True))
+            make_figure(FIGURES[name], paths, READS[name], MODELS, outputs)
     return parts._replace(evidence=sorted(map(str, evidence)))

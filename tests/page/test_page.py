@@ -3,10 +3,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from robustseg.figures.figures import FIGURES
-from robustseg.page.sections import OWN_LABELS, label_of
-from robustseg.tables.tables import TABLES
 
+from robustseg.claims.report import make_claims
+from robustseg.exhibits import QUESTIONS
 from robustseg.page.page import (
     Cost,
     Passes,
@@ -15,10 +14,13 @@ from robustseg.page.page import (
     read_costs,
     read_passes,
 )
+from robustseg.tables.layout import from_json, to_html
+from robustseg.tables.registry import TABLES
 from tests.page.parts import CONFIG, make_parts
-from tests.synthetic import MODELS, PROVENANCE
+from tests.synthetic import MODELS, PROVENANCE, READS
 
-ROOT = Path(__file__).parents[2]
+CONFIG_FOLDER = Path(__file__).parents[2] / "config"
+CLAIMS, PAPER = CONFIG_FOLDER / "claims.yaml", CONFIG_FOLDER / "paper"
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 TABLE_IDS = ("table2", "table9")
@@ -105,8 +107,8 @@ def test_links_and_labels_lead_somewhere(outline):
 
 def test_tables_figures_settings_and_provenance_are_on_it(made, page):
     _, parts = made
-    for path in parts.tables.values():
-        assert path.read_text(encoding="utf-8") in page
+    for name, path in parts.tables.items():
+        assert to_html(from_json(path.read_text(encoding="utf-8")), name) in page
     assert page.count("<svg") == len(FIGURE_IDS)
     for model in MODELS:
         assert f'<th scope="row">{model}</th>' in page
@@ -115,16 +117,6 @@ def test_tables_figures_settings_and_provenance_are_on_it(made, page):
     assert f"{len(parts.evidence)} evidence files" in page
     assert "a run &lt;of&gt; tests" in page
     assert "<of>" not in page
-
-
-@pytest.mark.parametrize("name", [*TABLES, "table5", "leak", *FIGURES])
-def test_everything_has_a_name_and_a_caption_in_reports(name):
-    captions = (ROOT / "rules" / "captions" / "numbers.rst").read_text()
-    assert re.search(rf'^  "{name}": "[A-Za-z].*\.",$', captions, flags=re.MULTILINE)
-    number = re.fullmatch(r"(table|figure)(\d+)", name)
-    assert label_of(name) == (
-        f"{number[1].capitalize()} {number[2]}" if number else OWN_LABELS[name]
-    )
 
 
 def test_parts_come_in_reading_order(page):
@@ -204,26 +196,33 @@ def test_a_released_model_says_who_published_it():
     assert "published" not in _model_row("trained", MODELS["fake_clean"])["Training"]
 
 
-def test_the_page_over_all_training_seeds_is_linked_where_there_is_one(made, page, tmp_path):
+def test_sections_are_the_questions_of_what_is_shown(page):
+    shown = [question.title for question in QUESTIONS if question.title in page]
+    assert shown == [TABLES["table2"].question.title, "How should the iterations be spent?"]
+
+
+def test_the_pages_of_one_training_seed_and_of_all_link_to_each_other(made, page, tmp_path):
+    """And look for no file beside them: what a page shows is what its rule lists."""
     folder, parts = made
-    out = tmp_path / "index.html"
     assert "seeds.html" not in page  # this configuration has none
-
-    def made_anew():
-        config = CONFIG | {"seeds": [{"model": "fake_clean"}]}
-        make_page(parts.tables, {}, config, parts.evidence, folder, out)
-        return out.read_text(encoding="utf-8")
-
-    assert "make\ndemo-seeds" in made_anew()
-    assert 'href="seeds.html"' not in made_anew()
-    (tmp_path / "seeds.html").touch()
-    assert 'href="seeds.html"' in made_anew()
+    texts = []
+    for over_seeds in (False, True):
+        config = CONFIG | {"seeds": {"table9": []}}
+        out = tmp_path / "page.html"
+        make_page(parts.tables, {}, config, parts.evidence, folder, out, over_seeds=over_seeds)
+        texts.append(out.read_text(encoding="utf-8"))
+    assert 'href="seeds.html"' in texts[0]
+    assert "make\ndemo-seeds" in texts[0] or "make demo-seeds" in texts[0]
+    assert 'href="index.html"' in texts[1]
+    assert 'href="seeds.html"' not in texts[1]
+    assert "over training seeds</h1>" in texts[1]
 
 
 def test_tables_come_before_the_claims(made, tmp_path):
     folder, parts = made
-    claims = tmp_path / "claims.html"
-    claims.write_text('<section><h2 id="claims">Claims</h2></section>', encoding="utf-8")
+    claims = tmp_path / "claims.parquet"
+    outputs = {"parquet": claims}
+    make_claims(CLAIMS, parts.long, parts.evidence, READS, PAPER, outputs)
     out = tmp_path / "index.html"
     make_page(parts.tables, parts.figures, CONFIG, parts.evidence, folder, out, claims)
     text = out.read_text(encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import pytest
 
-from robustseg.claims.image_scores import image_scores
 from tests.tables.test_experiments import MODEL, clean, sea, table
 
 SETTINGS = MODEL | {
@@ -31,7 +30,3 @@ def test_rows_say_how_they_differ_from_the_first(tmp_path):
     assert "| PGD's gradients in the update | 80.2 |" in text
     assert "| PGD from a random start, PGD on Mask-Sph. | 80.5 |" in text
     assert "PIR-AT, 2 steps, 4 epochs" in text
-
-
-def test_a_run_of_ablations_alone_has_no_image_scores_to_claim_about():
-    assert image_scores([], {"table5": []}, {}) == {}

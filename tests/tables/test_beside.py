@@ -4,8 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
-from robustseg.tables.tables import make_table
 
+from robustseg.tables.making import make_table
+from robustseg.tables.registry import TABLES
 from tests.synthetic import MODELS, write_jobs
 
 PAPER = Path(__file__).parents[2] / "config" / "paper"
@@ -22,7 +23,7 @@ def lines(tmp_path, monkeypatch):
         reads = [{"model": name, "suites": ["sea"], "eps_255": [4, 8]}]
         out = {kind: tmp_path / f"{name}-{dataset}.{kind}" for kind in ("md", "csv")}
         paths = write_jobs(tmp_path / dataset, reads)
-        make_table("table4", paths, reads, {name: settings}, out, PAPER)
+        make_table(TABLES["table4"], paths, reads, {name: settings}, out, PAPER)
         with out["csv"].open(newline="") as file:
             measured = [float(row["value"]) for row in csv.DictReader(file)]
         rows = [line.strip("| ").split(" | ") for line in out["md"].read_text().splitlines()]

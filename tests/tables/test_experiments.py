@@ -3,14 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from robustseg.figures.figures import make_figure
-from robustseg.tables.tables import make_table
 from scipy.stats import binom
 
 from robustseg.claims.image_scores import image_scores
 from robustseg.claims.verdicts import NumberKey
 from robustseg.errors import RobustsegError
 from robustseg.evidence.writing import write_evidence
+from robustseg.figures.making import make_figure
+from robustseg.figures.registry import FIGURES
+from robustseg.tables.making import make_table
+from robustseg.tables.registry import TABLES
 from tests.synthetic import PROVENANCE
 
 SEA = ("mask_ce", "bal_ce", "js", "mask_sph")
@@ -48,7 +50,6 @@ def row(model, suite, attack, eps_255, image, correct, pixels=200, linf_255=None
         "linf_255": float(eps_255 if linf_255 is None else linf_255),
         "forward_passes": 31,
         "backward_passes": 30,
-        "inherited": False,
         **more,
     }
 
@@ -57,6 +58,7 @@ def counts(correct, pixels=200):
     """The counts of an image with so many right pixels."""
     return {
         "pixels_correct": correct,
+        "labelled": [pixels, 0],
         "intersection": [correct, 0],
         "union": [pixels, pixels - correct],
     }
@@ -87,7 +89,7 @@ def write(folder, rows):
 
 def table(name, rows, reads, folder, models=MODELS):
     outputs = {kind: folder / f"{name}.{kind}" for kind in ("csv", "md", "tex", "html", "parquet")}
-    make_table(name, write(folder, rows), reads, models, outputs)
+    make_table(TABLES[name], write(folder, rows), reads, models, outputs)
     numbers = pd.read_csv(outputs["csv"])
     return numbers.set_index(["model", "attack", "eps_255", "metric"])["value"], outputs
 
@@ -256,7 +258,7 @@ def table5_recipes():
 
 def test_table5_is_the_configuration(tmp_path):
     outputs = {kind: tmp_path / f"table5.{kind}" for kind in ("csv", "md", "parquet")}
-    make_table("table5", [], [], {}, outputs, recipes=table5_recipes())
+    make_table(TABLES["table5"], [], [], table5_recipes(), outputs)
     text = outputs["md"].read_text()
     for line in (
         "| Epochs | 8 | 50/300 |",
@@ -278,7 +280,7 @@ def test_table5_shows_what_pspnet_is_trained_with(tmp_path):
     own |= {"batch_size": 128, "images_per_pass": 16, "gradient_contamination": True, "steps": 2}
     net = RECIPE | own | {"dataset": "voc", "decoder": "pspnet", "training": "psp", "epochs": 50}
     outputs = {kind: tmp_path / f"table5.{kind}" for kind in ("csv", "md")}
-    make_table("table5", [], [], {}, outputs, recipes={"net": net})
+    make_table(TABLES["table5"], [], [], {"net": net}, outputs)
     text = outputs["md"].read_text()
     for line in (
         "| Optimizer | SGD |",
@@ -300,7 +302,7 @@ def test_table5_shows_how_photographs_are_cut(tmp_path):
     scenes = {"dataset": "scenes", "decoder": "upernet", "training": "a", "epochs": 50}
     outputs = {kind: tmp_path / f"table5.{kind}" for kind in ("csv", "md")}
     recipes = {"voc": RECIPE | voc, "scenes": RECIPE | scenes}
-    make_table("table5", [], [], {}, outputs, recipes=recipes)
+    make_table(TABLES["table5"], [], [], recipes, outputs)
     text = outputs["md"].read_text()
     for line in (
         "| Base size | 512 | – |",
@@ -340,8 +342,8 @@ FIGURE6_READS = [
 
 
 def draw_figure6(rows, folder):
-    outputs = {kind: folder / f"figure6.{kind}" for kind in ("csv", "svg")}
-    make_figure("figure6", write(folder, rows), FIGURE6_READS, MODELS, outputs)
+    outputs = {kind: folder / f"figure6.{kind}" for kind in ("csv", "svg", "parquet")}
+    make_figure(FIGURES["figure6"], write(folder, rows), FIGURE6_READS, MODELS, outputs)
     return outputs
 
 
@@ -400,11 +402,11 @@ def test_images_that_the_clean_evaluation_lacks_are_refused(tmp_path):
 
 def test_shares_of_robust_images_are_means_over_images(tmp_path):
     rows, _ = figure6_rows()
-    numbers = pd.read_csv(draw_figure6(rows, tmp_path)["csv"])
-    scores = image_scores(write(tmp_path, rows), {"figure6": FIGURE6_READS}, MODELS)
-    assert len(scores) == len(numbers) == 9
+    numbers = pd.read_parquet(draw_figure6(rows, tmp_path)["parquet"])
+    scores = image_scores(numbers, write(tmp_path, rows), {"figure6": FIGURE6_READS})
+    assert len(numbers) == 9
     for one in numbers.to_dict("records"):
-        image_ids, held = scores[NumberKey(*(one[key] for key in NumberKey._fields))]
+        image_ids, held = scores(NumberKey(*(one[key] for key in NumberKey._fields)))
         assert list(image_ids) == ["val-0", "val-2", "val-3", "val-5"]
         assert held.mean() == pytest.approx(one["value"])
 

@@ -3,9 +3,7 @@ import shutil
 import subprocess
 
 import pytest
-from robustseg.tables.tables import make_table
 
-from robustseg.config import TABLES as PAPER_TABLES
 from robustseg.tables.latex import to_latex
 from robustseg.tables.layout import (
     Cell,
@@ -17,6 +15,8 @@ from robustseg.tables.layout import (
     to_markdown,
     with_reported,
 )
+from robustseg.tables.making import make_table
+from robustseg.tables.registry import TABLES
 from tests.synthetic import MODELS, READS, write_jobs
 from tests.tables.test_experiments import MODELS as TRANSFER_MODELS
 from tests.tables.test_experiments import (
@@ -157,10 +157,11 @@ DOCUMENT = """\\documentclass{article}
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
 def test_all_tables_compile_and_fit_on_the_page(tmp_path):
-    names = [name for name in PAPER_TABLES if name in READS]
+    paper = {name for name, table in TABLES.items() if table.in_paper}
+    names = [name for name in TABLES if name in paper & set(READS)]
     for name in names:
         paths = write_jobs(tmp_path / "evidence", READS[name])
-        make_table(name, paths, READS[name], MODELS, {"tex": tmp_path / f"{name}.tex"})
+        make_table(TABLES[name], paths, READS[name], MODELS, {"tex": tmp_path / f"{name}.tex"})
     for name, (rows, reads, models) in {
         "table6": table6_inputs(),
         "table11": (transfer_rows(), TRANSFER_READS, TRANSFER_MODELS),
@@ -168,9 +169,10 @@ def test_all_tables_compile_and_fit_on_the_page(tmp_path):
     }.items():
         table(name, rows, reads, tmp_path, models)
         names.append(name)
-    make_table("table5", [], [], {}, {"tex": tmp_path / "table5.tex"}, recipes=table5_recipes())
+    out = {"tex": tmp_path / "table5.tex"}
+    make_table(TABLES["table5"], [], [], table5_recipes(), out)
     names.append("table5")
-    assert set(names) == {*PAPER_TABLES}
+    assert set(names) == paper
     row = Row(("b",), (Cell("9.9"),) * 60)
     wide = Layout("W", "", ("a",), (("x",),) * 60, (Group("", (row,)),))
     for name, layout in {"odd": LAYOUT, "beside": with_reported(BESIDE), "wide": wide}.items():

@@ -1,23 +1,25 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from robustseg.evidence.book import LONG_COLUMNS
-from robustseg.tables.tables import TABLES, make_table
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.writing import write_evidence
+from robustseg.evidence.numbers import LONG_COLUMNS
 from robustseg.names import LOSSES
+from robustseg.tables.making import make_table
+from robustseg.tables.registry import TABLES
 from tests.synthetic import MODELS, PROVENANCE, READS, synthetic_rows, write_jobs
 
-FORMATS = ("parquet", "csv", "md", "tex", "html")
+FORMATS = ("parquet", "csv", "md", "tex", "html", "json")
 SEA = ("mask_ce", "bal_ce", "js", "mask_sph")
 MADE = [name for name in TABLES if name in READS]
 """Those that synthetic evidence is written for."""
@@ -25,25 +27,14 @@ MADE = [name for name in TABLES if name in READS]
 
 def make(table, folder, paths, reads=None, models=MODELS):
     outputs = {kind: folder / f"{table}.{kind}" for kind in FORMATS}
-    make_table(table, paths, reads or READS[table], models, outputs)
+    make_table(TABLES[table], paths, reads or READS[table], models, outputs)
     return outputs
-
-
-def training_seeds(table):
-    return (0, 1, 2) if table == "seeds" else (0,)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
-    return {
-        table: make(
-            table,
-            folder,
-            write_jobs(folder / table, READS[table], training_seeds=training_seeds(table)),
-        )
-        for table in MADE
-    }
+    return {table: make(table, folder, write_jobs(folder / table, READS[table])) for table in MADE}
 
 
 def slow_acc(rows_by_attack):
@@ -72,7 +63,8 @@ def value(frame, **where):
 @pytest.mark.parametrize("table", MADE)
 def test_every_table_is_made_in_every_format(made, table):
     frame = long(made, table)
-    assert tuple(frame.columns) == LONG_COLUMNS
+    assert tuple(frame.columns) == (*LONG_COLUMNS, "runs")
+    assert all(len(runs) for runs in frame["runs"])
     assert frame["value"].between(0, 100).all()
     assert set(frame["metric"]) <= {"acc", "miou"}
     assert not frame.duplicated(["model", "training_seed", "attack", "eps_255", "metric"]).any()
@@ -82,8 +74,7 @@ def test_every_table_is_made_in_every_format(made, table):
         text = made[table][kind].read_text(encoding="utf-8")
         shown = {float(number) for number in re.findall(r"(?<![\d.−])\d+\.\d\b", text)}
         means = frame.groupby(["model", "attack", "eps_255", "metric"])["value"].mean()
-        if table != "seeds":
-            assert {round(mean, 1) for mean in means} <= {round(s, 1) for s in shown}
+        assert {round(mean, 1) for mean in means} <= {round(s, 1) for s in shown}
 
 
 @pytest.mark.parametrize("table", MADE)
@@ -91,8 +82,7 @@ def test_captions_say_what_the_evidence_says(made, table):
     caption = pq.read_schema(made[table]["parquet"]).metadata[b"caption"].decode()
     assert "ACC is the mean over images" in caption
     assert "6 images of fake_scenes" in caption
-    seeds = "training seeds 0, 1, 2" if table == "seeds" else "training seed 0;"
-    assert seeds in caption
+    assert "training seed 0;" in caption
     assert ("attack seeds 0, 1, 2" if table == "table10" else "attack seed 0.") in caption
 
 
@@ -268,10 +258,48 @@ def test_a_model_of_another_configuration_is_named(tmp_path):
         make("table9", tmp_path, paths, models={"other": MODELS["fake_pir_5"]})
 
 
-def test_several_training_seeds_belong_to_the_table_seeds(tmp_path):
-    paths = write_jobs(tmp_path / "e", READS["table3"], training_seeds=(0, 1))
-    with pytest.raises(RobustsegError, match=r"given evidence of \[0, 1\]"):
-        make("table3", tmp_path, paths)
+SEEDS = (0, 1, 2)
+
+
+def test_over_training_seeds_a_table_shows_mean_and_spread(tmp_path):
+    paths = write_jobs(tmp_path / "e", READS["table4"], training_seeds=SEEDS)
+    outputs = make("table4", tmp_path, paths)
+    values = [slow_acc(synthetic_rows("fake_pir_2", "sea", 4, training_seed=s)) for s in SEEDS]
+    mean = sum(values) / 3
+    std = (sum((one - mean) ** 2 for one in values) / 2) ** 0.5
+    text = outputs["md"].read_text()
+    assert f"| {mean:.1f} ± {std:.1f} |" in text
+    assert "training seeds 0, 1, 2" in text
+    assert "Mean ± sample standard deviation over the training seeds" in text
+    frame = pd.read_parquet(outputs["parquet"])
+    chosen = frame.query("model == 'fake_pir_2' and attack == 'sea' and eps_255 == 4")
+    by_seed = chosen.query("metric == 'acc'").set_index("training_seed")["value"]
+    assert by_seed.to_dict() == pytest.approx(dict(zip(SEEDS, values, strict=True)))
+
+
+def test_a_layout_is_made_from_the_numbers_alone(tmp_path):
+    """Laid out once more where no evidence is left, it is what was written."""
+    from robustseg.evidence.numbers import Sources, collect
+    from robustseg.evidence.queries import Evidence
+    from robustseg.tables.layout import from_json, to_json
+
+    paths = write_jobs(tmp_path / "e", READS["table9"])
+    outputs = make("table9", tmp_path, paths)
+    evidence = Evidence.open("table9", paths, READS["table9"], MODELS, False)
+    numbers = collect(TABLES["table9"], Sources(evidence, MODELS))
+    shutil.rmtree(tmp_path / "e")
+    layout = replace(TABLES["table9"].layout(numbers), label="Table 9")
+    assert from_json(outputs["json"].read_text(encoding="utf-8")) == layout
+    assert from_json(to_json(layout)) == layout
+
+
+def test_a_number_names_the_runs_behind_it(made):
+    frame = long(made, "table9").query("attack == 'A' and eps_255 == 8")
+    (runs,) = frame["runs"]
+    assert [run["loss"] for run in runs] == ["mask_ce", "bal_ce", "js"]
+    assert {(run["suite"], run["model"], run["eps_255"], run["seed"]) for run in runs} == {
+        ("sea", "fake_pir_5", 8.0, 0)
+    }
 
 
 def test_unequal_budgets_and_single_seeds_are_refused(tmp_path):
@@ -282,92 +310,9 @@ def test_unequal_budgets_and_single_seeds_are_refused(tmp_path):
         make("table10", tmp_path, write_jobs(tmp_path / "f", READS["table9"]), READS["table9"])
 
 
-def test_images_that_inherit_0_percent_are_told(tmp_path):
-    paths = write_jobs(tmp_path / "e", READS["table9"])
-    rows = synthetic_rows("fake_pir_5", "sea", 8)
-    for row in rows[-6:]:
-        row["inherited"] = True
-    write_evidence(paths[-1], rows, PROVENANCE)
-    assert "12.5 % of the attacks on an image were not run" in make("table9", tmp_path, paths)[
-        "md"
-    ].read_text().replace("\\", "")
-
-
-def sentences(outputs):
-    return {
-        claim: line
-        for line in outputs["md"].read_text().splitlines()
-        for claim in ("cleanly", "PIR-AT beats", "SEA is below", "APGD is", "Reduced radius")
-        if line.startswith("- ") and claim in line
-    }
-
-
-def test_effects_that_show_are_said_with_numbers(made):
-    said = sentences(made["seeds"])
-    assert len(said) == 5
-    for claim in ("cleanly", "PIR-AT beats", "SEA is below"):
-        assert said[claim].startswith("- Shown: ")
-    pir, at = (
-        [
-            slow_acc(synthetic_rows(model, "sea", 4, training_seed=seed))
-            for seed in training_seeds("seeds")
-        ]
-        for model in ("fake_pir_2", "fake_at_2")
-    )
-    gap = sum(a - b for a, b in zip(pir, at, strict=True)) / 3
-    assert f"difference {gap:.1f} ±" in said["PIR-AT beats"]
-
-
-def test_effects_that_do_not_show_are_said_too(tmp_path):
-    """Swap what is better and what is worse: every verdict must turn."""
-    reads = json.loads(json.dumps(READS["seeds"]))
-    swapped = {"fake_clean": "fake_pir_5", "fake_pir_2": "fake_at_2", "fake_at_2": "fake_pir_2"}
-    optimizers = {"pgd": "apgd", "apgd": "pgd"}
-    paths = write_jobs(tmp_path / "e", reads, training_seeds=(0, 1, 2))
-    frames = [pd.read_parquet(path) for path in paths]
-    everything = pd.concat(frames)
-    everything["model"] = everything["model"].map(lambda name: swapped.get(name, name))
-    everything = everything[everything["model"].isin(["fake_pir_2", "fake_at_2"])]
-    write_evidence(tmp_path / "swapped", everything.to_dict("records"), PROVENANCE)
-    said = sentences(make("seeds", tmp_path, [tmp_path / "swapped"], reads[1:3]))
-    assert said["PIR-AT beats"].startswith("- Not shown: ")
-    assert said["cleanly"].startswith("- Not evaluated: ")
-
-    pgd = pd.concat(frames).query("suite in ['clean', 'losses', 'baselines_100']")
-    pgd = pgd[pgd["model"] == "fake_pir_5"].assign(
-        optimizer=lambda frame: frame["optimizer"].replace(optimizers)
-    )
-    write_evidence(tmp_path / "pgd", pgd.to_dict("records"), PROVENANCE)
-    weaker = [{**reads[3], "suites": ["losses", "baselines_100"]}]
-    said = sentences(make("seeds", tmp_path, [tmp_path / "pgd"], weaker))
-    assert said["APGD is"].startswith("- Not shown: ")
-
-
-def test_an_effect_within_the_spread_of_seeds_is_not_shown():
-    from robustseg.tables.seeds import EFFECTS, Comparison, Side
-
-    pir = next(effect for effect in EFFECTS if "PIR-AT" in effect.claim)
-    wide = Comparison(4.0, Side("pir", (60.0, 50.1, 50.2)), Side("at", (40.0, 50.0, 50.0)))
-    assert pir.seeds_held(wide) == 3
-    assert not pir.holds(wide)
-    clear = Comparison(4.0, Side("pir", (60.0, 61.0)), Side("at", (50.0, 50.0)))
-    assert pir.holds(clear)
-    swapped = Comparison(4.0, clear.second, clear.first)
-    assert pir.seeds_held(swapped) == 0
-    assert not pir.holds(swapped)
-
-
-def test_sea_that_ties_with_a_member_is_not_below_it():
-    from robustseg.tables.seeds import EFFECTS, Comparison, Side
-
-    below = next(effect for effect in EFFECTS if "SEA is below" in effect.claim)
-    assert not below.holds(Comparison(4.0, Side("best", (50.0,)), Side("sea", (50.0,))))
-    assert below.holds(Comparison(4.0, Side("best", (50.0,)), Side("sea", (49.9,))))
-
-
 def test_a_table_needs_neither_torch_nor_drawing_nor_templates():
     code = (
-        "import robustseg.tables.tables, sys; "
+        "import robustseg.tables.registry, robustseg.tables.making, sys; "
         "print({'torch', 'matplotlib', 'seaborn', 'jinja2', 'pydantic', 'snakemake', 'pandas'} "
         "& set(sys.modules))"
     )

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tests.training.test_train import KilledError, Killer, data, files, quiet
 
 from robustseg.models.checkpoints import read_weights
 from robustseg.training.train import Files, Machine, train_segmentation
+from tests.training.test_train import KilledError, Killer, data, files, quiet
 
 __all__ = ["data"]  # the fixture
 CASES = [

@@ -1,11 +1,11 @@
 """Training without the background: its pixels teach nothing (Appendix C.3)."""
 
 import numpy as np
-from tests.training.test_train import MODEL, TRAINING, data, files, quiet
 
 from robustseg.data.datasets import ArrayDataset, load_split, save_split
 from robustseg.models.checkpoints import read_weights
 from robustseg.training.train import train_segmentation
+from tests.training.test_train import MODEL, TRAINING, data, files, quiet
 
 __all__ = ["data"]  # the fixture
 CLEAN = MODEL | {"scheme": "clean", "epochs": 1}

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.test_train import BACKBONE, MODEL, TRAINING, data, files, start, tensor_hash, train, wait_for
 
 import robustseg
 from robustseg.errors import RobustsegError
@@ -21,6 +20,17 @@ from robustseg.progress import Progress, Silence
 from robustseg.training.launch import Job, run
 from robustseg.training.processes import join_world
 from robustseg.training.train import Machine
+from tests.training.test_train import (
+    BACKBONE,
+    MODEL,
+    TRAINING,
+    data,
+    files,
+    start,
+    tensor_hash,
+    train,
+    wait_for,
+)
 
 __all__ = ["data"]  # the fixture
 SGD = TRAINING | {"optimizer": "sgd", "betas": None, "momentum": 0.9, "learning_rate": 0.01}
