@@ -116,7 +116,7 @@ def miou(intersection: Ints, union: Ints) -> float:
 
     A class that is neither labelled nor predicted anywhere (union 0) is left out of the average.
     """
-    return _mean_over_classes(class_shares(intersection, union))
+    return mean_over_classes(class_shares(intersection, union))
 
 
 def macc(intersection: Ints, labelled: Ints) -> float:
@@ -124,10 +124,11 @@ def macc(intersection: Ints, labelled: Ints) -> float:
 
     A class that is labelled nowhere is left out of the average.
     """
-    return _mean_over_classes(class_shares(intersection, labelled))
+    return mean_over_classes(class_shares(intersection, labelled))
 
 
-def _mean_over_classes(shares: Floats) -> float:
+def mean_over_classes(shares: Floats) -> float:
+    """Return the mean of shares (K,) over the classes that have one."""
     return float(np.mean(shares[~np.isnan(shares)]))
 
 

@@ -18,7 +18,7 @@ from robustseg.evidence.queries import (
 )
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.writing import write_evidence
-from tests.synthetic import READS, synthetic_rows, write_jobs
+from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
 
 
 def made_up(seed, images=5, classes=3, unlabelled=0):
@@ -37,6 +37,7 @@ def made_up(seed, images=5, classes=3, unlabelled=0):
         image_ids=np.array([f"i{index}" for index in range(images)], dtype=object),
         pixels=labels.sum(axis=1),
         pixels_correct=intersection.sum(axis=1),
+        labelled=labels,
         intersection=intersection,
         union=confusion.sum(axis=1) + confusion.sum(axis=2) - intersection,
     )
@@ -184,20 +185,20 @@ def sharded(folder, shards):
             paths.append(folder / f"{suite}-{eps}-{shard}")
             write_evidence(paths[-1], rows[shard::shards], {})
     random.Random(shards).shuffle(paths)
-    return Evidence(read_evidence(paths), READS["table9"], "table9")
+    return Evidence(read_evidence(paths), READS["table9"], "table9", MODELS)
 
 
 def test_scores_and_intervals_ignore_order_and_sharding(tmp_path):
     whole, parts = (sharded(tmp_path / str(shards), shards) for shards in (1, 4))
-    assert whole.runs == parts.runs
-    assert len(whole.runs) == 9
-    for run in whole.runs:
+    assert whole.all_runs == parts.all_runs
+    assert len(whole.all_runs) == 9
+    for run in whole.all_runs:
         assert score(whole.outcomes(run)) == score(parts.outcomes(run))
         assert interval(whole.outcomes(run)) == interval(parts.outcomes(run))
 
 
 def table9(paths):
-    return Evidence(read_evidence(paths), READS["table9"], "table9", paths)
+    return Evidence(read_evidence(paths), READS["table9"], "table9", MODELS, paths)
 
 
 def without(paths, *words):
@@ -222,7 +223,7 @@ def test_all_missing_jobs_are_named(tmp_path):
     reads = [{**READS["table9"][0], "eps_255": list(range(1, 9)), "seeds": list(range(5))}]
     paths = write_jobs(tmp_path, reads)
     with pytest.raises(RobustsegError, match="misses evidence of 39 jobs") as raised:
-        Evidence(read_evidence(paths[:2]), reads, "table9")
+        Evidence(read_evidence(paths[:2]), reads, "table9", MODELS)
     for eps_255 in range(2, 9):
         assert f"{eps_255}/255" in str(raised.value)
     for seed in range(5):
@@ -273,22 +274,23 @@ def test_jobs_and_paths_are_those_of_the_workflow(tmp_path):
     """What a path says and what a job is called are two ways of one rule."""
     for path in write_jobs(tmp_path / "attacks", READS["table10"]):
         job = job_of_file(path)
-        assert str(path).endswith(f"{job.path}-shard{job.shard}.parquet")
+        assert str(path).endswith(job.path)
+        assert str(path).startswith(str(tmp_path / job._replace(shard=None).path))
     assert job_of_file("somewhere/else.parquet") is None
 
 
 def test_runs_are_found_by_what_they_are_and_never_guessed(tmp_path):
     paths = write_jobs(tmp_path, READS["table9"])
-    evidence = Evidence(read_evidence(paths), READS["table9"], "table9")
-    assert len(evidence.find(loss=("js", "mask_ce"), eps_255=8.0)) == 2
-    assert evidence.one(loss="js", eps_255=8.0).schedule == "reduced"
-    with pytest.raises(RobustsegError, match="no run; check the suites"):
-        evidence.one(loss="ce", eps_255=8.0)
-    with pytest.raises(RobustsegError, match="found 2 runs"):
-        evidence.one(loss="js")
+    runs = Evidence(read_evidence(paths), READS["table9"], "table9", MODELS).runs(0)
+    assert len(runs.find(loss=("js", "mask_ce"), eps_255=8.0)) == 2
+    assert runs.one(loss="js", eps_255=8.0).schedule == "reduced"
+    with pytest.raises(RobustsegError, match="finds none; check the suites"):
+        runs.one(loss="ce", eps_255=8.0)
+    with pytest.raises(RobustsegError, match="finds 2 "):
+        runs.one(loss="js")
 
 
 def test_only_what_is_read_is_seen(tmp_path):
     paths = write_jobs(tmp_path, [*READS["table9"], *READS["table7"]])
-    evidence = Evidence(read_evidence(paths), READS["table9"], "table9")
-    assert {run.suite for run in evidence.runs} == {"sea", "clean"}
+    evidence = Evidence(read_evidence(paths), READS["table9"], "table9", MODELS)
+    assert {run.suite for run in evidence.all_runs} == {"sea", "clean"}

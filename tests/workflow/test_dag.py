@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from robustseg.config import FIGURES
+from robustseg.figures.registry import FIGURES
+from robustseg.tables.registry import TABLES
 from tests.workflow.running import MATCHBOX, ROOT, load, matchbox, planned, processor_s, snakemake
 
 STAGES = ["data", "backbones", "models", "attacks", "tables", "figures", "gallery"]
@@ -31,11 +32,15 @@ def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
     targets = ["all", *STAGES, *["seeds"] * seeds, *config.tables, *config.figures]
     jobs = plan(*chosen, "--", *targets, folder=tmp_path)
     assert sum(jobs.get(rule, 0) for rule in ("generate_data", "prepare_data")) == 2
-    assert jobs["make_table"] == len(config.tables) + seeds
+    over_seeds = [name for name in config.seeds if name in TABLES]
+    assert jobs["make_table"] == len(config.tables)
+    assert jobs.get("make_table_over_seeds", 0) == len(over_seeds)
     assert jobs["make_figure"] == len(FIGURES)
+    assert jobs.get("make_figure_over_seeds", 0) == len(config.seeds) - len(over_seeds)
     assert jobs["make_picture"] == len(config.pictures)
-    assert jobs["make_claims"] == 1
-    assert jobs["make_page"] == 1 + seeds
+    for rule in ("make_claims", "make_page"):
+        assert jobs[rule] == 1
+        assert jobs.get(f"{rule}_over_seeds", 0) == seeds
     assert not list(tmp_path.glob("results/*/*/*"))
 
 
@@ -116,7 +121,7 @@ def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
                 "make_picture": 1,
             },
         ),
-        # Two models, two training seeds, one suite.
+        # Two models, two training seeds, one suite, and for one of them a second.
         (
             "seeds",
             {
@@ -124,9 +129,11 @@ def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
                 "pretrain_backbone": 4,
                 "train_model": 4,
                 "evaluate_clean": 4,
-                "attack_model": 4,
-                "make_table": 1,
-                "make_page": 1,
+                "attack_model": 6,
+                "make_table_over_seeds": 1,
+                "make_figure_over_seeds": 1,
+                "make_claims_over_seeds": 1,
+                "make_page_over_seeds": 1,
             },
         ),
     ],

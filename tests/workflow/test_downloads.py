@@ -47,9 +47,11 @@ def configuration(folder: Path, server: Server, **changes: Any) -> Path:
         },
         "backbones": {"convnext_clean": config["backbones"]["convnext_clean"]},
         "models": {"clean": clean},
-        "tables": {"table9": [{"model": "clean", "suites": ["sea"], "eps_255": [4]}]},
+        "tables": {
+            "table9": [{"model": "clean", "suites": ["sea"], "eps_255": [4]}],
+            "leak": [{"model": "clean", "suites": ["sea"], "eps_255": [4]}],
+        },
         "figures": {},
-        "leak": [{"model": "clean", "suites": ["sea"], "eps_255": [4]}],
         "downloads": {"archives": archives_of(server)},
     }
     config["attacks"]["suites"] = {"sea": config["attacks"]["suites"]["sea"]}

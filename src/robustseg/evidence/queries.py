@@ -6,6 +6,7 @@ gives `Outcomes`, one for each image; outcomes have a score, an interval and a w
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +30,7 @@ from robustseg.evidence.enumerator import (
     missing_evidence,
     shards_of,
 )
-from robustseg.evidence.reading import LOCATION, CountsReader, read_evidence
+from robustseg.evidence.reading import LOCATION, CountsReader, read_class_names, read_evidence
 from robustseg.evidence.runs import Models, Run, Runs
 from robustseg.evidence.schema import COUNTED
 
@@ -185,17 +186,49 @@ def mean_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[floa
     return _ends(weights @ values / weights.shape[1])
 
 
+class ClassInterval(NamedTuple):
+    """Ends of intervals of K shares, (K,), NaN for a class that is nowhere, and of their mean."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    mean_low: float
+    mean_high: float
+
+
+def class_interval(part: NDArray[np.int32], whole: NDArray[np.int32]) -> ClassInterval:
+    """Return the percentile bootstrap intervals, level 95 %, of shares by class and their mean.
+
+    Args:
+        part, whole: counts (N, K), as for `metrics.class_shares`; N images, all with some pixel.
+    """
+    shares = _resampled_shares(_resamples(len(part)), part, whole)
+    tail = (1 - LEVEL) / 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a class that is nowhere has none
+        low, high = np.nanquantile(shares, [tail, 1 - tail], axis=0)
+        return ClassInterval(low, high, *_ends(np.nanmean(shares, axis=1)))
+
+
 def _resampled_miou(
     weights: NDArray[np.float64], attacked: Outcomes, labelled: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the mIoU of each row of weights, by one product over images with all the counts."""
+    """Return the mIoU of each row of weights."""
     occurs = attacked.union.any(axis=0)
-    counts = np.hstack([attacked.intersection[:, occurs], attacked.union[:, occurs]])
-    sums = weights @ counts[labelled].astype(np.float64)
-    intersection, union = np.hsplit(sums, 2)
-    shares = np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
+    counts = (attacked.intersection, attacked.union)
+    shares = _resampled_shares(weights, *(one[labelled][:, occurs] for one in counts))
     miou: NDArray[np.float64] = np.nanmean(shares, axis=1)
     return miou
+
+
+def _resampled_shares(
+    weights: NDArray[np.float64], part: NDArray[np.int32], whole: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return the shares (R, K) for each row of weights, by one product over images."""
+    sums = weights @ np.hstack([part, whole]).astype(np.float64)
+    parts, wholes = np.hsplit(sums, 2)
+    empty = np.full(wholes.shape, np.nan)
+    shares: NDArray[np.float64] = np.divide(parts, wholes, out=empty, where=wholes > 0)
+    return shares
 
 
 def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -311,6 +344,12 @@ class Evidence:
         rows = self._frame.iloc[self._rows[run]].sort_values("image_id")
         norms: NDArray[np.float64] = rows["linf_255"].to_numpy()
         return norms
+
+    def class_names(self, run: Run) -> list[str]:
+        """Return the names of the classes of a run's counts; numbers where its file names none."""
+        file = str(self._frame[LOCATION[0]].iloc[self._rows[run][0]])
+        classes = self.outcomes(run).union.shape[1]
+        return read_class_names(file) or [str(label) for label in range(classes)]
 
     def passes(self, runs: Iterable[Run]) -> tuple[int, int]:
         """Return the forward and backward passes of single images that runs took in all."""
