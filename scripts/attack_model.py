@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.workflow_job import choose_device, device_name, hash_settings, job
-from robustseg.attacks.search_model import Fast
+from robustseg.attacks.search_model import SearchModel
 from robustseg.evaluation.adapters import class_names_of, load_pair
 from robustseg.evaluation.suites import Task, run_suite
 from robustseg.evidence.schema import provenance
@@ -51,7 +51,7 @@ def write_attack_evidence(
         device: of torch.
     """
     model, dataset = load_pair(weights, val, device)
-    model = Fast(model, precision, compiled)
+    model = SearchModel(model, precision, compiled)
     parts = Path(evidence).with_suffix(".parts")
     task = Task(
         model=model,
@@ -64,7 +64,7 @@ def write_attack_evidence(
         parts=parts,
         progress=progress,
         sources={
-            name: Fast(load_model(path, device)[0], precision, compiled)
+            name: SearchModel(load_model(path, device)[0], precision, compiled)
             for name, path in sources.items()
         },
     )

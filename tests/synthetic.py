@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from robustseg.attacks.losses import LOSSES, SEA_LOSSES
 from robustseg.evidence.writing import write_evidence
-from robustseg.names import LOSSES, SEA_LOSSES
 from robustseg.seeds import derive_seed
 
 PROVENANCE = {

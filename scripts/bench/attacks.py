@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks.attacked_model import frozen
+from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
-from robustseg.names import LOSSES
 from robustseg.progress import Progress
 
 

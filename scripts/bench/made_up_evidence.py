@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robustseg.attacks.losses import LOSSES, SEA_LOSSES
 from robustseg.attacks.spec import TRANSFER
 from robustseg.evidence.schema import SCHEMA
 from robustseg.files import atomic_path
-from robustseg.names import LOSSES, SEA_LOSSES
 
 DATASETS = {"voc": (1449, 21), "ade20k": (2000, 151), "imagenet": (5000, 1000)}
 """Images and classes."""

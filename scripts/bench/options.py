@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from robustseg.attacks.outcomes import attack_and_count
-from robustseg.attacks.search_model import Fast
+from robustseg.attacks.search_model import SearchModel
 from robustseg.attacks.spec import AttackSpec
 from robustseg.evaluation.adapters import load_pair
 from robustseg.metrics import mean_accuracy
@@ -56,7 +56,7 @@ def main() -> None:
         acc = 100 * mean_accuracy(counts.pixels, counts.pixels_correct)
         return time.perf_counter() - start, acc
 
-    options = {name: Fast(model, *settings) for name, settings in OPTIONS.items()}
+    options = {name: SearchModel(model, *settings) for name, settings in OPTIONS.items()}
     times: dict[str, list[float]] = {name: [] for name in options}
     accs, progress = {}, Progress("bench")
     first = {name: attack(option)[0] for name, option in options.items()}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.apgd import Apgd, checkpoints
-from robustseg.attacks.attacked_model import Evaluation, Oracle
+from robustseg.attacks.attacked_model import AttackedModel, Evaluation
 from robustseg.attacks.projection import ball, random_start
 from tests.attacks.toys import Linear, corners
 
@@ -101,11 +101,11 @@ def test_apgd_reaches_the_optimum_of_a_convex_loss_among_all_corners() -> None:
     optimum = cross_entropy(corners(image[0], epsilon)).max().item()
     reached = []
     for restart in range(5):
-        oracle = Oracle(model, "ce", labels, ["image"])
+        attacked = AttackedModel(model, "ce", labels, ["image"])
         optimizer = Apgd(ball(image, epsilon), epsilon, 60)
         x = random_start(image, epsilon, ["image"], restart)
         for _ in range(60):
-            x = optimizer.step(x, oracle(x, lam=0.0))
+            x = optimizer.step(x, attacked(x, lam=0.0))
         assert optimizer.state is not None
         reached.append(optimizer.state.best_objective.item())
     assert max(reached) <= optimum + 1e-9

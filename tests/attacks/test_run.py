@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks import run
+from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.run import AttackResult, run_attack
-from robustseg.attacks.spec import AttackSpec
+from robustseg.attacks.spec import SCHEDULES, AttackSpec
 from robustseg.errors import RobustsegError
-from robustseg.names import LOSSES, SCHEDULES
 from tests.attacks.toys import Counting, Linear, Pointwise, corners
 
 EPS_255 = 12.0
@@ -212,9 +212,9 @@ def test_larger_radii_of_the_reduced_schedule_do_not_count(monkeypatch: pytest.M
     starts: list[tuple[float, float]] = []
     search = run._search
 
-    def watched(oracle, optimizer, images, slot, found, passes):
+    def watched(attacked, optimizer, images, slot, found, passes):
         starts.append((slot.scale, (images - 0.5).abs().max().item() * 255 / EPS_255))
-        search(oracle, optimizer, images, slot, found, passes)
+        search(attacked, optimizer, images, slot, found, passes)
 
     monkeypatch.setattr(run, "_search", watched)
     spec = AttackSpec("ce", "apgd", "reduced", 20)
@@ -241,12 +241,12 @@ def test_balancing_grows_over_the_whole_budget(monkeypatch: pytest.MonkeyPatch) 
     """lambda(t) = (t - 1) / (2 T), not beginning anew when the radius shrinks."""
     lams: list[float] = []
 
-    class Watched(run.Oracle):
+    class Watched(run.AttackedModel):
         def __call__(self, images: Tensor, lam: float) -> run.Evaluation:
             lams.append(lam)
             return super().__call__(images, lam)
 
-    monkeypatch.setattr(run, "Oracle", Watched)
+    monkeypatch.setattr(run, "AttackedModel", Watched)
     attack(AttackSpec("bal_ce", "apgd", "reduced", 10))
     assert lams == pytest.approx([t / 20 for t in range(10)])
     lams.clear()
@@ -299,10 +299,10 @@ def test_an_image_gets_the_same_bits_alone_in_an_unusual_layout() -> None:
 
     images, labels = scene()
     for loss in LOSSES:
-        together = run.Oracle(model, loss, labels, names(5))(images, 0.0)
+        together = run.AttackedModel(model, loss, labels, names(5))(images, 0.0)
         for image in range(5):
             one = slice(image, image + 1)
-            alone = run.Oracle(model, loss, labels[one], names(5)[one])(images[one], 0.0)
+            alone = run.AttackedModel(model, loss, labels[one], names(5)[one])(images[one], 0.0)
             assert torch.equal(alone.objective, together.objective[one])
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustseg.attacks import ensemble
 from robustseg.attacks.attacked_model import full_precision
 from robustseg.attacks.ensemble import sea
+from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import attack_and_count, count, measure
 from robustseg.attacks.spec import AttackSpec, suite_attacks
 from robustseg.errors import RobustsegError
@@ -20,7 +21,6 @@ from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.writing import write_evidence
 from robustseg.metrics import image_accuracy, miou
-from robustseg.names import SEA_LOSSES
 from tests.attacks.toys import Counting, Pointwise
 
 EPS_255 = 12.0

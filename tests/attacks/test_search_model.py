@@ -9,7 +9,7 @@ from attack_model import write_attack_evidence
 from torch import Tensor, nn
 
 from robustseg.attacks.outcomes import attack_and_count, count
-from robustseg.attacks.search_model import Fast, exact
+from robustseg.attacks.search_model import SearchModel, exact
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.datasets import ArrayDataset, save_split
 from robustseg.evaluation.resume import FinishedParts
@@ -40,7 +40,9 @@ class Convolution(nn.Module):
 def test_the_search_is_in_bf16_and_the_count_is_not() -> None:
     images, labels = scene()
     model = Convolution()
-    outcome = attack_and_count(Fast(model, "bf16"), SPEC, EPS_255, 0, (images, labels, names(5)))
+    outcome = attack_and_count(
+        SearchModel(model, "bf16"), SPEC, EPS_255, 0, (images, labels, names(5))
+    )
     *search, counted = model.seen
     assert len(search) == SPEC.iterations + 1
     assert set(search) == {torch.bfloat16}
@@ -54,10 +56,10 @@ def test_by_default_nothing_changes() -> None:
     images, labels = scene()
     plain, fast = (
         attack_and_count(model, SPEC, EPS_255, 0, (images, labels, names(5)))
-        for model in (Convolution(), Fast(Convolution()))
+        for model in (Convolution(), SearchModel(Convolution()))
     )
     assert torch.equal(plain.adversarial, fast.adversarial)
-    assert exact(Fast(model := Convolution())) is model
+    assert exact(SearchModel(model := Convolution())) is model
     assert exact(model) is model
 
 
@@ -69,7 +71,7 @@ def test_compiled_passes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.GELU())
     plain, compiled = (
         attack_and_count(one, SPEC, EPS_255, 0, (images, labels, names(5)))
-        for one in (model, Fast(model, compiled=True))
+        for one in (model, SearchModel(model, compiled=True))
     )
     torch.testing.assert_close(compiled.adversarial, plain.adversarial)
 
@@ -77,7 +79,7 @@ def test_compiled_passes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_of_another_precision_are_not_continued(tmp_path: Path) -> None:
     model = Convolution()
     folders = {
-        FinishedParts(tmp_path, Fast(model, precision), ()).context
+        FinishedParts(tmp_path, SearchModel(model, precision), ()).context
         for precision in ("fp32", "bf16")
     }
     assert len(folders) == 2

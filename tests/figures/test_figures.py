@@ -5,11 +5,12 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from robustseg.attacks.losses import SEA_LOSSES
+from robustseg.attacks.spec import SCHEDULES
 from robustseg.errors import RobustsegError
 from robustseg.figures import making
 from robustseg.figures.making import make_figure
 from robustseg.figures.registry import FIGURES
-from robustseg.names import SCHEDULE_LABELS, SEA_LOSSES
 from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
 
 FORMATS = ("pdf", "png", "svg", "csv", "json", "parquet")
@@ -105,12 +106,13 @@ def test_bars_are_as_high_as_their_numbers(jobs):
     drawing = FIGURES["figure2"].draw(collected)
     numbers = collected.frame().set_index(["attack", "eps_255"])["value"]
     for axis, eps in zip(drawing.canvas.axes, (8.0, 12.0), strict=True):
-        for container, schedule in zip(axis.containers, SCHEDULE_LABELS, strict=True):
+        for container, schedule in zip(axis.containers, SCHEDULES, strict=True):
             heights = [bar.get_height() for bar in container]
             expected = [numbers[f"{loss}/{schedule}", eps] for loss in (*SEA_LOSSES, "worst")]
             assert heights == pytest.approx(expected)
     legend = drawing.canvas.legends[0]
-    assert [text.get_text() for text in legend.get_texts()] == list(SCHEDULE_LABELS.values())
+    labels = [one.label for one in SCHEDULES.values()]
+    assert [text.get_text() for text in legend.get_texts()] == labels
     plt.close(drawing.canvas)
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
 from robustseg.evidence.numbers import LONG_COLUMNS
-from robustseg.names import LOSSES
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
 from tests.synthetic import MODELS, PROVENANCE, READS, synthetic_rows, write_jobs

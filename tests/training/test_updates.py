@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
-from robustseg.names import LOSSES
 from robustseg.training.batches import Loader, epoch_passes
 from robustseg.training.inner_losses import attack_loss
 from robustseg.training.optimizers import parameter_groups

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.config import Config, describe, load_config, read_yaml
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
-from robustseg.names import LOSSES
 from robustseg.tables.registry import TABLES
 from tests.workflow.running import MATCHBOX, ROOT, replace, snakemake
 

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.config import load_config
 from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.figures.registry import FIGURES
-from robustseg.names import SEA_LOSSES
 from robustseg.plan.costs import jobs_of
 from tests.workflow.running import (
     MATCHBOX,

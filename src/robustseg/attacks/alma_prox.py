@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import Model, frozen, full_precision
-from robustseg.attacks.losses import check_logits, refuse_images
+from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch
 from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.errors import RobustsegError

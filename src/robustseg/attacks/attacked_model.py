@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks.losses import Labels, check_logits, loss_and_gradient
+from robustseg.attacks.pixel_losses import Labels, check_logits, loss_and_gradient
 from robustseg.errors import RobustsegError
 
 Model = Callable[[Tensor], Tensor]
@@ -29,7 +29,7 @@ class Evaluation:
     direction: Tensor
 
 
-class Oracle:
+class AttackedModel:
     """The attacked model under one loss.
 
     The loss's gradient takes the memory of the model's logits, unless the backward pass or the
@@ -37,7 +37,7 @@ class Oracle:
 
     Args:
         model: frozen, see `frozen`.
-        loss: one of `names.LOSSES`.
+        loss: one of `losses.LOSSES`.
         labels: (B, h, w) int64, 255 where ignored.
         image_ids: of the B images, for messages.
     """

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import Model, device_of
+from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import Outcome, attack_and_count, in_turn
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.spec import AttackSpec
 from robustseg.metrics import PixelCounts, image_accuracy, mean_accuracy, miou, worst_case
-from robustseg.names import SEA_LOSSES
 
 
 @dataclass
@@ -92,7 +92,7 @@ def sea(
         labels: (N, h, w) int64 in [0, K), or 255: neither attacked nor counted.
         eps_255: radius in 1/255.
         image_ids: N names; random starts follow from them. None for "0", "1", ...
-        losses: names of `names.LOSSES`; the paper's four by default.
+        losses: names of `losses.LOSSES`; the paper's four by default.
         iterations: of each loss.
         batch_size: images at a time; the result does not depend on it, up to rounding in the model.
         seed: of the random starts.

@@ -1,6 +1,7 @@
-"""The six losses of arXiv 2306.12941, Sec. 2.2, with their logit gradients in closed form.
+"""Losses, each one entry: name, label, and gradient and objective in closed form.
 
-For five of them the gradient at pixel a is a weight times that of cross-entropy, w_a (p_a - e_y):
+The paper's six are those of arXiv 2306.12941, Sec. 2.2. For five of them the gradient at pixel a is
+a weight times that of cross-entropy, w_a (p_a - e_y):
 
     CE          w = 1
     Bal-CE      w = 1 - lambda(t) where the pixel is right, lambda(t) where it is wrong
@@ -19,279 +20,115 @@ Objective and gradient are two things. The objective is what an optimizer compar
   is CE. Bal-CE's own value grows with lambda(t) and cannot be compared between iterations, and
   CosSim-CE's "gradient" is not the gradient of its value.
 - JS steers by JS. RELEASED CODE: by CE.
+
+A loss is a function of the logits u of some images, see `pixel_losses.Logits`. This file imports no
+torch: configurations read it.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from robustseg.attacks.logit_sums import (
-    exponential_sums,
-    is_swept,
-    norms,
-    sigmoid_sums,
-    write_gradient,
-)
-from robustseg.data.datasets import IGNORE_LABEL
-from robustseg.errors import RobustsegError
-from robustseg.names import LOSSES
+    from robustseg.attacks.pixel_losses import Logits
 
-USUAL_LOGIT = 35
-"""Exponentials of logits up to it, and their sums over classes, are far from float32's limits."""
-CPU_CHUNK_VALUES = 2**20
-"""Logits handled at a time on a CPU, so that they stay in its cache."""
-CHUNK_VALUES = 2**26
-"""The same on other devices, where it bounds scratch memory."""
+    Pixels = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Labels as the losses need them.
+class Loss:
+    """What an attack maximises.
 
     Attributes:
-        index: (B, 1, H, W) int64, the label, 0 where it is ignored.
-        counted: (B, 1, H, W) in the logits' dtype, 1 where the pixel counts, 0 where it is ignored.
+        name: in configurations and evidence.
+        label: in print.
+        about: what it is, in a few words.
+        of_pixels: turns logits into their gradient in place and returns of each pixel,
+            (b, 1, h, w), the objective and whether the pixel is right. Its second argument is
+            lambda(t) of Bal-CE, in [0, 1/2).
     """
 
-    index: Tensor
-    counted: Tensor
-
-    @classmethod
-    def of(cls, labels: Tensor, dtype: torch.dtype) -> "Labels":
-        """Prepare (B, H, W) int64 labels, where 255 stands for ignored."""
-        counted = (labels != IGNORE_LABEL).unsqueeze(1)
-        return cls(labels.unsqueeze(1) * counted, counted.to(dtype))
-
-    def select(self, kept: Tensor | slice) -> "Labels":
-        """Return the labels of the images `kept`."""
-        return Labels(self.index[kept], self.counted[kept])
+    name: str
+    label: str
+    about: str
+    of_pixels: Callable[[Logits, float], Pixels]
 
 
-Pixels = tuple[Tensor, Tensor]
-"""Of each pixel, (b, 1, h, w): the objective, and whether the pixel is right."""
-
-
-@dataclass
-class Softmax:
-    """What losses ask of the softmax of some images' logits; of each pixel, (b, 1, h, w).
-
-    Attributes:
-        total: sum_k e^u_k.
-        right: whether u_y is the largest logit. ASSUME: a tie counts as right.
-        probability: p_y, which may underflow to 0.
-        cross_entropy: -log p_y, finite also where p_y underflows.
-    """
-
-    total: Tensor
-    right: Tensor
-    probability: Tensor
-    cross_entropy: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        logits: Tensor,
-        labels: Labels,
-        sums: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
-    ) -> "Softmax":
-        """Compute it for logits (b, K, h, w) from their `exponential_sums`.
-
-        Usual logits need no shift by the largest, which would cost passes over them. Where p_y
-        might underflow or the total overflow, logits are shifted in place, and nowhere else, so
-        that other pixels keep the same bits.
-        """
-        label, own, largest, total = sums or exponential_sums(logits, labels.index)
-        right = label >= largest
-        all_usual = bool((label.amin() > -USUAL_LOGIT) & (largest.amax() < USUAL_LOGIT))
-        if not all_usual:
-            usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
-            logits -= torch.where(usual, 0, largest)
-            label, own, _, total = exponential_sums(logits, labels.index)
-        probability = own / total
-        cross_entropy = probability.log().neg_()
-        if not all_usual:
-            cross_entropy = torch.where(usual, cross_entropy, total.log() - label)
-        return cls(total, right, probability, cross_entropy)
-
-    def write_gradient(self, weight: Tensor, labels: Labels, logits: Tensor) -> None:
-        """Overwrite the logits with the gradient w (p - e_y), with w = 0 where ignored."""
-        weight = weight * labels.counted
-        write_gradient(logits, labels.index, weight / self.total, weight)
-
-
-def _ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
-    softmax = Softmax.of(logits, labels)
-    softmax.write_gradient(torch.ones_like(softmax.total), labels, logits)
+def _ce(u: Logits, lam: float) -> Pixels:
+    softmax = u.softmax()
+    u.write_gradient(softmax.total.new_ones(softmax.total.shape), softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _bal_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
-    softmax = Softmax.of(logits, labels)
-    right = softmax.right.to(logits.dtype)
-    softmax.write_gradient(right.mul_(1 - 2 * lam).add_(lam), labels, logits)
+def _bal_ce(u: Logits, lam: float) -> Pixels:
+    softmax = u.softmax()
+    right = softmax.right.to(softmax.total.dtype)
+    u.write_gradient(right.mul_(1 - 2 * lam).add_(lam), softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _cossim_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
-    label, own, largest, total, sigmoid, norm = sigmoid_sums(logits, labels.index)
-    cosine = sigmoid_cosine(logits, labels.index, largest, sigmoid, norm)
-    softmax = Softmax.of(logits, labels, (label, own, largest, total))
-    softmax.write_gradient(cosine, labels, logits)
+def _cossim_ce(u: Logits, lam: float) -> Pixels:
+    softmax, cosine = u.softmax_and_cosine()
+    u.write_gradient(cosine, softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _js(logits: Tensor, labels: Labels, lam: float) -> Pixels:
+def _js(u: Logits, lam: float) -> Pixels:
     """D_JS(p || e_y) = log 2 + (p_y log p_y - (1 + p_y) log(1 + p_y)) / 2.
 
     log p_y is taken from CE, so that p_y log p_y is 0 and not NaN where p_y underflows.
     """
-    softmax = Softmax.of(logits, labels)
+    softmax = u.softmax()
     p, minus_log_p = softmax.probability, softmax.cross_entropy
-    log_1_p = torch.log(1 + p)
+    log_1_p = (1 + p).log()
     weight = (log_1_p + minus_log_p).mul_(p).mul_(0.5)
     objective = (weight + 0.5 * log_1_p).neg_().add_(math.log(2))
-    softmax.write_gradient(weight, labels, logits)
+    u.write_gradient(weight, softmax)
     return objective, softmax.right
 
 
-def _mask_ce(logits: Tensor, labels: Labels, lam: float) -> Pixels:
-    softmax = Softmax.of(logits, labels)
-    softmax.write_gradient(softmax.right.to(logits.dtype), labels, logits)
+def _mask_ce(u: Logits, lam: float) -> Pixels:
+    softmax = u.softmax()
+    u.write_gradient(softmax.right.to(softmax.total.dtype), softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _mask_sph(logits: Tensor, labels: Labels, lam: float) -> Pixels:
+def _mask_sph(u: Logits, lam: float) -> Pixels:
     """L = -u_y / ||u||_2, with dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
 
     ASSUME: at u = 0, where L has no gradient, gradient and L are 0; and also where ||u|| < 1e-15,
     whose square float32 cannot hold.
     """
-    label, largest, norm = norms(logits, labels.index)
+    label, largest, norm = u.norms()
     right = label >= largest
-    inverse = torch.where(norm < 1e-15, 0, 1 / norm)
+    inverse = (1 / norm).masked_fill_(norm < 1e-15, 0)
     cosine = label * inverse
-    weight = labels.counted * right * inverse
-    logits.mul_(weight * cosine * inverse)
-    logits.scatter_add_(1, labels.index, weight.neg_())
+    weight = u.labels.counted * right * inverse
+    u.values.mul_(weight * cosine * inverse)
+    u.values.scatter_add_(1, u.labels.index, weight.neg_())
     return (0 * norm).sub_(cosine), right  # 0 * norm: NaN where any logit is infinite
 
 
-PIXEL_LOSSES: dict[str, Callable[[Tensor, Labels, float], Pixels]] = {
-    "ce": _ce,
-    "bal_ce": _bal_ce,
-    "cossim_ce": _cossim_ce,
-    "js": _js,
-    "mask_ce": _mask_ce,
-    "mask_sph": _mask_sph,
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        Loss("ce", "CE", "cross-entropy", _ce),
+        Loss("bal_ce", "Bal-CE", "CE, right and wrong pixels weighed by lambda(t)", _bal_ce),
+        Loss("cossim_ce", "CosSim-CE", "CE weighed by the cosine of sigmoid and label", _cossim_ce),
+        Loss("js", "JS", "Jensen-Shannon divergence of softmax and label", _js),
+        Loss("mask_ce", "Mask-CE", "CE of the pixels that are still right", _mask_ce),
+        Loss("mask_sph", "Mask-Sph.", "spherical loss of the pixels still right", _mask_sph),
+    )
 }
-"""Of logits, labels and lambda: turns the logits into the gradient."""
+"""All losses, by name."""
 
-if tuple(PIXEL_LOSSES) != LOSSES:
-    raise AssertionError(f"losses {tuple(PIXEL_LOSSES)} differ from names.LOSSES {LOSSES}")
+PAPER_LOSSES = ("ce", "bal_ce", "cossim_ce", "js", "mask_ce", "mask_sph")
+"""Sec. 2.2 of the paper, in the order of its Table 2."""
 
-
-def sigmoid_cosine(
-    logits: Tensor, index: Tensor, largest: Tensor, sigmoid: Tensor, norm: Tensor
-) -> Tensor:
-    """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), from `sigmoid_sums`.
-
-    Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
-    to all classes cancels: where the norm might underflow, logits are taken shifted up to -30.
-    """
-    if not bool(norm.amin() >= 1e-15):
-        shift = torch.where(norm < 1e-15, largest + 30, 0)
-        *_, sigmoid, norm = sigmoid_sums(logits - shift, index)
-    return sigmoid / norm
-
-
-def loss_and_gradient(
-    name: str, logits: Tensor, labels: Labels, lam: float
-) -> tuple[Tensor, Tensor]:
-    """Turn logits into a loss's gradient; return objective and correct pixels by image.
-
-    The gradient takes the logits' memory: of all that an iteration keeps, logits at full resolution
-    are among the largest, and writing to memory that was just read is faster.
-
-    Args:
-        name: one of `names.LOSSES`.
-        logits: u (B, K, H, W), detached, in any dense memory layout; becomes the gradient of the
-            loss summed over pixels, 0 at ignored pixels.
-        labels: of the same images.
-        lam: lambda(t) of Bal-CE, in [0, 1/2).
-
-    Returns:
-        Objective (B,) float64, summed over counted pixels (it is to be maximised), and the number
-        of counted pixels whose largest logit is the label's, (B,) int64.
-    """
-    pixel_loss = PIXEL_LOSSES[name]
-    pixels = [pixel_loss(logits[part], labels.select(part), lam) for part in _chunks(logits)]
-    objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
-    # Rows first: threads share the sum over a whole image, but only if it is alone.
-    objective = objectives.mul_(labels.counted).sum(3, dtype=torch.float64).flatten(1).sum(1)
-    return objective, (rights * labels.counted).flatten(1).sum(1).long()
-
-
-def _chunks(logits: Tensor) -> Iterator[slice]:
-    """Yield slices of the batch that are worked on together, of as many images as suit the device.
-
-    Sweeps need no scratch memory, and a pixel gets the same wherever it lies. On a CPU, torch works
-    64 values at a time and computes a rest differently in the last bit, so images are put together
-    only if none begins within such a rest: what an image gets must not depend on the others.
-    """
-    on_cpu = logits.device.type == "cpu"
-    together = max(1, (CPU_CHUNK_VALUES if on_cpu else CHUNK_VALUES) // logits[0].numel())
-    if is_swept(logits):
-        together = len(logits)
-    elif on_cpu and logits[0, 0].numel() % 64:
-        together = 1
-    for start in range(0, len(logits), together):
-        yield slice(start, start + together)
-
-
-def check_logits(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:
-    """Refuse logits that do not fit the labels, and labels that do not fit the logits.
-
-    Args:
-        logits: what the model returned for the images.
-        labels: (B, H, W) int64.
-        image_ids: of the B images, for the message.
-
-    Raises:
-        RobustsegError: logits not (B, K, H, W) floats, not at the labels' resolution, or not
-            finite; labels outside 0..K-1 that are not 255.
-    """
-    if not isinstance(logits, Tensor) or logits.ndim != 4 or len(logits) != len(labels):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise RobustsegError(
-            f"the model returned {got} for {len(labels)} images; it must return one tensor of "
-            "logits (images, classes, height, width)"
-        )
-    if logits.dtype not in (torch.float32, torch.float64):
-        raise RobustsegError(f"logits must be float32 or float64, not {logits.dtype}")
-    if logits.shape[2:] != labels.shape[1:]:
-        raise RobustsegError(
-            f"logits are {tuple(logits.shape[2:])} and labels {tuple(labels.shape[1:])} pixels; "
-            "let the model upsample its logits to the labels' resolution"
-        )
-    outside = ((labels < 0) | (labels >= logits.shape[1])) & (labels != IGNORE_LABEL)
-    refuse_images(
-        outside.flatten(1).any(1),
-        image_ids,
-        f"has a label outside 0..{logits.shape[1] - 1} that is not {IGNORE_LABEL} (ignored); "
-        "check the number of classes",
-    )
-    refuse_images(
-        ~logits.sum((1, 2, 3)).isfinite(),
-        image_ids,
-        "gets logits that are not finite; check the model's weights and the image",
-    )
-
-
-def refuse_images(wrong: Tensor, image_ids: list[str], problem: str) -> None:
-    """Raise a RobustsegError that names the first image where `wrong` (B,) holds."""
-    for image_id, is_wrong in zip(image_ids, wrong.tolist(), strict=True):
-        if is_wrong:
-            raise RobustsegError(f"image {image_id} {problem}")
+SEA_LOSSES = ("mask_ce", "bal_ce", "js", "mask_sph")
+"""Sec. 2.4, in the order of its Table 9."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustseg.attacks.alma_prox import alma_prox
 from robustseg.attacks.attacked_model import Model, device_of, frozen, full_precision
-from robustseg.attacks.losses import check_logits, refuse_images
+from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch, run_attack
 from robustseg.attacks.search_model import exact
 from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec

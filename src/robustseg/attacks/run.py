@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.apgd import Apgd
-from robustseg.attacks.attacked_model import Evaluation, Model, Oracle, frozen
-from robustseg.attacks.losses import refuse_images
+from robustseg.attacks.attacked_model import AttackedModel, Evaluation, Model, frozen
 from robustseg.attacks.pgd import Pgd
+from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import Box, ball, choose, random_start
 from robustseg.attacks.schedules import Slot, slots
 from robustseg.attacks.spec import AttackSpec, check_radius
@@ -91,7 +91,7 @@ def run_attack(
     check_batch(images, labels, image_ids, eps_255)
     found = Found(images)
     previous = found.images
-    oracle = Oracle(model, spec.loss, labels, image_ids)
+    attacked = AttackedModel(model, spec.loss, labels, image_ids)
     passes = torch.zeros((2, len(images)), dtype=torch.int64, device=images.device)
     with frozen(model):
         for slot in slots(spec.schedule, spec.iterations):
@@ -104,7 +104,7 @@ def run_attack(
                 start = random_start(images, epsilon, image_ids, *key)
             result = found if slot.final else Found(images)
             optimizer = _optimizer(spec, box, epsilon, slot)
-            _search(oracle, optimizer, start, slot, result, passes)
+            _search(attacked, optimizer, start, slot, result, passes)
             previous = result.images
     forward_passes, backward_passes = passes.cpu()
     return AttackResult(found.images, forward_passes, backward_passes)
@@ -117,7 +117,7 @@ def _optimizer(spec: AttackSpec, box: Box, epsilon: float, slot: Slot) -> Optimi
 
 
 def _search(
-    oracle: Oracle,
+    attacked: AttackedModel,
     optimizer: Optimizer,
     images: Tensor,
     slot: Slot,
@@ -126,20 +126,20 @@ def _search(
 ) -> None:
     """Run one slot from `images` (B, C, H, W), adding to `found` and `passes` (2, B)."""
     position = torch.arange(len(images), device=images.device)
-    oracle.focus(position)
+    attacked.focus(position)
     kept = found.unfinished()
     for t in range(slot.iterations + 1):
         if len(kept) < len(position):
             position, images = position[kept], images[kept]
-            oracle.focus(position)
+            attacked.focus(position)
             optimizer.select(kept)
         if not len(position):
             return
         last = t == slot.iterations
         lam = (slot.before + t) / (2 * slot.budget)
-        evaluation = oracle.look(images) if last else oracle(images, lam)
+        evaluation = attacked.look(images) if last else attacked(images, lam)
         passes[: 1 if last else 2, position] += 1
-        kept = _record(evaluation, images, position, optimizer, slot, found, oracle.image_ids)
+        kept = _record(evaluation, images, position, optimizer, slot, found, attacked.image_ids)
         if not last:
             images = optimizer.step(images, evaluation)
 

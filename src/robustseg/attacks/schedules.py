@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from itertools import accumulate
 
-from robustseg.attacks.spec import SHARES
-
-RADII = {"constant": (1.0,), "restarts": (1.0, 1.0, 1.0), "reduced": (2.0, 1.5, 1.0)}
-"""The radius of each part of a schedule, in multiples of the attack's own."""
+from robustseg.attacks.spec import SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -39,11 +36,11 @@ def slots(schedule: str, iterations: int) -> list[Slot]:
     with T its third of the budget, while red-eps is one attack and T its whole budget.
     RELEASED CODE: lambda restarts in each slot of red-eps.
     """
-    shares = SHARES[schedule]
+    shares, independent = SCHEDULES[schedule].shares, SCHEDULES[schedule].restarts
     totals = enumerate(accumulate(shares), start=1)
     ends = [max(slot, iterations * total // sum(shares)) for slot, total in totals]
     starts = [0, *ends[:-1]]
-    independent = schedule == "restarts"
+    parts = zip(SCHEDULES[schedule].radii, starts, ends, strict=True)
     return [
         Slot(
             scale=scale,
@@ -53,5 +50,5 @@ def slots(schedule: str, iterations: int) -> list[Slot]:
             budget=end - start if independent else iterations,
             final=scale == 1.0,
         )
-        for part, (scale, start, end) in enumerate(zip(RADII[schedule], starts, ends, strict=True))
+        for part, (scale, start, end) in enumerate(parts)
     ]

@@ -9,13 +9,9 @@ from robustseg.attacks.attacked_model import Model
 from robustseg.names import PRECISIONS
 
 AnyModel = TypeVar("AnyModel", bound=Model)
-DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
-
-if tuple(DTYPES) != PRECISIONS:
-    raise AssertionError(f"precisions {tuple(DTYPES)} differ from names.PRECISIONS {PRECISIONS}")
 
 
-class Fast(nn.Module):
+class SearchModel(nn.Module):
     """A model as attacks see it. The passes that count see `exact`, the model itself.
 
     Args:
@@ -39,9 +35,9 @@ class Fast(nn.Module):
 
     def extra_repr(self) -> str:
         """Say how evidence records it: "float32", "bfloat16", and whether it is compiled."""
-        return DTYPES[self.precision] + ", compiled" * self.compiled
+        return PRECISIONS[self.precision] + ", compiled" * self.compiled
 
 
 def exact(model: AnyModel) -> AnyModel:
     """Return the model whose predictions count."""
-    return cast(AnyModel, model.exact) if isinstance(model, Fast) else model
+    return cast(AnyModel, model.exact) if isinstance(model, SearchModel) else model

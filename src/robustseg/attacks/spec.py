@@ -1,11 +1,11 @@
 """What an attack is, in words that configs and evidence share; without torch, to be instant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
-from robustseg.names import LOSSES, OPTIMIZERS, SCHEDULES
 
 TRANSFER = "transfer-"
 """Begins the name of an attack that was found on another model."""
@@ -13,8 +13,32 @@ TRANSFER = "transfer-"
 UNBOUNDED_255 = 255.0
 """eps_255 of ALMA prox, which has no radius: no perturbation of an image is larger."""
 
-SHARES = {"constant": (1,), "restarts": (1, 1, 1), "reduced": (3, 3, 4)}
-"""Shares of the budget that the parts of a schedule get (arXiv 2306.12941, Sec. 2.3)."""
+OPTIMIZERS = ("pgd", "apgd")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a budget of iterations is spent on radii (arXiv 2306.12941, Sec. 2.3).
+
+    Attributes:
+        label: in print.
+        shares: of the budget that the parts get.
+        radii: of the parts, in multiples of the attack's own.
+        restarts: whether the parts are independent runs, each from a random start.
+    """
+
+    label: str
+    shares: tuple[int, ...]
+    radii: tuple[float, ...]
+    restarts: bool = False
+
+
+SCHEDULES = {
+    "constant": Schedule("const-ε", (1,), (1.0,)),
+    "restarts": Schedule("const-ε, 3 restarts", (1, 1, 1), (1.0, 1.0, 1.0), restarts=True),
+    "reduced": Schedule("red-ε", (3, 3, 4), (2.0, 1.5, 1.0)),
+}
+"""const-eps, const-eps with 3 random restarts, red-eps."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +46,9 @@ class AttackSpec:
     """One attack: a loss, an optimizer, a schedule of radii and a budget.
 
     Attributes:
-        loss: one of `names.LOSSES`.
-        optimizer: one of `names.OPTIMIZERS`.
-        schedule: one of `names.SCHEDULES`.
+        loss: one of `losses.LOSSES`.
+        optimizer: one of OPTIMIZERS.
+        schedule: one of SCHEDULES.
         iterations: the whole budget, over all parts of the schedule.
         step_size: of PGD, in [0, 1] image units; None for APGD, which chooses its own.
 
@@ -43,7 +67,7 @@ class AttackSpec:
         _check_name("loss", self.loss, LOSSES)
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
         _check_name("schedule", self.schedule, SCHEDULES)
-        parts = len(SHARES[self.schedule])
+        parts = len(SCHEDULES[self.schedule].shares)
         if self.iterations < parts:
             raise RobustsegError(
                 f"attack {self.name} needs at least {parts} iterations, one for each part of its "
@@ -112,7 +136,7 @@ def check_radius(eps_255: float) -> None:
         raise RobustsegError(f"eps_255 must be between 0 and 255, in units of 1/255; got {eps_255}")
 
 
-def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
+def _check_name(kind: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         raise RobustsegError(f"unknown {kind} {name}; choose one of {', '.join(known)}")
 

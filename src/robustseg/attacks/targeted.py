@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.apgd import Apgd
-from robustseg.attacks.attacked_model import Model, Oracle, frozen
-from robustseg.attacks.losses import refuse_images
+from robustseg.attacks.attacked_model import AttackedModel, Model, frozen
+from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import ball, random_start
 from robustseg.attacks.run import Found, check_batch
 from robustseg.attacks.schedules import Slot, slots
@@ -32,7 +32,7 @@ class TargetedResult:
     backward_passes: int
 
 
-class TargetOracle(Oracle):
+class TargetedModel(AttackedModel):
     """The attacked model under the negative JS divergence to the one-hot target.
 
     With the target in place of the label, the objective and the closed-form gradient of JS change
@@ -81,8 +81,8 @@ def targeted_attack(
     """
     with frozen(model):
         targets = _targets(model, images, target_class, image_ids, eps_255)
-        oracle = TargetOracle(model, targets, image_ids)
-        found, clean = Found(images), oracle.look(images).correct
+        attacked = TargetedModel(model, targets, image_ids)
+        found, clean = Found(images), attacked.look(images).correct
         everywhere = torch.arange(len(images), device=images.device)
         found.offer(everywhere, images, -clean.double())
         previous, parts = images, slots("reduced", iterations)
@@ -91,7 +91,7 @@ def targeted_attack(
             if not slot.before:
                 previous = random_start(images, epsilon, image_ids, seed, "targeted", target_class)
             result = found if slot.final else Found(images)
-            _search(oracle, images, previous, epsilon, slot, result)
+            _search(attacked, images, previous, epsilon, slot, result)
             previous = result.images
     pixels = targets[0].numel()
     return TargetedResult(
@@ -104,19 +104,19 @@ def targeted_attack(
 
 
 def _search(
-    oracle: TargetOracle, images: Tensor, start: Tensor, epsilon: float, slot: Slot, found: Found
+    attacked: TargetedModel, images: Tensor, start: Tensor, epsilon: float, slot: Slot, found: Found
 ) -> None:
     """Run one slot of APGD from the projection of `start` and offer every iterate to `found`."""
     box = ball(images, epsilon)
     apgd, iterate = Apgd(box, epsilon, slot.iterations), box.project(start)
     everywhere = torch.arange(len(images), device=images.device)
     for _ in range(slot.iterations):
-        evaluation = oracle(iterate, 0.0)
+        evaluation = attacked(iterate, 0.0)
         finite = evaluation.objective.isfinite()
-        refuse_images(~finite, oracle.image_ids, "got logits that are not finite under attack")
+        refuse_images(~finite, attacked.image_ids, "got logits that are not finite under attack")
         found.offer(everywhere, iterate, apgd.score(evaluation))
         iterate = apgd.step(iterate, evaluation)
-    found.offer(everywhere, iterate, apgd.score(oracle.look(iterate)))
+    found.offer(everywhere, iterate, apgd.score(attacked.look(iterate)))
 
 
 def _targets(

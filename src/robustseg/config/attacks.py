@@ -5,8 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec
-from robustseg.names import LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES
+from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.spec import OPTIMIZERS, SCHEDULES, UNBOUNDED_255, AttackSpec
+from robustseg.names import PRECISIONS
 from robustseg.sections import Count, Name, Positive, Radius, Section, tag_of
 
 
@@ -29,11 +30,11 @@ class Suite(SuiteKind):
     """A named set of attacks: every loss with every schedule and number of iterations."""
 
     kind: Literal["white_box"] = Field("white_box", description="attacks on the model itself")
-    losses: list[Literal[LOSSES]] = Field(  # type: ignore[valid-type]
+    losses: list[Literal[tuple(LOSSES)]] = Field(  # type: ignore[valid-type]
         min_length=1, description="objectives, in the order in which the attacks run"
     )
     optimizer: Literal[OPTIMIZERS] = Field(description="`apgd` or `pgd`")  # type: ignore[valid-type]
-    schedules: list[Literal[SCHEDULES]] = Field(  # type: ignore[valid-type]
+    schedules: list[Literal[tuple(SCHEDULES)]] = Field(  # type: ignore[valid-type]
         min_length=1,
         description="radius over the iterations: `constant`; `restarts`: three constant runs of a "
         "third each; `reduced`: 2, 1.5 and 1 times the radius, 3:3:4 of the iterations",
@@ -65,8 +66,8 @@ class Transfer(SuiteKind):
 
     kind: Literal["transfer"] = Field(description="`transfer`")
     sources: list[Name] = Field(min_length=1, description="models to attack, some of `models`")
-    losses: list[Literal[LOSSES]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
-    schedules: list[Literal[SCHEDULES]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
+    losses: list[Literal[tuple(LOSSES)]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
+    schedules: list[Literal[tuple(SCHEDULES)]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
     iterations: list[Count] = Field(min_length=1, description="as in a suite; always `apgd`")
 
     def attacks(self) -> list[AttackSpec]:
@@ -114,7 +115,7 @@ class Attacks(Section):
         description="jobs that share the images of one attack, cut between batches of "
         "`batch_size`; where there are fewer batches, one job a batch",
     )
-    precision: Literal[PRECISIONS] = Field(  # type: ignore[valid-type]
+    precision: Literal[tuple(PRECISIONS)] = Field(  # type: ignore[valid-type]
         "fp32",
         description="of the passes that search for a perturbation: `fp32`, or `bf16` by autocast; "
         "what goes on record is counted in full precision (docs/plan.md has gain and effect)",
@@ -129,8 +130,12 @@ class Gallery(Section):
     """Attacked images that are kept, for Figures 7-10 and the page."""
 
     images: Count = Field(description="the first images of the validation split")
-    loss: Literal[LOSSES] = Field(description="objective, with `apgd` (the paper: `mask_ce`)")  # type: ignore[valid-type]
-    schedule: Literal[SCHEDULES] = Field(description="as in a suite (the paper: `reduced`)")  # type: ignore[valid-type]
+    loss: Literal[tuple(LOSSES)] = Field(  # type: ignore[valid-type]
+        description="objective, with `apgd` (the paper: `mask_ce`)"
+    )
+    schedule: Literal[tuple(SCHEDULES)] = Field(  # type: ignore[valid-type]
+        description="as in a suite (the paper: `reduced`)"
+    )
     iterations: Count = Field(description="as in a suite")
     eps_255: dict[Name, Annotated[list[Radius], Field(min_length=1)]] = Field(
         description="ascending radii in 1/255, by model"

@@ -4,16 +4,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.models.published import CLASSIFIERS, MARGIN, MODELS, Weights
 from robustseg.models.registry import BACKBONES, DECODERS
-from robustseg.names import (
-    ATTACK_MODES,
-    ATTACK_STARTS,
-    LOSSES,
-    PRECISIONS,
-    SCHEMES,
-    TRAINING_OPTIMIZERS,
-)
+from robustseg.names import ATTACK_MODES, ATTACK_STARTS, PRECISIONS, SCHEMES, TRAINING_OPTIMIZERS
 from robustseg.sections import Count, Name, Percent, Positive, Section, Share, tag_of
 
 
@@ -53,7 +47,7 @@ class Training(Section):
     step_size: Positive = Field(
         description="step of PGD inside training, for images in [0, 1] (the paper: 0.01)"
     )
-    attack_loss: Literal[LOSSES] = Field(  # type: ignore[valid-type]
+    attack_loss: Literal[tuple(LOSSES)] = Field(  # type: ignore[valid-type]
         "ce", description="what PGD inside training maximises (the paper: `ce`)"
     )
     attack_start: Literal[ATTACK_STARTS] = Field(  # type: ignore[valid-type]
@@ -69,7 +63,7 @@ class Training(Section):
         description="whether the parameters' gradients of PGD's steps are added to the update, as "
         "in the released code",
     )
-    precision: Literal[PRECISIONS] = Field(  # type: ignore[valid-type]
+    precision: Literal[tuple(PRECISIONS)] = Field(  # type: ignore[valid-type]
         "fp32",
         description="`fp32`, or `bf16`: mixed precision by autocast, weights and updates in fp32",
     )

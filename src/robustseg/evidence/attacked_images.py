@@ -30,7 +30,7 @@ ARRAYS = {
 
 labels, images, prediction, palette: uint8; perturbation: float16 in 1/255; accuracy: float64,
 share of the image's labelled pixels; eps_255: float64, ascending; image_ids, class_names: str;
-loss: str, one of names.LOSSES, which APGD maximised.
+loss: str, one of `losses.LOSSES`, which APGD maximised.
 """
 
 IGNORE_COLOUR = (128, 128, 128)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, attacks_of, jobs_read
-from robustseg.names import SEA_LOSSES
 
 Models = Mapping[str, Mapping[str, Any]]
 """The settings of models by name, as `config.Config.model_of` gives them."""

@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from robustseg import __version__
+from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.spec import OPTIMIZERS, SCHEDULES
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_OBJECTS, CLEAN_SUITE
-from robustseg.names import LOSS_LABELS, LOSSES, OPTIMIZERS, SCHEDULE_LABELS, SCHEDULES
 
 SCHEMA_VERSION = "2"
 """Of the columns and words below; 1 had no `labelled` and a flag `inherited`."""
@@ -32,7 +33,7 @@ MARGIN = "margin"
 
 WORDS: dict[str, dict[str, str]] = {
     "loss": {
-        **{name: f"{LOSS_LABELS[name]} (arXiv 2306.12941, Sec. 2.2)" for name in LOSSES},
+        **{name: f"{loss.label}: {loss.about}" for name, loss in LOSSES.items()},
         MARGIN: "what ALMA prox drives below 0: the label's logit minus the largest other",
         NONE: "no attack",
     },
@@ -43,7 +44,7 @@ WORDS: dict[str, dict[str, str]] = {
         NONE: "no attack",
     },
     "schedule": {
-        **{name: f"{SCHEDULE_LABELS[name]} (arXiv 2306.12941, Sec. 2.3)" for name in SCHEDULES},
+        **{name: f"{SCHEDULES[name].label} (arXiv 2306.12941, Sec. 2.3)" for name in SCHEDULES},
         NONE: "no attack, or ALMA prox, which has no radius",
     },
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.data.datasets import IGNORE_LABEL
 from robustseg.evidence.attacked_images import perturbed, read_shots
 from robustseg.evidence.runs import Models
@@ -16,7 +17,7 @@ from robustseg.evidence.wording import a_model_of, percent, printed, radius
 from robustseg.exhibits import PICTURES
 from robustseg.figures.figure import Drawing
 from robustseg.figures.picture import Picture, colours, grid, legend, name_lines, show
-from robustseg.names import LOSS_LABELS, SCHEME_LABELS
+from robustseg.names import SCHEME_LABELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ def draw(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing, pd.D
             rows.append({**about, "eps_255": float(eps_255), "metric": "acc", "value": value})
     legend(canvas, shots, [shots.labels[places], shots.prediction[:, places]])
     numbers = pd.DataFrame(rows)
-    loss = LOSS_LABELS[str(shots.loss)]
+    loss = LOSSES[str(shots.loss)].label
     drawing = Drawing(
         canvas,
         f"Attacks at growing radii on {a_model_of(SCHEME_LABELS[models[model]['scheme']])}",

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from robustseg.attacks.losses import LOSSES, SEA_LOSSES
+from robustseg.attacks.spec import SCHEDULES
 from robustseg.evidence.numbers import Number, Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import METRIC_LABELS, a_model_of, printed, radius, scheme
 from robustseg.figures.figure import GRID, INK, Drawing, axis_label, spoken
-from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS, SCHEDULES, SEA_LOSSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = dict(zip(SCHEDULES, ("#56b4e9", "#e69f00", "#0072b2"), strict=True))
-ON_BAR = dict(zip(SCHEDULES, ("#000000", "#000000", "#ffffff"), strict=True))
+COLOURS = {"constant": "#56b4e9", "restarts": "#e69f00", "reduced": "#0072b2"}
+"""The schedules that are compared: the paper's."""
+ON_BAR = {"constant": "#000000", "restarts": "#000000", "reduced": "#ffffff"}
 WORST = "worst"
-BARS = {**{loss: LOSS_LABELS[loss] for loss in SEA_LOSSES}, WORST: "worst case"}
+BARS = {**{loss: LOSSES[loss].label for loss in SEA_LOSSES}, WORST: "worst case"}
 """What is drawn, from left to right, and how it is labelled."""
 
 
@@ -25,7 +27,7 @@ def select(runs: Runs) -> Iterator[Selection]:
     """Yield each loss of SEA and their worst case under each schedule, radius by radius."""
     model = runs.only_model()
     for eps_255 in runs.radii(model):
-        for schedule in SCHEDULES:
+        for schedule in COLOURS:
             at = {"model": model, "eps_255": eps_255, "schedule": schedule}
             found = [runs.one(loss=loss, optimizer="apgd", **at) for loss in SEA_LOSSES]
             for run in found:
@@ -49,13 +51,13 @@ def draw(numbers: Numbers) -> Drawing:
         drawn = {
             (loss, schedule): numbers.get(model, f"{loss}/{schedule}", eps_255, metric)
             for loss in BARS
-            for schedule in SCHEDULES
+            for schedule in COLOURS
         }
         _bars(axis, {key: one for key, one in drawn.items() if one}, axis_label(metric))
         axis.set_title(f"ε = {radius(eps_255)}")
     names = " and ".join(METRIC_LABELS[metric] for metric in metrics)
-    handles = [Patch(color=COLOURS[s], label=SCHEDULE_LABELS[s]) for s in SCHEDULES]
-    canvas.legend(handles=handles, loc="outside upper center", ncols=len(SCHEDULES))
+    handles = [Patch(color=COLOURS[s], label=SCHEDULES[s].label) for s in COLOURS]
+    canvas.legend(handles=handles, loc="outside upper center", ncols=len(COLOURS))
     return Drawing(
         canvas,
         f"Constant against reduced radius: {names} of {a_model_of(scheme(settings))}",
@@ -78,14 +80,14 @@ def _bars(axis: Axes, drawn: dict[tuple[str, str], Number], label: str) -> None:
         y="value",
         hue="schedule",
         order=list(BARS.values()),
-        hue_order=list(SCHEDULES),
+        hue_order=list(COLOURS),
         palette=COLOURS,
         saturation=1,
         errorbar=None,
         legend=False,
         ax=axis,
     )
-    for container, schedule in zip(axis.containers, SCHEDULES, strict=True):
+    for container, schedule in zip(axis.containers, COLOURS, strict=True):
         numbers = [drawn[loss, schedule] for loss in BARS]
         centres = [bar.get_x() + bar.get_width() / 2 for bar in container]
         lows, highs = ([getattr(one, end) for one in numbers] for end in ("low", "high"))

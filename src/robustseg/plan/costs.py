@@ -7,7 +7,7 @@ Counted are images times passes, as the code spends them when no image leaves it
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from robustseg.attacks.spec import SHARES, AttackSpec, images_of_shard
+from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, Objects, Suite, Transfer
 from robustseg.config.data import Ade20k, Generated, ImageNet, Voc
 from robustseg.config.models import Backbone, Model
@@ -198,8 +198,8 @@ def _attack_work(
         network: the attacked one.
         images: how many.
         iterations: of the attack.
-        schedule: a name of `names.SCHEDULES`.
+        schedule: a name of `spec.SCHEDULES`.
         counting: forward passes for the counts on record.
     """
-    looks = len(SHARES[schedule]) + counting
+    looks = len(SCHEDULES[schedule].shares) + counting
     return Work(network, forward=images * looks, attack=images * iterations)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import clean_and_sea
 from robustseg.evidence.wording import architecture, radius, training
 from robustseg.exhibits import OPEN_CHOICES
-from robustseg.names import LOSS_LABELS, SCHEME_LABELS
+from robustseg.names import SCHEME_LABELS
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.model_lines import clean_and_sea_cells
 from robustseg.tables.table import Table, columns
@@ -25,7 +26,7 @@ DIFFERENCES: dict[str, Callable[[Any], str]] = {
     ),
     "attack_start": lambda start: f"PGD from {'the' if start == 'image' else 'a'} {start} start",
     "attack_mode": "network in {} mode during PGD".format,
-    "attack_loss": lambda loss: f"PGD on {LOSS_LABELS[loss]}",
+    "attack_loss": lambda loss: f"PGD on {LOSSES[loss].label}",
     "precision": str,
     "drop_path": "stochastic depth {:g}".format,
     "images_per_pass": "{} images in a pass".format,

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from robustseg.attacks.losses import LOSSES, SEA_LOSSES
 from robustseg.evidence.runs import Run
-from robustseg.names import LOSS_LABELS, SEA_LOSSES
 
 SUBSETS = {
     "A": ("mask_ce", "bal_ce", "js"),
@@ -13,7 +13,7 @@ SUBSETS = {
 """Three of SEA's four losses."""
 
 COLUMNS = (
-    *(("individual losses", LOSS_LABELS[loss]) for loss in SEA_LOSSES),
+    *(("individual losses", LOSSES[loss].label) for loss in SEA_LOSSES),
     *(("subsets of three losses", name) for name in SUBSETS),
     ("all", "SEA"),
 )
@@ -21,7 +21,7 @@ WORDS = (*SEA_LOSSES, *SUBSETS, "sea")
 """The parts, in the order of the columns."""
 
 NOTES = tuple(
-    f"{name}: {' ∪ '.join(LOSS_LABELS[loss] for loss in losses)}"
+    f"{name}: {' ∪ '.join(LOSSES[loss].label for loss in losses)}"
     for name, losses in SUBSETS.items()
 )
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from robustseg.attacks.spec import TRANSFER
+from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.spec import SCHEDULES, TRANSFER
 from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Run, Runs, Selection
 from robustseg.evidence.wording import listed, radius, scheme
 from robustseg.exhibits import EXISTING_ATTACKS
-from robustseg.names import LOSS_LABELS, SCHEDULE_LABELS
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.table import Table, cells, columns
 
@@ -71,7 +71,7 @@ def layout(numbers: Numbers) -> Layout:
                 if run.iterations
             ]
             moved = _is_moved(attacks[0])
-            losses = " and ".join(dict.fromkeys(LOSS_LABELS[run.loss] for run in attacks))
+            losses = " and ".join(dict.fromkeys(LOSSES[run.loss].label for run in attacks))
             stub = (
                 f"APGD w/ {losses}" if moved else "SEA (white-box)",
                 scheme(settings[_source(attacks[0]) if moved else target]),
@@ -81,7 +81,7 @@ def layout(numbers: Numbers) -> Layout:
             lines.append(Row(stub, tuple(shown)))
         groups.append(Group(numbers.title(target), tuple(lines)))
     used = [run for one in numbers.entries for run in one.runs if _is_moved(run)]
-    what = sorted({f"{SCHEDULE_LABELS[r.schedule]} APGD on {LOSS_LABELS[r.loss]}" for r in used})
+    what = sorted({f"{SCHEDULES[r.schedule].label} APGD on {LOSSES[r.loss].label}" for r in used})
     budgets = listed(sorted({run.iterations for run in used})).replace(", ", "/")
     return Layout(
         "Transfer attacks",

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import LOSSES_NEEDED
-from robustseg.names import LOSS_LABELS
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.table import Table, best, cells, columns
 
@@ -48,8 +48,8 @@ def layout(numbers: Numbers) -> Layout:
         columns(
             numbers,
             [
-                *(("losses used in prior works", LOSS_LABELS[loss]) for loss in PRIOR),
-                *(("proposed losses", LOSS_LABELS[loss]) for loss in PROPOSED),
+                *(("losses used in prior works", LOSSES[loss].label) for loss in PRIOR),
+                *(("proposed losses", LOSSES[loss].label) for loss in PROPOSED),
                 ("image-wise", "worst case over losses"),
             ],
         ),

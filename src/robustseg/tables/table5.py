@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
 from robustseg.evidence.numbers import Number, Numbers, Sources
 from robustseg.evidence.wording import DECODER_LABELS, MISSING
 from robustseg.exhibits import ROBUST_BACKBONES
-from robustseg.names import LOSS_LABELS
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table
 
@@ -173,7 +173,7 @@ LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
         "Radius (1/255)": _adversarial("eps_255", lambda eps_255: f"{eps_255:g}"),
         "PGD steps": _adversarial("steps", str),
         "PGD step size": _adversarial("step_size", lambda size: f"{size:g}"),
-        "PGD loss": _adversarial("attack_loss", LOSS_LABELS.__getitem__),
+        "PGD loss": _adversarial("attack_loss", lambda name: LOSSES[name].label),
         "PGD start": _adversarial("attack_start", str),
         "Network during PGD": _adversarial("attack_mode", "{} mode".format),
         "PGD's gradients in the update": _adversarial("gradient_contamination", _yes),

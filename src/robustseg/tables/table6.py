@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import ARCHITECTURE_LABELS, radius
 from robustseg.exhibits import ROBUST_BACKBONES
-from robustseg.names import LOSS_LABELS
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cell
 
@@ -36,7 +36,7 @@ def layout(numbers: Numbers) -> Layout:
         )
         lines.append(Row(stub, tuple(shown)))
     attacks = [run for one in numbers.find("linf") for run in one.runs]
-    losses = " and ".join(LOSS_LABELS[loss] for loss in dict.fromkeys(r.loss for r in attacks))
+    losses = " and ".join(LOSSES[loss].label for loss in dict.fromkeys(r.loss for r in attacks))
     images, *_ = numbers.images.values()
     seed, *_ = numbers.training_seeds
     return Layout(

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import EXISTING_ATTACKS
-from robustseg.names import LOSS_LABELS
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.table import Table, cells, columns
 
@@ -34,7 +34,7 @@ def layout(numbers: Numbers) -> Layout:
     """Lay out a line a radius, for each model."""
     words = [f"{name}{optimizer}" for name in ATTACKS.values() for optimizer in ("pgd", "apgd")]
     heads = [
-        (LOSS_LABELS[loss], f"{name.capitalize()}{optimizer}")
+        (LOSSES[loss].label, f"{name.capitalize()}{optimizer}")
         for loss, name in ATTACKS.items()
         for optimizer in ("PGD", "APGD")
     ]

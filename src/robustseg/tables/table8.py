@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
+from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import METRIC_LABELS, radius, training
 from robustseg.exhibits import LOSSES_NEEDED
-from robustseg.names import LOSSES, SEA_LOSSES
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cells
 
-SUBSETS = {"all_losses": LOSSES, "four_losses": SEA_LOSSES}
+SUBSETS = {"all_losses": PAPER_LOSSES, "four_losses": SEA_LOSSES}
 
 
 def select(runs: Runs) -> Iterator[Selection]:

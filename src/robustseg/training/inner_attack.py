@@ -20,7 +20,7 @@ class TrainingAttack:
     # parameters, and with them to the update. The paper does not describe that.
 
     Attributes:
-        loss: what is maximised, one of `names.LOSSES`.
+        loss: what is maximised, one of `losses.LOSSES`.
         epsilon: radius, in [0, 1].
         steps: forward and backward passes.
         step_size: in [0, 1]; larger than the radius means a step to the border.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robustseg.attacks.losses import Labels, loss_and_gradient
+from robustseg.attacks.pixel_losses import Labels, loss_and_gradient
 from robustseg.data.datasets import IGNORE_LABEL
 
 
@@ -19,7 +19,7 @@ def attack_loss(name: str, logits: Tensor, labels: Tensor, lam: float) -> Tensor
     """Return a loss to be maximised, with the gradient that attacks use for it.
 
     Args:
-        name: one of `names.LOSSES`.
+        name: one of `losses.LOSSES`.
         logits: float32 (B, K, H, W), or (B, K) of a classifier: one pixel an image.
         labels: (B, H, W), or (B,); 255 where ignored.
         lam: lambda(t) of Bal-CE.
