@@ -6,8 +6,23 @@ import re
 import sys
 from pathlib import Path
 
-# The library needs no installation: Snakemake hands this path on to the jobs.
-sys.path.insert(0, str(Path(workflow.basedir, "src")))
+# This file's own folder, also where another workflow uses it as a module.
+HERE = str(workflow.current_basedir)
+
+# The library needs no installation. In jobs, an installed one would come before this checkout's but
+# for PYTHONPATH; a job that finds another all the same says so and stops (`workflow_job`).
+SOURCE = f"{HERE}/src"
+sys.path.insert(0, SOURCE)
+os.environ["ROBUSTSEG_SOURCE"] = SOURCE
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([SOURCE, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+)
+
+
+envvars:
+    "PYTHONPATH",
+    "ROBUSTSEG_SOURCE",
+
 
 # Jobs inherit this: glibc otherwise returns the memory of every pass to the system and faults it in
 # again. Measured on a CPU: 0 to 18 % of an attack's time, about 14 % of a training's.
@@ -34,11 +49,13 @@ from robustseg.tables.registry import TABLES
 # A configuration named on the command line replaces the default instead of being merged into it.
 if not workflow.overwrite_configfiles:
 
-    configfile: f"{workflow.basedir}/config/config.yaml"
+    configfile: f"{HERE}/config/config.yaml"
 
 
+# A wrong configuration or claim stops the workflow before any job runs.
 try:
     CONFIG = load_config(config, workflow.configfiles)
+    read_claims(f"{HERE}/config/claims.yaml")
 except RobustsegError as error:
     raise WorkflowError(str(error)) from None
 
@@ -67,6 +84,7 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/backbones.smk"
 include: "rules/models.smk"
@@ -243,29 +261,6 @@ for figure in [*CONFIG.figures, *CONFIG.pictures]:
         localrule: True
         message:
             "The figure is {input[0]}, and beside it in other formats"
-
-
-def refuse(wildcards):
-    """Name the known targets, where Snakemake would say that no rule produces the unknown one.
-
-    It ends by itself: Snakemake would put a traceback below what an input function raises.
-    """
-    targets = ", ".join(rule.name for rule in workflow.rules if not rule.output)
-    print(
-        f"{wildcards.unknown} is not a target; known are {targets}, "
-        f"and the files under results/{CONFIG.run}",
-        file=sys.stderr,
-    )
-    raise SystemExit(1)
-
-
-# A name with or without the ending of a result, and tables and figures that are none.
-UNKNOWN_TARGETS = [
-    r"[^/.]+(\.(md|csv|tex|parquet|png|pdf|html))?",
-    r"(tables|figures)/.+",
-    rf"results/{CONFIG.run}/tables/(?!({'|'.join(CONFIG.tables)})\.).+",
-    rf"results/{CONFIG.run}/figures/(?!({'|'.join([*CONFIG.figures, *CONFIG.pictures])})\.).+",
-]
 
 
 rule unknown_target:

@@ -1,39 +1,12 @@
 # Attacks: evidence, one row for each image and attack.
 
 
-# Backbones are attacked as models are: they are models of one pixel an image.
-VICTIM = "|".join([*CONFIG.models, *CONFIG.backbones])
-
-
-def images_to_attack(wildcards):
-    """Return the images of a model's validation split."""
-    return splits_of(CONFIG.dataset_of(wildcards.model))["val"]
-
-
-def weights_of(name, training_seed):
-    """Return the weights of a model or a backbone, trained here or by others."""
-    if name in CONFIG.backbones:
-        path = rules.pretrain_backbone.output.weights
-        return path.format(backbone=name, training_seed=training_seed)
-    return rules.train_model.output.weights.format(model=name, training_seed=training_seed)
-
-
-def weights_to_attack(wildcards):
-    return weights_of(wildcards.model, wildcards.training_seed)
-
-
-def weights_of_sources(wildcards):
-    """Return the weights of the models that a suite carries its attacks over from."""
-    sources = CONFIG.sources_of(wildcards.suite)
-    return [weights_of(source, wildcards.training_seed) for source in sources]
-
-
 rule evaluate_clean:
     input:
         weights=weights_to_attack,
         val=images_to_attack,
     output:
-        evidence="<results>/" + CLEAN_FILE,
+        evidence=f"<results>/{CLEAN_FILE}",
     log:
         "<logs>/attacks/clean-{model}-seed{training_seed}.log",
     benchmark:
@@ -86,20 +59,6 @@ rule check_accuracy:
         "../scripts/check_accuracy.py"
 
 
-def checks_of(training_seed, *names):
-    """Return the checks that must pass before models are attacked, of those by others."""
-    return expand(
-        rules.check_accuracy.output.checked,
-        model=[name for name in names if CONFIG.published_of(name)],
-        training_seed=training_seed,
-    )
-
-
-def checks_before_attack(wildcards):
-    sources = CONFIG.sources_of(wildcards.suite)
-    return checks_of(wildcards.training_seed, wildcards.model, *sources)
-
-
 # The batch size is a resource, not a parameter: it suits the memory of a machine, and changing it
 # makes no evidence out of date.
 rule attack_model:
@@ -109,7 +68,7 @@ rule attack_model:
         sources=weights_of_sources,
         checked=checks_before_attack,
     output:
-        evidence="<results>/" + EVIDENCE_FILE,
+        evidence=f"<results>/{EVIDENCE_FILE}",
     log:
         "<logs>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.log",
     benchmark:
@@ -140,15 +99,3 @@ rule attack_model:
         "Attack {wildcards.model}, seed {wildcards.training_seed}, with {wildcards.suite} at {wildcards.eps_255}/255, seed {wildcards.seed}"
     script:
         "../scripts/attack_model.py"
-
-
-def evidence_of(*names, over_seeds=False):
-    """Return the evidence that tables and figures read, each file once."""
-    jobs = [job for name in names for job in CONFIG.evidence_of(name, over_seeds)]
-    return [evidence_file(job) for job in dict.fromkeys(jobs)]
-
-
-def evidence_file(job):
-    """Return where the evidence of a job lies."""
-    made_by = rules.evaluate_clean if job.suite == CLEAN_SUITE else rules.attack_model
-    return made_by.output.evidence.format(**job.wildcards)

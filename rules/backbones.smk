@@ -1,20 +1,6 @@
 # Backbones: classifiers that segmentation models start from, trained here or by others.
 
 
-def any_of(names):
-    """Return a pattern of one of these names, or of nothing."""
-    return "|".join(names) or "(?!)"
-
-
-TRAINED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "trained"]
-FETCHED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "fetched"]
-
-
-def backbone_data(wildcards):
-    """Return both splits of the data set that a backbone is trained on."""
-    return splits_of(CONFIG.backbones[wildcards.backbone].dataset)
-
-
 rule pretrain_backbone:
     input:
         unpack(backbone_data),
@@ -43,15 +29,6 @@ rule pretrain_backbone:
         "../scripts/pretrain_backbone.py"
 
 
-def weights_source(weights_file):
-    """Return the addresses of a file of published weights, and what is expected of it."""
-    return CONFIG.downloads.source_of_weights(weights_file)
-
-
-def expected_hash(path):
-    return weights_source(Path(path).name)["expected"]["sha256"]
-
-
 # Kept for all runs. What is not known of a file (its hash) is recorded beside it when it is first
 # fetched, and expected from then on.
 rule fetch_weights:
@@ -77,12 +54,6 @@ rule fetch_weights:
         "Fetch {wildcards.weights_file}"
     script:
         "../scripts/fetch_weights.py"
-
-
-def published_file(wildcards):
-    """Return the file that a published backbone's or model's weights are in."""
-    name = wildcards.get("backbone") or wildcards.model
-    return rules.fetch_weights.output.file.format(weights_file=CONFIG.published_of(name).file)
 
 
 rule convert_backbone:

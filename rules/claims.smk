@@ -1,40 +1,10 @@
 # Claims: which of the paper's claims hold on the tables of this run, and on the paper's own numbers.
 
-CLAIMS_FILE = f"{workflow.basedir}/config/claims.yaml"
-
-# A wrong claim stops the workflow before any job runs.
-try:
-    read_claims(CLAIMS_FILE)
-except RobustsegError as error:
-    raise WorkflowError(str(error)) from None
-
-
-def claimed(over_seeds=False):
-    """Return the tables and figures of numbers that claims are about: the paper's."""
-    return [name for name in CONFIG.exhibits(over_seeds) if ({**TABLES, **FIGURES})[name].in_paper]
-
-
-def claimed_numbers(over_seeds=False):
-    """Return the files of their numbers."""
-    table, figure = (
-        (rules.make_table_over_seeds, rules.make_figure_over_seeds)
-        if over_seeds
-        else (rules.make_table, rules.make_figure)
-    )
-    return [
-        (
-            table.output.parquet.format(table=name)
-            if name in TABLES
-            else figure.output.parquet.format(figure=name)
-        )
-        for name in claimed(over_seeds)
-    ]
-
 
 rule make_claims:
     input:
         claims=CLAIMS_FILE,
-        reported=sorted(Path(REPORTED_FOLDER).glob("*.csv")),
+        reported=REPORTED,
         numbers=claimed_numbers(),
         evidence=lambda wildcards: evidence_of(*claimed()),
     output:
@@ -59,7 +29,6 @@ rule make_claims:
         gpu=0,
     params:
         reads={name: CONFIG.reads_of(name) for name in claimed()},
-        reported=REPORTED_FOLDER,
     message:
         "Check the paper's claims on the tables of this run"
     script:

@@ -1,7 +1,5 @@
 # Data sets: generated here, or downloaded, unpacked and checked. Downloads are shared by all runs.
 
-GENERATED = [name for name, data in CONFIG.data.items() if data.kind in ("scenes", "shapes")]
-
 
 rule generate_data:
     output:
@@ -82,25 +80,6 @@ rule unpack_archive:
         "../scripts/unpack_archive.py"
 
 
-def downloaded(archive):
-    """Return the file of an archive."""
-    return rules.download_archive.output.file.format(file=ARCHIVES[archive].file)
-
-
-def archives_input(wildcards):
-    """Return what a data set is made of, nothing if it is a person's own copy."""
-    data = CONFIG.data[wildcards.dataset]
-    needed = [] if data.root else archives_of(data.model_dump())
-    return [
-        (
-            rules.unpack_archive.output.done.format(archive=name)
-            if ARCHIVES[name].wanted
-            else downloaded(name)
-        )
-        for name in needed
-    ]
-
-
 rule prepare_data:
     input:
         archives=archives_input,
@@ -148,12 +127,3 @@ rule list_images:
         "List the images of {wildcards.dataset}"
     script:
         "../scripts/list_images.py"
-
-
-def splits_of(dataset):
-    """Return the files of a data set by split."""
-    if CONFIG.data[dataset].kind == "imagenet":
-        return {"val": rules.list_images.output.val.format(dataset=dataset)}
-    made = rules.generate_data if dataset in GENERATED else rules.prepare_data
-    paths = dict(made.output.items())
-    return {split: paths[split].format(dataset=dataset) for split in ("train", "val")}

@@ -57,12 +57,6 @@ rule attack_targeted:
         "../scripts/attack_gallery.py"
 
 
-def shots_of(figure):
-    """Return the attacked images that a figure shows, one file a model."""
-    kept = rules.attack_targeted if PICTURES[figure].targeted else rules.attack_gallery
-    return expand(kept.output.shots, model=CONFIG.pictures[figure])
-
-
 rule make_picture:
     input:
         shots=lambda wildcards: shots_of(wildcards.figure),

@@ -1,24 +1,6 @@
 # Segmentation models: clean training, AT and PIR-AT, or weights that others have released.
 
 
-TRAINED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "trained"]
-RELEASED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "released"]
-
-
-def model_inputs(wildcards):
-    """Return both splits of the data set that a model is trained on, and its backbone."""
-    model = CONFIG.models[wildcards.model]
-    backbone = rules.pretrain_backbone.output.weights.format(
-        backbone=model.backbone, training_seed=wildcards.training_seed
-    )
-    return {**splits_of(model.dataset), "backbone": backbone}
-
-
-def training_threads(wildcards):
-    """Return the threads of a training: several read and augment photographs, 14 ms each."""
-    return 1 if CONFIG.data[CONFIG.dataset_of(wildcards.model)].kind == "scenes" else 8
-
-
 rule train_model:
     input:
         unpack(model_inputs),

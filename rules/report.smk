@@ -1,9 +1,5 @@
 # The page of a run, and the one over all training seeds.
 
-SHOWN_FIGURES = [*CONFIG.figures, *CONFIG.pictures]
-TABLES_OVER_SEEDS = [name for name in CONFIG.seeds if name in TABLES]
-FIGURES_OVER_SEEDS = [name for name in CONFIG.seeds if name in FIGURES]
-
 
 rule make_page:
     input:
@@ -39,7 +35,7 @@ rule make_page:
         gallery=list(CONFIG.gallery.eps_255) if CONFIG.gallery else [],
         config=CONFIG.model_dump()
         | {"models": {name: CONFIG.model_of(name) for name in CONFIG.models}},
-        benchmarks=f"results/{CONFIG.run}/benchmarks",
+        benchmarks=lambda wildcards: benchmarks_of(*SHOWN_TABLES, *SHOWN_FIGURES),
         over_seeds=False,
     message:
         "Put tables and figures together in {output.page}"
@@ -68,4 +64,5 @@ use rule make_page as make_page_over_seeds with:
         tables=TABLES_OVER_SEEDS,
         figures=FIGURES_OVER_SEEDS,
         gallery=[],
+        benchmarks=lambda wildcards: benchmarks_of(*CONFIG.seeds, over_seeds=True),
         over_seeds=True,

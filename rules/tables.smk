@@ -1,24 +1,12 @@
 # Tables: queries over evidence.
 
-# The paper's printed numbers, shown beside measured ones of the paper's own models and data sets.
-REPORTED_FOLDER = f"{workflow.basedir}/config/paper"
-
-# What is made unless it is asked for by name alone.
-SHOWN_TABLES = [table for table in CONFIG.tables if not TABLES[table].on_request]
-
-
-def datasets_of(table):
-    """Return the data sets whose manifests a table reads."""
-    models = [read.model for read in CONFIG.tables[table]] if TABLES[table].of_splits else []
-    return sorted({CONFIG.dataset_of(model) for model in models})
-
 
 # Memory here and in the rules of figures, claims and pages: `make bench-report` measures it at the
 # paper's size (0.7 GB for the largest table, 1.2 GB for the claims).
 rule make_table:
     input:
         evidence=lambda wildcards: evidence_of(wildcards.table),
-        reported=sorted(Path(REPORTED_FOLDER).glob("*.csv")),
+        reported=REPORTED,
         manifests=lambda wildcards: expand(
             rules.prepare_data.output.manifest, dataset=datasets_of(wildcards.table)
         ),
@@ -48,7 +36,6 @@ rule make_table:
         reads=lambda wildcards: CONFIG.reads_of(wildcards.table),
         models=lambda wildcards: CONFIG.models_of(wildcards.table),
         shows=lambda wildcards: TABLES[wildcards.table].shows,
-        reported=REPORTED_FOLDER,
         datasets=lambda wildcards: datasets_of(wildcards.table),
     message:
         "Make {wildcards.table} from evidence"

@@ -1,5 +1,7 @@
 """Check the paper's claims on the tables of a run."""
 
+from pathlib import Path
+
 from robustseg.workflow_job import job
 from robustseg.claims.report import make_claims
 
@@ -10,7 +12,7 @@ if __name__ == "__main__":
             snakemake.input.numbers,
             snakemake.input.evidence,
             snakemake.params.reads,
-            snakemake.params.reported,
+            Path(snakemake.input.reported[0]).parent,
             dict(snakemake.output.items()),
         )
         progress.say(f"written to {snakemake.output.md}")

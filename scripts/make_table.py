@@ -1,5 +1,7 @@
 """Make one table from evidence."""
 
+from pathlib import Path
+
 from robustseg.workflow_job import job
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
@@ -12,7 +14,7 @@ if __name__ == "__main__":
             snakemake.params.reads,
             snakemake.params.models,
             dict(snakemake.output.items()),
-            reported_folder=snakemake.params.reported,
+            reported_folder=Path(snakemake.input.reported[0]).parent,
             manifests=dict(zip(snakemake.params.datasets, snakemake.input.manifests, strict=True)),
         )
         progress.say(f"written to {snakemake.output.md}")

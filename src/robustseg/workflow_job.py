@@ -8,6 +8,7 @@ brought is left out of later collections too, which saves another 0.3 s.
 import gc
 import hashlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
     gc.freeze()
     gc.enable()
     try:
+        _check_source()
         yield Progress(what, file)
     except RobustsegError as error:
         _fail(what, str(error), file)
@@ -55,6 +57,20 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
         gc.unfreeze()  # else modules in C that see no end of their objects report them as leaks
         with suppress(OSError):
             file.close()
+
+
+def _check_source() -> None:
+    """Refuse to compute with another code than that of the workflow's checkout.
+
+    Raises:
+        RobustsegError: this library lies elsewhere.
+    """
+    wanted, found = os.environ.get("ROBUSTSEG_SOURCE"), Path(__file__).parents[1]
+    if wanted and Path(wanted).resolve() != found.resolve():
+        raise RobustsegError(
+            f"the workflow is that of {wanted}, but this job found the library in {found}; "
+            f"let PYTHONPATH begin with {wanted}, or uninstall robustseg from this environment"
+        )
 
 
 def _fail(what: str, sentence: str, log: IO[str]) -> None:

@@ -50,7 +50,7 @@ def make_page(
     figures: Mapping[str, tuple[str | Path, str | Path]],
     config: Mapping[str, Any],
     evidence_paths: Iterable[str | Path],
-    benchmarks_dir: str | Path,
+    benchmarks: Iterable[str | Path],
     out: str | Path,
     claims: str | Path | None = None,
     gallery: Mapping[str, str | Path] | None = None,
@@ -63,7 +63,8 @@ def make_page(
         figures: drawing and words by figure id (make_figure's or make_picture's `svg` and `json`).
         config: the run's whole configuration.
         evidence_paths: the evidence behind them, for provenance and passes.
-        benchmarks_dir: Snakemake's benchmark TSVs, in one folder a stage; may be missing.
+        benchmarks: Snakemake's benchmark TSVs of the jobs behind them, in one folder a stage; the
+            page says how many are there.
         out: the page.
         claims: the claims' results (make_claims' `parquet`).
         gallery: files of attacked images by model.
@@ -86,6 +87,8 @@ def make_page(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     shown = encode_gallery(gallery or {})
+    listed = list(map(Path, benchmarks))
+    there = [path for path in listed if path.exists()]
     page = environment.get_template(TEMPLATE).render(
         run=config["run"],
         over_seeds=over_seeds,
@@ -101,7 +104,8 @@ def make_page(
         provenance=merged_provenance(paths),
         files=len(paths),
         version=__version__,
-        costs=read_costs(benchmarks_dir),
+        costs=read_costs(there),
+        measured=(len(there), len(listed)),
         passes=read_passes(paths),
     )
     with atomic_path(out) as temporary:
@@ -145,17 +149,16 @@ def _inline_figure(name: str, svg: str, words: str) -> str:
     )
 
 
-def read_costs(benchmarks_dir: str | Path) -> list[Cost]:
-    """Return what each stage took, from `{benchmarks_dir}/{stage}/**/*.tsv`, sorted by name."""
+def read_costs(benchmarks: Iterable[Path]) -> list[Cost]:
+    """Return what each stage took, sorted by name: the folders that benchmark files lie in."""
     stages: dict[str, list[tuple[float, float]]] = {}
-    root = Path(benchmarks_dir)
-    for path in sorted(root.rglob("*.tsv")):
+    for path in sorted(benchmarks):
         with path.open(newline="", encoding="utf-8") as file:
             jobs = [
                 (_number(row["s"]), _number(row["max_rss"]))
                 for row in csv.DictReader(file, delimiter="\t")
             ]
-        stages.setdefault(path.relative_to(root).parts[0], []).extend(jobs)
+        stages.setdefault(path.parent.name, []).extend(jobs)
     return [
         Cost(
             stage=stage,
@@ -164,7 +167,7 @@ def read_costs(benchmarks_dir: str | Path) -> list[Cost]:
             longest_s=max(seconds for seconds, _ in jobs),
             peak_mb=max(memory for _, memory in jobs),
         )
-        for stage, jobs in stages.items()
+        for stage, jobs in sorted(stages.items())
         if jobs
     ]
 

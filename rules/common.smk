@@ -1,0 +1,255 @@
+# What rules share: groups of names, and functions from wildcards to files. Rules that are named here
+# are looked up when a function is called.
+
+
+# Groups of names.
+
+GENERATED = [name for name, data in CONFIG.data.items() if data.kind in ("scenes", "shapes")]
+TRAINED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "trained"]
+FETCHED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "fetched"]
+TRAINED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "trained"]
+RELEASED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "released"]
+
+# Backbones are attacked as models are: they are models of one pixel an image.
+VICTIM = "|".join([*CONFIG.models, *CONFIG.backbones])
+
+# What is made unless it is asked for by name alone.
+SHOWN_TABLES = [table for table in CONFIG.tables if not TABLES[table].on_request]
+SHOWN_FIGURES = [*CONFIG.figures, *CONFIG.pictures]
+TABLES_OVER_SEEDS = [name for name in CONFIG.seeds if name in TABLES]
+FIGURES_OVER_SEEDS = [name for name in CONFIG.seeds if name in FIGURES]
+
+# The paper's claims, and its printed numbers, shown beside measured ones of its own models and data.
+CLAIMS_FILE = f"{HERE}/config/claims.yaml"
+REPORTED = sorted(Path(HERE, "config", "paper").glob("*.csv"))
+
+
+def any_of(names):
+    """Return a pattern of one of these names, or of nothing."""
+    return "|".join(names) or "(?!)"
+
+
+# Data and weights.
+
+
+def downloaded(archive):
+    """Return the file of an archive."""
+    return rules.download_archive.output.file.format(file=ARCHIVES[archive].file)
+
+
+def archives_input(wildcards):
+    """Return what a data set is made of, nothing if it is a person's own copy."""
+    data = CONFIG.data[wildcards.dataset]
+    needed = [] if data.root else archives_of(data.model_dump())
+    return [
+        (
+            rules.unpack_archive.output.done.format(archive=name)
+            if ARCHIVES[name].wanted
+            else downloaded(name)
+        )
+        for name in needed
+    ]
+
+
+def splits_of(dataset):
+    """Return the files of a data set by split."""
+    if CONFIG.data[dataset].kind == "imagenet":
+        return {"val": rules.list_images.output.val.format(dataset=dataset)}
+    made = rules.generate_data if dataset in GENERATED else rules.prepare_data
+    paths = dict(made.output.items())
+    return {split: paths[split].format(dataset=dataset) for split in ("train", "val")}
+
+
+def backbone_data(wildcards):
+    """Return both splits of the data set that a backbone is trained on."""
+    return splits_of(CONFIG.backbones[wildcards.backbone].dataset)
+
+
+def weights_source(weights_file):
+    """Return the addresses of a file of published weights, and what is expected of it."""
+    return CONFIG.downloads.source_of_weights(weights_file)
+
+
+def expected_hash(path):
+    return weights_source(Path(path).name)["expected"]["sha256"]
+
+
+def published_file(wildcards):
+    """Return the file that a published backbone's or model's weights are in."""
+    name = wildcards.get("backbone") or wildcards.model
+    return rules.fetch_weights.output.file.format(weights_file=CONFIG.published_of(name).file)
+
+
+def model_inputs(wildcards):
+    """Return both splits of the data set that a model is trained on, and its backbone."""
+    model = CONFIG.models[wildcards.model]
+    backbone = rules.pretrain_backbone.output.weights.format(
+        backbone=model.backbone, training_seed=wildcards.training_seed
+    )
+    return {**splits_of(model.dataset), "backbone": backbone}
+
+
+def training_threads(wildcards):
+    """Return the threads of a training: several read and augment photographs, 14 ms each."""
+    return 1 if CONFIG.data[CONFIG.dataset_of(wildcards.model)].kind == "scenes" else 8
+
+
+# Attacks and evidence.
+
+
+def images_to_attack(wildcards):
+    """Return the images of a model's validation split."""
+    return splits_of(CONFIG.dataset_of(wildcards.model))["val"]
+
+
+def weights_of(name, training_seed):
+    """Return the weights of a model or a backbone, trained here or by others."""
+    if name in CONFIG.backbones:
+        path = rules.pretrain_backbone.output.weights
+        return path.format(backbone=name, training_seed=training_seed)
+    return rules.train_model.output.weights.format(model=name, training_seed=training_seed)
+
+
+def weights_to_attack(wildcards):
+    return weights_of(wildcards.model, wildcards.training_seed)
+
+
+def weights_of_sources(wildcards):
+    """Return the weights of the models that a suite carries its attacks over from."""
+    sources = CONFIG.sources_of(wildcards.suite)
+    return [weights_of(source, wildcards.training_seed) for source in sources]
+
+
+def checks_of(training_seed, *names):
+    """Return the checks that must pass before models are attacked, of those by others."""
+    return expand(
+        rules.check_accuracy.output.checked,
+        model=[name for name in names if CONFIG.published_of(name)],
+        training_seed=training_seed,
+    )
+
+
+def checks_before_attack(wildcards):
+    sources = CONFIG.sources_of(wildcards.suite)
+    return checks_of(wildcards.training_seed, wildcards.model, *sources)
+
+
+def evidence_of(*names, over_seeds=False):
+    """Return the evidence that tables and figures read, each file once."""
+    jobs = [job for name in names for job in CONFIG.evidence_of(name, over_seeds)]
+    return [evidence_file(job) for job in dict.fromkeys(jobs)]
+
+
+def evidence_file(job):
+    """Return where the evidence of a job lies."""
+    made_by = rules.evaluate_clean if job.suite == CLEAN_SUITE else rules.attack_model
+    return made_by.output.evidence.format(**job.wildcards)
+
+
+def shots_of(figure):
+    """Return the attacked images that a figure shows, one file a model."""
+    kept = rules.attack_targeted if PICTURES[figure].targeted else rules.attack_gallery
+    return expand(kept.output.shots, model=CONFIG.pictures[figure])
+
+
+# Tables, claims, plan.
+
+
+def datasets_of(table):
+    """Return the data sets whose manifests a table reads."""
+    models = [read.model for read in CONFIG.tables[table]] if TABLES[table].of_splits else []
+    return sorted({CONFIG.dataset_of(model) for model in models})
+
+
+def claimed(over_seeds=False):
+    """Return the tables and figures of numbers that claims are about: the paper's."""
+    return [name for name in CONFIG.exhibits(over_seeds) if ({**TABLES, **FIGURES})[name].in_paper]
+
+
+def claimed_numbers(over_seeds=False):
+    """Return the files of their numbers."""
+    table, figure = (
+        (rules.make_table_over_seeds, rules.make_figure_over_seeds)
+        if over_seeds
+        else (rules.make_table, rules.make_figure)
+    )
+    return [
+        (
+            table.output.parquet.format(table=name)
+            if name in TABLES
+            else figure.output.parquet.format(figure=name)
+        )
+        for name in claimed(over_seeds)
+    ]
+
+
+def benchmarks_of(*names, over_seeds=False):
+    """Return where the time and memory of the jobs behind tables and figures are measured."""
+    from robustseg.plan.costs import jobs_of  # only here: every job reads this file
+
+    jobs = [job for name in names for job in jobs_of(CONFIG, name, over_seeds)]
+    files = [getattr(rules, job.rule).benchmark.format(**dict(job.wildcards)) for job in jobs]
+    made = [
+        (rules.generate_data if name in GENERATED else rules.prepare_data).benchmark.format(
+            dataset=name
+        )
+        for name, data in CONFIG.data.items()
+        if data.kind != "imagenet"
+    ]
+    return list(dict.fromkeys([*made, *files]))
+
+
+def jobs_by_target():
+    """Return the jobs of every table and figure."""
+    from robustseg.plan.costs import jobs_of  # only here: every job reads this file
+
+    names = [*CONFIG.tables, *CONFIG.figures, *CONFIG.pictures]
+    return {name: jobs_of(CONFIG, name) for name in names}
+
+
+def networks(wildcards):
+    """Return all networks that are trained or attacked, each once."""
+    jobs = {job for some in jobs_by_target().values() for job in some}
+    return sorted({work.network for job in jobs for work in job.work})
+
+
+def outputs(wildcards):
+    """Return the jobs by target, each with the file that it makes."""
+    made = {
+        "pretrain_backbone": rules.pretrain_backbone.output.weights,
+        "train_model": rules.train_model.output.weights,
+        "evaluate_clean": rules.evaluate_clean.output.evidence,
+        "attack_model": rules.attack_model.output.evidence,
+        "attack_gallery": rules.attack_gallery.output.shots,
+        "attack_targeted": rules.attack_targeted.output.shots,
+    }
+    return {
+        name: [(job, made[job.rule].format(**dict(job.wildcards))) for job in jobs]
+        for name, jobs in jobs_by_target().items()
+    }
+
+
+# What is asked for and is none.
+
+
+def refuse(wildcards):
+    """Name the known targets, where Snakemake would say that no rule produces the unknown one.
+
+    It ends by itself: Snakemake would put a traceback below what an input function raises.
+    """
+    targets = ", ".join(rule.name for rule in workflow.rules if not rule.output)
+    print(
+        f"{wildcards.unknown} is not a target; known are {targets}, "
+        f"and the files under results/{CONFIG.run}",
+        file=sys.stderr,
+    )
+    raise SystemExit(1)
+
+
+# A name with or without the ending of a result, and tables and figures that are none.
+UNKNOWN_TARGETS = [
+    r"[^/.]+(\.(md|csv|tex|parquet|png|pdf|html))?",
+    r"(tables|figures)/.+",
+    rf"results/{CONFIG.run}/tables/(?!({'|'.join(CONFIG.tables)})\.).+",
+    rf"results/{CONFIG.run}/figures/(?!({'|'.join([*CONFIG.figures, *CONFIG.pictures])})\.).+",
+]
