@@ -183,7 +183,11 @@ LACKING = {
     "table10": ("tables.table10.0.seeds", [0], "needs at least two attack seeds of pir_at_5 at 4"),
     "table11": ("tables.table11.0.suites", ["sea"], "reads no transfer to pir_at_5; name a suite"),
     "appendix_c3": ("tables.appendix_c3.0.suites", ["alma"], "needs one run of model clean, attac"),
-    "classes": ("tables.classes.0.suites", ["losses"], "needs one run of loss mask_ce, optimizer"),
+    "by_class": (
+        "tables.by_class.0.suites",
+        ["losses"],
+        "needs one run of loss mask_ce, optimizer",
+    ),
     "ablation_training": (
         "tables.ablation_training",
         [{"model": "pir_at_5", "suites": ["losses"], "eps_255": [4]}],
@@ -338,7 +342,7 @@ def test_committed_configurations_are_right(name: str) -> None:
     paper = (
         name == "config.yaml"
     )  # which trains once, and where ImageNet is only there if you add it
-    own = {"classes"} if name == "demo.yaml" else {"leak"} if paper else set()
+    own = {"by_class"} if name == "demo.yaml" else {"leak"} if paper else set()
     of_the_paper = {name for name, table in TABLES.items() if table.in_paper}
     assert set(config.tables) == (of_the_paper | own) - ({"table6"} if paper else set())
     assert set(config.figures) == set(FIGURES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from robustseg.figures.registry import FIGURES
+from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.tables.registry import TABLES
 from tests.workflow.running import MATCHBOX, ROOT, load, matchbox, planned, processor_s, snakemake
 
@@ -186,7 +186,7 @@ def test_an_unknown_target_gets_a_list_of_the_known(target: str, tmp_path: Path)
         line for line in run.stdout.splitlines() if f"{target} is not a target; {known}" in line
     ]
     assert len(said) == 1, run.stdout
-    assert "table10, table11, appendix_c3, figure2" in said[0]
+    assert "table10, table11, appendix_c3, by_class, figure2" in said[0]
     assert "Traceback" not in run.stdout
     assert "Exception" not in run.stdout
 
@@ -291,4 +291,20 @@ def test_every_rule_says_what_it_is(path: Path) -> None:
 
 
 def test_there_is_a_rule_file_for_each_stage() -> None:
-    assert {path.stem for path in RULE_FILES} == set(STAGES)
+    assert {path.stem for path in RULE_FILES} == {*STAGES, "common"}
+
+
+def test_no_rule_and_no_check_knows_a_table_or_figure_by_name() -> None:
+    """A new one touches its file, the configurations that want it, and a test."""
+    names = "|".join([*TABLES, *FIGURES, *PICTURES])
+    word = re.compile(rf"""["'`]({names})["'`]""")
+    library = ROOT / "src" / "robustseg"
+    files = [ROOT / "Snakefile", *RULE_FILES, *(ROOT / "rules" / "captions").iterdir()]
+    for folder in ("config", "plan", "page", "claims", "evidence", "evaluation", "attacks"):
+        files += (library / folder).rglob("*.py")
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in files
+        for match in word.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert not found

@@ -59,7 +59,7 @@ class Config(Section):
     models: dict[Name, AnyModel] = Field(description="segmentation models")
     attacks: Attacks = Field(description="how models are attacked")
     tables: dict[Literal[tuple(TABLES)], list[Read]] = Field(  # type: ignore[valid-type]
-        description="what each table reads, row by row; `table5`, the configuration itself: []"
+        description="what each table reads, row by row; one that shows the configuration itself: []"
     )
     figures: dict[Literal[tuple(FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
         description="what each figure reads"
@@ -73,7 +73,7 @@ class Config(Section):
     targeted: Targeted | None = Field(None, description="targeted attacks")
     pictures: dict[Literal[tuple(PICTURES)], list[Name]] = Field(  # type: ignore[valid-type]
         {},
-        description="models that figures of attacked images show: `figure1` of `targeted`, "
+        description="models that figures of attacked images show: one of targeted attacks of `targeted`, "
         "the others of `gallery`, one each",
     )
     throughput: str | None = Field(

@@ -1,4 +1,4 @@
-"""The table `classes`: IoU and accuracy of each class, and their means; not in the paper."""
+"""The table `by_class`: IoU and accuracy of each class, and their means; not in the paper."""
 
 from robustseg.evidence.numbers import Number, Numbers, Sources, evidence_in, number
 from robustseg.evidence.runs import Selection, clean_and_sea
@@ -76,7 +76,7 @@ def _cell(numbers: Numbers, model: str, eps_255: float, metric: str) -> Cell:
 
 
 TABLE = Table(
-    id="classes",
+    id="by_class",
     label="By class",
     question=CLASSES,
     shows="IoU and accuracy of each class, and their means over classes, without an attack and "
