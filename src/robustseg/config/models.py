@@ -98,7 +98,7 @@ class FetchedBackbone(Section):
     weights: Literal[tuple(CLASSIFIERS)] = Field(description="see docs/weights.md")  # type: ignore[valid-type]
     dataset: Name | None = Field(
         None,
-        description="set of kind `imagenet` to score it on, for tables of backbones and for the target "
+        description="set of kind `imagenet` to score it on, for tables of backbones and the target "
         "`backbone_accuracy`; to start models from it none is needed",
     )
     min_clean_accuracy: Percent | None = Field(
