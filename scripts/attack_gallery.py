@@ -1,9 +1,14 @@
 """Attack some images of a model, at several radii or towards given classes, and keep them."""
 
+from typing import TYPE_CHECKING
+
 from robustseg.workflow_job import choose_device, job
 from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.gallery import attack_gallery, attack_targeted
 from robustseg.evidence.attacked_images import save_arrays
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 ATTACKS = {"attack_gallery": attack_gallery, "attack_targeted": attack_targeted}
 """By rule."""

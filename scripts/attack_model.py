@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustseg.workflow_job import choose_device, device_name, hash_settings, job
 from robustseg.attacks.search_model import SearchModel
@@ -13,6 +13,9 @@ from robustseg.evidence.schema import provenance
 from robustseg.evidence.writing import write_evidence
 from robustseg.models.checkpoints import load_model
 from robustseg.progress import Progress
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 
 def write_attack_evidence(

@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
 from robustseg.evaluation.accuracy import check_accuracy
 from robustseg.files import atomic_path
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     model, params = snakemake.wildcards.model, snakemake.params

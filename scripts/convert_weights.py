@@ -1,10 +1,14 @@
 """Convert published weights of a backbone or a model to the project's format."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
 from robustseg.downloads import Expected, verify
 from robustseg.models.convert import convert, write_report
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     file, params = Path(snakemake.input.file), snakemake.params

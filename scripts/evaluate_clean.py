@@ -1,6 +1,7 @@
 """Evaluate a model on images without an attack, and write the evidence."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import choose_device, device_name, hash_settings, job
 from robustseg.evaluation.adapters import class_names_of, load_pair
@@ -8,6 +9,9 @@ from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evidence.schema import provenance
 from robustseg.evidence.writing import write_evidence
 from robustseg.progress import Progress
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 
 def write_clean_evidence(

@@ -1,7 +1,12 @@
 """Put tables and figures together on one page."""
 
+from typing import TYPE_CHECKING
+
 from robustseg.workflow_job import job
 from robustseg.page.page import make_page
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     with job("page", snakemake.log[0]) as progress:

@@ -1,8 +1,13 @@
 """Draw one figure of attacked images."""
 
+from typing import TYPE_CHECKING
+
 from robustseg.workflow_job import job
 from robustseg.figures.picture import make_picture
 from robustseg.figures.registry import PICTURES
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.figure, snakemake.log[0]) as progress:

@@ -1,11 +1,15 @@
 """Print what every table and figure costs, and keep it in a file."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
 from robustseg.plan.costs import PlannedJob
 from robustseg.plan.prices import price, rows_of, to_markdown, write_plan
 from robustseg.plan.throughput import read_throughput
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 
 def make_plan(

@@ -1,10 +1,14 @@
 """Make one table from evidence."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     with job(snakemake.wildcards.table, snakemake.log[0]) as progress:

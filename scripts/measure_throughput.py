@@ -1,7 +1,12 @@
 """Measure how long passes through the configuration's networks take on the device at hand."""
 
+from typing import TYPE_CHECKING
+
 from robustseg.workflow_job import choose_device, device_name, job
 from robustseg.plan.throughput import write_throughput
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     with job("throughput", snakemake.log[0]) as progress:

@@ -1,10 +1,14 @@
 """Pretrain a backbone as a classifier, clean or robust."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import choose_device, job
 from robustseg.training.launch import Job, run
 from robustseg.training.train import Files, Machine
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     name = f"pretrain {snakemake.wildcards.backbone}, seed {snakemake.wildcards.training_seed}"

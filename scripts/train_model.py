@@ -1,10 +1,14 @@
 """Train a segmentation model, clean or adversarially."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import choose_device, job
 from robustseg.training.launch import Job, run
 from robustseg.training.train import Files, Machine
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     name = f"train {snakemake.wildcards.model}, seed {snakemake.wildcards.training_seed}"

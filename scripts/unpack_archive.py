@@ -1,10 +1,14 @@
 """Unpack an archive of a data set, unless that is done."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
 from robustseg.data.unpacking import unpack
 from robustseg.downloads import Expected, verify
+
+if TYPE_CHECKING:
+    from robustseg.workflow_job import snakemake
 
 if __name__ == "__main__":
     with job(f"unpack {snakemake.wildcards.archive}", snakemake.log[0]) as progress:

@@ -95,7 +95,7 @@ def training_peak_mb(network: Network, images: int, device: str) -> float:
     model, sizes_alone = build(network, device), FakeTensorMode(allow_non_fake_inputs=True)
     if device == "cpu":
         torch.__future__.set_overwrite_module_params_on_conversion(True)
-        model._apply(sizes_alone.from_tensor)
+        model._apply(sizes_alone.from_tensor)  # type: ignore[no-untyped-call]
     with sizes_alone if device == "cpu" else nullcontext():
         batch = data(network, images, device)
         update = trainer(model, steps=1)

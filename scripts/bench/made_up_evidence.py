@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustseg.attacks.losses import LOSSES, SEA_LOSSES
+from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.attacks.spec import TRANSFER
-from robustseg.evidence.schema import SCHEMA
+from robustseg.evidence.enumerator import EvidenceJob, jobs_read
+from robustseg.evidence.schema import SCHEMA, SCHEMA_VERSION, VERSION_KEY
 from robustseg.files import atomic_path
 
 DATASETS = {"voc": (1449, 21), "ade20k": (2000, 151), "imagenet": (5000, 1000)}
@@ -29,7 +30,7 @@ SUITES: dict[str, list[Spec]] = {
     "clean": [("none", "none", "none", 0)],
     "objects": [("none", "none", "none", 0)],
     "sea": [(loss, "apgd", "reduced", 300) for loss in SEA_LOSSES],
-    "losses": [(loss, "apgd", "constant", 100) for loss in LOSSES],
+    "losses": [(loss, "apgd", "constant", 100) for loss in PAPER_LOSSES],
     "baselines": [(loss, "pgd", "constant", 300) for loss in ("cossim_ce", "bal_ce")],
     "baselines_100": [(loss, "pgd", "constant", 100) for loss in ("bal_ce", "cossim_ce")],
     "schedules": [
@@ -94,39 +95,40 @@ def reads() -> dict[str, list[dict[str, Any]]]:
         "table10": of(both, "sea", seeds=[0, 1, 2, 3, 4]),
         "table11": of(both, "transfer", "sea"),
         "appendix_c3": of(every, "objects", eps_255=(0.0,)),
+        "by_class": of(both, "sea"),
         **{name: of(one, "schedules", "sea") for name in ("figure2", "figure3", "figure4")},
         "figure5": of(one, "iterations", "sea"),
         "figure6": [*of(both, "sea"), *of(both, "alma", eps_255=(255.0,))],
     }
 
 
-def jobs(read: Mapping[str, Any]) -> Iterator[tuple[str, str, float, int]]:
-    """Yield model, suite, radius and seed of the jobs that one entry of `reads` names."""
-    yield read["model"], "clean", 0.0, 0
-    for suite in read["suites"]:
-        for eps_255 in read["eps_255"]:
-            for seed in read.get("seeds", [0]):
-                yield read["model"], suite, eps_255, seed
-
-
-def evidence_path(folder: Path, job: tuple[str, str, float, int]) -> Path:
-    """Return the file of a job."""
-    model, suite, eps_255, seed = job
-    return folder / suite / model / "seed0" / f"eps{eps_255:g}" / f"seed{seed}-shard0.parquet"
+def jobs(read: Mapping[str, Any]) -> Iterator[EvidenceJob]:
+    """Yield the jobs that one entry of `reads` names, each of one shard."""
+    return jobs_read(read, training_seed=0, shards=lambda suite, model: 1)
 
 
 def attacks_of(suite: str, dataset: str) -> dict[str, Spec]:
     """Return the attacks of a suite by name; transfer has one for each of two sources."""
     if suite == "transfer":
         sources = (f"at_5_{dataset}", f"pir_at_2_{dataset}")
-        return {f"{TRANSFER}{source}-mask_ce": SUITES[suite][0] for source in sources}
+        return {
+            f"{TRANSFER}{source}-apgd-mask_ce-reduced-300": SUITES[suite][0] for source in sources
+        }
     names = {"clean": "clean", "objects": "clean_objects", "alma": "alma_prox-0.99-500"}
-    return {names.get(suite, "-".join(map(str, spec))): spec for spec in SUITES[suite]}
+    return {
+        names.get(suite, f"{optimizer}-{loss}-{schedule}-{count}"): (
+            loss,
+            optimizer,
+            schedule,
+            count,
+        )
+        for loss, optimizer, schedule, count in SUITES[suite]
+    }
 
 
-def write_job(path: Path, job: tuple[str, str, float, int], index: int) -> None:
+def write_job(path: Path, job: EvidenceJob, index: int) -> None:
     """Write one file: all attacks of a suite on all images."""
-    model, suite, eps_255, seed = job
+    suite, model, _, eps_255, seed, _ = job
     dataset = str(models()[model]["dataset"])
     images, classes = DATASETS[dataset]
     images = ALMA_IMAGES if suite == "alma" else images
@@ -134,32 +136,29 @@ def write_job(path: Path, job: tuple[str, str, float, int], index: int) -> None:
     tables = []
     for name, (loss, optimizer, schedule, iterations) in attacks_of(suite, dataset).items():
         strength = 60.0 if suite == "alma" else eps_255
-        correct, intersection, union = _counts(draw, images, classes, strength)
+        counts = _counts(draw, images, classes, strength)
         words: dict[str, Any] = {
             **{"dataset": dataset, "model": model, "training_seed": 0, "suite": suite},
             **{"attack": name, "loss": loss, "optimizer": optimizer, "schedule": schedule},
             **{"iterations": iterations, "eps_255": eps_255, "seed": seed},
-            **{"inherited": False, "pixels": PIXELS},
-            **{"forward_passes": iterations + 1, "backward_passes": iterations},
+            **{"pixels": PIXELS, "forward_passes": iterations + 1},
+            **{"backward_passes": iterations},
         }
-        columns = {word: [value] * images for word, value in words.items()}
+        columns: dict[str, Any] = {word: [value] * images for word, value in words.items()}
         columns["image_id"] = [f"{dataset}_{number:06d}" for number in range(images)]
         columns["linf_255"] = (
             list(draw.gamma(2, 4, images)) if suite == "alma" else [eps_255] * images
         )
-        columns |= {"pixels_correct": correct}
-        columns |= {"intersection": list(intersection), "union": list(union)}
+        columns |= counts
         tables.append(pa.table({field.name: columns[field.name] for field in SCHEMA}, SCHEMA))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        table = pa.concat_tables(tables).replace_schema_metadata({})
+        table = pa.concat_tables(tables).replace_schema_metadata({VERSION_KEY: SCHEMA_VERSION})
         pq.write_table(table, temporary, compression="zstd")
 
 
-def _counts(
-    draw: np.random.Generator, images: int, classes: int, eps_255: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return correct pixels, intersections and unions of images with a few classes each."""
+def _counts(draw: np.random.Generator, images: int, classes: int, eps_255: float) -> dict[str, Any]:
+    """Return the columns of counts of images with a few classes each."""
     share = np.clip(draw.normal(0.9 * 0.8 ** (eps_255 / 4), 0.1, images), 0, 1)
     correct = np.rint(share * PIXELS).astype(np.int64)
     present = np.argsort(draw.random((images, classes)), axis=1)[:, :CLASSES_AN_IMAGE]
@@ -167,10 +166,12 @@ def _counts(
     right = draw.multinomial(correct, even)
     wrong = draw.multinomial(PIXELS - correct, even)
     intersection = np.zeros((images, classes), dtype=np.int32)
-    union = np.zeros_like(intersection)
+    labelled, union = np.zeros_like(intersection), np.zeros_like(intersection)
     np.put_along_axis(intersection, present, right, axis=1)
+    np.put_along_axis(labelled, present, right + wrong, axis=1)
     np.put_along_axis(union, present, right + wrong + np.roll(wrong, 1, axis=1), axis=1)
-    return correct, intersection, union
+    lists = {"labelled": labelled, "intersection": intersection, "union": union}
+    return {"pixels_correct": correct, **{name: list(values) for name, values in lists.items()}}
 
 
 def write_shots(path: Path, model: str, targets: bool) -> None:
@@ -203,8 +204,9 @@ def write_shots(path: Path, model: str, targets: bool) -> None:
         kept |= {"share": shares, "clean_share": shares}
     else:
         kept |= {"eps_255": np.array([0.0, *EPS_255]), "accuracy": shares}
+        kept |= {"loss": np.array("mask_ce")}
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **kept)
+    np.savez(path, allow_pickle=False, **kept)
 
 
 def shots_of(folder: Path, figure: str) -> dict[str, Path]:

@@ -51,7 +51,7 @@ def main() -> None:
     def attack(option: nn.Module) -> tuple[float, float]:
         """Return the seconds that an attack takes, and the accuracy that it leaves, in percent."""
         start = time.perf_counter()
-        outcome = attack_and_count(option, *batch, spec, args.eps_255, seed=0)
+        outcome = attack_and_count(option, spec, args.eps_255, 0, batch)
         counts = outcome.counts
         acc = 100 * mean_accuracy(counts.pixels, counts.pixels_correct)
         return time.perf_counter() - start, acc
@@ -68,8 +68,8 @@ def main() -> None:
     print(f"{len(ids)} images, {spec.name} at {args.eps_255:g}/255\n")
     print("| passes | time over fp32 (median of rounds) | first attack, s | ACC left, % |")
     print("|---|---:|---:|---:|")
-    for name, seconds in times.items():
-        pairs = zip(seconds, times["fp32"], strict=True)
+    for name, rounds in times.items():
+        pairs = zip(rounds, times["fp32"], strict=True)
         ratio = statistics.median(one / full for one, full in pairs)
         print(f"| {name} | {ratio:.2f} | {first[name]:.1f} | {accs[name]:.2f} |")
 

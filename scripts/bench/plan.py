@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 from made_up_evidence import DATASETS, models, write_job
 
+from robustseg.evidence.enumerator import EvidenceJob
 from robustseg.evidence.reading import read_evidence
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,8 @@ def enlarge(config: dict[str, Any], copies: int) -> dict[str, Any]:
     def named(name: str, copy: int) -> str:
         return f"{name}_{copy}" if copy else name
 
-    data, models = dict(config["data"]), {}
+    data: dict[str, Any] = dict(config["data"])
+    models: dict[str, Any] = {}
     for copy in range(copies):
         data |= {named(name, copy): config["data"][name] for name in attacked}
         models |= {
@@ -93,7 +95,7 @@ def write_shards(folder: Path) -> list[Path]:
     paths = []
     for index, (name, eps_255) in enumerate(product(names, EPS_255)):
         whole = folder / "whole.parquet"
-        write_job(whole, (name, "sea", eps_255, 0), index)
+        write_job(whole, EvidenceJob("sea", name, 0, eps_255, 0), index)
         table = pq.read_table(whole)
         whole.unlink()
         for shard in range(SHARDS):

@@ -19,7 +19,6 @@ import yaml
 from made_up_evidence import (
     BACKBONES,
     PICTURES,
-    evidence_path,
     jobs,
     models,
     reads,
@@ -28,9 +27,12 @@ from made_up_evidence import (
     write_shots,
 )
 
+from robustseg.figures.registry import FIGURES
+from robustseg.tables.registry import TABLES
+
 CONFIG = Path(__file__).parents[2] / "config"
 MAIN_CONFIG = CONFIG / "config.yaml"
-DRAWN = ("svg", "pdf", "png", "csv")
+DRAWN = ("svg", "pdf", "png", "csv", "json")
 
 
 def build(name: str, folder: Path) -> None:
@@ -40,41 +42,34 @@ def build(name: str, folder: Path) -> None:
     elif name == "page":
         build_page(folder)
     elif name in PICTURES:
-        from robustseg.figures.pictures import make_picture
+        from robustseg.figures import picture, registry
 
-        make_picture(name, shots_of(folder, name), models(), _outputs(folder, name, *DRAWN))
-    elif name.startswith("figure"):
-        from robustseg.figures.figures import make_figure
+        drawn, out = registry.PICTURES[name], _outputs(folder, name, *DRAWN)
+        picture.make_picture(drawn, shots_of(folder, name), models(), out)
+    elif name in FIGURES:
+        from robustseg.figures.making import make_figure
 
-        outputs = _outputs(folder, name, *DRAWN)
-        make_figure(name, _evidence(folder, name), reads()[name], models(), outputs)
+        outputs = _outputs(folder, name, *DRAWN, "parquet")
+        make_figure(FIGURES[name], _evidence(folder, name), reads()[name], models(), outputs)
     else:
-        from robustseg.tables.tables import make_table
+        from robustseg.tables.making import make_table
 
-        outputs = _outputs(folder, name, "parquet", "csv", "md", "tex", "html")
-        make_table(
-            name,
-            _evidence(folder, name),
-            reads()[name],
-            models(),
-            outputs,
-            CONFIG / "paper",
-            _recipes() if name == "table5" else None,
-        )
+        table, outputs = TABLES[name], _outputs(folder, name, "parquet", "csv", "md", "tex", "json")
+        shown = _recipes() if table.select is None else models()
+        paths = _evidence(folder, name)
+        make_table(table, paths, reads()[name], shown, outputs, CONFIG / "paper")
 
 
 def build_claims(folder: Path) -> None:
     """Make the claims from all tables and figures."""
     from robustseg.claims.report import make_claims
 
-    tables, figures = _tables_and_figures()
-    long = [*_files(folder, "parquet", tables).values(), *_files(folder, "csv", figures).values()]
+    claimed = [name for name in reads() if name in FIGURES or TABLES[name].in_paper]
     make_claims(
         CONFIG / "claims.yaml",
-        long,
+        _files(folder, "parquet", claimed).values(),
         _evidence(folder, *reads()),
         reads(),
-        models(),
         CONFIG / "paper",
         _outputs(folder, "claims", "html", "parquet"),
     )
@@ -85,31 +80,31 @@ def build_page(folder: Path) -> None:
     from robustseg.page.page import make_page
 
     tables, figures = _tables_and_figures()
+    drawn = [*figures, *PICTURES]
+    svg, words = (_files(folder, kind, drawn) for kind in ("svg", "json"))
     untargeted = [one for one in PICTURES if one != "figure1"]
-    config = {"run": "bench", "attacks": {"suites": {}}}
-    config["models"] = {m: s for m, s in models().items() if m not in BACKBONES}
+    shown = {name: model for name, model in models().items() if name not in BACKBONES}
     make_page(
-        _files(folder, "html", tables),
-        _files(folder, "svg", [*figures, *PICTURES]),
-        config,
+        _files(folder, "json", tables),
+        {name: (svg[name], words[name]) for name in drawn},
+        {"run": "bench", "attacks": {"suites": {}}, "models": shown},
         _evidence(folder, *reads()),
-        folder / "none",
+        [],
         folder / "out" / "index.html",
-        folder / "out" / "claims.html",
+        folder / "out" / "claims.parquet",
         {m: path for one in untargeted for m, path in shots_of(folder, one).items()},
     )
 
 
 def _tables_and_figures() -> tuple[list[str], list[str]]:
     names = list(reads())
-    figures = [name for name in names if name.startswith("figure")]
-    return [name for name in names if name not in figures], figures
+    return [name for name in names if name in TABLES], [name for name in names if name in FIGURES]
 
 
 def _evidence(folder: Path, *names: str) -> list[Path]:
     """Return the evidence behind some tables and figures."""
     wanted = {job for name in names for read in reads()[name] for job in jobs(read)}
-    return sorted(evidence_path(folder, job) for job in wanted)
+    return sorted(folder / job.path for job in wanted)
 
 
 def _files(folder: Path, kind: str, names: list[str]) -> dict[str, Path]:
@@ -156,7 +151,7 @@ def write_all(folder: Path) -> None:
     """Write the evidence and the attacked images that are not there yet."""
     wanted = sorted({job for read in chain(*reads().values()) for job in jobs(read)})
     for index, job in enumerate(wanted):
-        path = evidence_path(folder, job)
+        path = folder / job.path
         if not path.exists():
             write_job(path, job, index)
     for figure in PICTURES:

@@ -14,13 +14,17 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
 from robustseg.gpus import take_gpus
 from robustseg.progress import Progress
 
 gc.disable()
+
+if TYPE_CHECKING:
+    snakemake: Any
+    """What Snakemake puts into each script: input, output, params, wildcards, ..."""
 
 
 @contextmanager

@@ -73,8 +73,8 @@ class Config(Section):
     targeted: Targeted | None = Field(None, description="targeted attacks")
     pictures: dict[Literal[tuple(PICTURES)], list[Name]] = Field(  # type: ignore[valid-type]
         {},
-        description="models that figures of attacked images show: one of targeted attacks of `targeted`, "
-        "the others of `gallery`, one each",
+        description="models that figures of attacked images show: a figure of targeted attacks "
+        "some of `models`, the others one each of `gallery`",
     )
     throughput: str | None = Field(
         None,
