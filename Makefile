@@ -22,7 +22,7 @@ help:
 	@echo "make bench-options  gain and effect of bf16 and compilation in attacks (after make demo)"
 	@echo "make bench-report  time and memory of all that is made from evidence, at the paper's size"
 	@echo "make format      put code into the project's format"
-	@echo "make docs        write docs/config.md from the configuration's schema"
+	@echo "make docs        write docs/config.md and config/schema.json from the configuration's classes"
 	@echo "make lock        resolve envs/requirements.in anew (needs uv)"
 	@echo "CORES=8 make demo uses more cores"
 
@@ -53,6 +53,7 @@ lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint --configfile config/demo.yaml
 	$(BIN)/mypy
 
 format: $(ENVIRONMENT)
@@ -81,8 +82,10 @@ bench-plan: $(ENVIRONMENT)
 bench-demo: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench/demo.py --cores $(CORES)
 
+docs: export PYTHONPATH := src
 docs: $(ENVIRONMENT)
 	$(BIN)/python -c "from robustseg.config import describe; print(describe(), end='')" > docs/config.md
+	$(BIN)/python -c "from robustseg.config import json_schema; print(json_schema(), end='')" > config/schema.json
 
 lock:
 	uv pip compile --universal --python-version 3.11 --custom-compile-command "make lock" \

@@ -15,8 +15,6 @@ KEYS = {
     **{"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c", "Space": " "},
     **{"ArrowLeft": "\ue012", "ArrowUp": "\ue013", "ArrowRight": "\ue014", "ArrowDown": "\ue015"},
 }
-MISSING = next((f"{n} is missing" for n in ("chromium", "chromedriver") if not shutil.which(n)), "")
-"""Why there is no browser here, or nothing."""
 
 
 class Browser:

@@ -8,12 +8,13 @@ import pytest
 from robustseg.claims.report import make_claims
 from robustseg.page.page import make_page
 from tests.claims.test_report import CLAIMS, PAPER
-from tests.page.browser import MISSING, Browser
+from tests.needs import BROWSER, needs
+from tests.page.browser import Browser
 from tests.page.parts import CONFIG, make_parts
 from tests.page.test_attack_viewer import write
 from tests.synthetic import MODELS
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"no browser: {MISSING}")
+pytestmark = needs(BROWSER)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 import re
-import shutil
 import subprocess
-
-import pytest
 
 from robustseg.tables.latex import to_latex
 from robustseg.tables.layout import (
@@ -17,6 +14,7 @@ from robustseg.tables.layout import (
 )
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
+from tests.needs import LATEX, needs
 from tests.synthetic import MODELS, READS, write_jobs
 from tests.tables.test_experiments import MODELS as TRANSFER_MODELS
 from tests.tables.test_experiments import (
@@ -155,7 +153,7 @@ DOCUMENT = """\\documentclass{article}
 """
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+@needs(LATEX)
 def test_all_tables_compile_and_fit_on_the_page(tmp_path):
     paper = {name for name, table in TABLES.items() if table.in_paper}
     names = [name for name in TABLES if name in paper & set(READS)]

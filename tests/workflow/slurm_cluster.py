@@ -58,17 +58,6 @@ PartitionName={partitions[1]} Nodes={node} Default=NO MaxTime=INFINITE State=UP
 # KillWait: seconds between SIGTERM and SIGKILL.
 
 
-def missing() -> str | None:
-    """Return why there can be no SLURM here, or None."""
-    absent = [name for name in (*DAEMONS, *CLIENTS) if _find(name) is None]
-    if absent:
-        return (
-            f"SLURM is not installed here ({', '.join(absent)}): "
-            "`apt-get install slurm-wlm munge` on Debian and Ubuntu"
-        )
-    return None
-
-
 def _find(program: str) -> str | None:
     """Return a program's path; daemons are often not on a user's PATH."""
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")

@@ -1,14 +1,16 @@
 """Wrong configurations are refused with one sentence that names file and key."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.config import Config, describe, load_config, read_yaml
+from robustseg.config import Config, describe, json_schema, load_config, read_yaml
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
 from robustseg.tables.registry import TABLES
@@ -382,6 +384,34 @@ def test_the_default_is_the_papers_protocol() -> None:
 
 def test_the_documentation_is_the_schema() -> None:
     assert (ROOT / "docs" / "config.md").read_text() == describe(), "run `make docs`"
+
+
+def test_editors_have_the_schema_of_today() -> None:
+    assert (ROOT / "config" / "schema.json").read_text() == json_schema(), "run `make docs`"
+
+
+CONFIGURATIONS = [
+    path for path in sorted((ROOT / "config").glob("*.yaml")) if path.name != "claims.yaml"
+]
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)
+def test_an_editor_finds_nothing_wrong_with_a_committed_configuration(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
+    found = json.loads(json.dumps(yaml.safe_load(text)))  # keys are text there
+    jsonschema.validate(found, json.loads(json_schema()))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("foo", 1), ("models.clean.epochs", "3"), ("models.clean.kind", "x"), ("tables.table99", [])],
+)
+def test_an_editor_marks_what_is_refused(key: str, value: Any) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    replace(config, key, value)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(json.dumps(config)), json.loads(json_schema()))
 
 
 def test_a_person_sees_a_sentence_and_no_traceback(tmp_path: Path) -> None:

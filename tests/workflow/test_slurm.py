@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import SLURM, needs
 from tests.workflow.running import PATH, ROOT, environment, matchbox
-from tests.workflow.slurm_cluster import NODE, ask, missing, slurm_cluster, wait_until
+from tests.workflow.slurm_cluster import NODE, ask, slurm_cluster, wait_until
 
-if reason := missing():
-    pytest.skip(reason, allow_module_level=True)
-pytestmark = pytest.mark.timeout(1800)  # a machine may be busy with much else
+pytestmark = [needs(SLURM), pytest.mark.timeout(1800)]  # a machine may be busy with much else
 
 POLL = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "1"]
 EVIDENCE = Path(

@@ -4,13 +4,14 @@ Read whenever the workflow is parsed, so it imports nothing slow.
 """
 
 from robustseg.config.loading import load_config
-from robustseg.config.reference import describe
+from robustseg.config.reference import describe, json_schema
 from robustseg.config.schema import Config
 from robustseg.yaml_files import read_yaml
 
 __all__ = [
     "Config",
     "describe",
+    "json_schema",
     "load_config",
     "read_yaml",
 ]

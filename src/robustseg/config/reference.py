@@ -1,5 +1,6 @@
 """The reference of all keys, written from the schema."""
 
+import json
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -38,6 +39,11 @@ def describe() -> str:
     for one in shown:
         lines.append(f"| `{one.id}` | {one.label} | {one.shows} |")
     return "\n".join(lines) + "\n"
+
+
+def json_schema() -> str:
+    """Return the JSON schema of a configuration, for editors: the content of config/schema.json."""
+    return json.dumps(Config.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _default(value: Any) -> str:
