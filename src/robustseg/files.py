@@ -8,6 +8,9 @@ from pathlib import Path
 
 from robustseg.errors import RobustsegError
 
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip file can hold: the same bytes whenever an archive is written."""
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from robustseg.attacks.alma_prox import (
     prox_linf,
     relative_margin,
 )
-from robustseg.data.datasets import ArrayDataset
+from robustseg.data.arrays import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import evaluate_alma
 from robustseg.evidence.writing import write_evidence

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robustseg.attacks.losses import LOSSES, PAPER_LOSSES, SEA_LOSSES
 from robustseg.attacks.pixel_losses import Labels, loss_and_gradient
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 
 
 @pytest.fixture(params=[1, 2**40], ids=["swept", "torch"])

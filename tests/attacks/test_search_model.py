@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustseg.attacks.outcomes import attack_and_count, count
 from robustseg.attacks.search_model import SearchModel, exact
 from robustseg.attacks.spec import AttackSpec
-from robustseg.data.datasets import ArrayDataset, save_split
+from robustseg.data.arrays import ArrayDataset, save_split
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.models.build import build_segmentation_model

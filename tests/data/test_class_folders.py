@@ -10,7 +10,7 @@ from PIL import Image
 
 from robustseg.config.data import ImageNet
 from robustseg.data.class_folders import list_class_folders
-from robustseg.data.datasets import load_split
+from robustseg.data.opening import load_split
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import OnePixel, one_pixel
 from robustseg.evaluation.over_batches import evaluate_clean

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from robustseg.data.datasets import ArrayDataset, load_split, save_split
+from robustseg.data.arrays import ArrayDataset, save_split
+from robustseg.data.opening import load_split
 from robustseg.errors import RobustsegError
 
 

@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from robustseg.config.data import Ade20k
-from robustseg.data.datasets import AugmentedDataset, load_split, without_background
 from robustseg.data.disk import DiskDataset
+from robustseg.data.interface import AugmentedDataset
+from robustseg.data.opening import load_split
 from robustseg.data.prepare import prepare
+from robustseg.data.relabelled import without_background
 from robustseg.data.transforms import Views
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress

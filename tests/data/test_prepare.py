@@ -12,9 +12,10 @@ from PIL import Image
 from torchvision.datasets import SBDataset, VOCSegmentation
 
 from robustseg.config.data import Ade20k, Voc
-from robustseg.data.datasets import load_split, without_background
 from robustseg.data.labels import VOC_CLASSES, palette
+from robustseg.data.opening import load_split
 from robustseg.data.prepare import prepare
+from robustseg.data.relabelled import without_background
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 from tests.data import archives

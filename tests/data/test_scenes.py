@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustseg.data.datasets import save_split
+from robustseg.data.arrays import save_split
 from robustseg.data.generate import generate_split
 from robustseg.data.scenes import LOOK, OBJECT_NAMES, class_tiles, generate_scenes, generate_shapes
 from robustseg.errors import RobustsegError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustseg.data.datasets import ArrayDataset
+from robustseg.data.arrays import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.accuracy import check_accuracy
 from robustseg.evaluation.over_batches import evaluate_clean

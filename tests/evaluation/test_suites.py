@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
-from robustseg.data.datasets import ArrayDataset, background_class, without_background
+from robustseg.data.arrays import ArrayDataset
+from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import OnePixel, WithoutClass, one_pixel
 from robustseg.evaluation.over_batches import evaluate_clean

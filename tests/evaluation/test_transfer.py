@@ -9,7 +9,7 @@ from torch import nn
 
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
-from robustseg.data.datasets import ArrayDataset
+from robustseg.data.arrays import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite, transfer
 from robustseg.evidence.writing import write_evidence

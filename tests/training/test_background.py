@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from robustseg.data.datasets import ArrayDataset, load_split, save_split
+from robustseg.data.arrays import ArrayDataset, save_split
+from robustseg.data.opening import load_split
 from robustseg.models.checkpoints import read_weights
 from robustseg.training.train import train_segmentation
 from tests.training.test_train import MODEL, TRAINING, data, files, quiet

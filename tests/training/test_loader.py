@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from robustseg.data.datasets import ArrayDataset
+from robustseg.data.arrays import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.training.batches import AHEAD, Loader, epoch_passes
 from tests.training.tiny import images, trained

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from robustseg.data.datasets import IGNORE_LABEL, ArrayDataset
+from robustseg.data.arrays import ArrayDataset
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.progress import Silence
 from robustseg.training.inner_losses import cross_entropy
 from robustseg.training.loop import Trainer

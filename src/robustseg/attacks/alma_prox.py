@@ -15,7 +15,7 @@ from torch import Tensor
 from robustseg.attacks.attacked_model import Model, frozen, full_precision
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
 DEFAULT_THRESHOLD = 0.99

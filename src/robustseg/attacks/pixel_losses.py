@@ -14,7 +14,7 @@ from robustseg.attacks.logit_sums import (
     write_gradient,
 )
 from robustseg.attacks.losses import LOSSES
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
 USUAL_LOGIT = 35

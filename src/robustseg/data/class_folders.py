@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
+from robustseg.data.image_files import read_image
 from robustseg.data.manifest import Columns, Shared, open_rows, write_rows
-from robustseg.data.reading import read_image
 from robustseg.errors import RobustsegError
 from robustseg.models.published import IMAGENET_CLASSES
 

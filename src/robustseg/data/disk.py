@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.image_files import read_image, read_mask
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows
-from robustseg.data.reading import read_image, read_mask
 from robustseg.data.transforms import Pair, Views
 from robustseg.seeds import derive_seed
 

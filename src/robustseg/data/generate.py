@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robustseg.data.datasets import ArrayDataset, save_split
+from robustseg.data.arrays import ArrayDataset, save_split
 from robustseg.data.scenes import OBJECT_NAMES, SCENE_CLASSES, generate_scenes, generate_shapes
 from robustseg.errors import RobustsegError
 

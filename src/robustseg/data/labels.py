@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.datasets import BACKGROUND, IGNORE_LABEL
+from robustseg.data.interface import BACKGROUND, IGNORE_LABEL
 
 VOID = 255
 """PASCAL-VOC's value for the outlines of objects and for what is hard to tell."""

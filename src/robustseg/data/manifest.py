@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robustseg.data.image_files import read_image, read_mask
 from robustseg.data.labels import LabelPolicy
-from robustseg.data.reading import read_image, read_mask
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.progress import Progress

@@ -5,7 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robustseg.data.datasets import IGNORE_LABEL, Dataset, Relabelled, load_split
+from robustseg.data.interface import IGNORE_LABEL, Dataset
+from robustseg.data.opening import load_split
+from robustseg.data.relabelled import Relabelled
 from robustseg.models.checkpoints import load_model
 
 NEVER = -1e4
@@ -65,7 +67,7 @@ def load_pair(weights: str | Path, split: str | Path, device: str) -> tuple[nn.M
 
     Args:
         weights: a segmentation model or a classifier, safetensors.
-        split: its images, see `datasets.load_split`.
+        split: its images, see `data.opening.load_split`.
         device: of torch.
 
     Raises:

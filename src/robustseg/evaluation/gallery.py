@@ -13,7 +13,7 @@ from robustseg.attacks.outcomes import measure
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.attacks.targeted import TargetedResult, targeted_attack
-from robustseg.data.datasets import Dataset
+from robustseg.data.interface import Dataset
 from robustseg.errors import RobustsegError
 from robustseg.metrics import count_pixels, image_accuracy
 from robustseg.progress import Progress

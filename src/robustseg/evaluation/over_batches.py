@@ -26,7 +26,7 @@ from robustseg.evidence.schema import MARGIN, NONE
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
-    from robustseg.data.datasets import Dataset
+    from robustseg.data.interface import Dataset
 
 EvidenceRow = dict[str, Any]
 

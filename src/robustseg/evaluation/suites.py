@@ -9,7 +9,8 @@ from torch import nn
 
 from robustseg.attacks.search_model import exact
 from robustseg.attacks.spec import images_of_shard, suite_attacks
-from robustseg.data.datasets import Dataset, background_class, without_background
+from robustseg.data.interface import Dataset
+from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import WithoutClass
 from robustseg.evaluation.over_batches import (

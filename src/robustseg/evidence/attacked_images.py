@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.datasets import EPOCH, IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
+from robustseg.files import ZIP_EPOCH, atomic_path
 
 ARRAYS = {
     "image_ids": ("N",),
@@ -87,7 +87,7 @@ def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
+            entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w") as file:
                 np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.evidence.attacked_images import perturbed, read_shots
 from robustseg.evidence.runs import Models
 from robustseg.evidence.wording import a_model_of, percent, printed, radius

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.evidence.attacked_images import IGNORE_COLOUR
 from robustseg.evidence.runs import Models

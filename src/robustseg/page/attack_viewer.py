@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.evidence.attacked_images import (
     IGNORE_COLOUR,
     AttackedImages,

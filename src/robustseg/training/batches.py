@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustseg.data.datasets import AugmentedDataset, Dataset
+from robustseg.data.interface import AugmentedDataset, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.seeds import derive_seed
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robustseg.attacks.pixel_losses import Labels, loss_and_gradient
-from robustseg.data.datasets import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_LABEL
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

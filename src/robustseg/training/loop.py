@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustseg.data.datasets import IGNORE_LABEL, Dataset
+from robustseg.data.interface import IGNORE_LABEL, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustseg.data.datasets import IGNORE_LABEL, Dataset
+from robustseg.data.interface import IGNORE_LABEL, Dataset
 from robustseg.metrics import PixelCounts, count_pixels, mean_accuracy, miou
 from robustseg.models.build import SegmentationModel
 from robustseg.training.inner_losses import cross_entropy

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from robustseg.data.datasets import load_split, without_background
+from robustseg.data.opening import load_split
+from robustseg.data.relabelled import without_background
 from robustseg.files import atomic_path, sha256
 from robustseg.models.backbone import Backbone, set_drop_path
 from robustseg.models.build import (
@@ -49,7 +50,7 @@ class Files:
     """What a training reads and writes."""
 
     train: Path
-    """Training split, see `datasets.load_split`."""
+    """Training split, see `data.opening.load_split`."""
     val: Path
     """Validation split, for the metrics alone."""
     weights: Path

@@ -1,0 +1,130 @@
+"""A split in memory, and its .npz file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustseg.data.interface import IGNORE_LABEL
+from robustseg.errors import RobustsegError
+from robustseg.files import ZIP_EPOCH, atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FIELDS = ("images", "labels", "image_ids", "class_names", "palette")
+
+
+@dataclass(frozen=True)
+class ArrayDataset:
+    """A split in memory: images uint8 (N, H, W, 3), labels uint8 (N, H, W) or (N,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    image_ids: list[str]
+    class_names: list[str]
+    palette: list[tuple[int, int, int]]
+
+    @property
+    def num_classes(self) -> int:
+        """K, background included."""
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, list[str]]:
+        """Return images, labels and ids of some indices; see `Dataset.batch`."""
+        import torch  # generating data needs none
+
+        chosen = np.asarray(indices, dtype=np.int64)
+        pixels = np.ascontiguousarray(self.images[chosen].transpose(0, 3, 1, 2))
+        images = torch.from_numpy(pixels).float() / 255
+        labels = torch.from_numpy(self.labels[chosen]).long()
+        return images, labels, [self.image_ids[index] for index in chosen]
+
+
+def save_split(path: str | Path, dataset: ArrayDataset) -> None:
+    """Write a split as .npz; the same split gives the same bytes.
+
+    Raises:
+        RobustsegError: the file cannot be written.
+    """
+    arrays = {
+        "images": dataset.images,
+        "labels": dataset.labels,
+        "image_ids": np.array(dataset.image_ids),
+        "class_names": np.array(dataset.class_names),
+        "palette": np.array(dataset.palette, np.uint8),
+    }
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH), "w") as file:
+                np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+
+
+def load_arrays(path: str | Path) -> ArrayDataset:
+    """Read a split in memory and check it.
+
+    Raises:
+        RobustsegError: missing or damaged file, or arrays that do not fit each other.
+    """
+    arrays = _read_arrays(Path(path))
+    dataset = ArrayDataset(
+        images=arrays["images"],
+        labels=arrays["labels"],
+        image_ids=[str(name) for name in arrays["image_ids"]],
+        class_names=[str(name) for name in arrays["class_names"]],
+        palette=[(int(red), int(green), int(blue)) for red, green, blue in arrays["palette"]],
+    )
+    _check(dataset, Path(path))
+    return dataset
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
+    """Read the arrays of a .npz, none of them pickled."""
+    if not path.exists():
+        raise RobustsegError(f"{path} does not exist; generate the data set first")
+    try:
+        with path.open("rb") as file:
+            return _arrays_of(file)
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RobustsegError(
+            f"{path} is truncated or no data set ({error}); delete it and generate it again"
+        ) from error
+
+
+def _arrays_of(file: IO[bytes]) -> dict[str, NDArray[np.uint8]]:
+    with np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in FIELDS}
+
+
+def _check(dataset: ArrayDataset, path: Path) -> None:
+    """Refuse a split whose arrays do not fit each other."""
+    images, labels, ids = dataset.images, dataset.labels, dataset.image_ids
+    count, classes = len(ids), dataset.num_classes
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise RobustsegError(
+            f"{path}: images must be uint8 (N, H, W, 3), not {images.dtype} {images.shape}"
+        )
+    if labels.dtype != np.uint8 or labels.shape not in ((count,), (count, *images.shape[1:3])):
+        raise RobustsegError(
+            f"{path}: labels must be uint8, one an image or one a pixel of {images.shape}, "
+            f"not {labels.dtype} {labels.shape}"
+        )
+    if not count == len(images) == len(set(ids)):
+        raise RobustsegError(f"{path}: each of the {len(images)} images needs an id of its own")
+    wrong = (labels >= classes) & (labels != IGNORE_LABEL)
+    if wrong.any():
+        image = int(np.argwhere(wrong)[0][0])
+        value = int(labels[image][wrong[image]].flat[0])
+        raise RobustsegError(
+            f"{path}: image {ids[image]} has label {value}, but there are {classes} classes "
+            f"(0..{classes - 1}, and {IGNORE_LABEL} for pixels to ignore)"
+        )
