@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import choose_device, job
-from robustseg.training.launch import Job, run
+from robustseg.training.launch import TrainingJob, run
 from robustseg.training.train import Files, Machine
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if __name__ == "__main__":
         device = choose_device(snakemake.resources.gpu, progress)
         processes = snakemake.resources.gpu if device == "cuda" else 1
         weights = Path(snakemake.output.weights)
-        training = Job(
+        training = TrainingJob(
             name,
             snakemake.params.model,
             snakemake.params.training,

@@ -55,7 +55,7 @@ def build(name: str, folder: Path) -> None:
         from robustseg.tables.making import make_table
 
         table, outputs = TABLES[name], _outputs(folder, name, "parquet", "csv", "md", "tex", "json")
-        shown = _recipes() if table.select is None else models()
+        shown = _trainings() if table.select is None else models()
         paths = _evidence(folder, name)
         make_table(table, paths, reads()[name], shown, outputs, CONFIG / "paper")
 
@@ -117,11 +117,11 @@ def _outputs(folder: Path, name: str, *kinds: str) -> dict[str, Path]:
     return {kind: folder / "out" / f"{name}.{kind}" for kind in kinds}
 
 
-def _recipes() -> dict[str, Any]:
+def _trainings() -> dict[str, Any]:
     from robustseg.config import load_config
 
     settings = yaml.safe_load(MAIN_CONFIG.read_text(encoding="utf-8"))
-    return load_config(settings, [MAIN_CONFIG]).recipes()
+    return load_config(settings, [MAIN_CONFIG]).trainings()
 
 
 def measure(work: Callable[..., None], *arguments: Any) -> tuple[float, float, float]:

@@ -23,3 +23,5 @@ SCHEME_LABELS = {
     "ddc_at": "DDC-AT",
 }
 """By scheme; DDC-AT (Xu et al. 2021) is that of released weights and trains nothing here."""
+
+IMAGENET_CLASSES = 1000

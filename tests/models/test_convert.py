@@ -17,11 +17,11 @@ from robustseg.files import sha256
 from robustseg.models.checkpoints import load_model
 from robustseg.models.convert import Conversion, write_report
 from robustseg.models.convert import convert as convert_verified
-from robustseg.models.layouts import LAYOUTS, rename
+from robustseg.models.key_names import KEY_NAMES, rename
 from robustseg.models.published import CLASSIFIERS, FILES, MODELS
 from robustseg.models.registry import BACKBONES, DECODERS, backbones_for
 from robustseg.models.unpickling import read_checkpoint
-from tests.models.layouts import SEGMENTATION, classifier_state, column, published_state
+from tests.models.published_keys import SEGMENTATION, classifier_state, column, published_state
 
 SMALL = "pir_at_5_128ep_segmenter_vit_s"
 
@@ -328,7 +328,7 @@ def test_the_report_is_json(tmp_path):
 def test_the_registry_is_complete():
     for weights in (CLASSIFIERS | MODELS).values():
         assert weights.file in FILES
-        assert weights.layout in LAYOUTS
+        assert weights.layout in KEY_NAMES
         assert weights.architecture in BACKBONES
     for model in MODELS.values():
         assert model.decoder in DECODERS

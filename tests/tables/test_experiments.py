@@ -247,7 +247,7 @@ RECIPE = {
 }
 
 
-def table5_recipes():
+def table5_trainings():
     scenes = {**RECIPE, "dataset": "scenes", "decoder": "upernet", "training": "long"}
     return {
         "net": {**RECIPE, "dataset": "shapes", "training": "short", "epochs": 8},
@@ -258,7 +258,7 @@ def table5_recipes():
 
 def test_table5_is_the_configuration(tmp_path):
     outputs = {kind: tmp_path / f"table5.{kind}" for kind in ("csv", "md", "parquet")}
-    make_table(TABLES["table5"], [], [], table5_recipes(), outputs)
+    make_table(TABLES["table5"], [], [], table5_trainings(), outputs)
     text = outputs["md"].read_text()
     for line in (
         "| Epochs | 8 | 50/300 |",

@@ -21,7 +21,7 @@ from tests.tables.test_experiments import (
     TRANSFER_READS,
     appendix_c3_inputs,
     table,
-    table5_recipes,
+    table5_trainings,
     table6_inputs,
     transfer_rows,
 )
@@ -168,7 +168,7 @@ def test_all_tables_compile_and_fit_on_the_page(tmp_path):
         table(name, rows, reads, tmp_path, models)
         names.append(name)
     out = {"tex": tmp_path / "table5.tex"}
-    make_table(TABLES["table5"], [], [], table5_recipes(), out)
+    make_table(TABLES["table5"], [], [], table5_trainings(), out)
     names.append("table5")
     assert set(names) == paper
     row = Row(("b",), (Cell("9.9"),) * 60)

@@ -17,8 +17,8 @@ import robustseg
 from robustseg.errors import RobustsegError
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress, Silence
-from robustseg.training.launch import Job, run
-from robustseg.training.processes import join_world
+from robustseg.training.launch import TrainingJob, run
+from robustseg.training.processes import join_processes
 from robustseg.training.train import Machine
 from tests.training.test_train import (
     BACKBONE,
@@ -43,7 +43,7 @@ LIBRARY = str(Path(robustseg.__file__).parents[1])
 def job(data, folder, subject, training=PASSES, machine=Machine()):  # noqa: B008
     folder.mkdir(exist_ok=True)
     kind = "scenes" if "decoder" in subject else "shapes"
-    return Job("train it", subject, training, files(data, folder, kind), 0, machine)
+    return TrainingJob("train it", subject, training, files(data, folder, kind), 0, machine)
 
 
 def weights(training):
@@ -89,8 +89,8 @@ MANY = CLASSIFIER | {"epochs": 60}
 RUN = """
 import sys
 from robustseg.workflow_job import job
-from robustseg.training.launch import Job, run
-training = Job.read(sys.argv[1])
+from robustseg.training.launch import TrainingJob, run
+training = TrainingJob.read(sys.argv[1])
 with job(training.name, sys.argv[2]) as progress:
     run(training, int(sys.argv[3]), progress)
 """
@@ -154,7 +154,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(RobustsegError, match="1 GPUs are visible here, but 2 processes were start"):
-        join_world("cuda").__enter__()
+        join_processes("cuda").__enter__()
 
 
 class Listener(Progress):
@@ -226,11 +226,11 @@ def test_a_file_that_is_no_job_is_refused(tmp_path, content):
     path = tmp_path / "job.json"
     path.write_text(content)
     with pytest.raises(RobustsegError, match=r"job\.json describes no training .* subject, train"):
-        Job.read(path)
+        TrainingJob.read(path)
 
 
 def test_a_job_survives_being_written(data, tmp_path):
     training = job(data, tmp_path, SEGMENTER)
     training.write(tmp_path / "job.json")
-    assert Job.read(tmp_path / "job.json") == training
+    assert TrainingJob.read(tmp_path / "job.json") == training
     assert not torch.distributed.is_initialized()

@@ -11,8 +11,8 @@ from robustseg.data.interface import IGNORE_LABEL
 from robustseg.progress import Silence
 from robustseg.training.inner_losses import cross_entropy
 from robustseg.training.loop import Trainer
-from robustseg.training.processes import World
-from robustseg.training.settings import recipe_of
+from robustseg.training.processes import ProcessGroup
+from robustseg.training.settings import settings_of
 from robustseg.training.tasks import Scores
 
 CLASSES = 3
@@ -74,10 +74,10 @@ def trainer(
     """Return a trainer that has not yet begun."""
     return Trainer(
         Task(model or network()),
-        recipe_of(subject, TRAINING | changes, scheme, training_seed=0),
+        settings_of(subject, TRAINING | changes, scheme, training_seed=0),
         data or images(),
         images(),
-        world=World(0, processes, torch.device("cpu")),
+        group=ProcessGroup(0, processes, torch.device("cpu")),
         settings="",
         checkpoint=Path(folder) / "checkpoint.pt",
         checkpoint_every_s=checkpoint_every_s,

@@ -91,30 +91,30 @@ def test_models_are_what_their_names_say(config: Config) -> None:
 
 def settings_of_table5(config: Config) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield (data set/decoder, settings named as the paper's) of each trained model."""
-    for name, recipe in config.recipes().items():
+    for name, training in config.trainings().items():
         if getattr(config.models.get(name), "kind", "") != "trained":
             continue
-        data, length = recipe["data"], "short" if recipe["epochs"] in (32, 50) else "long"
+        data, length = training["data"], "short" if training["epochs"] in (32, 50) else "long"
         crop = data["crop_px"]
         found = {
             "base_size_px": data["base_px"],
             "crop_height_px": crop,
             "crop_width_px": crop,
-            "learning_rate": recipe["learning_rate"],
-            "weight_decay": recipe["weight_decay"],
-            "images_per_gpu": recipe["images_per_pass"],
-            "gpus": recipe["batch_size"] / recipe["images_per_pass"],
-            f"epochs_{length}": recipe["epochs"],
-            f"warmup_epochs_{length}": recipe["epochs"] * recipe["warmup"],
-            "schedule_power": recipe["power"],
-            "lr_ratio_decoder": recipe["learning_rate_ratio"],
-            "auxiliary_loss_weight": recipe["auxiliary_weight"],
+            "learning_rate": training["learning_rate"],
+            "weight_decay": training["weight_decay"],
+            "images_per_gpu": training["images_per_pass"],
+            "gpus": training["batch_size"] / training["images_per_pass"],
+            f"epochs_{length}": training["epochs"],
+            f"warmup_epochs_{length}": training["epochs"] * training["warmup"],
+            "schedule_power": training["power"],
+            "lr_ratio_decoder": training["learning_rate_ratio"],
+            "auxiliary_loss_weight": training["auxiliary_weight"],
         }
-        if recipe["optimizer"] == "adamw":
-            found["adamw_beta1"], found["adamw_beta2"] = recipe["betas"]
+        if training["optimizer"] == "adamw":
+            found["adamw_beta1"], found["adamw_beta2"] = training["betas"]
         else:
-            found["sgd_momentum"] = recipe["momentum"]
-        yield f"{config.models[name].dataset}/{recipe['decoder']}", found
+            found["sgd_momentum"] = training["momentum"]
+        yield f"{config.models[name].dataset}/{training['decoder']}", found
 
 
 def test_training_is_table_5(config: Config) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from robustseg.files import sha256
 from robustseg.models.checkpoints import read_weights
 from tests.data.archives import ade20k_files, write_files
-from tests.models.layouts import classifier_state, column, published_state
+from tests.models.published_keys import classifier_state, column, published_state
 from tests.serving import Server, serve
 from tests.workflow.running import matchbox, snakemake
 

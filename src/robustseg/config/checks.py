@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from robustseg.attacks.spec import TRANSFER
 from robustseg.config.attacks import Alma, Suite, Transfer
 from robustseg.config.data import SEGMENTATION_KINDS, Generated, Voc
-from robustseg.config.models import Backbone, FetchedBackbone, Model, ReleasedModel, Training
+from robustseg.config.models import (
+    FetchedBackbone,
+    ReleasedModel,
+    TrainedBackbone,
+    TrainedModel,
+    Training,
+)
 from robustseg.config.schema import Config, Read
 from robustseg.data.scenes import SCENE_CLASSES
 from robustseg.errors import RobustsegError
@@ -85,7 +91,7 @@ def _training_problems(config: Config) -> Iterator[tuple[str, str]]:
 def _training_images(config: Config, training: str) -> dict[str, int]:
     """Return how many images there are, by generated data set that a training is used on."""
     every = [*config.backbones.values(), *config.models.values()]
-    trained = [one for one in every if isinstance(one, Backbone | Model)]
+    trained = [one for one in every if isinstance(one, TrainedBackbone | TrainedModel)]
     names = {one.dataset for one in trained if one.training == training}
     data = {name: config.data[name] for name in sorted(names & set(config.data))}
     return {name: one.train_images for name, one in data.items() if isinstance(one, Generated)}
@@ -93,7 +99,7 @@ def _training_images(config: Config, training: str) -> dict[str, int]:
 
 def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str]]:
     """Yield why a training whose passes have one image does not suit the models that name it."""
-    trained = [model for model in config.models.values() if isinstance(model, Model)]
+    trained = [model for model in config.models.values() if isinstance(model, TrainedModel)]
     users = [model for model in trained if model.training == name]
     normalised = {model.decoder for model in users if has_batch_norm(model.decoder)}
     if normalised:
@@ -110,7 +116,7 @@ def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str
 
 
 def _trained_problems(
-    config: Config, key: str, trained: Backbone | Model, kinds: Sequence[str]
+    config: Config, key: str, trained: TrainedBackbone | TrainedModel, kinds: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield what backbones and models have in common: data of the right kind, and a training."""
     if problem := _unknown(trained.training, "training", config.training):
@@ -181,7 +187,7 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
         if not adversarial and (model.eps_255 or model.steps):
             yield key, "has the scheme clean, which takes neither eps_255 nor steps"
         if training := config.training.get(model.training):
-            yield from _recipe_problems(f"{key}.training", model, training)
+            yield from _training_fits(f"{key}.training", model, training)
         if problem := _unknown(model.backbone, "backbones", config.backbones):
             yield f"{key}.backbone", problem
         elif adversarial and config.backbones[model.backbone].robust != (model.scheme == "pir_at"):
@@ -201,7 +207,7 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
                 )
 
 
-def _recipe_problems(key: str, model: Model, training: Training) -> Iterator[tuple[str, str]]:
+def _training_fits(key: str, model: TrainedModel, training: Training) -> Iterator[tuple[str, str]]:
     """Yield why a model cannot be trained with the settings that it names."""
     if training.auxiliary_weight and not has_auxiliary_head(model.decoder):
         yield (

@@ -125,7 +125,7 @@ class ImageNet(Section):
         return self.images
 
 
-class Archive(Section):
+class Mirror(Section):
     """Where a file is to be fetched from instead of the published addresses."""
 
     urls: list[str] = Field(
@@ -142,10 +142,10 @@ class Downloads(Section):
     folder: str = Field(
         default="data", min_length=1, description="folder of archives and what is in them"
     )
-    archives: dict[Literal[tuple(ARCHIVES)], Archive] = Field(  # type: ignore[valid-type]
+    archives: dict[Literal[tuple(ARCHIVES)], Mirror] = Field(  # type: ignore[valid-type]
         default={}, description="mirrors of your own, by archive"
     )
-    weights: dict[Literal[tuple(FILES)], Archive] = Field(  # type: ignore[valid-type]
+    weights: dict[Literal[tuple(FILES)], Mirror] = Field(  # type: ignore[valid-type]
         default={},
         description="mirrors of your own, or copies (file://), of published weights by file name; "
         "docs/weights.md lists them",

@@ -69,7 +69,7 @@ class Training(Section):
     )
 
 
-class Backbone(Section):
+class TrainedBackbone(Section):
     """A classifier that the workflow trains, robustly if it has a radius, as a start for models."""
 
     kind: Literal["trained"] = Field("trained", description="`trained`: by this workflow")
@@ -123,7 +123,7 @@ class FetchedBackbone(Section):
         return CLASSIFIERS[self.weights]
 
 
-class Model(Section):
+class TrainedModel(Section):
     """A segmentation model and how it is trained."""
 
     kind: Literal["trained"] = Field("trained", description="`trained`: by this workflow")
@@ -162,10 +162,11 @@ class ReleasedModel(Section):
 
 
 AnyBackbone: TypeAlias = Annotated[
-    Annotated[Backbone, Tag("kind:trained")] | Annotated[FetchedBackbone, Tag("kind:fetched")],
+    Annotated[TrainedBackbone, Tag("kind:trained")]
+    | Annotated[FetchedBackbone, Tag("kind:fetched")],
     Discriminator(tag_of("trained")),
 ]
 AnyModel: TypeAlias = Annotated[
-    Annotated[Model, Tag("kind:trained")] | Annotated[ReleasedModel, Tag("kind:released")],
+    Annotated[TrainedModel, Tag("kind:trained")] | Annotated[ReleasedModel, Tag("kind:released")],
     Discriminator(tag_of("trained")),
 ]

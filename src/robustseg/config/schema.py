@@ -10,10 +10,10 @@ from robustseg.config.data import AnyData, Downloads
 from robustseg.config.models import (
     AnyBackbone,
     AnyModel,
-    Backbone,
     FetchedBackbone,
-    Model,
     ReleasedModel,
+    TrainedBackbone,
+    TrainedModel,
     Training,
 )
 from robustseg.data.archives import ARCHIVES
@@ -222,15 +222,19 @@ class Config(Section):
         targets = [read["model"] for read in reads]
         sources = [s for read in reads for suite in read["suites"] for s in self.sources_of(suite)]
         if exhibit.of_settings:
-            recipes = self.recipes()
-            names = [*targets, *sources] if exhibit.select else recipes
-            return {model: recipes[model] for model in names}
+            trainings = self.trainings()
+            names = [*targets, *sources] if exhibit.select else trainings
+            return {model: trainings[model] for model in names}
         return {model: self.model_of(model) for model in [*targets, *sources]}
 
-    def recipes(self) -> dict[str, Any]:
+    def trainings(self) -> dict[str, Any]:
         """Return how everything is trained, as plain data: what Table 5 shows."""
         every: dict[str, Section] = {**self.backbones, **self.models}
-        trained = {name: one for name, one in every.items() if isinstance(one, Backbone | Model)}
+        trained = {
+            name: one
+            for name, one in every.items()
+            if isinstance(one, TrainedBackbone | TrainedModel)
+        }
         return {
             name: {
                 **self.training_of(one),
@@ -241,7 +245,7 @@ class Config(Section):
             for name, one in trained.items()
         }
 
-    def training_of(self, trained: Backbone | Model) -> dict[str, Any]:
+    def training_of(self, trained: TrainedBackbone | TrainedModel) -> dict[str, Any]:
         """Return the optimizer settings of a backbone or a model as plain data."""
         return self.training[trained.training].model_dump()
 

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import InterpolationMode, functional
 from robustseg.data.image_files import read_image
 from robustseg.data.manifest import Columns, Shared, open_rows, write_rows
 from robustseg.errors import RobustsegError
-from robustseg.models.published import IMAGENET_CLASSES
+from robustseg.names import IMAGENET_CLASSES
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 SCHEMA = pa.schema(

@@ -15,20 +15,20 @@ from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.models.build import build, classifier_architecture
 from robustseg.models.checkpoints import load_strictly, save_weights
-from robustseg.models.layouts import MEAN, STD, rename
+from robustseg.models.key_names import MEAN, STD, rename
 from robustseg.models.published import (
     CLASSIFIERS,
-    IMAGENET_CLASSES,
     MODELS,
     SegmentationWeights,
     Weights,
 )
 from robustseg.models.unpickling import read_checkpoint
+from robustseg.names import IMAGENET_CLASSES
 
 LIMIT_BYTES = 2 * 2**30
 """Of a checkpoint in an archive; the published ones, with an optimizer's state, are below 1 GB."""
 WITH_OTHER_OBJECTS = "robustness"
-"""The layout whose files also hold an optimizer and functions, which are never made."""
+"""The naming whose files also hold an optimizer and functions, which are never made."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def convert(weights: str, source: str | Path, target: str | Path, digest: str) -
     source = Path(source)
     published: Weights = (CLASSIFIERS | MODELS)[weights]
     with checkpoint_in(source, getattr(published, "member", None)) as path:
-        tensors = read_checkpoint(path, published.layout == WITH_OTHER_OBJECTS)
-    naming = rename(tensors, published.layout, str(source))
+        tensors = read_checkpoint(path, published.naming == WITH_OTHER_OBJECTS)
+    naming = rename(tensors, published.naming, str(source))
     renamed = {new: tensors[old] for old, new in naming.new_names.items()}
     mean, std = _input(renamed, published, source)
     architecture = describe(published, mean, std)

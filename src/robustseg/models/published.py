@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 CLOUD = "https://nc.mlcloud.uni-tuebingen.de"
 HUGGING_FACE = "https://huggingface.co"
-IMAGENET_CLASSES = 1000
 MARGIN = 5.0
 """Percent by which a clean accuracy may be below the reported one. # ASSUME: more than what other
 interpolation in preprocessing changes, and less than what wrongly loaded weights lose."""
@@ -29,8 +28,8 @@ class Weights:
 
     file: str
     """One of `FILES`."""
-    layout: str
-    """How its keys are named: one of `layouts.LAYOUTS`."""
+    naming: str
+    """How its keys are named: one of `key_names.KEY_NAMES`."""
     architecture: str
     """Of the backbone, one of `registry.BACKBONES`."""
     clean_accuracy: float
@@ -167,12 +166,12 @@ CLASSIFIERS = {
 
 
 def _pir_at(
-    file: str, layout: str, architecture: str, accuracy: float, decoder: str, ade20k: bool
+    file: str, naming: str, architecture: str, accuracy: float, decoder: str, ade20k: bool
 ) -> SegmentationWeights:
     """Return one of the paper's own models, trained for 4/255 with 5 steps."""
     return SegmentationWeights(
         file,
-        layout,
+        naming,
         architecture,
         accuracy,
         THE_PAPER,

@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from robustseg.models.backbone import Backbone, set_drop_path
-from robustseg.models.backbones import build_backbone
+from robustseg.models.backbones import Backbone, build_backbone, set_drop_path
 from robustseg.models.normalisation import normalisation
 
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, Objects, Suite, Transfer
 from robustseg.config.data import Ade20k, Generated, ImageNet, Voc
-from robustseg.config.models import Backbone, Model
+from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
 from robustseg.evidence.enumerator import CLEAN_SUITE
 from robustseg.figures.registry import PICTURES
-from robustseg.models.published import IMAGENET_CLASSES
-from robustseg.names import ADVERSARIAL_SHARE
+from robustseg.names import ADVERSARIAL_SHARE, IMAGENET_CLASSES
 from robustseg.plan.networks import Network, Work
 
 IMAGENET_VAL_IMAGES = 50_000
@@ -121,11 +120,11 @@ def _training_jobs(config: Config, name: str, training_seed: int) -> Iterator[Pl
     if name in config.backbones:
         backbone = config.backbones[name]
         wildcards = (("backbone", name), ("training_seed", str(training_seed)))
-        if isinstance(backbone, Backbone):
+        if isinstance(backbone, TrainedBackbone):
             yield PlannedJob("pretrain_backbone", wildcards, (training_work(config, name),))
         return
     model = config.models[name]
-    if isinstance(model, Model):
+    if isinstance(model, TrainedModel):
         yield from _training_jobs(config, model.backbone, training_seed)
         wildcards = (("model", name), ("training_seed", str(training_seed)))
         yield PlannedJob("train_model", wildcards, (training_work(config, name),))

@@ -27,7 +27,7 @@ class Priced:
 
 
 @dataclass(frozen=True)
-class Row:
+class PriceRow:
     """What one target costs.
 
     Attributes:
@@ -77,7 +77,7 @@ def passes(job: PlannedJob) -> int:
     return sum(work.forward + 2 * work.attack + 2 * work.update for work in job.work)
 
 
-def rows_of(targets: Mapping[str, Sequence[Priced]]) -> list[Row]:
+def rows_of(targets: Mapping[str, Sequence[Priced]]) -> list[PriceRow]:
     """Return a row a target, and one of all their jobs, each once."""
     known: dict[PlannedJob, Priced] = {}
     rows = []
@@ -89,8 +89,8 @@ def rows_of(targets: Mapping[str, Sequence[Priced]]) -> list[Row]:
     return [*rows, _row("everything", everything, everything)]
 
 
-def _row(target: str, jobs: Sequence[Priced], new: Sequence[Priced]) -> Row:
-    return Row(
+def _row(target: str, jobs: Sequence[Priced], new: Sequence[Priced]) -> PriceRow:
+    return PriceRow(
         target,
         jobs=len(jobs),
         done=sum(one.done for one in jobs),
@@ -107,7 +107,7 @@ HEADER = (
 )
 
 
-def to_markdown(rows: Sequence[Row], device: str) -> str:
+def to_markdown(rows: Sequence[PriceRow], device: str) -> str:
     """Return the rows as a table with a sentence that says how to read it."""
     lines = [
         f"| {row.target} | {row.jobs} | {row.done} | {row.million_passes:.3g} "

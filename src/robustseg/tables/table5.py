@@ -13,7 +13,7 @@ from robustseg.exhibits import ROBUST_BACKBONES
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table
 
-Recipe = Mapping[str, Any]
+Training = Mapping[str, Any]
 OPTIMIZER_LABELS = {"adamw": "AdamW", "sgd": "SGD"}
 MOMENTA = {"adamw": ("adamw_beta1", "adamw_beta2"), "sgd": ("sgd_momentum",)}
 """Words of config/paper/README.md."""
@@ -33,12 +33,12 @@ def own_numbers(table: Table, sources: Sources) -> Numbers:
     return Numbers(table, sources.models, tuple(entries))
 
 
-def _columns(recipes: Mapping[str, Recipe]) -> dict[tuple[str, str, str], list[Recipe]]:
+def _columns(trainings: Mapping[str, Training]) -> dict[tuple[str, str, str], list[Training]]:
     """Return the trainings by data set, kind of network and optimizer settings."""
-    columns: dict[tuple[str, str, str], list[Recipe]] = {}
-    for recipe in recipes.values():
-        kind = recipe.get("decoder", CLASSIFIER)
-        columns.setdefault((recipe["dataset"], kind, recipe["training"]), []).append(recipe)
+    columns: dict[tuple[str, str, str], list[Training]] = {}
+    for training in trainings.values():
+        kind = training.get("decoder", CLASSIFIER)
+        columns.setdefault((training["dataset"], kind, training["training"]), []).append(training)
     return columns
 
 
@@ -46,7 +46,7 @@ def layout(numbers: Numbers) -> Layout:
     """Lay out a column for each data set, kind of network and optimizer settings.
 
     `numbers.models` has for each backbone and model its training, data and own settings, see
-    `config.Config.recipes`; a backbone has no `decoder`.
+    `config.Config.trainings`; a backbone has no `decoder`.
     """
     columns = _columns(numbers.models)
     groups = tuple(
@@ -65,36 +65,36 @@ def layout(numbers: Numbers) -> Layout:
     )
 
 
-def _row(label: str, text: Callable[[Recipe], str], columns: Any) -> Row:
+def _row(label: str, text: Callable[[Training], str], columns: Any) -> Row:
     """Return a line with the different values of each column's trainings, in their order."""
     values = [list(dict.fromkeys(map(text, trained))) for trained in columns]
     shown = ("/".join([v for v in each if v != MISSING] or [MISSING]) for each in values)
     return Row((label,), tuple(map(Cell, shown)))
 
 
-def _size(recipe: Recipe) -> str:
-    size = _size_px(recipe)
+def _size(training: Training) -> str:
+    size = _size_px(training)
     return f"{size}×{size}"
 
 
-def _size_px(recipe: Recipe) -> int:
+def _size_px(training: Training) -> int:
     """Return the height and width that the network sees: a generated image's own, or a crop's."""
-    data = recipe["data"]
-    return int(data["crop_px"] if _photographs(recipe) else data["size_px"])
+    data = training["data"]
+    return int(data["crop_px"] if _photographs(training) else data["size_px"])
 
 
-def _photographs(recipe: Recipe) -> bool:
-    return "crop_px" in recipe["data"]
+def _photographs(training: Training) -> bool:
+    return "crop_px" in training["data"]
 
 
-def _of_photographs(text: Callable[[Mapping[str, Any]], str]) -> Callable[[Recipe], str]:
+def _of_photographs(text: Callable[[Mapping[str, Any]], str]) -> Callable[[Training], str]:
     """Return what prints a setting that only photographs have."""
-    return lambda recipe: text(recipe["data"]) if _photographs(recipe) else MISSING
+    return lambda training: text(training["data"]) if _photographs(training) else MISSING
 
 
-def _adversarial(key: str, text: Callable[[Any], str]) -> Callable[[Recipe], str]:
+def _adversarial(key: str, text: Callable[[Any], str]) -> Callable[[Training], str]:
     """Return what prints a setting that only adversarial training has."""
-    return lambda recipe: text(recipe[key]) if recipe.get("steps") else MISSING
+    return lambda training: text(training[key]) if training.get("steps") else MISSING
 
 
 def _yes(value: bool) -> str:
@@ -105,23 +105,27 @@ def _share(value: float) -> str:
     return f"{value:g}" if value else MISSING
 
 
-def _passes(recipe: Recipe) -> int:
+def _passes(training: Training) -> int:
     """Return how many passes make a batch; in the paper each is a GPU's."""
-    return int(recipe["batch_size"] // (recipe["images_per_pass"] or recipe["batch_size"]))
+    return int(training["batch_size"] // (training["images_per_pass"] or training["batch_size"]))
 
 
-def _batch(recipe: Recipe) -> str:
-    passes = _passes(recipe)
-    return f"{recipe['batch_size'] // passes}×{passes}" if passes > 1 else str(recipe["batch_size"])
+def _batch(training: Training) -> str:
+    passes = _passes(training)
+    return (
+        f"{training['batch_size'] // passes}×{passes}"
+        if passes > 1
+        else str(training["batch_size"])
+    )
 
 
-def _momenta(recipe: Recipe) -> Sequence[float]:
+def _momenta(training: Training) -> Sequence[float]:
     """Return AdamW's two, or SGD's one."""
-    return recipe["betas"] or [recipe["momentum"]]
+    return training["betas"] or [training["momentum"]]
 
 
-def _ratio(recipe: Recipe) -> float:
-    return float(recipe["learning_rate_ratio"])
+def _ratio(training: Training) -> float:
+    return float(training["learning_rate_ratio"])
 
 
 def _without_class(data: Mapping[str, Any]) -> str:
@@ -129,44 +133,44 @@ def _without_class(data: Mapping[str, Any]) -> str:
     return str(data.get("void") or data.get("background") or MISSING)
 
 
-LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
+LINES: dict[str, dict[str, Callable[[Training], str]]] = {
     "Data": {
         "Base size": _of_photographs(lambda data: str(data["base_px"])),
         "Crop size": _size,
-        "Random horizontal flip": lambda recipe: "yes",
-        "Random Gaussian blur": lambda recipe: _yes(_photographs(recipe)),
-        "Training images": lambda recipe: (
-            recipe["data"]["train_split"].replace("_", " ")
-            if _photographs(recipe)
-            else str(recipe["data"]["train_images"])
+        "Random horizontal flip": lambda training: "yes",
+        "Random Gaussian blur": lambda training: _yes(_photographs(training)),
+        "Training images": lambda training: (
+            training["data"]["train_split"].replace("_", " ")
+            if _photographs(training)
+            else str(training["data"]["train_images"])
         ),
-        "Pixels without a class": lambda recipe: _without_class(recipe["data"]),
-        "Background class": lambda recipe: (
+        "Pixels without a class": lambda training: _without_class(training["data"]),
+        "Background class": lambda training: (
             MISSING
-            if "decoder" not in recipe
+            if "decoder" not in training
             else "yes"
-            if recipe.get("background", True)
+            if training.get("background", True)
             else "ignored"
         ),
     },
     "Training": {
-        "Optimizer": lambda recipe: OPTIMIZER_LABELS[recipe["optimizer"]],
-        "Base learning rate": lambda recipe: f"{recipe['learning_rate']:g}",
-        "Weight decay": lambda recipe: f"{recipe['weight_decay']:g}",
-        "Batch size": lambda recipe: _batch(recipe),
-        "Epochs": lambda recipe: str(recipe["epochs"]),
-        "Warmup epochs": lambda recipe: f"{_warmup(recipe):g}",
-        "Momentum": lambda recipe: ", ".join(f"{value:g}" for value in _momenta(recipe)),
-        "LR schedule": lambda recipe: "poly dec.",
-        "Warmup schedule": lambda recipe: "linear",
-        "Schedule power": lambda recipe: f"{recipe['power']:.1f}",
-        "LR ratio (Enc:Dec)": lambda recipe: (
-            MISSING if _ratio(recipe) == 1 else f"1:{_ratio(recipe):g}"
+        "Optimizer": lambda training: OPTIMIZER_LABELS[training["optimizer"]],
+        "Base learning rate": lambda training: f"{training['learning_rate']:g}",
+        "Weight decay": lambda training: f"{training['weight_decay']:g}",
+        "Batch size": lambda training: _batch(training),
+        "Epochs": lambda training: str(training["epochs"]),
+        "Warmup epochs": lambda training: f"{_warmup(training):g}",
+        "Momentum": lambda training: ", ".join(f"{value:g}" for value in _momenta(training)),
+        "LR schedule": lambda training: "poly dec.",
+        "Warmup schedule": lambda training: "linear",
+        "Schedule power": lambda training: f"{training['power']:.1f}",
+        "LR ratio (Enc:Dec)": lambda training: (
+            MISSING if _ratio(training) == 1 else f"1:{_ratio(training):g}"
         ),
-        "Stochastic depth": lambda recipe: _share(recipe["drop_path"]),
-        "Precision": lambda recipe: str(recipe["precision"]),
-        "Auxiliary loss weight": lambda recipe: (
-            f"{recipe['auxiliary_weight']:g}" if "decoder" in recipe else MISSING
+        "Stochastic depth": lambda training: _share(training["drop_path"]),
+        "Precision": lambda training: str(training["precision"]),
+        "Auxiliary loss weight": lambda training: (
+            f"{training['auxiliary_weight']:g}" if "decoder" in training else MISSING
         ),
     },
     "Adversarial training": {
@@ -182,16 +186,16 @@ LINES: dict[str, dict[str, Callable[[Recipe], str]]] = {
 """Lines by group: label, and how a training's value is printed."""
 
 
-def _warmup(recipe: Recipe) -> float:
-    return round(float(recipe["warmup"] * recipe["epochs"]), 6)
+def _warmup(training: Training) -> float:
+    return round(float(training["warmup"] * training["epochs"]), 6)
 
 
-def _numbers(key: tuple[str, str, str], trained: Sequence[Recipe]) -> list[Number]:
+def _numbers(key: tuple[str, str, str], trained: Sequence[Training]) -> list[Number]:
     """Return the numbers of one column in long form; `model` is the name of its settings."""
     dataset, kind, name = key
     first = trained[0]
-    epochs = [recipe["epochs"] for recipe in trained]
-    warmups = [_warmup(recipe) for recipe in trained]
+    epochs = [training["epochs"] for training in trained]
+    warmups = [_warmup(training) for training in trained]
     numbers = {
         "learning_rate": first["learning_rate"],
         "weight_decay": first["weight_decay"],

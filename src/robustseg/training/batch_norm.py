@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from robustseg.training.processes import World
+from robustseg.training.processes import ProcessGroup
 
 
 class RunningStatistics:
@@ -39,10 +39,10 @@ class RunningStatistics:
         self.passes += 1
         self._restore()
 
-    def finish(self, world: World) -> None:
+    def finish(self, group: ProcessGroup) -> None:
         """Move the statistics to the mean over the passes of all processes."""
-        passes = self.passes.to(world.device)
-        world.add([*self.sums, passes])
+        passes = self.passes.to(group.device)
+        group.add([*self.sums, passes])
         for total, buffer in zip(self.sums, self.buffers, strict=True):
             buffer.copy_(total / passes)
         for counter in self.counters:

@@ -57,7 +57,7 @@ def epoch_passes(
     epoch: int,
     first: int = 0,
     rank: int = 0,
-    world: int = 1,
+    group: int = 1,
 ) -> Iterator[Pass]:
     """Yield one process's passes of an epoch's batches, from batch `first` on.
 
@@ -72,13 +72,13 @@ def epoch_passes(
         epoch: from 0.
         first: batch to begin with.
         rank: of this process.
-        world: number of processes; divides the passes of a batch.
+        group: number of processes; divides the passes of a batch.
     """
     source = torch.Generator().manual_seed(derive_seed("order", training_seed, epoch))
     order = torch.randperm(len(dataset), generator=source)
     flipped = torch.randint(2, (len(dataset),), generator=source).bool()
     passes = batch_size // images_per_pass
-    own = passes // world
+    own = passes // group
     for batch in range(first, batches_per_epoch(dataset, batch_size)):
         for number in range(batch * passes + rank * own, batch * passes + (rank + 1) * own):
             chosen = order[number * images_per_pass : (number + 1) * images_per_pass]

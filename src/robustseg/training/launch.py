@@ -23,7 +23,7 @@ ERROR = "error: "
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """All that a training needs.
 
     Attributes:
@@ -49,7 +49,7 @@ class Job:
         Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
-    def read(cls, path: str | Path) -> "Job":
+    def read(cls, path: str | Path) -> "TrainingJob":
         """Read a job from JSON.
 
         Raises:
@@ -80,7 +80,7 @@ class Job:
             train_classifier(self.subject, self.training, *rest)
 
 
-def run(job: Job, processes: int, progress: Progress) -> None:
+def run(job: TrainingJob, processes: int, progress: Progress) -> None:
     """Train in this process, or in several, one a GPU.
 
     Args:

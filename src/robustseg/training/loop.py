@@ -21,9 +21,9 @@ from robustseg.training.batches import Loader, Pass, batches_per_epoch, epoch_pa
 from robustseg.training.checkpoint import load_checkpoint, save_checkpoint
 from robustseg.training.inner_attack import autocast, perturb
 from robustseg.training.optimizers import build_optimizer, set_learning_rate
-from robustseg.training.processes import World
+from robustseg.training.processes import ProcessGroup
 from robustseg.training.ramps import learning_rate_factor, radius_factor
-from robustseg.training.settings import Recipe
+from robustseg.training.settings import TrainingSettings
 from robustseg.training.stopping import stop_on_sigterm
 from robustseg.training.tasks import Task
 
@@ -51,7 +51,7 @@ class Trainer:
         recipe: settings.
         train: training split.
         val: validation split, only for the metrics.
-        world: the processes that train together.
+        group: the processes that train together.
         settings: all that the weights depend on, as text; see `save_checkpoint`.
         checkpoint: file for the unfinished state.
         checkpoint_every_s: least seconds between two checkpoints; no effect on the weights.
@@ -66,11 +66,11 @@ class Trainer:
     def __init__(
         self,
         task: Task,
-        recipe: Recipe,
+        recipe: TrainingSettings,
         train: Dataset,
         val: Dataset,
         *,
-        world: World,
+        group: ProcessGroup,
         settings: str,
         checkpoint: Path,
         checkpoint_every_s: float,
@@ -78,13 +78,13 @@ class Trainer:
         progress: Progress,
     ) -> None:
         self.task, self.recipe, self.train_set, self.val_set = task, recipe, train, val
-        self.world, self.device = world, world.device
+        self.group, self.device = group, group.device
         self.settings, self.checkpoint, self.progress = settings, checkpoint, progress
         self.checkpoint_every_s = checkpoint_every_s
         self.batches = batches_per_epoch(train, recipe.batch_size)
-        if recipe.passes % world.size:
+        if recipe.passes % group.size:
             raise RobustsegError(
-                f"{world.size} GPUs cannot share the {recipe.passes} passes of "
+                f"{group.size} GPUs cannot share the {recipe.passes} passes of "
                 f"{recipe.images_per_pass} images that make a batch; give the training 1 GPU or a "
                 f"number that divides {recipe.passes}, or change images_per_pass"
             )
@@ -119,7 +119,7 @@ class Trainer:
 
     def _say_batch(self) -> None:
         """Say how a batch becomes an update on this machine."""
-        recipe, size = self.recipe, self.world.size
+        recipe, size = self.recipe, self.group.size
         if recipe.passes == 1:
             return
         turns = recipe.passes // size
@@ -133,7 +133,7 @@ class Trainer:
         """Do one update after the other; `place` is always the next one."""
         passes = self.loader.load(self._plan(self.place.epoch, self.place.batch))
         while self.place.epoch < self.recipe.epochs:
-            self._update(islice(passes, self.recipe.passes // self.world.size), asked)
+            self._update(islice(passes, self.recipe.passes // self.group.size), asked)
             self.place.batch += 1
             if self.place.batch == self.batches:
                 self._finish_epoch()
@@ -141,11 +141,11 @@ class Trainer:
 
     def _plan(self, epoch: int, batch: int) -> Iterator[Pass]:
         """Yield this process's passes of the whole training, from a batch of an epoch on."""
-        recipe, world = self.recipe, self.world
+        recipe, group = self.recipe, self.group
         sizes = recipe.batch_size, recipe.images_per_pass, recipe.training_seed
         for number in range(epoch, recipe.epochs):
             first = batch if number == epoch else 0
-            yield from epoch_passes(self.train_set, *sizes, number, first, world.rank, world.size)
+            yield from epoch_passes(self.train_set, *sizes, number, first, group.rank, group.size)
 
     def _update(
         self, passes: Iterable[tuple[Pass, Tensor, Tensor]], asked: Callable[[], bool]
@@ -189,8 +189,8 @@ class Trainer:
             self.statistics.end_pass()
         sums = torch.tensor([loss, weights, asked()], dtype=torch.float64, device=self.device)
         gradients = [_gradient(parameter) for parameter in self.task.model.parameters()]
-        self.world.add([*gradients, sums])
-        self.statistics.finish(self.world)
+        self.group.add([*gradients, sums])
+        self.statistics.finish(self.group)
         loss, weights, stopping = sums.tolist()
         self.stopping = bool(stopping)
         for gradient in gradients:
@@ -252,7 +252,7 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Note the epoch's metrics and move on to the next."""
         waited = self.loader.waited() / max(monotonic() - self.epoch_started, 1e-9)
-        if self.world.first:
+        if self.group.first:
             row = self._metrics()
             self.rows.append(row)
             scores = ", ".join(
@@ -303,7 +303,7 @@ class Trainer:
     def _save(self) -> float:
         """Write the checkpoint and return when the next one is due, on the monotonic clock."""
         started = monotonic()
-        if self.world.first:
+        if self.group.first:
             self._write_checkpoint()
         now = monotonic()
         least, wanted = self.checkpoint_every_s, (now - started) / SAVING_SHARE

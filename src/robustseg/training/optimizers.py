@@ -8,10 +8,10 @@ from torch import nn
 
 from robustseg.errors import RobustsegError
 from robustseg.names import TRAINING_OPTIMIZERS
-from robustseg.training.settings import Recipe
+from robustseg.training.settings import TrainingSettings
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, recipe: TrainingSettings) -> torch.optim.Optimizer:
     """Return the recipe's optimizer over all parameters of a model.
 
     # ASSUME: weight decay on all parameters, biases and norms too.
@@ -22,7 +22,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return OPTIMIZERS[recipe.optimizer](parameter_groups(model, recipe.learning_rate_ratio), recipe)
 
 
-def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+def _adamw(groups: list[dict[str, Any]], recipe: TrainingSettings) -> torch.optim.Optimizer:
     if recipe.betas is None:
         raise RobustsegError("the optimizer adamw needs betas; add them to the training's settings")
     return torch.optim.AdamW(
@@ -30,7 +30,7 @@ def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimize
     )
 
 
-def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+def _sgd(groups: list[dict[str, Any]], recipe: TrainingSettings) -> torch.optim.Optimizer:
     if recipe.momentum is None:
         raise RobustsegError("the optimizer sgd needs momentum; add it to the training's settings")
     return torch.optim.SGD(
@@ -41,7 +41,7 @@ def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], TrainingSettings], torch.optim.Optimizer]] = {
     "adamw": _adamw,
     "sgd": _sgd,
 }

@@ -16,7 +16,7 @@ PATIENCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """This process among those that train together.
 
     Attributes:
@@ -50,7 +50,7 @@ class World:
 
 
 @contextmanager
-def join_world(device: str) -> Iterator[World]:
+def join_processes(device: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun has started with this one, if it has.
 
     Args:
@@ -61,7 +61,7 @@ def join_world(device: str) -> Iterator[World]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World(0, 1, torch.device(device))
+        yield ProcessGroup(0, 1, torch.device(device))
         return
     own = torch.device(device)
     if own.type == "cuda":
@@ -75,6 +75,6 @@ def join_world(device: str) -> Iterator[World]:
         torch.cuda.set_device(own)
     distributed.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield World(distributed.get_rank(), size, own)
+        yield ProcessGroup(distributed.get_rank(), size, own)
     finally:
         distributed.destroy_process_group()

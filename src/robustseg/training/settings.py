@@ -10,7 +10,7 @@ from robustseg.training.inner_attack import TrainingAttack
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """Settings of one training; a config that gives the same recipe gives the same weights."""
 
     epochs: int
@@ -55,9 +55,9 @@ class Recipe:
         return self.batch_size // self.images_per_pass
 
 
-def recipe_of(
+def settings_of(
     subject: Mapping[str, Any], training: Mapping[str, Any], scheme: str, training_seed: int
-) -> Recipe:
+) -> TrainingSettings:
     """Join a `models` or `backbones` entry of the config with its `training` entry.
 
     Args:
@@ -80,7 +80,7 @@ def recipe_of(
         mode=training.get("attack_mode", "eval"),
         contaminates=training.get("gradient_contamination", False),
     )
-    return Recipe(
+    return TrainingSettings(
         epochs=subject["epochs"],
         batch_size=training["batch_size"],
         images_per_pass=training.get("images_per_pass") or training["batch_size"],

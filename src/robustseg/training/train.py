@@ -14,7 +14,7 @@ import torch
 from robustseg.data.opening import load_split
 from robustseg.data.relabelled import without_background
 from robustseg.files import atomic_path, sha256
-from robustseg.models.backbone import Backbone, set_drop_path
+from robustseg.models.backbones import Backbone, set_drop_path
 from robustseg.models.build import (
     build_classifier,
     build_segmentation_model,
@@ -24,8 +24,8 @@ from robustseg.models.checkpoints import load_backbone, save_weights
 from robustseg.progress import Progress, Silence
 from robustseg.seeds import derive_seed
 from robustseg.training.loop import Trainer
-from robustseg.training.processes import join_world
-from robustseg.training.settings import Recipe, recipe_of
+from robustseg.training.processes import join_processes
+from robustseg.training.settings import TrainingSettings, settings_of
 from robustseg.training.tasks import Classification, Segmentation, Task
 
 METRICS_SCHEMA = pa.schema(
@@ -104,7 +104,7 @@ def train_classifier(
     with _initialisation(training_seed):
         model = build_classifier(backbone["architecture"], classes)
     scheme = "at" if backbone.get("eps_255") else "clean"
-    recipe = recipe_of(backbone, training, scheme, training_seed)
+    recipe = settings_of(backbone, training, scheme, training_seed)
     set_drop_path(cast(Backbone, model), recipe.drop_path)
     _train(Classification(model), architecture, recipe, files, progress, machine)
 
@@ -140,7 +140,7 @@ def train_segmentation(
         report = load_backbone(files.backbone, network)
         progress.say(f"backbone: {report}")
         start = {"backbone_keys": asdict(report)}
-    recipe = recipe_of(model, training, model["scheme"], training_seed)
+    recipe = settings_of(model, training, model["scheme"], training_seed)
     network.set_drop_path(recipe.drop_path)
     task = Segmentation(network, recipe.auxiliary_weight)
     _train(task, network.architecture, recipe, files, progress, machine, start)
@@ -149,7 +149,7 @@ def train_segmentation(
 def _train(
     task: Task,
     architecture: Mapping[str, Any],
-    recipe: Recipe,
+    recipe: TrainingSettings,
     files: Files,
     progress: Progress,
     machine: Machine,
@@ -170,22 +170,22 @@ def _train(
         split if recipe.background else without_background(split)
         for split in (load_split(files.train), load_split(files.val))
     )
-    with join_world(machine.device) as world:
-        task.model.to(world.device)
+    with join_processes(machine.device) as group:
+        task.model.to(group.device)
         trainer = Trainer(
             task,
             recipe,
             train,
             val,
-            world=world,
+            group=group,
             settings=json.dumps(settings, sort_keys=True),
             checkpoint=Path(files.checkpoint),
             checkpoint_every_s=machine.checkpoint_every_s,
             loaders=machine.threads,
-            progress=progress if world.first else Silence(),
+            progress=progress if group.first else Silence(),
         )
         rows = trainer.run()
-        if world.first:
+        if group.first:
             _write(files, task, rows, settings, start or {})
 
 

@@ -1,7 +1,7 @@
 r"""How the keys of published weights are named, and what they are called here.
 
-A layout is a list of rules; the first whose pattern is the whole key decides. A key that no rule
-fits is an error, so nothing is lost or invented without a word. tests/models/keys/ has the keys.
+A way of naming is a list of rules; the first whose pattern is the whole key decides. A key that no
+rule fits is an error, so nothing is lost or invented without a word. Keys: tests/models/keys/.
 """
 
 import re
@@ -43,7 +43,7 @@ STD = "input.std"
 CONVNEXT_BLOCK = r"backbone\.stages\.(\d)\.(\d+)\."
 PYRAMID = r"ppm\.features\.(\d)\."
 
-LAYOUTS: dict[str, tuple[Rule, ...]] = {
+KEY_NAMES: dict[str, tuple[Rule, ...]] = {
     # ConvNeXt's original names, here timm's; decoder and auxiliary head are named alike.
     "upernet": (
         Rule(r"backbone\.downsample_layers\.0\.(stem\..+)", r"backbone.stem.\1"),
@@ -101,16 +101,16 @@ LAYOUTS: dict[str, tuple[Rule, ...]] = {
 }
 
 
-def rename(keys: Iterable[str], layout: str, source: str) -> Naming:
+def rename(keys: Iterable[str], naming: str, source: str) -> Naming:
     """Return what the keys of published weights are called here.
 
     Args:
         keys: of the file.
-        layout: a name of `LAYOUTS`.
+        naming: a name of `KEY_NAMES`.
         source: the file, for messages.
 
     Raises:
-        RobustsegError: a key that the layout does not know, or two keys for the same weight.
+        RobustsegError: a key that the naming does not know, or two keys for the same weight.
     """
     keys = list(keys)
     parallel = PARALLEL if all(key.startswith(PARALLEL) for key in keys) else ""
@@ -118,10 +118,10 @@ def rename(keys: Iterable[str], layout: str, source: str) -> Naming:
     dropped: dict[str, str] = {}
     owners: dict[str, str] = {}
     for key in keys:
-        rule, match = _first_rule(key.removeprefix(parallel), layout)
+        rule, match = _first_rule(key.removeprefix(parallel), naming)
         if rule is None or match is None:
             raise RobustsegError(
-                f"{source} has a weight {key}, which the layout {layout} does not know; "
+                f"{source} has a weight {key}, which the naming {naming} does not know; "
                 "these are other weights than the published ones"
             )
         if rule.new is None:
@@ -134,8 +134,8 @@ def rename(keys: Iterable[str], layout: str, source: str) -> Naming:
     return Naming(new_names, dropped)
 
 
-def _first_rule(key: str, layout: str) -> tuple[Rule | None, re.Match[str] | None]:
-    for rule in LAYOUTS[layout]:
+def _first_rule(key: str, naming: str) -> tuple[Rule | None, re.Match[str] | None]:
+    for rule in KEY_NAMES[naming]:
         if match := re.fullmatch(rule.pattern, key):
             return rule, match
     return None, None

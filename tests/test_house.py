@@ -1,0 +1,126 @@
+"""The house: which file knows which, and that no arrow runs in a circle or back up."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).parents[1] / "src" / "robustseg"
+
+FLOORS = [
+    {"data", "models", "attacks"},
+    {"evidence"},
+    {"evaluation", "training", "tables", "figures"},
+    {"claims"},
+    {"page"},
+    {"config"},
+    {"plan"},
+]
+"""Folders from the bottom to the top; a file knows those of its own floor and of lower ones.
+
+Files beside the folders (errors, files, names, metrics, ...) are known to all, and know no folder but
+for what is listed in STAIRS.
+"""
+
+STAIRS = {
+    # What a table or figure is, in types alone, and what is exported.
+    "exhibits",
+    "__init__",
+}
+
+
+def modules() -> dict[str, Path]:
+    """Return the library's files by dotted name, without `robustseg`."""
+    paths = sorted(LIBRARY.rglob("*.py"))
+    return {".".join(path.relative_to(LIBRARY).with_suffix("").parts): path for path in paths}
+
+
+def imported(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
+    """Yield the library's files that a file imports, in functions too but not for types alone."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("robustseg"):
+            base = (node.module or "").removeprefix("robustseg").removeprefix(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}".removeprefix(".")
+                if full in known:
+                    yield full
+                elif base in known:
+                    yield base
+        waiting += ast.iter_child_nodes(node)
+
+
+@pytest.fixture(scope="module")
+def knows() -> dict[str, set[str]]:
+    known = modules()
+    return {
+        name: set(imported(ast.parse(path.read_text(encoding="utf-8")), known)) - {name}
+        for name, path in known.items()
+    }
+
+
+def test_no_files_know_each_other_in_a_circle(knows: dict[str, set[str]]) -> None:
+    state: dict[str, int] = {}
+    path: list[str] = []
+
+    def visit(name: str) -> None:
+        state[name] = 1
+        path.append(name)
+        for other in sorted(knows[name]):
+            assert state.get(other) != 1, " -> ".join([*path[path.index(other) :], other])
+            if other not in state:
+                visit(other)
+        path.pop()
+        state[name] = 2
+
+    for name in knows:
+        if name not in state:
+            visit(name)
+
+
+def test_no_arrow_runs_back_up(knows: dict[str, set[str]]) -> None:
+    floor = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+    up = []
+    for name, others in knows.items():
+        own = floor.get(name.partition(".")[0], -1) if "." in name else -1
+        for other in others:
+            theirs = floor.get(other.partition(".")[0], -1) if "." in other else -1
+            if theirs > own and name not in STAIRS:
+                up.append(f"{name} -> {other}")
+    assert not up, "arrows that run up:\n" + "\n".join(sorted(up))
+
+
+def test_every_folder_has_its_floor() -> None:
+    folders = {path.name for path in LIBRARY.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == set.union(*FLOORS)
+
+
+def test_attacks_know_no_disk(knows: dict[str, set[str]]) -> None:
+    """Tensors in, tensors out: of data sets they know the interface alone."""
+    for name, others in knows.items():
+        if name.startswith("attacks."):
+            assert "files" not in others, name
+            data = {other for other in others if other.startswith("data.")}
+            assert data <= {"data.interface"}, (name, data)
+            text = modules()[name].read_text(encoding="utf-8")
+            assert "import pathlib" not in text, name
+            assert "from pathlib" not in text, name
+
+
+def test_the_interface_of_data_sets_imports_nothing_of_its_own(knows: dict[str, set[str]]) -> None:
+    assert knows["data.interface"] == set()
+
+
+def test_no_folder_is_the_whole_house() -> None:
+    lines = {
+        name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()
+    }
+    whole = sum(lines.values())
+    for folder in set.union(*FLOORS):
+        share = sum(n for name, n in lines.items() if name.startswith(f"{folder}.")) / whole
+        assert share <= 0.15, f"{folder} has {share:.0%} of the library's lines"
