@@ -19,8 +19,8 @@ FLOORS = [
 ]
 """Folders from the bottom to the top; a file knows those of its own floor and of lower ones.
 
-Files beside the folders (errors, files, names, metrics, ...) are known to all, and know no folder but
-for what is listed in STAIRS.
+Files beside the folders (errors, files, names, metrics, ...) are known to all, and know no folder
+but for what is listed in STAIRS.
 """
 
 STAIRS = {
