@@ -37,6 +37,8 @@ rule make_claims:
 
 use rule make_claims as make_claims_over_seeds with:
     input:
+        claims=CLAIMS_FILE,
+        reported=REPORTED,
         numbers=claimed_numbers(over_seeds=True),
         evidence=lambda wildcards: evidence_of(*claimed(over_seeds=True), over_seeds=True),
     output:

@@ -46,6 +46,10 @@ rule make_table:
 use rule make_table as make_table_over_seeds with:
     input:
         evidence=lambda wildcards: evidence_of(wildcards.table, over_seeds=True),
+        reported=REPORTED,
+        manifests=lambda wildcards: expand(
+            rules.prepare_data.output.manifest, dataset=datasets_of(wildcards.table)
+        ),
     output:
         parquet="<results>/seeds/{table}.parquet",
         csv="<results>/seeds/{table}.csv",

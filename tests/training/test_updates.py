@@ -222,7 +222,7 @@ def test_every_setting_of_the_attack_matters_and_runs_are_repeatable(tmp_path):
         {"attack_start": "random"},
         {"gradient_contamination": True},
         {"precision": "bf16"},
-        *({"attack_loss": loss} for loss in LOSSES[1:]),
+        *({"attack_loss": loss} for loss in [*LOSSES][1:]),
     ]
     results = [weights(trained(tmp_path, **change)[0]) for change in changes]
     again = [weights(trained(tmp_path, **change)[0]) for change in changes]

@@ -190,6 +190,11 @@ LACKING = {
         ["losses"],
         "needs one run of loss mask_ce, optimizer",
     ),
+    "each_attack": (
+        "tables.each_attack.0.suites",
+        ["objects"],
+        "reads no attack on pir_at_5; name",
+    ),
     "ablation_training": (
         "tables.ablation_training",
         [{"model": "pir_at_5", "suites": ["losses"], "eps_255": [4]}],

@@ -4,6 +4,7 @@ import json
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.config.schema import Config
 from robustseg.exhibits import Shown
 from robustseg.figures.registry import FIGURES, PICTURES
@@ -30,6 +31,9 @@ def describe() -> str:
             lines.append(
                 f"| `{name}` | {_words(field.annotation)} | {default} | {field.description} |"
             )
+    lines += ["", "## Losses", "", "What a suite may attack with."]
+    lines += ["", "| name | in print | what it is |", "|---|---|---|"]
+    lines += [f"| `{name}` | {loss.label} | {loss.about} |" for name, loss in LOSSES.items()]
     lines += ["", "## Tables and figures", ""]
     lines += [
         "What may stand in `tables`, `figures` (of numbers) and `pictures` (attacked images)."
