@@ -41,9 +41,10 @@ ablation: $(ENVIRONMENT)
 # What the README shows, kept small: tables and claims to read, figures, and the two pages.
 reference: demo demo-seeds
 	rm -rf results/reference/demo
-	mkdir -p results/reference/demo/tables results/reference/demo/figures
+	mkdir -p results/reference/demo/tables results/reference/demo/figures results/reference/demo/seeds
 	cp results/demo/tables/*.md results/demo/tables/*.csv results/reference/demo/tables/
 	cp results/demo/figures/*.png results/reference/demo/figures/
+	cp results/demo/seeds/*.md results/demo/seeds/*.csv results/reference/demo/seeds/
 	cp -r results/demo/claims results/demo/report results/reference/demo/
 
 test: lint

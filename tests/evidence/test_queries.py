@@ -17,8 +17,9 @@ from robustseg.evidence.queries import (
     worst_case,
 )
 from robustseg.evidence.reading import read_evidence
+from robustseg.evidence.runs import planned_runs
 from robustseg.evidence.writing import write_evidence
-from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
+from tests.synthetic import MODELS, READS, SUITES, synthetic_rows, write_jobs
 
 
 def made_up(seed, images=5, classes=3, unlabelled=0):
@@ -294,3 +295,23 @@ def test_only_what_is_read_is_seen(tmp_path):
     paths = write_jobs(tmp_path, [*READS["table9"], *READS["table7"]])
     evidence = Evidence(read_evidence(paths), READS["table9"], "table9", MODELS)
     assert {run.suite for run in evidence.all_runs} == {"sea", "clean"}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_what_is_planned_is_what_the_evidence_holds(tmp_path, name):
+    """Tables are asked of the first when a configuration is read, of the second when made."""
+    suites = {
+        suite: {
+            "kind": "white_box",
+            "optimizer": "apgd",
+            "schedules": ["constant"],
+            "step_size": dict.fromkeys([2, 4, 8, 12], 1e-3),
+        }
+        | settings
+        for suite, settings in SUITES.items()
+    }
+    reads = [read | {"seeds": read.get("seeds", [0])} for read in READS[name]]
+    datasets = {model: settings["dataset"] for model, settings in MODELS.items()}
+    paths = write_jobs(tmp_path, reads)
+    found = Evidence(read_evidence(paths), reads, name, MODELS).all_runs
+    assert sorted(planned_runs(reads, suites, datasets, 0)) == sorted(found)

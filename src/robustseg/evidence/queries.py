@@ -1,6 +1,6 @@
 """Queries over evidence: scores, image-wise worst cases and bootstrap intervals.
 
-A frame of evidence (records.read_evidence) becomes `Evidence`, a set of runs; a run of one attack
+A frame of evidence (`reading.read_evidence`) becomes `Evidence`, a set of runs; a run of one attack
 gives `Outcomes`, one for each image; outcomes have a score, an interval and a worst case.
 """
 
