@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from robustseg.attacks.losses import LOSSES, SEA_LOSSES
+from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.evidence.writing import write_evidence
 from robustseg.seeds import derive_seed
 
@@ -41,7 +41,7 @@ for _name, _model in MODELS.items():
 
 SUITES: dict[str, dict[str, Any]] = {
     "sea": {"losses": SEA_LOSSES, "schedules": ["reduced"], "iterations": [30]},
-    "losses": {"losses": LOSSES, "schedules": ["constant"], "iterations": [10]},
+    "losses": {"losses": PAPER_LOSSES, "schedules": ["constant"], "iterations": [10]},
     "baselines": {"losses": ["cossim_ce", "bal_ce"], "optimizer": "pgd", "iterations": [30]},
     "baselines_100": {"losses": ["bal_ce", "cossim_ce"], "optimizer": "pgd", "iterations": [10]},
     "schedules": {

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.losses import PAPER_LOSSES
 from robustseg.config import Config, describe, json_schema, load_config, read_yaml
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
@@ -372,7 +372,7 @@ def test_each_model_of_the_ablation_differs_from_the_first_in_one_setting() -> N
         frozenset({("gradient_contamination", True)}),
         frozenset({("attack_start", "random")}),
         frozenset({("attack_mode", "train")}),
-        *(frozenset({("attack_loss", loss)}) for loss in LOSSES if loss != "ce"),
+        *(frozenset({("attack_loss", loss)}) for loss in PAPER_LOSSES if loss != "ce"),
     }
 
 
