@@ -12,7 +12,7 @@ from tests.needs import BROWSER, needs
 from tests.page.browser import Browser
 from tests.page.parts import CONFIG, make_parts
 from tests.page.test_attack_viewer import write
-from tests.synthetic import MODELS
+from tests.synthetic import READS
 
 pytestmark = needs(BROWSER)
 
@@ -21,11 +21,11 @@ pytestmark = needs(BROWSER)
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browsed")
     parts = make_parts(folder, "table2", "table3", "table9", "figure5")
-    claims = folder / "claims.html"
-    make_claims(CLAIMS, parts.long, [], {}, MODELS, PAPER, {"html": claims})
+    claims = folder / "claims.parquet"
+    make_claims(CLAIMS, parts.long, parts.evidence, READS, PAPER, {"parquet": claims})
     shots = {name: write(folder / f"{name}.npz") for name in ("fake_clean", "fake_pir_5")}
     out = folder / "index.html"
-    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, folder, out, claims, shots)
+    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, [], out, claims, shots)
     return out
 
 
@@ -141,7 +141,7 @@ def claims_shown(browser):
 
 def test_claims_are_filtered_by_verdict_and_words(browser):
     everything = claims_shown(browser)
-    assert len(everything) == 52
+    assert len(everything) == 57
     browser.click("[data-claims=run] button[value='not evaluated']")
     assert set(claims_shown(browser)) == {"not evaluated"}
     browser.click("[data-claims=run] input[type=search]")
@@ -169,7 +169,7 @@ def test_the_papers_own_numbers_are_apart_and_folded_away(browser):
     browser.click("details.foreign summary")
     assert not browser.run(closed)
     inside = "return document.querySelectorAll('details.foreign [data-claims=paper] li').length"
-    assert browser.run(inside) == 52
+    assert browser.run(inside) == 57
 
 
 def gallery(browser):
@@ -232,10 +232,10 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(browser):
 
 
 def test_a_browser_is_driven_without_the_workflow():
-    """The report needs neither torch nor snakemake."""
+    """The page needs neither torch nor snakemake."""
     code = (
         "import sys; import robustseg.page.page, robustseg.claims.report;"
-        "print([m for m in ('torch', 'timm', 'snakemake', 'pydantic') if m in sys.modules])"
+        "print([m for m in ('torch', 'timm', 'snakemake') if m in sys.modules])"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
