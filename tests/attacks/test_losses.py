@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import LOSSES, PAPER_LOSSES, SEA_LOSSES
-from robustseg.attacks.pixel_losses import Labels, loss_and_gradient
+from robustseg.attacks.pixel_losses import loss_and_gradient
 from robustseg.data.interface import IGNORE_LABEL
 
 

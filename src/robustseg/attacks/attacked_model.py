@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks.pixel_losses import Labels, check_logits, loss_and_gradient
+from robustseg.attacks.logits import Labels
+from robustseg.attacks.pixel_losses import check_logits, loss_and_gradient
 from robustseg.errors import RobustsegError
 
 Model = Callable[[Tensor], Tensor]

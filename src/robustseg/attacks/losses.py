@@ -21,7 +21,7 @@ Objective and gradient are two things. The objective is what an optimizer compar
   CosSim-CE's "gradient" is not the gradient of its value.
 - JS steers by JS. RELEASED CODE: by CE.
 
-A loss is a function of the logits u of some images, see `pixel_losses.Logits`. This file imports no
+A loss is a function of the logits u of some images, see `logits.Logits`. This file imports no
 torch: configurations read it.
 """
 
@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustseg.attacks.pixel_losses import Logits
+    from robustseg.attacks.logits import Logits
 
     Pixels = tuple[Tensor, Tensor]
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robustseg.attacks.pixel_losses import Labels, loss_and_gradient
+from robustseg.attacks.logits import Labels
+from robustseg.attacks.pixel_losses import loss_and_gradient
 from robustseg.data.interface import IGNORE_LABEL
 
 
