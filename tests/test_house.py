@@ -24,8 +24,9 @@ but for what is listed in STAIRS.
 """
 
 STAIRS = {
-    # What a table or figure is, in types alone, and what is exported.
+    # What a table or figure is, its numbers, and what is exported.
     "exhibits",
+    "numbers_shown",
     "__init__",
 }
 
@@ -37,13 +38,10 @@ def modules() -> dict[str, Path]:
 
 
 def imported(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
-    """Yield the library's files that a file imports, in functions too but not for types alone."""
+    """Yield the library's files that a file imports, in functions and for types too."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            waiting += node.orelse
-            continue
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("robustseg"):
             base = (node.module or "").removeprefix("robustseg").removeprefix(".")
             for alias in node.names:

@@ -97,8 +97,9 @@ def test_bars_are_as_high_as_their_numbers(jobs):
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
-    from robustseg.evidence.numbers import Sources, collect
+    from robustseg.evidence.numbers import Sources
     from robustseg.evidence.queries import Evidence
+    from robustseg.numbers_shown import collect
 
     mpl.use("Agg")
     evidence = Evidence.open("figure2", jobs["figure2"], READS["figure2"], MODELS)

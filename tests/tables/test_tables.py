@@ -279,8 +279,9 @@ def test_over_training_seeds_a_table_shows_mean_and_spread(tmp_path):
 
 def test_a_layout_is_made_from_the_numbers_alone(tmp_path):
     """Laid out once more where no evidence is left, it is what was written."""
-    from robustseg.evidence.numbers import Sources, collect
+    from robustseg.evidence.numbers import Sources
     from robustseg.evidence.queries import Evidence
+    from robustseg.numbers_shown import collect
     from robustseg.tables.layout import from_json, to_json
 
     paths = write_jobs(tmp_path / "e", READS["table9"])

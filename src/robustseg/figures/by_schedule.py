@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from robustseg.attacks.losses import LOSSES, SEA_LOSSES
 from robustseg.attacks.spec import SCHEDULES
-from robustseg.evidence.numbers import Number, Numbers
+from robustseg.evidence.numbers import Number
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import METRIC_LABELS, a_model_of, printed, radius, scheme
 from robustseg.figures.figure import GRID, INK, Drawing, axis_label, spoken
+from robustseg.numbers_shown import Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

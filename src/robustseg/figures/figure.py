@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-    from robustseg.evidence.numbers import Number, Numbers
+    from robustseg.evidence.numbers import Number
+    from robustseg.numbers_shown import Numbers
 
 INK = "#1b1e23"
 GRID = "#c9ced6"

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import ITERATIONS_SPENT
 from robustseg.figures.figure import Drawing, Figure, axis_label, draw_points, spoken
+from robustseg.numbers_shown import Numbers
 
 
 def select(runs: Runs) -> Iterator[Selection]:

@@ -12,7 +12,6 @@ from robustseg.evidence.enumerator import ALMA_PROX
 from robustseg.evidence.numbers import (
     ImageScores,
     Number,
-    Numbers,
     Sources,
     evidence_in,
     image_counts,
@@ -22,6 +21,7 @@ from robustseg.evidence.runs import Run, Runs, Selection
 from robustseg.evidence.wording import percent, training
 from robustseg.exhibits import EXISTING_ATTACKS
 from robustseg.figures.figure import Drawing, Figure, draw_points, spoken
+from robustseg.numbers_shown import Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

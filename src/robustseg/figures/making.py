@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from robustseg.evidence.enumerator import Read
-from robustseg.evidence.numbers import Sources, collect
+from robustseg.evidence.numbers import Sources
 from robustseg.evidence.runs import Models
 from robustseg.figures.figure import Figure, style, write_drawing
 from robustseg.files import atomic_path
+from robustseg.numbers_shown import collect
 
 
 def make_figure(

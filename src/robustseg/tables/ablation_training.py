@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import clean_and_sea
 from robustseg.evidence.wording import architecture, radius, training
 from robustseg.exhibits import OPEN_CHOICES
 from robustseg.names import SCHEME_LABELS
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.model_lines import clean_and_sea_cells
 from robustseg.tables.table import Table, columns

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from robustseg.evidence.enumerator import CLEAN_OBJECTS
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.exhibits import ROBUST_BACKBONES
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.table import Table, cells, columns
 

@@ -1,9 +1,10 @@
 """The table `by_class`: IoU and accuracy of each class, and their means; not in the paper."""
 
-from robustseg.evidence.numbers import Number, Numbers, Sources, evidence_in, number
+from robustseg.evidence.numbers import Number, Sources, evidence_in, number
 from robustseg.evidence.runs import Selection, clean_and_sea
 from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import CLASSES
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cell
 

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.numbers import Number, Numbers, Sources, evidence_in, outcome_numbers
+from robustseg.evidence.numbers import Number, Sources, evidence_in, outcome_numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import SEEN_IMAGES
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.table import Table, cells, columns
 

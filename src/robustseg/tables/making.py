@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustseg.evidence.enumerator import Read
-from robustseg.evidence.numbers import Numbers, Sources, collect
+from robustseg.evidence.numbers import Sources
 from robustseg.evidence.runs import Models
 from robustseg.files import atomic_path
+from robustseg.numbers_shown import Numbers, collect
 from robustseg.tables.latex import to_latex
 from robustseg.tables.layout import to_html, to_json, to_markdown, with_reported
 from robustseg.tables.table import Table

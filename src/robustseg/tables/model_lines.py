@@ -10,7 +10,7 @@ from robustseg.tables.layout import Cell
 from robustseg.tables.table import cells
 
 if TYPE_CHECKING:
-    from robustseg.evidence.numbers import Numbers
+    from robustseg.numbers_shown import Numbers
 
 
 def grouped(numbers: Numbers, title: Callable[[Settings], str]) -> dict[str, list[str]]:

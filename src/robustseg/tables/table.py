@@ -11,7 +11,8 @@ from robustseg.exhibits import Exhibit
 from robustseg.tables.layout import Cell, Layout
 
 if TYPE_CHECKING:
-    from robustseg.evidence.numbers import Number, Numbers, Sources
+    from robustseg.evidence.numbers import Number, Sources
+    from robustseg.numbers_shown import Numbers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from robustseg.evidence.numbers import Number, Numbers, Sources, evidence_in, number
+from robustseg.evidence.numbers import Number, Sources, evidence_in, number
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import mean_and_spread, percent, radius
 from robustseg.exhibits import ITERATIONS_SPENT
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.sea_parts import COLUMNS, NOTES, WORDS, parts_of
 from robustseg.tables.table import Table, cells

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.spec import SCHEDULES, TRANSFER
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Run, Runs, Selection
 from robustseg.evidence.wording import listed, radius, scheme
 from robustseg.exhibits import EXISTING_ATTACKS
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.table import Table, cells, columns
 

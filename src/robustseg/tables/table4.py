@@ -1,9 +1,9 @@
 """Table 4: AT against PIR-AT by attack steps and epochs."""
 
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import clean_and_sea
 from robustseg.evidence.wording import architecture, radius, scheme
 from robustseg.exhibits import ROBUST_BACKBONES
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.model_lines import clean_and_sea_cells, grouped, initialisation, steps
 from robustseg.tables.table import Table, columns

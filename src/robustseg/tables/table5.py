@@ -7,9 +7,10 @@ from typing import Any
 
 from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
-from robustseg.evidence.numbers import Number, Numbers, Sources
+from robustseg.evidence.numbers import Number, Sources
 from robustseg.evidence.wording import DECODER_LABELS, MISSING
 from robustseg.exhibits import ROBUST_BACKBONES
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import ARCHITECTURE_LABELS, radius
 from robustseg.exhibits import ROBUST_BACKBONES
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cell
 

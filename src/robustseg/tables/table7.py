@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import EXISTING_ATTACKS
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
 from robustseg.tables.table import Table, cells, columns
 

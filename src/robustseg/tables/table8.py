@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
-from robustseg.evidence.numbers import Numbers
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import METRIC_LABELS, radius, training
 from robustseg.exhibits import LOSSES_NEEDED
+from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cells
 
