@@ -351,10 +351,10 @@ def test_committed_configurations_are_right(name: str) -> None:
     paper = (
         name == "config.yaml"
     )  # which trains once, and where ImageNet is only there if you add it
-    own = {"by_class"} if name == "demo.yaml" else {"leak"} if paper else set()
     of_the_paper = {name for name, table in TABLES.items() if table.in_paper}
-    assert set(config.tables) == (of_the_paper | own) - ({"table6"} if paper else set())
-    assert set(config.figures) == set(FIGURES)
+    assert set(config.tables) >= of_the_paper - ({"table6"} if paper else set())
+    assert ("table6" in config.tables) != paper
+    assert set(config.figures) >= {name for name, figure in FIGURES.items() if figure.in_paper}
     ade20k = {"figure9", "figure10"} if paper else set()
     assert set(config.pictures) == {"figure1", "figure7", "figure8"} | ade20k
     assert config.seeds or name == "gpu.yaml" or paper
