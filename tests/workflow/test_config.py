@@ -390,11 +390,13 @@ def test_the_default_is_the_papers_protocol() -> None:
 
 
 def test_the_documentation_is_the_schema() -> None:
-    assert (ROOT / "docs" / "config.md").read_text() == describe(), "run `make docs`"
+    same = (ROOT / "docs" / "config.md").read_text() == describe()
+    assert same, "docs/config.md is out of date: run `make docs`"
 
 
 def test_editors_have_the_schema_of_today() -> None:
-    assert (ROOT / "config" / "schema.json").read_text() == json_schema(), "run `make docs`"
+    same = (ROOT / "config" / "schema.json").read_text() == json_schema()
+    assert same, "config/schema.json is out of date: run `make docs`"
 
 
 CONFIGURATIONS = [
