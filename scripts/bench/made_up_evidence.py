@@ -96,6 +96,7 @@ def reads() -> dict[str, list[dict[str, Any]]]:
         "table11": of(both, "transfer", "sea"),
         "appendix_c3": of(every, "objects", eps_255=(0.0,)),
         "by_class": of(both, "sea"),
+        "each_attack": of(both, "losses"),
         **{name: of(one, "schedules", "sea") for name in ("figure2", "figure3", "figure4")},
         "figure5": of(one, "iterations", "sea"),
         "figure6": [*of(both, "sea"), *of(both, "alma", eps_255=(255.0,))],

@@ -1,4 +1,4 @@
-"""Time every table and figure, the claims and the page on made-up evidence: `make bench-report`.
+"""Time the tables and figures, the claims and the page on made-up evidence: `make bench-report`.
 
 Of the paper's size: 20 models (half on 1449 images of 21 classes, half on 2000 of 151), 4 radii,
 10 attacks on each, and beside them the evidence that single tables and figures read. Each output

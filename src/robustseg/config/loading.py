@@ -55,7 +55,7 @@ def _source(key: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -
 
 
 def _find(key: str, content: Any) -> Any:
-    """Return what a nested content has at a key such as tables.table1[0].model, or None."""
+    """Return what a nested content has at a key such as models.at.seeds[0], or None."""
     for part in key.replace("]", "").replace("[", ".").split("."):
         if isinstance(content, list):
             content = dict(enumerate(content))
