@@ -42,7 +42,7 @@ def accounted(conversion, state):
 def test_every_key_of_a_released_model_is_used(weights, tmp_path):
     state, target = published_state(weights), tmp_path / "weights.safetensors"
     content = {"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 50}
-    plain = MODELS[weights].layout != "pspnet"
+    plain = MODELS[weights].naming != "pspnet"
     torch.save(state if plain else content, tmp_path / "file")
     conversion = convert(weights, tmp_path / "file", target)
     accounted(conversion, state if plain else content["state_dict"])
@@ -68,7 +68,7 @@ def test_every_key_of_a_released_model_is_used(weights, tmp_path):
 
 
 def test_some_weights_are_where_they_belong():
-    """Independent of the layouts' patterns: pairs that were matched by hand."""
+    """Independent of the namings' patterns: pairs that were matched by hand."""
     pairs = {
         "pir_at_5_50ep_upernet_convnext_t": [
             ("backbone.downsample_layers.0.stem.3.weight", "backbone.stem.stem.3.weight"),
@@ -98,7 +98,7 @@ def test_some_weights_are_where_they_belong():
         ],
     }
     for weights, expected in pairs.items():
-        naming = rename(published_state(weights), MODELS[weights].layout, "file")
+        naming = rename(published_state(weights), MODELS[weights].naming, "file")
         for old, new in expected:
             assert naming.new_names[old] == new
 
@@ -256,7 +256,10 @@ def test_a_program_is_not_run(tmp_path):
     ("change", "words"),
     [
         (lambda s: s.pop("decoder.mask_norm.bias"), r"lacks the weight decode_head\.mask_norm\.bi"),
-        (lambda s: s.update(extra=s["decoder.cls_emb"]), "has a weight extra, which the layout"),
+        (
+            lambda s: s.update(extra=s["decoder.cls_emb"]),
+            "has a weight extra, which the naming segmenter does not know",
+        ),
         (
             lambda s: s.update({"encoder.blocks.12.norm1.bias": torch.zeros(384)}),
             r"has a weight encoder\.blocks\.12\.norm1\.bias that the network does not know",
@@ -328,7 +331,7 @@ def test_the_report_is_json(tmp_path):
 def test_the_registry_is_complete():
     for weights in (CLASSIFIERS | MODELS).values():
         assert weights.file in FILES
-        assert weights.layout in KEY_NAMES
+        assert weights.naming in KEY_NAMES
         assert weights.architecture in BACKBONES
     for model in MODELS.values():
         assert model.decoder in DECODERS
