@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg.workflow_job import choose_device, device_name, hash_settings, job
 from robustseg.attacks.search_model import SearchModel
-from robustseg.evaluation.adapters import class_names_of, load_pair
+from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.suites import Task, run_suite
 from robustseg.evidence.schema import provenance
 from robustseg.evidence.writing import write_evidence
@@ -73,7 +73,7 @@ def write_attack_evidence(
     )
     rows = run_suite(suite, task)
     made_by = provenance(config_hash, device_name(device), model.extra_repr())
-    write_evidence(evidence, rows, made_by, class_names_of(model.exact, dataset))
+    write_evidence(evidence, rows, made_by, dataset.class_names)
     shutil.rmtree(parts, ignore_errors=True)
 
 

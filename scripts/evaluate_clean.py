@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import choose_device, device_name, hash_settings, job
-from robustseg.evaluation.adapters import class_names_of, load_pair
+from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evidence.schema import provenance
 from robustseg.evidence.writing import write_evidence
@@ -42,7 +42,7 @@ def write_clean_evidence(
         model, dataset, batch_size=batch_size, identity=identity, progress=progress
     )
     made_by = provenance(config_hash, device_name(device), "float32")
-    write_evidence(evidence, rows, made_by, class_names_of(model, dataset))
+    write_evidence(evidence, rows, made_by, dataset.class_names)
 
 
 if __name__ == "__main__":

@@ -39,13 +39,13 @@ class PixelCounts(NamedTuple):
 
 
 def count_pixels(
-    prediction: torch.Tensor, label: torch.Tensor, num_classes: int, ignore_label: int = 255
+    prediction: torch.Tensor, label: torch.Tensor, num_classes: int, ignore_label: int = -1
 ) -> PixelCounts:
     """Count the pixels of each image by one confusion matrix an image, in a single bincount.
 
     Args:
         prediction: (B, H, W) integers in [0, num_classes), on any device.
-        label: (B, H, W) integers in [0, num_classes) or `ignore_label`, on the same device.
+        label: (B, H, W) integers in [0, num_classes), on the same device.
         num_classes: K.
         ignore_label: pixels with this label are not counted, whatever is predicted there.
 
@@ -64,7 +64,7 @@ def count_pixels(
     for name, classes in (("label", truth), ("prediction", guess)):
         if classes.numel() and not (classes.min() >= 0 and classes.max() < num_classes):
             raise RobustsegError(
-                f"a {name} is outside 0..{num_classes - 1} and not the ignore label {ignore_label} "
+                f"a {name} is outside 0..{num_classes - 1} and not {ignore_label} (ignored) "
                 f"(found {int(classes.min())}..{int(classes.max())}); check the number of classes"
             )
     image = torch.arange(len(label), device=label.device).view(-1, 1, 1).expand_as(label)[counted]

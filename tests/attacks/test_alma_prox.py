@@ -61,7 +61,7 @@ def optimum(images: Tensor, labels: Tensor, threshold: float) -> Tensor:
 
 
 def wrong_share(images: Tensor, labels: Tensor) -> Tensor:
-    counted = labels != 255
+    counted = labels != -1
     wrong = (linear_model(images).argmax(1) != labels) & counted
     return wrong.flatten(1).sum(1) / counted.flatten(1).sum(1)
 
@@ -87,7 +87,7 @@ def test_norm_on_a_linear_model_is_near_the_optimum(
 def test_result_is_what_it_says() -> None:
     images, labels = scene(2, 0.03)
     images[0, :, :4] = 0.999  # at the edge of [0, 1]
-    labels[1, 5:8] = 255
+    labels[1, 5:8] = -1
     labels[1, 12, 3] = (labels[1, 12, 3] + 1) % 4  # misclassified from the start
     found = alma_prox(linear_model, images, labels, threshold=0.9)
     assert found.found.all()
@@ -154,7 +154,7 @@ def test_misclassified_from_the_start_needs_no_perturbation() -> None:
 def test_ignored_pixels_are_not_attacked() -> None:
     """The hardest pixels are ignored: neither their label nor their content costs anything."""
     images, labels = scene(7, 0.01)
-    labels[:, :10] = 255
+    labels[:, :10] = -1
     hard = images.clone()
     hard[:, :, :10] = 1.0
     easy, same = (
@@ -169,7 +169,7 @@ def test_result_does_not_depend_on_the_batch() -> None:
     """Neighbours that are easy, hard and partly ignored: each has its own steps and scale."""
     images = torch.cat([scene(8, spread, batch=1)[0] for spread in (0.003, 0.01, 0.03)])
     labels = linear_model(images).argmax(1)
-    labels[1, :3] = 255
+    labels[1, :3] = -1
     together = alma_prox(linear_model, images, labels, threshold=0.9, steps=200)
     assert together.found[:2].all()
     for i in range(3):
@@ -271,7 +271,7 @@ def test_bad_input_is_one_sentence() -> None:
         alma_prox(linear_model, images, labels, threshold=1.5)
     with pytest.raises(RobustsegError, match="3 classes"):
         alma_prox(lambda x: linear_model(x)[:, :2], images, labels.clamp(max=1))
-    labels[1] = 255
+    labels[1] = -1
     with pytest.raises(RobustsegError, match="image blank has no pixels"):
         alma_prox(linear_model, images, labels, image_ids=["full", "blank"])
 

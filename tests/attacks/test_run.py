@@ -26,7 +26,7 @@ def scene(images: int = 5, size: tuple[int, int] = (6, 7), seed: int = 0) -> tup
     pictures = torch.rand(images, 3, *size, generator=generator)
     labels = Pointwise()(pictures).argmax(1)
     labels[:, 0] = torch.randint(4, labels[:, 0].shape, generator=generator)
-    labels[::2, :, 0] = 255
+    labels[::2, :, 0] = -1
     return pictures, labels
 
 
@@ -44,7 +44,7 @@ def attack(
 def right_pixels(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     with torch.no_grad():
         right = model(images).argmax(1) == labels
-    return (right & (labels != 255)).flatten(1).sum(1)
+    return (right & (labels != -1)).flatten(1).sum(1)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -139,8 +139,8 @@ def test_pgd_returns_the_iterate_of_the_highest_loss() -> None:
         def forward(self, images: Tensor) -> Tensor:
             logits = super().forward(images)
             log_p = logits.detach().log_softmax(1)
-            picked = log_p.gather(1, labels.where(labels != 255, 0).unsqueeze(1)).squeeze(1)
-            loss = -(picked * (labels != 255)).flatten(1).sum(1)
+            picked = log_p.gather(1, labels.where(labels != -1, 0).unsqueeze(1)).squeeze(1)
+            loss = -(picked * (labels != -1)).flatten(1).sum(1)
             seen.append((images.detach(), loss))
             return logits
 
@@ -188,9 +188,9 @@ def test_passes_are_the_budget_and_are_counted(schedule: str) -> None:
 
 def test_a_broken_image_leaves_the_batch() -> None:
     images, labels = scene()
-    labels[1] = 255
+    labels[1] = -1
     labels[1, 3, 3] = (Pointwise()(images).argmax(1)[1, 3, 3] + 1) % 4  # wrong from the start
-    labels[2] = 255  # nothing to attack at all
+    labels[2] = -1  # nothing to attack at all
     model = Counting(Pointwise())
     spec = AttackSpec("mask_ce", "apgd", "restarts", 12)
     result = run_attack(model, images, labels, names(5), spec, EPS_255, 0)
@@ -256,11 +256,11 @@ def test_balancing_grows_over_the_whole_budget(monkeypatch: pytest.MonkeyPatch) 
 
 def test_ignored_pixels_are_neither_attacked_nor_counted() -> None:
     images, labels = scene()
-    labels[:, 3:] = 255
+    labels[:, 3:] = -1
     spec = AttackSpec("ce", "pgd", "constant", 3, 1e-2)
     result = run_attack(Pointwise(), images, labels, names(5), spec, EPS_255, 0)
     other = labels.clone()
-    other[:, 3:] = 255
+    other[:, 3:] = -1
     images_elsewhere = images.clone()
     images_elsewhere[:, :, 3:] = 0.5
     again = run_attack(Pointwise(), images_elsewhere, other, names(5), spec, EPS_255, 0)

@@ -74,9 +74,6 @@ def test_a_class_with_the_number_of_ignored_pixels_counts(root: Path, tmp_path: 
     assert [row["pixels"] for row in rows] == [1, 1, 1, 1]
     right = {row["image_id"]: row["pixels_correct"] for row in rows}
     assert right == {"a": 1, "b": 0, "c": 1, "d": 1}
-    images, labels, _ = one_pixel(load_split(path)).batch([0, 1, 2, 3])
-    assert model(images).softmax(1)[:, 255].eq(0).all()
-    assert labels.flatten().tolist() == [256, 1000, 5, 257]
 
 
 def test_what_is_no_imagenet_is_refused(root: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_classification_labels_have_one_axis(tmp_path):
 def test_ignored_pixels_are_allowed(tmp_path):
     labels = np.full((3, 4, 5), 255, np.uint8)
     save_split(tmp_path / "s.npz", small(labels))
-    assert load_split(tmp_path / "s.npz").batch([0])[1].eq(255).all()
+    assert load_split(tmp_path / "s.npz").batch([0])[1].eq(-1).all()
 
 
 def test_label_out_of_range_names_image_and_file(tmp_path):

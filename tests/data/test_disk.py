@@ -184,7 +184,7 @@ def test_the_background_can_be_ignored_in_training_too(train: DiskDataset) -> No
     same_images, ignored = without.training_batch([0, 1], 0, 0)
     assert torch.equal(images, same_images)
     assert (labels == 0).any()
-    assert torch.equal(ignored, torch.where(labels == 0, 255, labels))
+    assert torch.equal(ignored, torch.where(labels == 0, -1, labels))
 
 
 def test_a_damaged_split_is_a_sentence(outputs: dict[str, Path], tmp_path: Path) -> None:

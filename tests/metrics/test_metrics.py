@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from robustseg import metrics
 from robustseg.errors import RobustsegError
 
-IGNORE = 255
+IGNORE = -1
 
 
 def slow_counts(prediction, label, num_classes):

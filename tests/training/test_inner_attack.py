@@ -41,7 +41,7 @@ def test_it_stays_in_the_image_range_and_a_large_step_ends_at_the_radius():
 
 def test_ignored_pixels_do_not_steer_it():
     labels = torch.ones(1, 2, 2, dtype=torch.int64)
-    labels[0, 0, 0] = 255
+    labels[0, 0, 0] = -1
     images = torch.full((1, 3, 2, 2), 0.5)
     result = perturb(LinearModel(), images, labels, TrainingAttack("ce", 0.02, 2, 0.01))
     assert torch.equal(result[0, :, 0, 0], images[0, :, 0, 0])

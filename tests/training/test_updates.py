@@ -30,9 +30,9 @@ def slow_attack(model, x, y, steps=AT["steps"], epsilon=AT["eps_255"] / 255, ste
             for b in range(len(y))
             for i in range(8)
             for j in range(8)
-            if y[b, i, j] != 255
+            if y[b, i, j] != -1
         )
-        (loss / (y != 255).sum()).backward()
+        (loss / (y != -1).sum()).backward()
         delta = (delta + step_size * point.grad.sign()).clamp(-epsilon, epsilon)
         delta = (x + delta).clamp(0, 1) - x
     return x + delta
@@ -46,7 +46,7 @@ def test_an_update_is_that_of_a_slow_loop(tmp_path, contaminated):
     attacked = slow_attack(slow, x, y)
     if not contaminated:
         slow.zero_grad()
-    functional.cross_entropy(slow(attacked), y, ignore_index=255).backward()
+    functional.cross_entropy(slow(attacked), y, ignore_index=-1).backward()
     with torch.no_grad():
         for parameter in slow.parameters():
             parameter -= 0.5 * parameter.grad
@@ -133,7 +133,7 @@ def test_sgd_follows_torchs_own_schedules(tmp_path):
     for epoch in range(epochs):
         for _, x, y in Loader(images(), 0).load(epoch_passes(images(), 4, 4, 0, epoch)):
             optimizer.zero_grad()
-            functional.cross_entropy(slow(x), y, ignore_index=255).backward()
+            functional.cross_entropy(slow(x), y, ignore_index=-1).backward()
             rate = optimizer.param_groups[0]["lr"]
             optimizer.step()
             schedule.step()
@@ -186,11 +186,11 @@ def test_each_loss_has_its_gradient_and_the_mean_over_counted_pixels(name):
     source = torch.Generator().manual_seed(0)
     logits = torch.randn(2, CLASSES, 4, 4, generator=source, requires_grad=True)
     labels = torch.randint(CLASSES, (2, 4, 4), generator=source)
-    labels[0, 0] = 255
+    labels[0, 0] = -1
     lam = 0.3
     attack_loss(name, logits, labels, lam).backward()
-    u, counted = logits.detach(), (labels != 255)
-    y = functional.one_hot(labels.clamp(max=CLASSES - 1), CLASSES).permute(0, 3, 1, 2).float()
+    u, counted = logits.detach(), (labels != -1)
+    y = functional.one_hot(labels.clamp(min=0), CLASSES).permute(0, 3, 1, 2).float()
     p, right = u.softmax(1), (u.argmax(1) == labels)
     p_y = (p * y).sum(1)
     sigma = u.sigmoid()

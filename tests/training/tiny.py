@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robustseg.data.arrays import ArrayDataset
-from robustseg.data.interface import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_BYTE
 from robustseg.progress import Silence
 from robustseg.training.inner_losses import cross_entropy
 from robustseg.training.loop import Trainer
@@ -43,7 +43,7 @@ def images():
     pixels = source.integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8)
     labels = source.integers(0, CLASSES, (IMAGES, 8, 8)).astype(np.uint8)
     for number in range(IMAGES):
-        labels[number, :number] = IGNORE_LABEL
+        labels[number, :number] = IGNORE_BYTE
     names = [f"image{number}" for number in range(IMAGES)]
     return ArrayDataset(pixels, labels, names, ["a", "b", "c"], [(0, 0, 0)] * CLASSES)
 

@@ -95,7 +95,7 @@ def alma_prox(
     Args:
         model: images -> logits (B, K, H, W), K >= 3, deterministic.
         images: (B, 3, H, W) float32 in [0, 1].
-        labels: (B, H, W) int64; pixels of label 255 are neither attacked nor counted.
+        labels: (B, H, W) int64; pixels of label -1 are neither attacked nor counted.
         threshold: share of the counted pixels to misclassify, in (0, 1].
         steps: iterations, each a forward pass and, but for the last, a backward pass.
         image_ids: names in error messages; default: positions in the batch.

@@ -39,7 +39,7 @@ class AttackedModel:
     Args:
         model: frozen, see `frozen`.
         loss: one of `losses.LOSSES`.
-        labels: (B, h, w) int64, 255 where ignored.
+        labels: (B, h, w) int64, -1 where ignored.
         image_ids: of the B images, for messages.
     """
 

@@ -26,7 +26,7 @@ class Labels:
 
     @classmethod
     def of(cls, labels: Tensor, dtype: torch.dtype) -> "Labels":
-        """Prepare (B, H, W) int64 labels, where 255 stands for ignored."""
+        """Prepare (B, H, W) int64 labels, where -1 stands for ignored."""
         counted = (labels != IGNORE_LABEL).unsqueeze(1)
         return cls(labels.unsqueeze(1) * counted, counted.to(dtype))
 

@@ -71,7 +71,7 @@ def check_logits(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:
 
     Raises:
         RobustsegError: logits not (B, K, H, W) floats, not at the labels' resolution, or not
-            finite; labels outside 0..K-1 that are not 255.
+            finite; labels outside 0..K-1 that are not -1.
     """
     if not isinstance(logits, Tensor) or logits.ndim != 4 or len(logits) != len(labels):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

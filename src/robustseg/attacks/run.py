@@ -79,7 +79,7 @@ def run_attack(
         model: images to logits (B, K, h, w) with h x w the labels' resolution; a module is put in
             eval mode meanwhile.
         images: (B, C, H, W) float in [0, 1].
-        labels: (B, h, w) int64 in [0, K), or 255: neither attacked nor counted.
+        labels: (B, h, w) int64 in [0, K), or -1: neither attacked nor counted.
         image_ids: B names, from which the random starts follow.
         spec: the attack.
         eps_255: radius of the l_inf ball in 1/255.

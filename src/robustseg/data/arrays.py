@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.interface import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.files import ZIP_EPOCH, atomic_path
 
@@ -47,6 +47,7 @@ class ArrayDataset:
         pixels = np.ascontiguousarray(self.images[chosen].transpose(0, 3, 1, 2))
         images = torch.from_numpy(pixels).float() / 255
         labels = torch.from_numpy(self.labels[chosen]).long()
+        labels.masked_fill_(labels == IGNORE_BYTE, IGNORE_LABEL)
         return images, labels, [self.image_ids[index] for index in chosen]
 
 
@@ -120,11 +121,11 @@ def _check(dataset: ArrayDataset, path: Path) -> None:
         )
     if not count == len(images) == len(set(ids)):
         raise RobustsegError(f"{path}: each of the {len(images)} images needs an id of its own")
-    wrong = (labels >= classes) & (labels != IGNORE_LABEL)
+    wrong = (labels >= classes) & (labels != IGNORE_BYTE)
     if wrong.any():
         image = int(np.argwhere(wrong)[0][0])
         value = int(labels[image][wrong[image]].flat[0])
         raise RobustsegError(
             f"{path}: image {ids[image]} has label {value}, but there are {classes} classes "
-            f"(0..{classes - 1}, and {IGNORE_LABEL} for pixels to ignore)"
+            f"(0..{classes - 1}, and {IGNORE_BYTE} for pixels to ignore)"
         )

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustseg.data.image_files import read_image, read_mask
-from robustseg.data.interface import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows
 from robustseg.data.transforms import Pair, Views
 from robustseg.seeds import derive_seed
@@ -82,7 +82,9 @@ class DiskDataset:
         pixels = torch.stack([torch.from_numpy(np.array(image)) for image, _ in pairs])
         labels = torch.stack([torch.from_numpy(np.array(labels)) for _, labels in pairs])
         images = pixels.permute(0, 3, 1, 2).contiguous().float() / 255
-        return images, labels.long(), [self.image_ids[index] for index in indices]
+        labels = labels.long()
+        labels.masked_fill_(labels == IGNORE_BYTE, IGNORE_LABEL)
+        return images, labels, [self.image_ids[index] for index in indices]
 
     def _validation(self, index: int) -> Pair:
         return self.views.validation(*self._read(index))
@@ -130,6 +132,6 @@ def _dataset(columns: Columns, shared: Shared) -> DiskDataset:
             shared["base_px"],
             # ASSUME: no label by default, which the paper leaves open.
             # RELEASED CODE: the value 0, which is background, or ignored with ADE20K's 150.
-            padding_label=IGNORE_LABEL if ignored else int(labels[0]),
+            padding_label=IGNORE_BYTE if ignored else int(labels[0]),
         ),
     )

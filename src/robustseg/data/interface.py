@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORE_LABEL = 255
-"""Pixels with this label are neither trained on, nor attacked, nor counted."""
+IGNORE_LABEL = -1
+"""Pixels with this label are neither trained on, nor attacked, nor counted; no class has it."""
+IGNORE_BYTE = 255
+"""The same where labels are bytes: in masks, files of splits and kept pictures."""
 BACKGROUND = "background"
 """Name of the class of pixels of no object."""
 
@@ -41,7 +43,7 @@ class Dataset(Protocol):
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, list[str]]:
         """Return images float32 (B, 3, H, W) in [0, 1], labels int64, and image ids.
 
-        Labels are (B, H, W) for segmentation, 255 where ignored, and (B,) for classification.
+        Labels are (B, H, W) for segmentation, -1 where ignored, and (B,) for classification.
         """
 
 

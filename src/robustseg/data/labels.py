@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.interface import BACKGROUND, IGNORE_LABEL
+from robustseg.data.interface import BACKGROUND, IGNORE_BYTE
 
 VOID = 255
 """PASCAL-VOC's value for the outlines of objects and for what is hard to tell."""
@@ -31,7 +31,7 @@ class LabelPolicy:
 
     def table(self) -> NDArray[np.uint8]:
         """Return the labels of all 256 values; what no mask may hold is ignored."""
-        table = np.full(256, IGNORE_LABEL, np.uint8)
+        table = np.full(256, IGNORE_BYTE, np.uint8)
         table[list(self.labels)] = list(self.labels.values())
         return table
 
@@ -47,7 +47,7 @@ def voc_policy(void: str) -> LabelPolicy:
     # RELEASED CODE: background, in validation.
     """
     labels = {value: value for value in range(len(VOC_CLASSES))}
-    return LabelPolicy(VOC_CLASSES, labels | {VOID: 0 if void == BACKGROUND else IGNORE_LABEL})
+    return LabelPolicy(VOC_CLASSES, labels | {VOID: 0 if void == BACKGROUND else IGNORE_BYTE})
 
 
 def ade20k_policy(background: str, objects: Sequence[str]) -> LabelPolicy:
@@ -60,7 +60,7 @@ def ade20k_policy(background: str, objects: Sequence[str]) -> LabelPolicy:
     values = range(1, len(objects) + 1)
     if background == "class":
         return LabelPolicy((BACKGROUND, *objects), {0: 0} | {value: value for value in values})
-    return LabelPolicy(tuple(objects), {0: IGNORE_LABEL} | {value: value - 1 for value in values})
+    return LabelPolicy(tuple(objects), {0: IGNORE_BYTE} | {value: value - 1 for value in values})
 
 
 def palette(count: int) -> list[tuple[int, int, int]]:

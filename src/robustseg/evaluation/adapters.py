@@ -2,24 +2,18 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from robustseg.data.interface import IGNORE_LABEL, Dataset
+from robustseg.data.interface import Dataset
 from robustseg.data.opening import load_split
 from robustseg.data.relabelled import Relabelled
 from robustseg.models.checkpoints import load_model
-
-NEVER = -1e4
-"""Logit of a class that is never predicted: its probability is exactly 0 in float32."""
 
 
 class OnePixel(nn.Module):
     """A classifier as a segmentation model with one pixel: logits (B, K) become (B, K, 1, 1).
 
-    Then an image's pixel accuracy is 1 or 0, and every loss is that of classification. With more
-    than 255 classes the label 255, which means ignored, is skipped: a class of that number is put
-    in that is never predicted, and the others move up.
+    Then an image's pixel accuracy is 1 or 0, and every loss is that of classification.
     """
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -27,25 +21,14 @@ class OnePixel(nn.Module):
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, K, 1, 1), or (B, K + 1, 1, 1) with more than 255 classes."""
+        """(B, 3, H, W) to (B, K, 1, 1)."""
         logits: Tensor = self.classifier(images)
-        if logits.shape[1] > IGNORE_LABEL:
-            never = torch.full_like(logits[:, :1], NEVER)
-            before, after = logits[:, :IGNORE_LABEL], logits[:, IGNORE_LABEL:]
-            logits = torch.cat([before, never, after], dim=1)
         return logits[:, :, None, None]
 
 
 def one_pixel(dataset: Dataset) -> Dataset:
-    """Return a classification set with labels (B, 1, 1) instead of (B,), none of them 255."""
-    return Relabelled(
-        dataset, lambda labels: (labels + (labels >= IGNORE_LABEL).long())[:, None, None]
-    )
-
-
-def class_names_of(model: nn.Module, dataset: Dataset) -> list[str] | None:
-    """Return the names of the classes that a model's counts are of; None for classifiers."""
-    return None if isinstance(model, OnePixel) else dataset.class_names
+    """Return a classification set with labels (B, 1, 1) instead of (B,)."""
+    return Relabelled(dataset, lambda labels: labels[:, None, None])
 
 
 class WithoutClass(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.interface import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_BYTE
 from robustseg.errors import RobustsegError
 from robustseg.files import ZIP_EPOCH, atomic_path
 
@@ -117,7 +117,7 @@ def _check(path: str | Path, shots: AttackedImages) -> None:
                 f"{path}: {name} has the shape {found} where ({said}) is needed; make it again"
             )
     classes = len(shots.class_names)
-    labels = shots.labels[shots.labels != IGNORE_LABEL]
+    labels = shots.labels[shots.labels != IGNORE_BYTE]
     for name, values in (("labels", labels), ("prediction", shots.prediction)):
         if values.size and values.max() >= classes:
             raise RobustsegError(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.data.interface import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_BYTE
 from robustseg.evidence.attacked_images import perturbed, read_shots
 from robustseg.evidence.runs import Models
 from robustseg.evidence.wording import a_model_of, percent, printed, radius
@@ -67,7 +67,7 @@ def draw(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing, pd.D
 def most_varied(labels: NDArray[np.uint8], count: int) -> list[int]:
     """Return the places of the images with most classes, ascending; of equals the first."""
     # ASSUME: images that show much; the paper does not say how it chose its two.
-    classes = [len(set(np.unique(one).tolist()) - {IGNORE_LABEL}) for one in labels]
+    classes = [len(set(np.unique(one).tolist()) - {IGNORE_BYTE}) for one in labels]
     ranked = sorted(range(len(labels)), key=lambda place: -classes[place])
     return sorted(ranked[:count])
 

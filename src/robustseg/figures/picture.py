@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.interface import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_BYTE
 from robustseg.errors import RobustsegError
 from robustseg.evidence.attacked_images import IGNORE_COLOUR
 from robustseg.evidence.runs import Models
@@ -116,7 +116,7 @@ def legend(canvas: Canvas, kept: Any, seen: Sequence[NDArray[np.uint8]]) -> None
     shown = sorted(sorted(present, key=lambda label: -pixels[label])[:LEGEND_CLASSES])
     handles = [
         Patch(color=tuple(palette[label] / 255), label=str(names[label]))
-        if label != IGNORE_LABEL
+        if label != IGNORE_BYTE
         else Patch(color=tuple(np.array(IGNORE_COLOUR) / 255), label="not labelled")
         for label in shown
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.interface import IGNORE_LABEL
+from robustseg.data.interface import IGNORE_BYTE
 from robustseg.evidence.attacked_images import (
     IGNORE_COLOUR,
     AttackedImages,
@@ -122,8 +122,8 @@ def _encode_image(shots: AttackedImages, index: int, pictures: dict[str, int]) -
             keep(_class_map(shots.prediction[radius, index], shots.palette)) for radius in radii
         ],
         "accuracy": [round(100 * float(share), 2) for share in shots.accuracy[:, index]],
-        "present": sorted(present - {IGNORE_LABEL}),
-        "unlabelled": IGNORE_LABEL in present,
+        "present": sorted(present - {IGNORE_BYTE}),
+        "unlabelled": IGNORE_BYTE in present,
     }
 
 

@@ -54,7 +54,7 @@ def perturb(
         model: gives logits; its mode is left as it was, and so are its parameters' gradients,
             unless the attack contaminates them.
         images: (B, 3, H, W) in [0, 1].
-        labels: (B, H, W), or (B,) of a classifier; 255 where ignored.
+        labels: (B, H, W), or (B,) of a classifier; -1 where ignored.
         attack: how.
         seed: of a random start; the same for the same images.
         weight: factor on the gradients that contaminate.

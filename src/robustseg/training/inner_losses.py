@@ -22,7 +22,7 @@ def attack_loss(name: str, logits: Tensor, labels: Tensor, lam: float) -> Tensor
     Args:
         name: one of `losses.LOSSES`.
         logits: float32 (B, K, H, W), or (B, K) of a classifier: one pixel an image.
-        labels: (B, H, W), or (B,); 255 where ignored.
+        labels: (B, H, W), or (B,); -1 where ignored.
         lam: lambda(t) of Bal-CE.
 
     Returns:

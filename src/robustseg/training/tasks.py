@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustseg.data.interface import IGNORE_LABEL, Dataset
+from robustseg.data.interface import Dataset
 from robustseg.metrics import PixelCounts, count_pixels, mean_accuracy, miou
 from robustseg.models.build import SegmentationModel
 from robustseg.training.inner_losses import cross_entropy
@@ -58,7 +58,7 @@ class Segmentation:
     def scores(self, dataset: Dataset, indices: list[list[int]], attack: Attack) -> Scores:
         """Score the model in eval mode on some batches of a split."""
         counts = [
-            count_pixels(prediction, labels, dataset.num_classes, IGNORE_LABEL)
+            count_pixels(prediction, labels, dataset.num_classes)
             for prediction, labels in predict(self, dataset, indices, attack)
         ]
         whole = PixelCounts(*(np.concatenate(parts) for parts in zip(*counts, strict=True)))
