@@ -1,6 +1,6 @@
 """Evaluate and train adversarially robust semantic segmentation models.
 
-    from robustseg import sea
+    from robustseg import sea, wrap, evaluate
 
 Names are loaded when they are asked for, so that importing the package takes no time.
 """
@@ -10,14 +10,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robustseg.attacks.ensemble import SeaResult, sea
+    from robustseg.attacks.warning_signs import RobustsegWarning
+    from robustseg.errors import RobustsegError
+    from robustseg.evaluation.evaluate import Evaluation, evaluate
+    from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
 
-__version__ = "0.1.0"
-__all__ = ["SeaResult", "__version__", "sea"]
+__version__ = "0.2.0"
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Evaluation",
+    "RobustsegError",
+    "RobustsegWarning",
+    "SeaResult",
+    "WrappedModel",
+    "__version__",
+    "evaluate",
+    "sea",
+    "wrap",
+]
 
-_HOMES = {"sea": "robustseg.attacks.ensemble", "SeaResult": "robustseg.attacks.ensemble"}
+_HOMES = {
+    "sea": "attacks.ensemble",
+    "SeaResult": "attacks.ensemble",
+    "RobustsegWarning": "attacks.warning_signs",
+    "RobustsegError": "errors",
+    "evaluate": "evaluation.evaluate",
+    "Evaluation": "evaluation.evaluate",
+    "IMAGENET_MEAN": "models.wrap",
+    "IMAGENET_STD": "models.wrap",
+    "WrappedModel": "models.wrap",
+    "wrap": "models.wrap",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'robustseg' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"robustseg.{_HOMES[name]}"), name)

@@ -37,6 +37,14 @@ class PixelCounts(NamedTuple):
     intersection: NDArray[np.int64]
     union: NDArray[np.int64]
 
+    def of_classes(self, num_classes: int) -> PixelCounts:
+        """Return the counts of the first K classes: what is predicted as another is just wrong."""
+        return self._replace(
+            labelled=self.labelled[:, :num_classes],
+            intersection=self.intersection[:, :num_classes],
+            union=self.union[:, :num_classes],
+        )
+
 
 def count_pixels(
     prediction: torch.Tensor, label: torch.Tensor, num_classes: int, ignore_label: int = -1

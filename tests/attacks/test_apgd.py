@@ -68,7 +68,8 @@ def test_iterates_follow_the_pseudo_code(iterations: int) -> None:
 
     def evaluate(x: Tensor) -> Evaluation:
         slope = 60 * torch.cos(60 * x) + 8 - 12 * x
-        return Evaluation(f(x).flatten(), torch.ones(9, dtype=torch.int64), slope.sign())
+        correct = torch.ones(9, dtype=torch.int64)
+        return Evaluation(f(x).flatten(), correct, slope.sign(), correct.bool())
 
     optimizer = Apgd(ball(centre, epsilon), epsilon, iterations)
     x, trajectory = starts, [starts]

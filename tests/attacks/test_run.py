@@ -212,9 +212,9 @@ def test_larger_radii_of_the_reduced_schedule_do_not_count(monkeypatch: pytest.M
     starts: list[tuple[float, float]] = []
     search = run._search
 
-    def watched(attacked, optimizer, images, slot, found, passes):
+    def watched(attacked, optimizer, images, slot, found, passes, zeros):
         starts.append((slot.scale, (images - 0.5).abs().max().item() * 255 / EPS_255))
-        search(attacked, optimizer, images, slot, found, passes)
+        search(attacked, optimizer, images, slot, found, passes, zeros)
 
     monkeypatch.setattr(run, "_search", watched)
     spec = AttackSpec("ce", "apgd", "reduced", 20)
@@ -385,10 +385,10 @@ def test_wrong_input_is_one_sentence() -> None:
     refused(r"image image3 has values outside \[0, 1\]", images=too_bright)
     too_bright[3, 0, 0, 0] = torch.nan
     refused(r"image image3 has values outside \[0, 1\]", images=too_bright)
-    for label in (-1, 4, 254):
+    for label in (-2, 4, 254):
         wrong = labels.clone()
         wrong[1, 2, 2] = label
-        refused(r"image image1 has a label outside 0..3", labels=wrong)
+        refused(rf"image image1 has the label {label}, which is none of the classes 0..3", labels=wrong)
     refused("upsample its logits", model=lambda x: Pointwise()(x)[:, :, ::2])
     refused("one tensor of logits", model=lambda x: (Pointwise()(x),))
     refused("one tensor of logits", model=lambda x: Pointwise()(x)[0])

@@ -50,7 +50,7 @@ def toys() -> ToySet:
     images = torch.rand(7, 3, 6, 5, generator=generator)
     labels = Pointwise()(images).argmax(1)
     labels[:, :2] = torch.randint(4, labels[:, :2].shape, generator=generator)
-    labels[0, 0] = 255
+    labels[0, 0] = -1
     weak = Pointwise()(images[4:5]).argmin(1)
     labels[4] = weak[0]
     return ToySet(images, labels, [f"toy{i}" for i in range(7)])
@@ -75,6 +75,7 @@ def test_sea_is_the_image_wise_worst_case_of_its_attacks(toys: ToySet) -> None:
         image_ids=toys.image_ids,
         iterations=10,
         batch_size=3,
+        ignore_index=-1,
     )
     outcomes = [
         attack_and_count(model, spec, EPS_255, 0, toys.batch(list(range(7)))) for spec in SPECS
@@ -83,11 +84,15 @@ def test_sea_is_the_image_wise_worst_case_of_its_attacks(toys: ToySet) -> None:
     ran = ~np.isnan(result.attack_accuracy)
     assert np.array_equal(result.attack_accuracy[ran], alone[ran])
     assert np.array_equal(result.accuracy, alone.min(axis=0))
-    assert np.array_equal(result.worst_attack, alone.argmin(axis=0))
+    hurt = np.arange(7) != 4  # that one is wrong everywhere before any attack
+    assert np.array_equal(result.worst_attack[hurt], alone.argmin(axis=0)[hurt])
     assert result.acc == pytest.approx(alone.min(axis=0).mean())
     assert all(result.acc <= one for one in alone.mean(axis=1))
     assert len({*result.worst_attack.tolist()}) > 1
     for image, worst in enumerate(result.worst_attack):
+        if not hurt[image]:
+            assert torch.equal(result.adversarial[image], toys.images[image])
+            continue
         assert torch.equal(result.adversarial[image], outcomes[worst].adversarial[image])
         assert result.linf_255[image] == outcomes[worst].linf_255[image]
     counts = count(model, result.adversarial, toys.labels, toys.image_ids)
@@ -96,9 +101,10 @@ def test_sea_is_the_image_wise_worst_case_of_its_attacks(toys: ToySet) -> None:
 
 
 def test_sea_skips_what_is_broken_and_says_so(toys: ToySet) -> None:
-    result = sea(Pointwise(), toys.images, toys.labels, EPS_255, iterations=10)
+    result = sea(Pointwise(), toys.images, toys.labels, EPS_255, iterations=10, ignore_index=-1)
     assert result.accuracy[4] == 0
-    assert np.isnan(result.attack_accuracy[1:, 4]).all()
+    assert np.isnan(result.attack_accuracy[:, 4]).all()
+    assert result.worst_attack[4] == len(result.attacks)  # the clean image
 
 
 def test_sea_is_a_function_of_the_package() -> None:
@@ -111,9 +117,10 @@ def test_sea_is_a_function_of_the_package() -> None:
 
 
 def test_an_image_without_labels_does_not_count(toys: ToySet) -> None:
-    with_one = sea(Pointwise(), toys.images[:3], toys.labels[:3], EPS_255, iterations=5)
-    toys.labels[3] = 255
-    with_none = sea(Pointwise(), toys.images[:4], toys.labels[:4], EPS_255, iterations=5)
+    few = {"iterations": 5, "ignore_index": -1}
+    with_one = sea(Pointwise(), toys.images[:3], toys.labels[:3], EPS_255, **few)
+    toys.labels[3] = -1
+    with_none = sea(Pointwise(), toys.images[:4], toys.labels[:4], EPS_255, **few)
     assert np.isnan(with_none.accuracy[3])
     assert with_none.acc == with_one.acc
     assert with_none.miou == with_one.miou

@@ -112,5 +112,5 @@ def test_bad_input_is_one_sentence() -> None:
     dataset = labelled(target)
     few_classes = nn.Conv2d(3, 2, 1)
     for pair in ((few_classes, target), (target, few_classes)):
-        with pytest.raises(RobustsegError, match="has a label outside"):
+        with pytest.raises(RobustsegError, match="which is none of the classes"):
             transfer(*pair, dataset, SPEC, identity=IDENTITY, **SETTINGS)

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustseg.attacks.attacked_model import Model, frozen, full_precision
+from robustseg.attacks.attacked_model import (
+    Model,
+    data_classes,
+    frozen,
+    full_precision,
+    is_finite,
+    refuse_gradients,
+)
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch
 from robustseg.data.interface import IGNORE_LABEL
@@ -141,7 +148,7 @@ def _descend(
         with torch.enable_grad():
             logits = model(adversarial)
             if t == 0:
-                check_logits(logits.detach(), labels, image_ids)
+                check_logits(logits.detach(), labels, image_ids, data_classes(model))
             margin = relative_margin(logits, index, o.kappa)
         fooled = (logits.gather(1, index)[:, 0] < logits.amax(1)) & counted
         reached = best.update(adversarial.detach(), fooled.flatten(1).sum(1), t)
@@ -151,6 +158,7 @@ def _descend(
         w = (w / rate.to(w)).clamp_(o.w_min, o.w_max)
         slope = constraints.update((w * margin.detach()).double(), fooled, t, t / (steps - 1))
         gradient = _gradient(margin, adversarial, slope * w)
+        refuse_gradients(~is_finite(gradient), image_ids)
         square = o.alpha * square + (1 - o.alpha) * gradient.square()
         metric = (square / (1 - o.alpha ** (t + 1))).sqrt_().clamp_(min=1e-8)
         step = o.step * _decay(t, best.first, steps, o.step_decay)

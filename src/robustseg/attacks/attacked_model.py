@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks.logits import Labels
-from robustseg.attacks.pixel_losses import check_logits, loss_and_gradient
+from robustseg.attacks.pixel_losses import check_logits, loss_and_gradient, refuse_images
+from robustseg.attacks.search_model import exact
 from robustseg.errors import RobustsegError
+from robustseg.models.wrap import WrappedModel
 
 Model = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) in [0, 1] to logits (B, K, h, w)."""
@@ -23,11 +25,13 @@ class Evaluation:
         objective: (B,) float64, what is maximised.
         correct: (B,) int64, counted pixels whose largest logit is the label's.
         direction: (B, C, H, W), the sign of the loss's gradient.
+        finite: (B,) bool, whether objective and gradient are.
     """
 
     objective: Tensor
     correct: Tensor
     direction: Tensor
+    finite: Tensor
 
 
 class AttackedModel:
@@ -71,25 +75,56 @@ class AttackedModel:
                 raise
             self.overwrite = False  # the model's last operation needs its own output
             return self(images, lam)
-        return Evaluation(objective, correct, gradient.sign_())
+        finite = objective.isfinite() & is_finite(gradient)
+        return Evaluation(objective, correct, gradient.sign_(), finite)
 
     def look(self, images: Tensor) -> Evaluation:
         """Evaluate without a backward pass; the direction is 0."""
         with torch.no_grad():
             objective, correct, _ = self._loss(self.model(images), images, 0.0)
-        return Evaluation(objective, correct, torch.zeros(()))
+        return Evaluation(objective, correct, torch.zeros(()), objective.isfinite())
 
     def _loss(self, logits: Tensor, images: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return objective, correct pixels and logit gradient, which may overwrite the logits."""
         if self.labels is None:
             labels = self.raw_labels[self.position]
-            check_logits(logits, labels, [self.image_ids[i] for i in self.position.tolist()])
+            ids = [self.image_ids[i] for i in self.position.tolist()]
+            check_logits(logits, labels, ids, data_classes(self.model))
             self.labels = Labels.of(labels, logits.dtype)
         gradient = logits.detach()
         if not (self.overwrite and _is_dense(logits) and not _share_memory(logits, images)):
             gradient = gradient.clone(memory_format=torch.contiguous_format)
         objective, correct = loss_and_gradient(self.loss, gradient, self.labels, lam)
         return objective, correct, gradient
+
+
+def is_finite(gradient: Tensor) -> Tensor:
+    """Return (B,) whether all values of a gradient (B, ...) are finite, in one pass over them."""
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), ord=torch.inf, dim=1)
+    return norms.isfinite()
+
+
+def refuse_gradients(wrong: Tensor, image_ids: list[str]) -> None:
+    """Refuse gradients that are not finite although the logits are: (B,) bool.
+
+    Their signs would be 0 or arbitrary, and the model would pass for robust.
+
+    Raises:
+        RobustsegError: it names the first image where `wrong` holds.
+    """
+    refuse_images(
+        wrong,
+        image_ids,
+        "gets a gradient that is not finite, while its logits are: the model's backward pass "
+        "breaks (a root or logarithm at 0, a division, overflow in half precision); an attack "
+        "cannot use it, and the model would pass for robust",
+    )
+
+
+def data_classes(model: Model) -> int | None:
+    """Return how many of a model's logits are classes of the data; None: all of them."""
+    model = exact(model)
+    return model.data_classes if isinstance(model, WrappedModel) else None
 
 
 def _is_dense(tensor: Tensor) -> bool:
@@ -126,6 +161,9 @@ def frozen(model: Model) -> Iterator[None]:
 
 def device_of(model: Model, otherwise: torch.device) -> torch.device:
     """Return where a module's parameters are; `otherwise` for a model without any."""
+    model = exact(model)
+    if isinstance(model, WrappedModel):
+        return model.device or otherwise
     parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     return next((parameter.device for parameter in parameters), otherwise)
 

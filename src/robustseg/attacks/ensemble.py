@@ -1,35 +1,44 @@
 """SEA, the Semantic Ensemble Attack (arXiv 2306.12941, Sec. 2.4), for anybody's model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustseg.attacks.attacked_model import Model, device_of
+from robustseg.attacks.attacked_model import device_of
+from robustseg.attacks.inputs import as_ids, as_images, as_labels, check_counts, number_of
 from robustseg.attacks.losses import SEA_LOSSES
-from robustseg.attacks.outcomes import Outcome, attack_and_count, in_turn
+from robustseg.attacks.outcomes import Batch, Outcome, attack_and_count, in_turn
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.spec import AttackSpec
+from robustseg.attacks.warning_signs import WarningSigns, warn
+from robustseg.errors import RobustsegError
 from robustseg.metrics import PixelCounts, image_accuracy, mean_accuracy, miou, worst_case
+from robustseg.models.wrap import wrap
 
 
 @dataclass
 class SeaResult:
-    """What SEA found for N images; fractions in [0, 1].
+    """What SEA found for N images; fractions in [0, 1]. Printing it shows the scores.
 
     Attributes:
         image_ids: names of the images.
         attacks: names of the A attacks, one for each loss.
         attack_accuracy: (A, N) pixel accuracy of each image under each attack; NaN where it was not
             run, since an earlier one had brought the image to 0 %, or all pixels are ignored.
-        worst_attack: (N,) index of the attack that hurts each image most; of equals the first.
+        worst_attack: (N,) index of the attack that hurts each image most, of equals the first; A
+            where none hurts, since the clean image is a candidate too.
         counts: of the worst case of each image.
+        clean_counts: of the clean images.
         adversarial: (N, C, H, W), the worst case of each image, on the device of the input.
         linf_255: (N,) measured norms of its perturbation in 1/255.
+        eps_255: the radius in 1/255.
+        warnings: what speaks against model or images, in a sentence each.
     """
 
     image_ids: list[str]
@@ -37,8 +46,11 @@ class SeaResult:
     attack_accuracy: NDArray[np.float64]
     worst_attack: NDArray[np.int64]
     counts: PixelCounts
+    clean_counts: PixelCounts
     adversarial: Tensor
     linf_255: NDArray[np.float64]
+    eps_255: float
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
@@ -46,119 +58,185 @@ class SeaResult:
         return image_accuracy(self.counts.pixels, self.counts.pixels_correct)
 
     @property
+    def clean_accuracy(self) -> NDArray[np.float64]:
+        """(N,) pixel accuracy of each image without an attack; never below `accuracy`."""
+        return image_accuracy(self.clean_counts.pixels, self.clean_counts.pixels_correct)
+
+    @property
     def acc(self) -> float:
         """The paper's robust ACC: the mean of `accuracy`."""
         return mean_accuracy(self.counts.pixels, self.counts.pixels_correct)
+
+    @property
+    def clean_acc(self) -> float:
+        """The same without an attack."""
+        return mean_accuracy(self.clean_counts.pixels, self.clean_counts.pixels_correct)
 
     @property
     def miou(self) -> float:
         """The paper's robust mIoU: that of the worst-case images, over the classes that occur."""
         return miou(self.counts.intersection, self.counts.union)
 
+    @property
+    def clean_miou(self) -> float:
+        """The same without an attack."""
+        return miou(self.clean_counts.intersection, self.clean_counts.union)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.image_ids):6} images      ACC   mIoU",
+            f"clean          {100 * self.clean_acc:7.1f}{100 * self.clean_miou:7.1f}",
+            f"SEA, {self.eps_255:4g}/255  {100 * self.acc:7.1f}{100 * self.miou:7.1f}",
+        ]
+        return "\n".join([*lines, *(f"Warning: {sentence}" for sentence in self.warnings)])
+
 
 def sea(
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
+    model: Any,
+    images: Any,
+    labels: Any,
     eps_255: float,
     *,
-    image_ids: Sequence[str] | None = None,
+    image_ids: Sequence[Any] | None = None,
     losses: Sequence[str] = SEA_LOSSES,
     iterations: int = 300,
     batch_size: int = 32,
     seed: int = 0,
+    ignore_index: int | None = 255,
 ) -> SeaResult:
     """Evaluate a segmentation model's robustness in the l_inf ball.
 
     One run of APGD with decreasing radius (2, 1.5, 1 x eps) for each loss; of each image the run
-    that leaves the fewest pixels right counts. Normalisation with mean and std belongs into the
-    model.
+    that leaves the fewest pixels right counts, or the clean image if none leaves fewer. What makes
+    the result doubtful is said once, as a `RobustsegWarning`, and kept in the result.
 
     Example:
         >>> import torch
-        >>> from robustseg.attacks.ensemble import sea
+        >>> from robustseg import sea
         >>> model = torch.nn.Conv2d(3, 2, kernel_size=1)  # any images -> logits
         >>> images, labels = torch.rand(4, 3, 8, 8), torch.randint(2, (4, 8, 8))
         >>> result = sea(model, images, labels, eps_255=8, iterations=10)
         >>> result.adversarial.shape
         torch.Size([4, 3, 8, 8])
-        >>> 0 <= result.acc <= 1 and 0 <= result.miou <= 1
+        >>> 0 <= result.acc <= result.clean_acc <= 1
         True
 
     Args:
-        model: images (B, C, H, W) in [0, 1] to logits (B, K, h, w), h x w the labels' resolution;
-            a module is put in eval mode meanwhile, and images are moved to its device.
-        images: (N, C, H, W) float in [0, 1].
-        labels: (N, h, w) int64 in [0, K), or 255: neither attacked nor counted.
-        eps_255: radius in 1/255.
+        model: a module or function from images (B, C, H, W) in [0, 1] to logits (B, K, h, w), or
+            anything that `wrap` takes; normalisation goes into `wrap(model, mean=..., std=...)`. A
+            module is put in eval mode meanwhile, and images are moved to its device.
+        images: (N, C, H, W) in [0, 1], see `inputs.as_images`.
+        labels: (N, H, W) whole numbers in [0, K), see `inputs.as_labels`.
+        eps_255: radius in 1/255: 8 for what others call 8/255.
         image_ids: N names; random starts follow from them. None for "0", "1", ...
         losses: names of `losses.LOSSES`; the paper's four by default.
         iterations: of each loss.
         batch_size: images at a time; the result does not depend on it, up to rounding in the model.
         seed: of the random starts.
+        ignore_index: label of pixels that are neither attacked nor counted; None: there are none.
 
     Raises:
-        RobustsegError: input that does not fit, or logits that are not finite, naming the image.
+        RobustsegError: input that does not fit, or logits or gradients that are not finite, naming
+            the image.
     """
-    ids = [str(place) for place in range(len(images))] if image_ids is None else list(image_ids)
-    check_batch(images, labels, ids, eps_255)
-    specs = [AttackSpec(loss, "apgd", "reduced", iterations) for loss in losses]
-    device = device_of(model, images.device)
-    slices = [slice(at, at + batch_size) for at in range(0, len(images), batch_size)]
-    batches = ((images[some].to(device), labels[some].to(device), ids[some]) for some in slices)
-    attacks = [partial(attack_and_count, model, spec, eps_255, seed) for spec in specs]
-    worst = _Worst(ids, [spec.name for spec in specs], images)
-    for batch, number, places, outcome in in_turn(batches, attacks, until_broken=True):
-        first = worst.place_of[batch[2][0]]
-        worst.take(number, first + places, outcome)
-    return worst.result()
+    with torch.inference_mode(False):
+        check_counts(iterations=iterations, batch_size=batch_size)
+        if not losses or isinstance(losses, str):
+            raise RobustsegError("losses must be a list of at least one name, like ['js']")
+        specs = [AttackSpec(loss, "apgd", "reduced", iterations) for loss in losses]
+        wrapped = wrap(model)
+        ids = as_ids(image_ids, number_of(images))
+        images, labels = as_images(images, ids), as_labels(labels, ids, ignore_index)
+        check_batch(images, labels, ids, eps_255)
+        if (labels < 0).all():
+            raise RobustsegError(
+                f"all pixels are ignored: every label is {ignore_index}; check labels and "
+                "ignore_index"
+            )
+        device = device_of(wrapped, images.device)
+        slices = [slice(at, at + batch_size) for at in range(0, len(images), batch_size)]
+        batches = ((images[some].to(device), labels[some].to(device), ids[some]) for some in slices)
+        signs = WarningSigns(wrapped, [eps_255], ignore_index)
+        worst = _Worst(ids, [spec.name for spec in specs], images, eps_255)
+        attacks = [partial(attack_and_count, wrapped, spec, eps_255, seed) for spec in specs]
+        steps = in_turn(batches, [signs.look, *attacks], until_broken=True)
+        for batch, number, places, outcome in steps:
+            worst.take(number, worst.place_of[batch[2][0]] + places, outcome, batch)
+            signs.gradients(outcome.unexplained_zeros)
+        warn(signs.found())
+        return worst.result(signs.found())
 
 
 class _Worst:
-    """The outcome with the lowest accuracy so far of each of N images."""
+    """The outcome with the lowest accuracy so far of each of N images, the clean one first."""
 
-    def __init__(self, image_ids: list[str], attacks: list[str], images: Tensor) -> None:
-        self.image_ids, self.attacks = image_ids, attacks
+    def __init__(
+        self, image_ids: list[str], attacks: list[str], images: Tensor, eps_255: float
+    ) -> None:
+        self.image_ids, self.attacks, self.eps_255 = image_ids, attacks, eps_255
         self.place_of = {image_id: place for place, image_id in enumerate(image_ids)}
-        self.attack_accuracy = np.full((len(attacks), len(image_ids)), np.nan)
-        self.worst_attack = np.zeros(len(image_ids), dtype=np.int64)
+        self.accuracy = np.full((len(attacks) + 1, len(image_ids)), np.nan)
         self.adversarial = torch.empty_like(images)
         self.linf_255 = np.zeros(len(image_ids))
+        self.worst_attack = np.zeros(len(image_ids), dtype=np.int64)
         self.counts: PixelCounts | None = None
+        self.clean_counts: PixelCounts | None = None
 
-    def take(self, number: int, places: NDArray[np.intp], outcome: Outcome) -> None:
-        """Keep the outcome of an attack on the images at `places` where it is the worst so far."""
-        new = image_accuracy(outcome.counts.pixels, outcome.counts.pixels_correct)
-        self.attack_accuracy[number, places] = new
-        better = np.ones(len(places), dtype=bool)
-        if number:
-            counts = self._kept(outcome)
-            old = image_accuracy(counts.pixels[places], counts.pixels_correct[places])
-            better = worst_case(np.stack([old, new])) == 1
-        lower = places[better]
-        for kept, values in zip(self._kept(outcome), outcome.counts, strict=True):
-            kept[lower] = values[better]
-        self.worst_attack[lower] = number
-        self.linf_255[lower] = outcome.linf_255[better]
-        assert outcome.adversarial is not None
-        self.adversarial[lower] = outcome.adversarial[better].to(self.adversarial.device)
+    def take(self, number: int, places: NDArray[np.intp], outcome: Outcome, batch: Batch) -> None:
+        """Keep the outcome on the images at `places` where it is the worst so far.
 
-    def _kept(self, outcome: Outcome) -> PixelCounts:
-        """Return the counts of all images, which the first outcome gives their shapes."""
-        if self.counts is None:
-            shapes = [(len(self.image_ids), *values.shape[1:]) for values in outcome.counts]
-            self.counts = PixelCounts(*(np.zeros(shape, dtype=np.int64) for shape in shapes))
-        return self.counts
+        Args:
+            number: 0 for the clean images, then the attacks; of equals an attack is preferred to
+                the clean image, and an earlier attack to a later one.
+            places: of the images among all.
+            outcome: on them.
+            batch: that they are of.
+        """
+        self.accuracy[number, places] = image_accuracy(
+            outcome.counts.pixels, outcome.counts.pixels_correct
+        )
+        if number == 0:
+            self.clean_counts = _put(self.clean_counts, outcome.counts, places, len(self.image_ids))
+            self.adversarial[places] = batch[0].to(self.adversarial.device)
+            better = np.ones(len(places), dtype=bool)
+        else:
+            # An attack comes before the clean image, which is the last of equals.
+            order = [*range(1, number + 1), 0]
+            worst = worst_case(np.nan_to_num(self.accuracy[order][:, places], nan=np.inf))
+            better = worst == number - 1
+            assert outcome.adversarial is not None
+            lower = outcome.adversarial[better].to(self.adversarial.device)
+            self.adversarial[places[better]] = lower
+            self.linf_255[places[better]] = outcome.linf_255[better]
+        self.worst_attack[places[better]] = number
+        kept = PixelCounts(*(values[better] for values in outcome.counts))
+        self.counts = _put(self.counts, kept, places[better], len(self.image_ids))
 
-    def result(self) -> SeaResult:
+    def result(self, warnings: list[str]) -> SeaResult:
         """Return what was found."""
         assert self.counts is not None
+        assert self.clean_counts is not None
         return SeaResult(
             image_ids=self.image_ids,
             attacks=self.attacks,
-            attack_accuracy=self.attack_accuracy,
-            worst_attack=self.worst_attack,
+            attack_accuracy=self.accuracy[1:],
+            worst_attack=(self.worst_attack - 1) % (len(self.attacks) + 1),
             counts=self.counts,
+            clean_counts=self.clean_counts,
             adversarial=self.adversarial,
             linf_255=self.linf_255,
+            eps_255=float(self.eps_255),
+            warnings=warnings,
         )
+
+
+def _put(
+    all_counts: PixelCounts | None, some: PixelCounts, places: NDArray[np.intp], images: int
+) -> PixelCounts:
+    """Put counts at `places` among those of all images, which the first ones give their shapes."""
+    if all_counts is None:
+        shapes = [(images, *values.shape[1:]) for values in some]
+        all_counts = PixelCounts(*(np.zeros(shape, dtype=np.int64) for shape in shapes))
+    for kept, values in zip(all_counts, some, strict=True):
+        kept[places] = values
+    return all_counts

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustseg.attacks.alma_prox import alma_prox
-from robustseg.attacks.attacked_model import Model, device_of, frozen, full_precision
+from robustseg.attacks.attacked_model import (
+    Model,
+    data_classes,
+    device_of,
+    frozen,
+    full_precision,
+)
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch, run_attack
 from robustseg.attacks.search_model import exact
@@ -32,6 +38,7 @@ class Outcome:
         counts: of the predictions on the adversarial images.
         linf_255: (B,) measured norm of the perturbation in 1/255.
         forward_passes, backward_passes: (B,), the counting pass included.
+        unexplained_zeros: (B,) see `run.unexplained_zeros`; NaN without an attack.
         adversarial: (B, C, H, W); None where only the record was kept.
     """
 
@@ -39,6 +46,7 @@ class Outcome:
     linf_255: NDArray[np.float64]
     forward_passes: NDArray[np.int64]
     backward_passes: NDArray[np.int64]
+    unexplained_zeros: NDArray[np.float64]
     adversarial: Tensor | None = None
 
 
@@ -106,6 +114,7 @@ def transfer_and_count(
         linf_255=measure(adversarial, images, ids, eps_255),
         forward_passes=found.forward_passes.numpy() + 1,
         backward_passes=found.backward_passes.numpy(),
+        unexplained_zeros=found.unexplained_zeros.numpy(),
         adversarial=adversarial,
     )
 
@@ -126,6 +135,7 @@ def alma_and_count(model: Model, threshold: float, steps: int, batch: Batch) -> 
         linf_255=measure(found.adversarial, images, ids, UNBOUNDED_255),
         forward_passes=found.forward_passes.cpu().numpy() + 1,
         backward_passes=found.backward_passes.cpu().numpy(),
+        unexplained_zeros=np.full(len(ids), np.nan),
         adversarial=found.adversarial,
     )
 
@@ -138,9 +148,13 @@ def look_and_count(model: Model, batch: Batch) -> Outcome:
     """
     images, labels, ids = batch
     check_batch(images, labels, ids, eps_255=0)
-    none = np.zeros(len(ids), dtype=np.int64)
-    counts = count(model, images, labels, ids)
-    return Outcome(counts, none.astype(np.float64), none + 1, none)
+    return clean_outcome(count(model, images, labels, ids))
+
+
+def clean_outcome(counts: PixelCounts) -> Outcome:
+    """Return what is on record of images without an attack."""
+    none = np.zeros(len(counts.pixels), dtype=np.int64)
+    return Outcome(counts, none.astype(np.float64), none + 1, none, np.full(len(none), np.nan))
 
 
 def count(model: Model, images: Tensor, labels: Tensor, image_ids: list[str]) -> PixelCounts:
@@ -149,11 +163,26 @@ def count(model: Model, images: Tensor, labels: Tensor, image_ids: list[str]) ->
     Raises:
         RobustsegError: logits that are not finite or do not fit the labels.
     """
+    return count_logits(model, predict(model, images), labels, image_ids)
+
+
+def predict(model: Model, images: Tensor) -> Tensor:
+    """Return the logits of a forward pass in full precision: images (B, C, H, W)."""
     model = exact(model)
     with frozen(model), torch.no_grad(), full_precision(images.device.type):
-        logits = model(images)
-    check_logits(logits, labels, image_ids)
-    return count_pixels(logits.argmax(1), labels, logits.shape[1])
+        return model(images)
+
+
+def count_logits(model: Model, logits: Tensor, labels: Tensor, image_ids: list[str]) -> PixelCounts:
+    """Count what a model's logits get right, over the classes of the data.
+
+    Raises:
+        RobustsegError: logits that are not finite or do not fit the labels.
+    """
+    classes = data_classes(model)
+    check_logits(logits, labels, image_ids, classes)
+    counts = count_pixels(logits.argmax(1), labels, logits.shape[1])
+    return counts.of_classes(classes) if classes else counts
 
 
 def measure(

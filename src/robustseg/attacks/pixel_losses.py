@@ -61,13 +61,16 @@ def _chunks(logits: Tensor) -> Iterator[slice]:
         yield slice(start, start + together)
 
 
-def check_logits(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:
+def check_logits(
+    logits: Tensor, labels: Tensor, image_ids: list[str], num_classes: int | None = None
+) -> None:
     """Refuse logits that do not fit the labels, and labels that do not fit the logits.
 
     Args:
         logits: what the model returned for the images.
         labels: (B, H, W) int64.
         image_ids: of the B images, for the message.
+        num_classes: K, the first of the logits; None: all of them.
 
     Raises:
         RobustsegError: logits not (B, K, H, W) floats, not at the labels' resolution, or not
@@ -86,13 +89,15 @@ def check_logits(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:
             f"logits are {tuple(logits.shape[2:])} and labels {tuple(labels.shape[1:])} pixels; "
             "let the model upsample its logits to the labels' resolution"
         )
-    outside = ((labels < 0) | (labels >= logits.shape[1])) & (labels != IGNORE_LABEL)
-    refuse_images(
-        outside.flatten(1).any(1),
-        image_ids,
-        f"has a label outside 0..{logits.shape[1] - 1} that is not {IGNORE_LABEL} (ignored); "
-        "check the number of classes",
-    )
+    classes = num_classes or logits.shape[1]
+    outside = ((labels < 0) | (labels >= classes)) & (labels != IGNORE_LABEL)
+    if outside.any():
+        refuse_images(
+            outside.flatten(1).any(1),
+            image_ids,
+            f"has the label {int(labels[outside][0])}, which is none of the classes "
+            f"0..{classes - 1}; check the number of classes, and which label is ignored",
+        )
     refuse_images(
         ~logits.sum((1, 2, 3)).isfinite(),
         image_ids,

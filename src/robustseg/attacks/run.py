@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.apgd import Apgd
-from robustseg.attacks.attacked_model import AttackedModel, Evaluation, Model, frozen
+from robustseg.attacks.attacked_model import (
+    AttackedModel,
+    Evaluation,
+    Model,
+    frozen,
+    refuse_gradients,
+)
 from robustseg.attacks.pgd import Pgd
 from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import Box, ball, choose, random_start
@@ -24,11 +30,13 @@ class AttackResult:
     Attributes:
         adversarial: (B, C, H, W), inside the radius and [0, 1].
         forward_passes, backward_passes: (B,) int64 on the CPU.
+        unexplained_zeros: (B,) float64 on the CPU, see `unexplained_zeros`, at the first iterate.
     """
 
     adversarial: Tensor
     forward_passes: Tensor
     backward_passes: Tensor
+    unexplained_zeros: Tensor
 
 
 class Found:
@@ -93,6 +101,7 @@ def run_attack(
     previous = found.images
     attacked = AttackedModel(model, spec.loss, labels, image_ids)
     passes = torch.zeros((2, len(images)), dtype=torch.int64, device=images.device)
+    zeros = torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
     with frozen(model):
         for slot in slots(spec.schedule, spec.iterations):
             epsilon = eps_255 / 255 * slot.scale
@@ -104,10 +113,10 @@ def run_attack(
                 start = random_start(images, epsilon, image_ids, *key)
             result = found if slot.final else Found(images)
             optimizer = _optimizer(spec, box, epsilon, slot)
-            _search(attacked, optimizer, start, slot, result, passes)
+            _search(attacked, optimizer, start, slot, result, passes, zeros)
             previous = result.images
     forward_passes, backward_passes = passes.cpu()
-    return AttackResult(found.images, forward_passes, backward_passes)
+    return AttackResult(found.images, forward_passes, backward_passes, zeros.cpu())
 
 
 def _optimizer(spec: AttackSpec, box: Box, epsilon: float, slot: Slot) -> Optimizer:
@@ -123,8 +132,9 @@ def _search(
     slot: Slot,
     found: Found,
     passes: Tensor,
+    zeros: Tensor,
 ) -> None:
-    """Run one slot from `images` (B, C, H, W), adding to `found` and `passes` (2, B)."""
+    """Run one slot from `images` (B, C, H, W), adding to `found`, `passes` (2, B) and `zeros`."""
     position = torch.arange(len(images), device=images.device)
     attacked.focus(position)
     kept = found.unfinished()
@@ -140,8 +150,21 @@ def _search(
         evaluation = attacked.look(images) if last else attacked(images, lam)
         passes[: 1 if last else 2, position] += 1
         kept = _record(evaluation, images, position, optimizer, slot, found, attacked.image_ids)
+        if slot.before + t == 0:
+            zeros[position] = unexplained_zeros(evaluation, attacked.raw_labels)
         if not last:
             images = optimizer.step(images, evaluation)
+
+
+def unexplained_zeros(evaluation: Evaluation, labels: Tensor) -> Tensor:
+    """Return (B,) what share of a gradient's values is 0 beyond what any loss explains.
+
+    Where a pixel is wrong or ignored, masks and weights of losses may be 0, and with them, in a
+    network that sees no further, the gradient of the image there. All other zeros are the model's.
+    """
+    share = (evaluation.direction == 0).flatten(1).double().mean(1)
+    right = evaluation.correct.double() / labels[0].numel()
+    return (share - (1 - right)).clamp_(min=0)
 
 
 def _record(
@@ -162,14 +185,17 @@ def _record(
     if slot.final:
         score = torch.where(evaluation.correct == 0, torch.inf, score)
     found.offer(position, images, score)
-    flags = torch.stack((score < torch.inf, evaluation.objective.isfinite()))
+    flags = torch.stack((score < torch.inf, evaluation.finite))
     unfinished, finite = flags.tolist()  # the one time an iteration waits for the device
     if not all(finite):
-        image_id = image_ids[int(position[finite.index(False)])]
-        raise RobustsegError(
-            f"image {image_id} got logits that are not finite while under attack; check the "
-            "model's weights and numerical range"
+        ids = [image_ids[place] for place in position.tolist()]
+        refuse_images(
+            ~evaluation.objective.isfinite(),
+            ids,
+            "got logits that are not finite while under attack; check the model's weights and "
+            "numerical range",
         )
+        refuse_gradients(~evaluation.finite, ids)
     indices = [index for index, flag in enumerate(unfinished) if flag]
     return torch.tensor(indices, dtype=torch.int64, device=images.device)
 

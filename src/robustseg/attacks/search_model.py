@@ -1,14 +1,14 @@
 """Faster passes for the search of a perturbation; what goes on record stays in full precision."""
 
+from collections.abc import Callable
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks.attacked_model import Model
 from robustseg.names import PRECISIONS
 
-AnyModel = TypeVar("AnyModel", bound=Model)
+AnyModel = TypeVar("AnyModel", bound=Callable[[Tensor], Tensor])
 
 
 class SearchModel(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.apgd import Apgd
-from robustseg.attacks.attacked_model import AttackedModel, Model, frozen
+from robustseg.attacks.attacked_model import AttackedModel, Model, frozen, refuse_gradients
 from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import ball, random_start
 from robustseg.attacks.run import Found, check_batch
@@ -114,6 +114,7 @@ def _search(
         evaluation = attacked(iterate, 0.0)
         finite = evaluation.objective.isfinite()
         refuse_images(~finite, attacked.image_ids, "got logits that are not finite under attack")
+        refuse_gradients(~evaluation.finite, attacked.image_ids)
         found.offer(everywhere, iterate, apgd.score(evaluation))
         iterate = apgd.step(iterate, evaluation)
     found.offer(everywhere, iterate, apgd.score(attacked.look(iterate)))

@@ -74,7 +74,7 @@ class FinishedParts:
 
 def _as_lists(outcome: Outcome) -> dict[str, list[Any]]:
     counts = {name: values.tolist() for name, values in outcome.counts._asdict().items()}
-    costs = ("linf_255", "forward_passes", "backward_passes")
+    costs = ("linf_255", "forward_passes", "backward_passes", "unexplained_zeros")
     return counts | {name: getattr(outcome, name).tolist() for name in costs}
 
 
@@ -85,6 +85,7 @@ def _of_lists(lists: dict[str, list[Any]]) -> Outcome:
         np.array(lists["linf_255"], dtype=np.float64),
         np.array(lists["forward_passes"], dtype=np.int64),
         np.array(lists["backward_passes"], dtype=np.int64),
+        np.array(lists["unexplained_zeros"], dtype=np.float64),
     )
 
 

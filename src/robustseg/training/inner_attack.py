@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustseg.errors import RobustsegError
 from robustseg.training.inner_losses import attack_loss
 
 
@@ -73,9 +74,20 @@ def perturb(
             # lambda(t) = (t - 1) / (2T), of Bal-CE alone (Sec. 2.2)
             loss = attack_loss(attack.loss, logits, labels, step / (2 * attack.steps))
             gradient = _gradient(loss * weight, point, attack.contaminates)
+            if loss.isfinite():  # else the training says so of its own loss
+                _refuse(~torch.linalg.vector_norm(gradient.flatten(1), torch.inf, dim=1).isfinite())
             moved = point.detach() + attack.step_size * gradient.sign()
             perturbed = torch.minimum(torch.maximum(moved, lower), upper)
     return perturbed.detach()
+
+
+def _refuse(broken: Tensor) -> None:
+    """Refuse a gradient that is not finite for some images of a batch, (B,) bool: its sign is 0."""
+    if broken.any():
+        raise RobustsegError(
+            f"the attack inside training gets a gradient that is not finite for image "
+            f"{int(broken.nonzero()[0])} of a batch; lower the learning_rate, or use precision fp32"
+        )
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -165,6 +165,8 @@ class Trainer:
         else:
             loss = self._accumulate(passes, radius, asked)
         self.losses.append(self._finite(loss))
+        gradients = [one.grad for one in self.task.model.parameters() if one.grad is not None]
+        self._finite(float(torch.nn.utils.get_total_norm(gradients)), "norm of the gradient")
         self.optimizer.step()
 
     def _accumulate(
@@ -239,15 +241,15 @@ class Trainer:
         model, precision = self.task.model, self.recipe.precision
         return perturb(model, images, labels, attack, seed=seed, weight=weight, precision=precision)
 
-    def _finite(self, loss: float) -> float:
-        """Return the loss, or stop the training."""
-        if not math.isfinite(loss):
+    def _finite(self, value: float, what: str = "training loss") -> float:
+        """Return the loss, or another value, or stop the training."""
+        if not math.isfinite(value):
             raise RobustsegError(
-                f"the training loss is {loss} in epoch {self.place.epoch + 1}, batch "
+                f"the {what} is {value} in epoch {self.place.epoch + 1}, batch "
                 f"{self.place.batch + 1}; lower the learning_rate {self.recipe.learning_rate:g} "
                 "or lengthen the warm-up"
             )
-        return loss
+        return value
 
     def _finish_epoch(self) -> None:
         """Note the epoch's metrics and move on to the next."""
