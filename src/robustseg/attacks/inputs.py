@@ -1,0 +1,172 @@
+"""What people hand over as images and labels, made into what attacks take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustseg.attacks.pixel_losses import refuse_images
+from robustseg.data.interface import IGNORE_LABEL
+from robustseg.errors import RobustsegError
+
+ROUNDING = 1e-4
+"""How far a pixel may lie outside [0, 1] and be put back: resizing and half precision do that."""
+
+WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+
+
+def as_images(images: Any, image_ids: list[str]) -> Tensor:
+    """Return images as a detached float tensor (N, C, H, W) in [0, 1].
+
+    Args:
+        images: a tensor or NumPy array (N, C, H, W), or a list of N of one size, (C, H, W) each;
+            floats in [0, 1] of any precision, or whole numbers in 0..255.
+        image_ids: N names, for messages.
+
+    Raises:
+        RobustsegError: anything else; it says what is wrong, and of which image.
+    """
+    tensor = _as_tensor(images, "images")
+    if tensor.ndim != 4 or not len(tensor):
+        raise RobustsegError(
+            f"images must be (images, channels, height, width), at least one; got "
+            f"{tuple(tensor.shape)}" + "; add a batch dimension: images[None]" * (tensor.ndim == 3)
+        )
+    if tensor.shape[1] not in (1, 3, 4) and tensor.shape[3] in (1, 3, 4):
+        raise RobustsegError(
+            f"images are {tuple(tensor.shape)}, with the channels last; put them second: "
+            "images.permute(0, 3, 1, 2), of NumPy arrays images.transpose(0, 3, 1, 2)"
+        )
+    if tensor.dtype == torch.uint8 or tensor.dtype in WHOLE:
+        bad = (tensor < 0) | (tensor > 255)
+        refuse_images(bad.flatten(1).any(1), image_ids, "has values outside 0..255")
+        return tensor.float() / (1 if tensor.dtype == torch.bool else 255)
+    if not tensor.dtype.is_floating_point:
+        raise RobustsegError(f"images must be floats in [0, 1], not {tensor.dtype}")
+    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    finite = tensor.isfinite().flatten(1).all(1)
+    refuse_images(~finite, image_ids, "has values that are not finite")
+    outside = (tensor < -ROUNDING) | (tensor > 1 + ROUNDING)
+    if outside.any():
+        low, high = float(tensor.min()), float(tensor.max())
+        advice = (
+            "divide 8-bit values by 255"
+            if low >= 0
+            else "hand over images before normalisation, and normalise in wrap(mean=..., std=...)"
+        )
+        problem = f"has values outside [0, 1] (all images: {low:.4g} to {high:.4g}); {advice}"
+        refuse_images(outside.flatten(1).any(1), image_ids, problem)
+    return tensor.clamp(0, 1) if ((tensor < 0) | (tensor > 1)).any() else tensor
+
+
+def as_labels(labels: Any, image_ids: list[str], ignore_index: int | None = 255) -> Tensor:
+    """Return labels as int64 (N, h, w), IGNORE_LABEL where a pixel is to be ignored.
+
+    Args:
+        labels: a tensor or NumPy array (N, h, w) or (N, 1, h, w), or a list of N of one size;
+            whole numbers of any type.
+        image_ids: N names, for messages.
+        ignore_index: label of the pixels to ignore; None: there are none.
+
+    Raises:
+        RobustsegError: anything else; it says what is wrong, and of which image.
+    """
+    tensor = _as_tensor(labels, "labels")
+    if tensor.ndim == 4 and tensor.shape[1] == 1:
+        tensor = tensor[:, 0]
+    if tensor.ndim != 3 or len(tensor) != len(image_ids):
+        advice = "; of one-hot labels take argmax(1)" * (tensor.ndim == 4)
+        advice += "; add a batch dimension: labels[None]" * (tensor.ndim == 2)
+        raise RobustsegError(
+            f"labels must be ({len(image_ids)}, height, width) for {len(image_ids)} images; got "
+            f"{tuple(tensor.shape)}{advice}"
+        )
+    whole = tensor.long()
+    if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+        broken = ~(tensor == whole).flatten(1).all(1)
+        refuse_images(broken, image_ids, "has labels that are no whole numbers")
+    ignored = torch.zeros_like(whole, dtype=torch.bool)
+    if ignore_index is not None:
+        ignored = whole == int(ignore_index)
+    negative = (whole < 0) & ~ignored
+    if negative.any():
+        value = int(whole[negative][0])
+        refuse_images(
+            negative.flatten(1).any(1),
+            image_ids,
+            f"has the label {value}, but classes count from 0 and ignored is {ignore_index}; pass "
+            f"ignore_index={value} if such pixels are to be ignored",
+        )
+    return whole.masked_fill(ignored, IGNORE_LABEL)
+
+
+def as_ids(image_ids: Sequence[Any] | None, count: int) -> list[str]:
+    """Return names of images as texts, "0", "1", ... if there are none.
+
+    Raises:
+        RobustsegError: not as many different ones as images.
+    """
+    ids = list(map(str, range(count) if image_ids is None else image_ids))
+    if len(ids) != count or len(set(ids)) != count:
+        raise RobustsegError(
+            f"{count} images need as many different image_ids; got {len(ids)}, {len(set(ids))} of "
+            "them different"
+        )
+    return ids
+
+
+def number_of(images: Any) -> int:
+    """Return how many images there are.
+
+    Raises:
+        RobustsegError: what was handed over has no length.
+    """
+    try:
+        return len(images)
+    except TypeError as error:
+        raise RobustsegError(
+            f"images must be a tensor, an array or a list of them, not {type(images).__name__}; "
+            "of a loader or data set use robustseg.evaluate"
+        ) from error
+
+
+def check_counts(**counts: Any) -> None:
+    """Refuse numbers of something that are not whole or below 1, each by its name.
+
+    Raises:
+        RobustsegError: the first such number.
+    """
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise RobustsegError(f"{name} must be a whole number from 1 on; got {count!r}")
+
+
+def _as_tensor(values: Any, what: str) -> Tensor:
+    """Return a plain tensor without a gradient, of which nothing else is kept."""
+    if isinstance(values, list | tuple):
+        parts = [_as_tensor(one, what) for one in values]
+        if not parts:
+            raise RobustsegError(f"there are no {what}; hand over at least one")
+        shapes = sorted({tuple(part.shape) for part in parts})
+        if len(shapes) > 1:
+            raise RobustsegError(
+                f"{what} have different sizes, for example {shapes[0]} and {shapes[1]}; "
+                "robustseg.evaluate takes images of different sizes"
+            )
+        return torch.stack(parts)
+    if isinstance(values, Tensor):
+        # A tensor of inference mode cannot take part in a gradient, its clone outside can.
+        return values.detach().clone() if values.is_inference() else values.detach()
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "u" and array.dtype != np.uint8:
+            array = array.astype(np.int64)
+        return torch.from_numpy(np.array(array))
+    except (TypeError, ValueError) as error:
+        raise RobustsegError(
+            f"{what} must be a tensor, a NumPy array or a list of them, not {type(values).__name__}"
+        ) from error

@@ -1,0 +1,160 @@
+"""Signs that a set-up is not what its user means, seen without an attack and said once.
+
+Each would otherwise give a plausible number in silence.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustseg.attacks.attacked_model import Model
+from robustseg.attacks.outcomes import Batch, Outcome, clean_outcome, count_logits, predict
+from robustseg.attacks.run import check_batch
+from robustseg.attacks.search_model import exact
+from robustseg.data.interface import IGNORE_LABEL
+from robustseg.errors import RobustsegError
+from robustseg.models.wrap import WrappedModel, modules_behind
+
+SMALL_EPS_255 = 0.1
+"""Below, a radius is rather one in [0, 1]: 8/255 is 0.03."""
+REPEATS = 1e-4
+"""Two passes agree if their logits do up to this share of the largest."""
+
+
+class RobustsegWarning(UserWarning):
+    """Something that makes a result doubtful, in one sentence."""
+
+
+class WarningSigns:
+    """What speaks against a model, images and radii; looked for while clean scores are taken.
+
+    Args:
+        model: wrapped.
+        radii_255: of the attacks, in 1/255.
+        ignore_index: what labels said for pixels to ignore, before they became IGNORE_LABEL.
+    """
+
+    def __init__(
+        self, model: Model, radii_255: list[float], ignore_index: int | None = None
+    ) -> None:
+        self.model, self.ignore_index = model, ignore_index
+        self.said: list[str] = []
+        self.batches, self.largest = 0, 0.0
+        self.labels: np.ndarray = np.zeros(0, dtype=np.int64)
+        self.correct = 0
+        self._probabilities: bool | None = None
+        self._unexplained: list[float] = []
+        for eps_255 in radii_255:
+            if 0 < eps_255 < SMALL_EPS_255:
+                self.said.append(
+                    f"eps_255 is {eps_255:g}, which is {eps_255:g}/255: radii are in units of "
+                    f"1/255; say eps_255={255 * eps_255:.3g} if {eps_255:g} of the range [0, 1] is "
+                    "meant"
+                )
+        self.said += _in_train_mode(model)
+
+    def look(self, batch: Batch) -> Outcome:
+        """Count what the model gets right on a batch, and look for signs."""
+        images, labels, ids = batch
+        check_batch(images, labels, ids, eps_255=0)
+        logits = predict(self.model, images)
+        if self.ignore_index == 255 < logits.shape[1]:
+            raise RobustsegError(
+                f"255 is one of the model's {logits.shape[1]} classes and cannot stand for ignored "
+                "pixels too; pass ignore_index=None if there are none, or their label"
+            )
+        outcome = clean_outcome(count_logits(self.model, logits, labels, ids))
+        if not self.batches:
+            self.said += self._differences(images, logits)
+        self.batches += 1
+        self.largest = max(self.largest, float(images.max()))
+        within = bool((logits >= 0).all() & (logits <= 1).all())
+        ones = within and bool((logits.sum(1) - 1).abs().max() < 1e-3)
+        self._probabilities = (self._probabilities is not False) and ones
+        counted = np.bincount(labels[labels != IGNORE_LABEL].cpu().numpy())
+        longest = max(len(counted), len(self.labels))
+        self.labels = np.pad(self.labels, (0, longest - len(self.labels)))
+        self.labels[: len(counted)] += counted
+        self.correct += int(outcome.counts.pixels_correct.sum())
+        return outcome
+
+    def gradients(self, unexplained: np.ndarray) -> None:
+        """Take in what share of the gradients' values was 0 for no reason, (B,), NaN: unknown."""
+        self._unexplained += unexplained[~np.isnan(unexplained)].tolist()
+
+    def found(self) -> list[str]:
+        """Return the signs so far, each in one sentence."""
+        said = list(self.said)
+        pixels = int(self.labels.sum())
+        if pixels:
+            guess, right = float(self.labels.max()) / pixels, self.correct / pixels
+            if right <= guess:
+                said.append(
+                    f"without an attack {100 * right:.1f} % of the pixels are right, and "
+                    f"{100 * guess:.1f} % would be by always saying class "
+                    f"{int(self.labels.argmax())}: check normalisation, channel order, the order "
+                    "of classes, and the weights"
+                )
+        if self.batches and self.largest <= 1 / 255:
+            said.append(
+                f"no pixel of any image is above {self.largest:.2g}: were images divided by 255 "
+                "twice?"
+            )
+        if self._probabilities:
+            said.append(
+                "the model returns probabilities (they add up to 1): hand over the logits before "
+                "the softmax, else gradients vanish and the model looks more robust than it is"
+            )
+        if self._unexplained and (share := float(np.mean(self._unexplained))) > ZEROS_TOLERATED:
+            said.append(
+                f"{100 * share:.0f} % of the gradient's values are exactly 0 and no loss explains "
+                "it: the model hides them (rounding, clipping, saturated scores, lost resolution), "
+                "and looks more robust than it is"
+            )
+        return said
+
+    def _differences(self, images: Tensor, logits: Tensor) -> list[str]:
+        """Return what another pass, and the first image alone, tell."""
+        size = float(logits.abs().max())
+        again = float((predict(self.model, images) - logits).abs().max())
+        if again > REPEATS * size:
+            return [
+                f"two passes over the same images differ (logits up to {size:.3g} by up to "
+                f"{again:.2g}): a random model, or dropout in training mode; attacks on one draw "
+                "of it say little"
+            ]
+        alone = float((predict(self.model, images[:1]) - logits[:1]).abs().max())
+        if len(images) > 1 and alone > 100 * REPEATS * size:
+            return [
+                f"an image's logits depend on the others of its batch (up to {size:.3g} by up to "
+                f"{alone:.2g}): BatchNorm in training mode? Results then depend on batch_size"
+            ]
+        return []
+
+
+ZEROS_TOLERATED = 0.05
+"""Share of the gradient's values that may be 0 without a reason."""
+
+
+def warn(sentences: list[str]) -> None:
+    """Say each sentence once, as a Python warning."""
+    for sentence in sentences:
+        warnings.warn(sentence, RobustsegWarning, stacklevel=3)
+
+
+def _in_train_mode(model: Model) -> list[str]:
+    """Return a sentence if a function runs a module that is in training mode."""
+    model = exact(model)
+    if not isinstance(model, WrappedModel) or isinstance(model.net, torch.nn.Module):
+        return []
+    names = [type(one).__name__ for one in modules_behind(model.net) if one.training]
+    if not names:
+        return []
+    return [
+        f"the function that was handed over runs {names[0]} in training mode: call its eval(), or "
+        "hand over the module itself (robustseg.wrap takes logits out of what it returns)"
+    ]

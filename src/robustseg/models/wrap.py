@@ -1,0 +1,422 @@
+"""Anybody's network as a segmentation model: images in [0, 1] to logits of the data's classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robustseg.errors import RobustsegError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of RGB images in [0, 1], as most networks that start from ImageNet want them."""
+
+USUAL_OUTPUTS = ("logits", "out")
+"""Keys or attributes that hold the logits in transformers and torchvision."""
+QUERIES = ("class_queries_logits", "masks_queries_logits")
+"""Outputs of networks that predict masks with a class each (MaskFormer, Mask2Former, EoMT)."""
+FAINTEST = 1e-8
+"""Added to a class's score before its logarithm is taken."""
+
+Output = str | int | Callable[[Any], Tensor]
+
+
+class WrappedModel(nn.Module):
+    """What `wrap` returns; the network stays inside as `net`.
+
+    Attributes:
+        net: the network, or a function, from images to its outputs.
+        data_classes: K, how many of the logits are classes of the data; None: all of them. Logits
+            behind them take part in the prediction and are never right.
+    """
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(
+        self,
+        net: Any,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        scale: float = 1.0,
+        output: Output | None = None,
+        classes: Sequence[int | None] | None = None,
+        num_classes: int | None = None,
+        divisor: int | None = None,
+        size_px: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.scale, self.output, self.divisor, self.size_px = scale, output, divisor, size_px
+        self.classes = None if classes is None else tuple(classes)
+        self.data_classes = _data_classes(self.classes, num_classes)
+        for name, values in (("mean", mean), ("std", std)):
+            kept = None if values is None else torch.tensor(values).float().view(1, -1, 1, 1)
+            self.register_buffer(name, kept, persistent=False)
+
+    def train(self, mode: bool = True) -> WrappedModel:
+        """Set the mode of all modules; exported programs have but that of their export."""
+        self.training = mode
+        for module in self.children():
+            if not _is_exported(module):
+                module.train(mode)
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] to float logits (B, K or more, H, W).
+
+        Raises:
+            RobustsegError: the network fails, or what it returns holds no logits.
+        """
+        height, width = images.shape[2:]
+        outputs = self._run(self._padded(self._normalised(images)))
+        logits = self._logits(outputs, len(images))
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        padded = self._padded_size(height, width)
+        if logits.shape[2:] != padded:
+            logits = functional.interpolate(logits, padded, mode="bilinear", align_corners=False)
+        logits = _scores_to_logits(logits) if _is_queries(outputs) else logits
+        if padded != (height, width):
+            logits = logits[:, :, :height, :width]
+        return self._of_the_data(logits)
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where its parameters are; None if there are none to be found."""
+        behind = [self] if isinstance(self.net, nn.Module) else modules_behind(self.net)
+        parameters = (parameter for module in behind for parameter in module.parameters())
+        return next((parameter.device for parameter in parameters), None)
+
+    def extra_repr(self) -> str:
+        """Say how images are prepared and which classes there are."""
+        mean, std = (None if v is None else v.flatten().tolist() for v in (self.mean, self.std))
+        return (
+            f"mean={mean}, std={std}, scale={self.scale}, classes={self.classes}, "
+            f"data_classes={self.data_classes}, divisor={self.divisor}, size_px={self.size_px}"
+        )
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Return images as the network wants them, always a copy: it may change them in place."""
+        values = images * self.scale if self.scale != 1 else images
+        for name, buffer in (("mean", self.mean), ("std", self.std)):
+            if buffer is not None:
+                if buffer.shape[1] not in (1, images.shape[1]):
+                    raise RobustsegError(
+                        f"{name} has {buffer.shape[1]} values and images have {images.shape[1]} "
+                        f"channels; give one value a channel"
+                    )
+                buffer = buffer.to(values)
+                values = values - buffer if name == "mean" else values / buffer
+        values = values.to(_dtype_of(self.net, values.dtype))
+        return values.clone() if values is images else values
+
+    def _padded_size(self, height: int, width: int) -> tuple[int, int]:
+        if self.size_px is not None:
+            if height > self.size_px[0] or width > self.size_px[1]:
+                raise RobustsegError(
+                    f"an image of {height} x {width} pixels (height x width) is larger than the "
+                    f"model's size_px {self.size_px[0]} x {self.size_px[1]}; resize the images"
+                )
+            return self.size_px
+        step = self.divisor or 1
+        return -(-height // step) * step, -(-width // step) * step
+
+    def _padded(self, values: Tensor) -> Tensor:
+        """Pad on the right and below with 0, which is the mean colour."""
+        height, width = values.shape[2:]
+        padded = self._padded_size(height, width)
+        below, right = padded[0] - height, padded[1] - width
+        return functional.pad(values, (0, right, 0, below)) if below or right else values
+
+    def _run(self, values: Tensor) -> Any:
+        try:
+            return self.net(values)
+        except RobustsegError:
+            raise
+        except torch.cuda.OutOfMemoryError as error:
+            raise RobustsegError(
+                f"the model ran out of the GPU's memory on {len(values)} images at a time; lower "
+                "batch_size"
+            ) from error
+        except Exception as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise RobustsegError(
+                f"the model failed on images {tuple(values.shape)} {values.dtype} on "
+                f"{values.device}: {type(error).__name__}: {said}"
+            ) from error
+
+    def _logits(self, outputs: Any, images: int) -> Tensor:
+        """Return what stands for logits in the network's outputs, (B, K, h, w)."""
+        found = _semantic_scores(outputs) if _is_queries(outputs) else self._find(outputs)
+        if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != images:
+            raise RobustsegError(
+                f"the model returned {_described(outputs)} for {images} images; it must return "
+                "logits (images, classes, height, width), or say with wrap(model, output=...) "
+                "where they are: a key, an attribute, a place, or a function"
+            )
+        if not found.dtype.is_floating_point:
+            raise RobustsegError(
+                f"the model returned {found.dtype} and not logits; attacks need its scores before "
+                "argmax"
+            )
+        return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
+
+    def _find(self, outputs: Any) -> Any:
+        wanted = self.output
+        if callable(wanted):
+            return wanted(outputs)
+        if wanted is not None:
+            try:
+                named = isinstance(wanted, str) and _has(outputs, wanted)
+                return getattr(outputs, str(wanted)) if named else outputs[wanted]
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise RobustsegError(
+                    f"the model's output has no {wanted!r}: it is {_described(outputs)}; choose "
+                    "another `output`"
+                ) from error
+        if isinstance(outputs, Tensor):
+            return outputs
+        for name in USUAL_OUTPUTS:
+            if isinstance(outputs, Mapping) and name in outputs:
+                return outputs[name]
+            if _has(outputs, name):
+                return getattr(outputs, name)
+        values = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
+        if not isinstance(values, list | tuple):
+            return None
+        maps = [one for one in values if isinstance(one, Tensor) and one.ndim == 4]
+        ambiguous = isinstance(outputs, Mapping) and len(maps) > 1
+        return maps[0] if maps and not ambiguous else None
+
+    def _of_the_data(self, logits: Tensor) -> Tensor:
+        """Return logits in the order of the data's classes, outputs that are none of them last."""
+        if self.classes is None:
+            if self.data_classes is not None and logits.shape[1] < self.data_classes:
+                raise RobustsegError(
+                    f"the model has {logits.shape[1]} outputs and the data {self.data_classes} "
+                    "classes; say with wrap(model, classes=[...]) which class each output is"
+                )
+            return logits
+        if logits.shape[1] != len(self.classes):
+            raise RobustsegError(
+                f"`classes` names {len(self.classes)} outputs and the model has {logits.shape[1]}; "
+                "name the class of each output, None for one that is no class of the data"
+            )
+        assert self.data_classes is not None
+        never = logits.amin(1) - 1
+        parts = [
+            never if not outputs else logits[:, outputs].amax(1)
+            for outputs in (self._outputs_of(label) for label in range(self.data_classes))
+        ]
+        others = self._outputs_of(None)
+        return torch.cat([torch.stack(parts, 1), logits[:, others]], 1)
+
+    def _outputs_of(self, label: int | None) -> list[int]:
+        assert self.classes is not None
+        return [place for place, one in enumerate(self.classes) if one == label]
+
+
+def wrap(
+    model: Any,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    scale: float = 1.0,
+    output: Output | None = None,
+    classes: Sequence[int | None] | None = None,
+    num_classes: int | None = None,
+    divisor: int | None = None,
+    size_px: int | tuple[int, int] | None = None,
+) -> WrappedModel:
+    """Make anybody's network a segmentation model that can be attacked and evaluated.
+
+    Logits that are coarser than the image are made larger (bilinear, corners not aligned). Logits
+    in half precision become float32, and images go in with the precision of the weights. A head
+    of one channel u stands for two classes with the logits 0 and u. Of networks that predict masks
+    with a class each, a class's logit is the logarithm of its score, the sum over queries of its
+    probability times the mask's.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Conv2d(3, 4, kernel_size=3, stride=2, padding=1)
+        >>> model = wrap(net, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        >>> model(torch.rand(2, 3, 8, 8)).shape
+        torch.Size([2, 4, 8, 8])
+
+    Args:
+        model: a module, or a function, from images (B, C, H, W) to logits (B, K, h, w) or to
+            something that holds them: a tuple (the first map in it), a dict or an object with
+            `logits` or `out`, or class and mask queries.
+        mean, std: one value a channel, subtracted from and dividing images in [0, 1] times `scale`.
+        scale: for networks that want another range, 255 for example.
+        output: where the logits are, if they are not found: a key, an attribute, a place, or a
+            function of what the model returns.
+        classes: for each output the class of the data that it is, or None if it is none: such an
+            output takes part in the prediction, and a pixel that gets it is wrong. Several
+            outputs may be one class. A class of no output is never predicted. None: outputs are
+            the classes 0, 1, ...
+        num_classes: K, the classes of the data; outputs from K on are none of them. By default
+            all outputs, or up to the largest number in `classes`.
+        divisor: images are padded below and on the right until height and width are multiples.
+        size_px: they are padded to this height and width; one number for a square.
+
+    Returns:
+        The model; as it is if it is wrapped already.
+
+    Raises:
+        RobustsegError: settings that make no sense; the model's own failures come with its passes.
+    """
+    given = {
+        "mean": mean, "std": std, "output": output, "classes": classes,
+        "num_classes": num_classes, "divisor": divisor, "size_px": size_px,
+    }  # fmt: skip
+    if isinstance(model, WrappedModel):
+        named = [name for name, value in given.items() if value is not None]
+        if named or scale != 1:
+            raise RobustsegError(
+                f"the model is wrapped already; give {', '.join(named) or 'scale'} to that call"
+            )
+        return model
+    if isinstance(model, torch.export.ExportedProgram):
+        model = model.module()
+    if not callable(model):
+        raise RobustsegError(
+            f"a model must be a module or a function of images, not {type(model).__name__}; "
+            "a state dict belongs into its network first (load_state_dict)"
+        )
+    if isinstance(model, type):
+        name = model.__name__
+        raise RobustsegError(f"{name} is a class; hand over an instance of it: {name}()")
+    if std is not None and not all(value > 0 for value in std):
+        raise RobustsegError(f"std must be above 0 in each channel; got {tuple(std)}")
+    if mean is not None and max(map(abs, mean)) > 1 and scale == 1:
+        raise RobustsegError(
+            f"mean {tuple(mean)} is not one of images in [0, 1]; divide mean and std by 255, or "
+            "give scale=255 if the network wants values up to 255"
+        )
+    square = (size_px, size_px) if isinstance(size_px, int) else size_px
+    return WrappedModel(
+        model,
+        mean=mean,
+        std=std,
+        scale=scale,
+        output=output,
+        classes=classes,
+        num_classes=num_classes,
+        divisor=divisor,
+        size_px=square,
+    )
+
+
+def modules_behind(function: Any) -> Iterator[nn.Module]:
+    """Yield the modules that a function runs, as far as its closure, names and arguments tell."""
+    seen: set[int] = set()
+    waiting: list[Any] = [function]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, nn.Module):
+            yield one
+            continue
+        if str(getattr(one, "__module__", "")).partition(".")[0] in ("builtins", "torch"):
+            continue
+        waiting += [getattr(one, "__self__", None), getattr(one, "func", None)]
+        waiting += [*getattr(one, "args", ()), *getattr(one, "keywords", {}).values()]
+        code, names = getattr(one, "__code__", None), getattr(one, "__globals__", {})
+        if code is not None:
+            waiting += [names[name] for name in code.co_names if name in names]
+            waiting += [cell.cell_contents for cell in one.__closure__ or () if _filled(cell)]
+        elif hasattr(one, "__dict__") and type(one).__module__ != "builtins":
+            waiting += [value for value in vars(one).values() if isinstance(value, nn.Module)]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018, raises if it is empty
+    except ValueError:
+        return False
+    return True
+
+
+def _data_classes(classes: tuple[int | None, ...] | None, wanted: int | None) -> int | None:
+    if wanted is not None and wanted < 2:
+        raise RobustsegError(
+            f"num_classes is {wanted}; there are at least two, a head of one channel has the "
+            "classes 0 and 1"
+        )
+    if classes is None:
+        return wanted
+    named = [label for label in classes if label is not None]
+    if not named or min(named) < 0 or (wanted is not None and max(named) >= wanted):
+        raise RobustsegError(
+            f"`classes` must name classes of the data, 0..{(wanted or len(classes)) - 1}, or None "
+            f"for outputs that are none; got {list(classes)}"
+        )
+    return max(named) + 1 if wanted is None else wanted
+
+
+def _dtype_of(net: Any, otherwise: torch.dtype) -> torch.dtype:
+    """Return the precision of a module's weights."""
+    parameters = net.parameters() if isinstance(net, nn.Module) else iter(())
+    dtypes = (parameter.dtype for parameter in parameters)
+    return next((dtype for dtype in dtypes if dtype.is_floating_point), otherwise)
+
+
+def _is_exported(module: nn.Module) -> bool:
+    """Return whether a module comes from torch.export: it refuses to change its mode."""
+    return isinstance(module, torch.fx.GraphModule) and "train" in vars(module)
+
+
+def _has(outputs: Any, name: str) -> bool:
+    """Return whether an object that is no collection has an attribute."""
+    plain = (Tensor, Mapping, list, tuple)
+    return not isinstance(outputs, plain) and hasattr(outputs, name)
+
+
+def _is_queries(outputs: Any) -> bool:
+    if isinstance(outputs, Tensor | list):
+        return False
+    return all(
+        (isinstance(outputs, Mapping) and name in outputs) or hasattr(outputs, name)
+        for name in QUERIES
+    )
+
+
+def _semantic_scores(outputs: Any) -> Tensor:
+    """Return the score of each class, (B, K, h, w), of queries; the last class is "no object".
+
+    ASSUME: scores are summed at the masks' resolution and then made larger; Mask2Former's own code
+    makes the masks larger first, which differs at edges and takes much more memory.
+    """
+    classes, masks = (
+        outputs[name] if isinstance(outputs, Mapping) else getattr(outputs, name)
+        for name in QUERIES
+    )
+    shares = classes.float().softmax(-1)[..., :-1]
+    return torch.einsum("bqk,bqhw->bkhw", shares, masks.float().sigmoid())
+
+
+def _scores_to_logits(scores: Tensor) -> Tensor:
+    """Return logits whose softmax is each class's part of all scores."""
+    return (scores + FAINTEST).log()
+
+
+def _described(outputs: Any) -> str:
+    if isinstance(outputs, Tensor):
+        return f"a tensor {tuple(outputs.shape)}"
+    if isinstance(outputs, Mapping):
+        return f"a {type(outputs).__name__} with the keys {', '.join(map(str, outputs))}"
+    if isinstance(outputs, list | tuple):
+        inside = ", ".join(
+            str(tuple(one.shape)) if isinstance(one, Tensor) else type(one).__name__
+            for one in outputs
+        )
+        return f"a {type(outputs).__name__} of ({inside})"
+    return type(outputs).__name__
