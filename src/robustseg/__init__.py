@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from robustseg.evaluation.evaluate import Evaluation, evaluate
     from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
 
-__version__ = "0.2.0"
+__version__ = "0.1.0"
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
