@@ -36,6 +36,12 @@ class ArrayDataset:
         """K, background included."""
         return len(self.class_names)
 
+    @property
+    def sizes_px(self) -> list[tuple[int, int]]:
+        """Height and width of each image: those of all."""
+        height, width = self.images.shape[1:3]
+        return [(height, width)] * len(self)
+
     def __len__(self) -> int:
         return len(self.image_ids)
 

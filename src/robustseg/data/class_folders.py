@@ -60,6 +60,11 @@ class ClassFolders:
         """Black for every class: there are no maps of classes to be drawn."""
         return [(0, 0, 0)] * self.num_classes
 
+    @property
+    def sizes_px(self) -> list[tuple[int, int]]:
+        """Height and width of each image: the crop's."""
+        return [(self.crop_px, self.crop_px)] * len(self)
+
     def __len__(self) -> int:
         return len(self.image_ids)
 

@@ -20,7 +20,11 @@ BACKGROUND = "background"
 
 
 class Dataset(Protocol):
-    """What a split offers, whether it lies in memory or is read image by image."""
+    """What a split offers, whether it lies in memory or is read image by image.
+
+    It may have `sizes_px` too, a list of (height, width) of each image as `batch` gives it: then
+    only images of one size are asked for together. Without it all images are taken to be of one.
+    """
 
     @property
     def image_ids(self) -> list[str]:

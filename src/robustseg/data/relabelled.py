@@ -45,6 +45,11 @@ class Relabelled:
         """That of the data set."""
         return self.dataset.num_classes
 
+    @property
+    def sizes_px(self) -> list[tuple[int, int]] | None:
+        """Those of the data set, None if it does not say."""
+        return getattr(self.dataset, "sizes_px", None)
+
     def __len__(self) -> int:
         return len(self.dataset)
 

@@ -20,6 +20,7 @@ from robustseg.attacks.outcomes import (
     transfer_and_count,
 )
 from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec
+from robustseg.data.batching import batches_of
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_SUITE
 from robustseg.evidence.schema import MARGIN, NONE
@@ -215,8 +216,9 @@ def _rows(
         return kept.resume(partial(attack, batch), key, images, labels)
 
     run = [partial(resumed, shared, attack) for shared, attack in attacks]
-    steps = in_turn(_batches(model, dataset, batch_size, indices), run)
-    total = -(-len(dataset if indices is None else indices) // batch_size) * len(attacks)
+    chosen = batches_of(dataset, range(len(dataset)) if indices is None else indices, batch_size)
+    steps = in_turn(_batches(model, dataset, chosen), run)
+    total = len(chosen) * len(attacks)
     unit = "batches x attacks" if len(attacks) > 1 else "batches"
     return [
         row
@@ -227,14 +229,11 @@ def _rows(
     ]
 
 
-def _batches(
-    model: Model, dataset: "Dataset", batch_size: int, indices: Sequence[int] | None
-) -> Iterator[Batch]:
-    """Yield images, labels and ids of `indices` (None: all), on the model's device."""
+def _batches(model: Model, dataset: "Dataset", chosen: Sequence[Sequence[int]]) -> Iterator[Batch]:
+    """Yield images, labels and ids of each batch, on the model's device."""
     device = device_of(model, torch.device("cpu"))
-    wanted = list(range(len(dataset)) if indices is None else indices)
-    for start in range(0, len(wanted), batch_size):
-        images, labels, ids = dataset.batch(wanted[start : start + batch_size])
+    for indices in chosen:
+        images, labels, ids = dataset.batch(indices)
         yield images.to(device), labels.to(device), ids
 
 

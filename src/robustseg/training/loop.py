@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustseg.data.batching import batches_of
 from robustseg.data.interface import IGNORE_LABEL, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
@@ -271,12 +272,13 @@ class Trainer:
 
     def _metrics(self) -> dict[str, Any]:
         """Score the model on the validation split, without and with the training's attack."""
-        size, count = self.recipe.images_per_pass, len(self.val_set)
-        indices = [list(range(at, min(at + size, count))) for at in range(0, count, size)]
-        clean = self.task.scores(self.val_set, indices, attack=lambda images, labels: images)
+        size, every = self.recipe.images_per_pass, range(len(self.val_set))
+        batches = batches_of(self.val_set, every, size)
+        clean = self.task.scores(self.val_set, batches, attack=lambda images, labels: images)
         robust = None
         if self.recipe.adversarial_share:
-            some = indices[: max(1, ROBUST_VAL_IMAGES // size)]
+            first = every[: max(1, ROBUST_VAL_IMAGES // size) * size]
+            some = batches_of(self.val_set, first, size)
             robust = self.task.scores(self.val_set, some, self._validation_attack)
         return {
             "epoch": self.place.epoch + 1,
