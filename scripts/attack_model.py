@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustseg.workflow_job import choose_device, device_name, hash_settings, job
+from robustseg.workflow_job import choose_device, job
 from robustseg.attacks.search_model import SearchModel
 from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.suites import Task, run_suite
-from robustseg.evidence.schema import provenance
+from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
 from robustseg.models.checkpoints import load_model
 from robustseg.progress import Progress

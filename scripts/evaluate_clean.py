@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from robustseg.workflow_job import choose_device, device_name, hash_settings, job
+from robustseg.workflow_job import choose_device, job
 from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.over_batches import evaluate_clean
-from robustseg.evidence.schema import provenance
+from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
 from robustseg.progress import Progress
 

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from robustseg.workflow_job import choose_device, device_name, job
+from robustseg.workflow_job import choose_device, job
+from robustseg.evidence.schema import device_name
 from robustseg.plan.throughput import write_throughput
 
 if TYPE_CHECKING:

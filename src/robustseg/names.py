@@ -21,7 +21,9 @@ SCHEME_LABELS = {
     "pir_at": "PIR-AT",
     "half_at": "half-clean AT",
     "ddc_at": "DDC-AT",
+    "own": "own model",
 }
-"""By scheme; DDC-AT (Xu et al. 2021) is that of released weights and trains nothing here."""
+"""By scheme; DDC-AT (Xu et al. 2021) is that of released weights, `own` that of anybody's model:
+neither is trained here."""
 
 IMAGENET_CLASSES = 1000

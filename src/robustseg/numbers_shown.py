@@ -87,6 +87,8 @@ class Numbers:
     def title(self, model: str) -> str:
         """Return what a model is: its data set, if it is not alone, architecture and training."""
         settings = self.models[model]
+        if settings["scheme"] == "own":
+            return f"{self.data_set(model)}{model}"
         return f"{self.data_set(model)}{architecture(settings)}, {training(settings)}"
 
     def notes(self) -> tuple[str, ...]:

@@ -37,13 +37,13 @@ class Progress:
             print(line, file=self.log, flush=True)
 
     def track(
-        self, items: Iterable[Item], total: int, unit: str, before: int = 0
+        self, items: Iterable[Item], total: int | None, unit: str, before: int = 0
     ) -> Iterator[Item]:
         """Yield `items`, saying at most once in `every_s` how far along `total` they are.
 
         Args:
             items: what is still to be done.
-            total: how many there are in all.
+            total: how many there are in all; None: unknown, and so is the time that is left.
             unit: what they are.
             before: how many of `total` were done in an earlier run; the time that is left is
                 reckoned without them, from the speed of this one.
@@ -57,7 +57,8 @@ class Progress:
                 seconds = now - start
                 self.say(
                     tqdm.format_meter(
-                        done, total, seconds, unit=f" {unit}", ncols=79, initial=before
+                        done,
+                        total,  # type: ignore[arg-type] seconds, unit=f" {unit}", ncols=79, initial=before
                     )
                 )
 

@@ -6,8 +6,6 @@ brought is left out of later collections too, which saves another 0.3 s.
 """
 
 import gc
-import hashlib
-import json
 import os
 import sys
 import traceback
@@ -105,16 +103,3 @@ def choose_device(gpus: int, progress: Progress) -> str:
         return "cuda"
     progress.say("no GPU is visible here: running on the CPU, which is slow for large models")
     return "cpu"
-
-
-def device_name(device: str) -> str:
-    """Return what evidence says about a device: "cpu", or the GPU's model."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device == "cuda" else device
-
-
-def hash_settings(*settings: Any) -> str:
-    """Return 16 hexadecimal digits that tell settings (plain data) apart."""
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

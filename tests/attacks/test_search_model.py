@@ -79,7 +79,7 @@ def test_compiled_passes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_of_another_precision_are_not_continued(tmp_path: Path) -> None:
     model = Convolution()
     folders = {
-        FinishedParts(tmp_path, SearchModel(model, precision), ()).context
+        FinishedParts(tmp_path, [SearchModel(model, precision)], ()).settings
         for precision in ("fp32", "bf16")
     }
     assert len(folders) == 2

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import robustseg
-from robustseg.workflow_job import hash_settings, job
+from robustseg.workflow_job import job
 from robustseg.attacks.spec import images_of_shard
 from robustseg.errors import RobustsegError
+from robustseg.evidence.schema import hash_settings
 from robustseg.progress import Progress
 
 

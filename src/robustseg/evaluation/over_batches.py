@@ -1,6 +1,6 @@
 """Attacks over a data set: one row of evidence for each (image, attack), see `evidence.schema`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from robustseg.data.interface import Dataset
 
 EvidenceRow = dict[str, Any]
+Planned = tuple[EvidenceRow, Attack]
+"""What rows share, and the attack that makes the rest of them from a batch."""
 
 
 def evaluate_suite(
@@ -64,12 +66,8 @@ def evaluate_suite(
     Raises:
         RobustsegError: what `run_attack` refuses, or `parts` for a model that is not a module.
     """
-    shared = {**identity, "eps_255": float(eps_255), "seed": seed}
-    attacks = [
-        ({**shared, **_words(spec)}, partial(attack_and_count, model, spec, eps_255, seed))
-        for spec in specs
-    ]
-    kept = FinishedParts(parts, model, specs, progress) if parts else None
+    attacks = white_box(model, specs, eps_255=eps_255, seed=seed, identity=identity)
+    kept = FinishedParts(parts, [model], specs, progress) if parts else None
     return _rows(attacks, model, dataset, batch_size, indices, kept, progress)
 
 
@@ -106,14 +104,11 @@ def transfer(
         RobustsegError: what `run_attack` refuses, of either model; or `parts` for a model that is
             not a module.
     """
-    words = _words(spec) | {"attack": f"{TRANSFER}{source_name}-{spec.name}"}
-    shared = {**identity, "eps_255": float(eps_255), "seed": seed, **words}
-    attack = partial(transfer_and_count, source, target, spec, eps_255, seed)
-    kept = None
-    if parts:
-        context = FinishedParts(parts, target, spec).context
-        kept = FinishedParts(parts, source, context, progress)
-    return _rows([(shared, attack)], target, dataset, batch_size, indices, kept, progress)
+    attacks = carried_over(
+        source, target, spec, source_name, eps_255=eps_255, seed=seed, identity=identity
+    )
+    kept = FinishedParts(parts, [target, source], spec, progress) if parts else None
+    return _rows(attacks, target, dataset, batch_size, indices, kept, progress)
 
 
 def evaluate_alma(
@@ -140,19 +135,9 @@ def evaluate_alma(
     Raises:
         RobustsegError: what `alma_prox` refuses, or `parts` for a model that is not a module.
     """
-    shared = {
-        **identity,
-        "attack": f"{ALMA_PROX}-{threshold:g}-{steps}",
-        "loss": MARGIN,
-        "optimizer": ALMA_PROX,
-        "schedule": NONE,
-        "iterations": steps,
-        "eps_255": UNBOUNDED_255,
-        "seed": 0,
-    }
-    kept = FinishedParts(parts, model, threshold, progress) if parts else None
-    attack = partial(alma_and_count, model, threshold, steps)
-    return _rows([(shared, attack)], model, dataset, batch_size, indices, kept, progress)
+    attacks = minimal_norm(model, threshold, steps, identity=identity)
+    kept = FinishedParts(parts, [model], threshold, progress) if parts else None
+    return _rows(attacks, model, dataset, batch_size, indices, kept, progress)
 
 
 def evaluate_clean(
@@ -171,7 +156,65 @@ def evaluate_clean(
     Raises:
         RobustsegError: images, labels or logits that do not fit.
     """
+    attacks = [(clean_row(identity), partial(look_and_count, model))]
+    return _rows(attacks, model, dataset, batch_size, indices, None, progress)
+
+
+# What rows of evidence share, with the attack that makes the rest of them.
+
+
+def white_box(
+    model: Model,
+    specs: Sequence[AttackSpec],
+    *,
+    eps_255: float,
+    seed: int,
+    identity: Mapping[str, str | int],
+) -> list[Planned]:
+    """Return attacks on the model itself; arguments as for `evaluate_suite`."""
+    shared = {**identity, "eps_255": float(eps_255), "seed": seed}
+    return [
+        ({**shared, **_words(spec)}, partial(attack_and_count, model, spec, eps_255, seed))
+        for spec in specs
+    ]
+
+
+def carried_over(
+    source: Model,
+    target: Model,
+    spec: AttackSpec,
+    source_name: str,
+    *,
+    eps_255: float,
+    seed: int,
+    identity: Mapping[str, str | int],
+) -> list[Planned]:
+    """Return an attack on `source` that is counted on `target`; arguments as for `transfer`."""
+    words = _words(spec) | {"attack": f"{TRANSFER}{source_name}-{spec.name}"}
+    shared = {**identity, "eps_255": float(eps_255), "seed": seed, **words}
+    return [(shared, partial(transfer_and_count, source, target, spec, eps_255, seed))]
+
+
+def minimal_norm(
+    model: Model, threshold: float, steps: int, *, identity: Mapping[str, str | int]
+) -> list[Planned]:
+    """Return ALMA prox; arguments as for `evaluate_alma`."""
     shared = {
+        **identity,
+        "attack": f"{ALMA_PROX}-{threshold:g}-{steps}",
+        "loss": MARGIN,
+        "optimizer": ALMA_PROX,
+        "schedule": NONE,
+        "iterations": steps,
+        "eps_255": UNBOUNDED_255,
+        "seed": 0,
+    }
+    return [(shared, partial(alma_and_count, model, threshold, steps))]
+
+
+def clean_row(identity: Mapping[str, str | int]) -> EvidenceRow:
+    """Return what rows without an attack share."""
+    return {
         **identity,
         "suite": CLEAN_SUITE,
         "attack": CLEAN_SUITE,
@@ -182,8 +225,6 @@ def evaluate_clean(
         "eps_255": 0.0,
         "seed": 0,
     }
-    attack = partial(look_and_count, model)
-    return _rows([(shared, attack)], model, dataset, batch_size, indices, None, progress)
 
 
 def _words(spec: AttackSpec) -> EvidenceRow:
@@ -198,7 +239,7 @@ def _words(spec: AttackSpec) -> EvidenceRow:
 
 
 def _rows(
-    attacks: Sequence[tuple[EvidenceRow, Attack]],
+    attacks: Sequence[Planned],
     model: Model,
     dataset: "Dataset",
     batch_size: int,
@@ -207,6 +248,31 @@ def _rows(
     progress: Progress | None,
 ) -> list[EvidenceRow]:
     """Run attacks, each with what its rows share, on all batches, and return the rows."""
+    chosen = batches_of(dataset, range(len(dataset)) if indices is None else indices, batch_size)
+    batches = (dataset.batch(some) for some in chosen)
+    return rows_of_batches(attacks, model, batches, len(chosen), kept, progress)
+
+
+def rows_of_batches(
+    attacks: Sequence[Planned],
+    model: Model,
+    batches: Iterable[Batch],
+    total: int | None,
+    kept: FinishedParts | None = None,
+    progress: Progress | None = None,
+    watch: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[EvidenceRow]:
+    """Run attacks on batches, each batch once, and return the rows of evidence.
+
+    Args:
+        attacks: on each batch in this order.
+        model: to whose device batches are moved.
+        batches: images in [0, 1], labels and ids.
+        total: how many there are; None: unknown.
+        kept: where finished (batch, attack) are kept, and taken from.
+        progress: says how far it is.
+        watch: is shown each outcome.
+    """
 
     def resumed(shared: EvidenceRow, attack: Attack, batch: Batch) -> Outcome:
         if kept is None:
@@ -216,24 +282,20 @@ def _rows(
         return kept.resume(partial(attack, batch), key, images, labels)
 
     run = [partial(resumed, shared, attack) for shared, attack in attacks]
-    chosen = batches_of(dataset, range(len(dataset)) if indices is None else indices, batch_size)
-    steps = in_turn(_batches(model, dataset, chosen), run)
-    total = len(chosen) * len(attacks)
-    unit = "batches x attacks" if len(attacks) > 1 else "batches"
-    return [
-        row
-        for (_, _, ids), number, _, outcome in (
-            progress.track(steps, total, unit) if progress else steps
-        )
-        for row in _rows_of(outcome, attacks[number][0], ids)
-    ]
+    steps: Iterable[Any] = in_turn(_on_device(batches, model), run)
+    if progress:
+        unit = "batches x attacks" if len(attacks) > 1 else "batches"
+        steps = progress.track(steps, total and total * len(attacks), unit)
+    rows: list[EvidenceRow] = []
+    for (_, _, ids), number, _, outcome in steps:
+        watch(outcome)
+        rows += _rows_of(outcome, attacks[number][0], ids)
+    return rows
 
 
-def _batches(model: Model, dataset: "Dataset", chosen: Sequence[Sequence[int]]) -> Iterator[Batch]:
-    """Yield images, labels and ids of each batch, on the model's device."""
+def _on_device(batches: Iterable[Batch], model: Model) -> Iterator[Batch]:
     device = device_of(model, torch.device("cpu"))
-    for indices in chosen:
-        images, labels, ids = dataset.batch(indices)
+    for images, labels, ids in batches:
         yield images.to(device), labels.to(device), ids
 
 

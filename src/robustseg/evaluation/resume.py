@@ -2,57 +2,87 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustseg import __version__
-from robustseg.attacks.attacked_model import Model
-from robustseg.attacks.outcomes import Outcome
+from robustseg.attacks.attacked_model import Model, device_of
+from robustseg.attacks.outcomes import Outcome, predict
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.metrics import PixelCounts
 from robustseg.progress import Progress
 
+SAME_LOGITS = 1e-4
+"""Two models are one if their logits on a probe differ by at most this share of the largest, and
+their weights, where they have any, not at all."""
+
 
 class FinishedParts:
     """A folder of outcomes, each under the hash of all that it depends on.
 
+    Models are told apart by what they compute: by their logits on the first image that comes, which
+    are kept in the folder, and by their weights. So a model that is normalised in another way, or
+    is another function, has parts of its own.
+
     Args:
         folder: made when the first part is written.
-        model: its weights are part of the hash.
+        models: the one that is scored, and others whose attacks are carried over to it.
         settings: all else that is the same for all parts.
         progress: is told of parts that cannot be read.
-
-    Raises:
-        RobustsegError: the model is not a module, so that its weights cannot be told from others.
     """
 
     def __init__(
-        self, folder: Path, model: Model, settings: object, progress: Progress | None = None
+        self,
+        folder: Path,
+        models: Sequence[Model],
+        settings: object,
+        progress: Progress | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise RobustsegError(
-                "an evaluation can only be resumed for a torch.nn.Module, whose weights can be "
-                "compared; wrap the model in one, or do without parts"
-            )
-        self.folder = folder
-        self.progress = progress
-        tensors = model.state_dict()
-        names = json.dumps(
-            [__version__, repr(settings), type(model).__name__, model.extra_repr(), list(tensors)]
+        self.folder, self.models, self.progress = folder, models, progress
+        self.settings = _digest(
+            __version__, repr(settings), *(part for one in models for part in _weights(one))
         )
-        self.context = _digest(names, *tensors.values())
+        self._context: str | None = None
+
+    def context(self, image: Tensor) -> str:
+        """Return what all parts depend on; (1, C, H, W) is the probe that models are shown."""
+        if self._context is None:
+            logits = [predict(one, image.to(device_of(one, image.device))) for one in self.models]
+            found = [one.cpu().numpy() for one in logits]
+            self._context = f"{self.settings}-{self._probe(_digest(self.settings, image), found)}"
+        return self._context
+
+    def _probe(self, name: str, logits: list[NDArray[np.floating[Any]]]) -> str:
+        """Return under which name logits are kept in the folder, where they are put if need be."""
+        for number in range(MOST_MODELS):
+            path = self.folder / f"probe-{name}-{number}.npz"
+            if not path.exists():
+                with atomic_path(path) as temporary, temporary.open("wb") as file:
+                    np.savez_compressed(file, *logits)
+                return path.stem
+            kept = _read_arrays(path)
+            if kept is not None and all(map(_same, kept, logits)):
+                return path.stem
+        raise RobustsegError(
+            f"{self.folder} holds parts of {MOST_MODELS} different models; a random model is "
+            "another one each time. Delete the folder, or evaluate into a new one"
+        )
 
     def resume(self, compute: Callable[[], Outcome], key: object, *tensors: Tensor) -> Outcome:
         """Return the outcome that `key` and `tensors` identify, without adversarial images if kept.
 
         It is computed if it is not there or cannot be read.
         """
-        path = self.folder / f"{_digest(self.context, repr(key), *tensors)}.json"
+        context = self.context(tensors[0][:1])
+        path = self.folder / f"{_digest(context, repr(key), *tensors)}.json"
         if path.exists():
             outcome = self._read(path)
             if outcome is not None:
@@ -89,6 +119,33 @@ def _of_lists(lists: dict[str, list[Any]]) -> Outcome:
     )
 
 
+MOST_MODELS = 50
+"""Whose parts one folder may hold."""
+
+
+def _weights(model: Model) -> Iterator[str | Tensor]:
+    """Yield what tells a module from others of its class."""
+    if isinstance(model, nn.Module):
+        tensors = model.state_dict()
+        yield json.dumps([type(model).__name__, model.extra_repr(), list(tensors)])
+        yield from (one for one in tensors.values() if isinstance(one, Tensor))
+
+
+def _same(kept: NDArray[np.floating[Any]], logits: NDArray[np.floating[Any]]) -> bool:
+    if kept.shape != logits.shape:
+        return False
+    return bool(np.abs(kept - logits).max() <= SAME_LOGITS * np.abs(logits).max())
+
+
+def _read_arrays(path: Path) -> list[NDArray[np.floating[Any]]] | None:
+    """Return the arrays of a file, None if it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [arrays[name] for name in arrays.files]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
 def _digest(*parts: str | Tensor) -> str:
     """Return a hash of texts and of tensors' shapes and values."""
     digest = hashlib.blake2b(digest_size=16)
@@ -97,5 +154,7 @@ def _digest(*parts: str | Tensor) -> str:
             digest.update(part.encode() + b"\0")
         else:
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+            values = part.detach().cpu().contiguous()
+            exact = values.float() if values.dtype == torch.bfloat16 else values
+            digest.update(exact.numpy().tobytes())
     return digest.hexdigest()

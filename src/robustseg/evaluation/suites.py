@@ -15,10 +15,14 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import WithoutClass
 from robustseg.evaluation.over_batches import (
     EvidenceRow,
+    Planned,
+    carried_over,
     evaluate_alma,
     evaluate_clean,
     evaluate_suite,
+    minimal_norm,
     transfer,
+    white_box,
 )
 from robustseg.evidence.enumerator import CLEAN_OBJECTS
 from robustseg.progress import Progress
@@ -103,6 +107,46 @@ def random_images(image_ids: list[str], count: int | None) -> list[int]:
         )
     drawn = sorted(range(len(image_ids)), key=lambda i: derive_seed("subset", image_ids[i]))
     return sorted(drawn[:count])
+
+
+def planned_attacks(
+    suite: Suite,
+    model: nn.Module,
+    *,
+    eps_255: float,
+    seed: int,
+    identity: Mapping[str, str | int],
+    sources: Mapping[str, nn.Module],
+) -> list[Planned]:
+    """Return a suite's attacks on a model at one radius, for batches from anywhere.
+
+    Raises:
+        RobustsegError: a kind that needs a whole data set, a source that is not there, or what
+            `attacks.spec` refuses.
+    """
+    kind = suite["kind"]
+    bounded: dict[str, Any] = {"eps_255": eps_255, "seed": seed, "identity": identity}
+    if kind == "white_box":
+        names = ("losses", "optimizer", "schedules", "iterations", "step_size")
+        losses, optimizer, schedules, iterations, step_size = (suite[name] for name in names)
+        specs = suite_attacks(losses, optimizer, schedules, iterations, step_size, eps_255)
+        return white_box(model, specs, **bounded)
+    if kind == "alma":
+        return minimal_norm(model, suite["threshold"], suite["iterations"], identity=identity)
+    if kind != "transfer":
+        raise RobustsegError(f"a suite of the kind {kind!r} cannot be run on a model of one's own")
+    lacking = [name for name in suite["sources"] if name not in sources]
+    if lacking:
+        raise RobustsegError(f"the source {lacking[0]} of a transfer attack is not in `sources`")
+    specs = suite_attacks(
+        suite["losses"], "apgd", suite["schedules"], suite["iterations"], None, eps_255
+    )
+    return [
+        planned
+        for name in suite["sources"]
+        for spec in specs
+        for planned in carried_over(sources[name], model, spec, name, **bounded)
+    ]
 
 
 def _white_box(suite: Suite, task: Task) -> list[EvidenceRow]:

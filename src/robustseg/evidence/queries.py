@@ -287,6 +287,9 @@ class Evidence:
             for job in jobs_read(read, training_seed)
         }
         self._rows = {run: runs[run] for run in sorted(runs) if run.job in wanted}
+        self._clean = {
+            (run.model, run.training_seed): run for run in self._rows if run.suite == CLEAN_SUITE
+        }
         self._counts = counts
         self._kept = lru_cache(KEPT_RUNS)(self._read)
         self._check_jobs(wanted)
@@ -329,8 +332,14 @@ class Evidence:
         return self._kept(run)
 
     def worst(self, runs: Sequence[Run]) -> Outcomes:
-        """Return the image-wise worst case over runs."""
-        return worst_case([self.outcomes(run) for run in runs])
+        """Return the image-wise worst case over runs.
+
+        Of several the clean image is one more candidate, the last of equals: no image may be more
+        accurate in the worst case than without an attack.
+        """
+        clean = self._clean.get((runs[0].model, runs[0].training_seed))
+        candidates = [*runs] if len(runs) < 2 or clean in runs or clean is None else [*runs, clean]
+        return worst_case([self.outcomes(run) for run in candidates])
 
     def _read(self, run: Run) -> Outcomes:
         return outcomes(self._scored.iloc[self._rows[run]], self._counts)

@@ -7,6 +7,8 @@ provenance give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from collections.abc import Sequence
 from importlib import metadata
@@ -120,6 +122,19 @@ def provenance(config_hash: str, device: str, precision: str) -> dict[str, str]:
     versions = {name: _version(name) for name in ("torch", "timm", "numpy")}
     made_by = {"robustseg": __version__, "git_commit": _git_commit(), "config_hash": config_hash}
     return made_by | versions | {"device": device, "precision": precision}
+
+
+def hash_settings(*settings: Any) -> str:
+    """Return 16 hexadecimal digits that tell settings (plain data) apart."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def device_name(device: str) -> str:
+    """Return what evidence says about a device: "cpu", or the GPU's model."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device == "cuda" else device
 
 
 def _version(package: str) -> str:

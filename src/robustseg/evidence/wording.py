@@ -79,6 +79,8 @@ def a_model_of(label: str) -> str:
 
 def training(settings: Settings) -> str:
     """Return a model's training in words, for example "PIR-AT, 5 steps, 50 epochs"."""
+    if settings["scheme"] == "own":
+        return scheme(settings)
     steps = f", {settings['steps']} steps" if settings.get("steps") else ""
     aimed = f", trained for {radius(settings['eps_255'])}" if settings.get("eps_255") else ""
     return f"{scheme(settings)}{steps}, {settings['epochs']} epochs{aimed}"

@@ -216,9 +216,9 @@ def _model_row(name: str, model: Mapping[str, Any]) -> dict[str, str]:
         "Model": name,
         "Training": SCHEME_LABELS[model["scheme"]] + _by(model),
         "Data": str(model["dataset"]),
-        "Decoder": str(model["decoder"]),
+        "Decoder": str(model["decoder"] or "–"),
         "Backbone": str(model["backbone"]),
-        "Epochs": str(model["epochs"]),
+        "Epochs": str(model["epochs"] or "–"),
         "Attack steps": str(model.get("steps") or "–"),
         "Radius": radius(model["eps_255"]) if model.get("eps_255") else "–",
     }

@@ -1,0 +1,201 @@
+"""Anybody's images and labels as batches: loaders, data sets, lists of pairs, arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustseg.attacks.inputs import as_images, as_labels
+from robustseg.attacks.outcomes import Batch
+from robustseg.attacks.spec import images_of_shard
+from robustseg.data.batching import batches_of
+from robustseg.errors import RobustsegError
+
+IMAGE_KEYS = ("pixel_values", "image", "images", "img")
+LABEL_KEYS = ("labels", "label", "mask", "masks", "semantic_map", "gt")
+ID_KEYS = ("image_id", "image_ids", "id", "ids", "name", "names", "file_name")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where batches come from, one at a time.
+
+    Attributes:
+        batches: images in [0, 1] (B, C, H, W), labels (B, H, W), ids; may be called once for each
+            pass.
+        total: how many batches there are; None: unknown.
+        class_names: of the data set, if it says so.
+        warnings: what is doubtful about it.
+    """
+
+    batches: Callable[[], Iterator[Batch]]
+    total: int | None
+    class_names: list[str] | None
+    warnings: list[str]
+
+
+def source_of(
+    data: Any,
+    *,
+    batch_size: int,
+    ignore_index: int | None,
+    shard: tuple[int, int] = (0, 1),
+    images: int | None = None,
+) -> Source:
+    """Return batches of what a person hands over as data.
+
+    Args:
+        data: a loader or another iterable of batches, a data set or list of pairs (image, label),
+            two arrays of all images and labels, or a `data.interface.Dataset`. Batches and pairs
+            may have a third part, the ids, or be dicts. Images and labels as for `sea`, or PIL.
+        batch_size: images at a time, of pairs and data sets; a loader has its own.
+        ignore_index: label of pixels to ignore; of a `Dataset` these are known.
+        shard: (i, n): the i-th of n parts of the images, from 0.
+        images: only the first so many; None: all.
+
+    Raises:
+        RobustsegError: nothing that gives images and labels.
+    """
+    if hasattr(data, "batch") and hasattr(data, "image_ids"):
+        return _of_dataset(data, batch_size, shard, images)
+    if isinstance(data, tuple) and len(data) == 2 and _dimensions(data[0]) == 4:
+        data = list(zip(*data, strict=True))
+    paired = _is_list_of_pairs(data)
+    if paired:
+        count = min(len(data), images or len(data))
+        places = images_of_shard(count, *shard, unit=batch_size) if count else range(0)
+        whole = -(-len(places) // batch_size)
+        make = lambda: _grouped(((data[at], at) for at in places), batch_size, ignore_index)  # noqa: E731
+        return Source(make, whole, _classes_of(data), [])
+    if not isinstance(data, Iterable):
+        raise RobustsegError(
+            f"data must be a loader, a data set or a list of (image, label), not "
+            f"{type(data).__name__}"
+        )
+    total = len(data) if isinstance(data, Sized) else None
+    own, parts = shard
+    make = lambda: _of_batches(data, own, parts, images, ignore_index)  # noqa: E731
+    known = total is not None and images is None
+    said = []
+    sampler = getattr(data, "sampler", None)
+    if isinstance(sampler, torch.utils.data.RandomSampler):
+        said.append(
+            "the loader shuffles: images are named by their order, so that this run cannot be "
+            "resumed or compared image by image; use shuffle=False"
+        )
+    own_part = len(range(own, total, parts)) if known and total is not None else None
+    return Source(make, own_part, _classes_of(getattr(data, "dataset", data)), said)
+
+
+def _of_dataset(data: Any, batch_size: int, shard: tuple[int, int], images: int | None) -> Source:
+    count = min(len(data), images or len(data))
+    chosen = batches_of(data, images_of_shard(count, *shard, unit=batch_size), batch_size)
+    return Source(
+        lambda: (data.batch(some) for some in chosen), len(chosen), list(data.class_names), []
+    )
+
+
+def _of_batches(
+    data: Iterable[Any],
+    own: int,
+    parts: int,
+    images: int | None,
+    ignore_index: int | None,
+) -> Iterator[Batch]:
+    """Yield every `parts`-th batch of an iterable, from `own` on, until there are enough images."""
+    seen = 0
+    for number, item in enumerate(data):
+        one, labels, ids = _parts(item, f"batch {number}")
+        if _dimensions(one) == 3 and not isinstance(one, list | tuple):
+            raise RobustsegError(
+                "the data gives single images one after the other; hand over a list of (image, "
+                "label), or a loader with batches"
+            )
+        size = len(one)
+        if images is not None and seen + size > images:
+            size = images - seen
+        names = list(map(str, ids if ids is not None else range(seen, seen + len(one))))[:size]
+        seen += size
+        if size and number % parts == own:
+            pairs = [((one[at], labels[at], names[at]), at) for at in range(size)]
+            yield from _grouped(pairs, len(pairs), ignore_index)
+        if images is not None and seen >= images:
+            return
+
+
+def _grouped(
+    pairs: Iterable[tuple[Any, int]], batch_size: int, ignore_index: int | None
+) -> Iterator[Batch]:
+    """Yield batches of neighbours of one size, of pairs with their places."""
+    singles = (_single(pair, place, ignore_index) for pair, place in pairs)
+    for _, group in groupby(singles, key=lambda one: (one[0].shape, one[1].shape)):
+        while some := list(islice(group, batch_size)):
+            images, labels, ids = zip(*some, strict=True)
+            yield torch.cat(images), torch.cat(labels), list(ids)
+
+
+def _single(pair: Any, place: int, ignore_index: int | None) -> tuple[Tensor, Tensor, str]:
+    """Return one image (1, C, H, W), its labels (1, H, W) and its id."""
+    image, label, given = _parts(pair, f"image {place}")
+    name = str(place if given is None else given)
+    images = as_images([_pixels(image)], [name])
+    return images, as_labels([_pixels(label, is_label=True)], [name], ignore_index), name
+
+
+def _pixels(one: Any, is_label: bool = False) -> Any:
+    """Return a picture of PIL as an array, channels first; anything else as it is."""
+    if not hasattr(one, "convert"):
+        return one
+    if is_label:
+        return np.array(one)
+    return np.array(one.convert("RGB")).transpose(2, 0, 1)
+
+
+def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
+    """Return images, labels and ids (or None) of a batch or a pair."""
+    if isinstance(item, Mapping):
+        found = [
+            next((item[key] for key in keys if key in item), None)
+            for keys in (IMAGE_KEYS, LABEL_KEYS, ID_KEYS)
+        ]
+        if found[0] is None or found[1] is None:
+            raise RobustsegError(
+                f"{what} of the data has the keys {', '.join(map(str, item))}; images are looked "
+                f"for in {', '.join(IMAGE_KEYS)} and labels in {', '.join(LABEL_KEYS)}"
+            )
+        return found[0], found[1], found[2]
+    if isinstance(item, Sequence) and len(item) in (2, 3) and not isinstance(item, str):
+        return item[0], item[1], item[2] if len(item) == 3 else None
+    raise RobustsegError(
+        f"{what} of the data is a {type(item).__name__} and not (images, labels); let the data "
+        "give both"
+    )
+
+
+def _is_list_of_pairs(data: Any) -> bool:
+    """Return whether data can be asked for single images by their place."""
+    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        return False
+    if not len(data):
+        raise RobustsegError("there are no images in the data")
+    image = _parts(data[0], "image 0")[0]
+    return hasattr(image, "convert") or _dimensions(image) in (2, 3)
+
+
+def _dimensions(values: Any) -> int:
+    """Return the dimensions of a tensor or array, one more for a list of such."""
+    if isinstance(values, list | tuple):
+        return 1 + _dimensions(values[0]) if values else 1
+    return int(getattr(values, "ndim", 0))
+
+
+def _classes_of(data: Any) -> list[str] | None:
+    names = getattr(data, "class_names", None) or getattr(data, "classes", None)
+    plain = isinstance(names, list | tuple) and all(isinstance(one, str) for one in names)
+    return list(names) if plain and names is not None else None

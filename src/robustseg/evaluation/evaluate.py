@@ -1,0 +1,403 @@
+"""Evaluate anybody's model on anybody's data: from a loader to evidence and a table."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from robustseg.attacks.inputs import check_counts
+from robustseg.attacks.outcomes import Outcome
+from robustseg.attacks.spec import check_radius
+from robustseg.attacks.warning_signs import WarningSigns, warn
+from robustseg.errors import RobustsegError
+from robustseg.evaluation.anybodys_data import Source, source_of
+from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
+from robustseg.evaluation.resume import FinishedParts
+from robustseg.evaluation.standard_suites import Suite, named_suites
+from robustseg.evaluation.suites import planned_attacks
+from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
+from robustseg.files import atomic_path
+from robustseg.models.wrap import WrappedModel, wrap
+from robustseg.progress import Progress
+
+if TYPE_CHECKING:
+    from robustseg.evidence.queries import Evidence, Score
+    from robustseg.numbers_shown import Numbers
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+RECORD = "run-shard{shard}-of-{shards}.json"
+"""What a part of a run has done, in the run's folder."""
+
+
+@dataclass
+class Evaluation:
+    """What was found of one model; printing it shows the table. Scores are fractions in [0, 1].
+
+    Attributes:
+        folder: of the run; None if none was kept.
+        name: of the model.
+        numbers: of the table `robustness`, each with its interval and the runs behind it.
+        clean: ACC and mIoU without an attack.
+        robust: ACC and mIoU in the worst case over all attacks and the clean image, by radius.
+        warnings: what makes them doubtful, in a sentence each.
+        runtime_s: of all parts together.
+    """
+
+    folder: Path | None
+    name: str
+    numbers: Numbers
+    clean: Score
+    robust: dict[float, Score]
+    warnings: list[str] = field(default_factory=list)
+    runtime_s: float = 0.0
+
+    def __str__(self) -> str:
+        from robustseg.tables.layout import to_markdown
+        from robustseg.tables.robustness import TABLE
+
+        _, table = to_markdown(TABLE.layout(self.numbers)).split("\n\n", 1)
+        count = next(iter(self.numbers.images.values()))
+        lines = [table, f"{count} images, {self.runtime_s:.0f} s."]
+        lines += [f"Warning: {sentence}." for sentence in self.warnings]
+        if self.folder:
+            lines.append(
+                f"Evidence is in {self.folder}; `robustseg report {self.folder}` shows it."
+            )
+        return "\n".join(lines)
+
+
+def evaluate(
+    model: Any,
+    data: Any,
+    eps_255: float | Sequence[float],
+    *,
+    num_classes: int | None = None,
+    ignore_index: int | None = 255,
+    folder: str | Path | None = None,
+    suites: Sequence[str] | Mapping[str, Suite] = ("sea",),
+    iterations: int | None = None,
+    batch_size: int = 8,
+    images: int | None = None,
+    seed: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    sources: Mapping[str, Any] | None = None,
+    name: str = "model",
+    dataset: str = "data",
+    class_names: Sequence[str] | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Attack a segmentation model on a whole data set, one batch in memory at a time.
+
+    With a `folder`, the same call goes on where an interrupted one stopped, to the same evidence;
+    what was kept for a model that computes something else is not used.
+
+    Example:
+        >>> import torch
+        >>> from robustseg import evaluate
+        >>> model = torch.nn.Conv2d(3, 2, kernel_size=1)
+        >>> pairs = [(torch.rand(3, 8, 8), torch.randint(2, (8, 8))) for _ in range(4)]
+        >>> result = evaluate(model, pairs, eps_255=[4, 8], iterations=3, progress=False)
+        >>> result.robust[8.0].acc <= result.clean.acc
+        True
+
+    Args:
+        model: as for `sea`; a module is put in eval mode meanwhile.
+        data: a loader, a data set or list of pairs (image, label), or two arrays; images and labels
+            as for `sea`, and of different sizes if not in one batch. See `anybodys_data`.
+        eps_255: one radius or several, in 1/255.
+        num_classes: K of the data; outputs from K on are no class of it. None: all outputs.
+        ignore_index: label of pixels that are neither attacked nor counted; None: there are none.
+        folder: where evidence is kept; made if need be.
+        suites: names of `standard_suites.STANDARD_SUITES`, or "transfer" with `sources`; or suites
+            of your own by name, in the words of a configuration (docs/config.md, Suite).
+        iterations: of every attack, instead of the suites' own (300 for SEA).
+        batch_size: images at a time, where the data does not say.
+        images: only the first so many; None: all.
+        seed: of the random starts.
+        shard: (i, n): attack the i-th of n parts of the images, counted from 0, so that several
+            machines share the work; the result is of the parts that are there.
+        sources: models by name, that perturbations are carried over from.
+        name, dataset: what model and data are called in evidence and tables.
+        class_names: K names, for tables; None: those of the data, or numbers.
+        progress: whether to say how far it is, and how long it will take.
+
+    Raises:
+        RobustsegError: input that does not fit, or logits or gradients that are not finite, naming
+            the image.
+    """
+    started = time.monotonic()
+    radii = _radii(eps_255)
+    _check_names(name=name, dataset=dataset)
+    check_counts(batch_size=batch_size, images=images or 1, iterations=iterations or 1)
+    _check_shard(shard)
+    wrapped = _with_classes(wrap(model), num_classes)
+    others = {key: wrap(one) for key, one in (sources or {}).items()}
+    chosen = named_suites(_names_or_suites(suites), iterations, list(others))
+    source = source_of(
+        data, batch_size=batch_size, ignore_index=ignore_index, shard=shard, images=images
+    )
+    identity: dict[str, str | int] = {"dataset": dataset, "model": name, "training_seed": 0}
+    signs = WarningSigns(wrapped, radii, ignore_index)
+    signs.said += source.warnings
+    attacks: list[Planned] = [(clean_row(identity), signs.look)]
+    for suite_name, suite in chosen.items():
+        own = radius_of(suite)
+        for radius in radii if own is None else [own]:
+            attacks += planned_attacks(
+                suite,
+                wrapped,
+                eps_255=radius,
+                seed=seed,
+                identity={**identity, "suite": suite_name},
+                sources=others,
+            )
+    with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
+        root = Path(folder or temporary)
+        told = Progress(f"evaluate {name}") if progress else None
+        rows = _run(attacks, [wrapped, *others.values()], source, root, signs, told)
+        names = _class_names(class_names or source.class_names, rows)
+        record: dict[str, Any] = {
+            "name": name,
+            "dataset": dataset,
+            "model": _described(wrapped),
+            "class_names": names,
+            "num_classes": len(rows[0]["union"]),
+            "ignore_index": ignore_index,
+            "eps_255": radii,
+            "suites": chosen,
+            "seed": seed,
+            "device": str(wrapped.device or "cpu"),
+            "shard": shard[0],
+            "shards": shard[1],
+            "warnings": signs.found(),
+            "runtime_s": round(time.monotonic() - started, 1),
+        }
+        _write(root, rows, record)
+        warn(record["warnings"])
+        result = read_evaluation(root, only_shard=shard)
+        result.folder = Path(folder) if folder else None
+    return result
+
+
+def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> Evaluation:
+    """Return what the evidence in a run's folder says.
+
+    Args:
+        folder: of `evaluate`.
+        only_shard: (i, n) if other parts may be missing; None: all must be there.
+
+    Raises:
+        RobustsegError: no run, parts that are missing or of different settings, damaged evidence.
+    """
+    from robustseg.evidence.numbers import Sources
+    from robustseg.evidence.queries import Score
+    from robustseg.numbers_shown import collect
+    from robustseg.tables.robustness import TABLE
+
+    records = read_records(folder, only_shard)
+    first, name = records[0], records[0]["name"]
+    evidence = open_evidence(folder, records, TABLE.id)
+    numbers = collect(TABLE, Sources(evidence, own_models(records)))
+
+    def score(attack: str, eps_255: float) -> Score:
+        found = [numbers.get(name, attack, eps_255, metric) for metric in ("acc", "miou")]
+        return Score(*(one.value / 100 if one else float("nan") for one in found))
+
+    return Evaluation(
+        folder=folder,
+        name=name,
+        numbers=numbers,
+        clean=score(CLEAN_SUITE, 0.0),
+        robust={eps_255: score("worst", eps_255) for eps_255 in first["eps_255"]},
+        warnings=list(dict.fromkeys(one for record in records for one in record["warnings"])),
+        runtime_s=sum(record["runtime_s"] for record in records),
+    )
+
+
+def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+    """Return what the parts of a run say of it, all or just one.
+
+    Raises:
+        RobustsegError: there is none, some are missing, or they are of different settings.
+    """
+    found = sorted(folder.glob("run-shard*-of-*.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise RobustsegError(
+            f"{folder} holds no run; `robustseg attack ... --out {folder}` makes one"
+        )
+    newest: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
+    shards = newest["shards"] if only_shard is None else only_shard[1]
+    wanted = range(shards) if only_shard is None else [only_shard[0]]
+    paths = [folder / RECORD.format(shard=one, shards=shards) for one in wanted]
+    lacking = [one for one, path in zip(wanted, paths, strict=True) if not path.exists()]
+    if lacking:
+        raise RobustsegError(
+            f"{folder} misses {len(lacking)} of {shards} parts: shard {lacking[0]}/{shards} comes "
+            "first; run the same command with it, then make the report again"
+        )
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    own = ("shard", "warnings", "runtime_s", "device")
+    for record in records[1:]:
+        for key, value in records[0].items():
+            if key not in own and record[key] != value:
+                raise RobustsegError(
+                    f"{folder}: shard {record['shard']} was run with another {key} than shard "
+                    f"{records[0]['shard']}; run both alike"
+                )
+    return records
+
+
+def reads_of(records: Sequence[Mapping[str, Any]]) -> list[Read]:
+    """Return what tables read of a run, each suite at its own radius."""
+    first = records[0]
+    read = {
+        "model": first["name"],
+        "suites": list(first["suites"]),
+        "eps_255": first["eps_255"],
+        "seeds": [first["seed"]],
+    }
+    return by_radius([read], first["suites"])
+
+
+def evidence_files(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Return the files of evidence of a run."""
+    from robustseg.evidence.enumerator import jobs_read
+
+    jobs = dict.fromkeys(job for read in reads_of(records) for job in jobs_read(read, 0))
+    return [folder / job._replace(shard=one["shard"]).path for job in jobs for one in records]
+
+
+def open_evidence(folder: Path, records: Sequence[Mapping[str, Any]], wanted_by: str) -> Evidence:
+    """Return the evidence of a run, complete."""
+    from robustseg.evidence.queries import Evidence
+
+    files = evidence_files(folder, records)
+    return Evidence.open(wanted_by, files, reads_of(records), own_models(records))
+
+
+def own_models(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the settings of a run's model, as tables want them."""
+    first = records[0]
+    return {
+        first["name"]: {
+            "kind": "own",
+            "scheme": "own",
+            "decoder": "",
+            "backbone": first["model"],
+            "dataset": first["dataset"],
+            "epochs": None,
+        }
+    }
+
+
+def _run(
+    attacks: Sequence[Planned],
+    models: Sequence[WrappedModel],
+    source: Source,
+    root: Path,
+    signs: WarningSigns,
+    progress: Progress | None,
+) -> list[EvidenceRow]:
+    """Run all attacks on all batches; the clean look, which comes first, is never kept."""
+    kept = FinishedParts(root / "parts", models, (), progress)
+
+    def watch(outcome: Outcome) -> None:
+        signs.gradients(outcome.unexplained_zeros)
+
+    rows = rows_of_batches(
+        attacks, models[0], source.batches(), source.total, kept, progress, watch
+    )
+    if not rows:
+        raise RobustsegError("there are no images in the data, or none in this shard")
+    if not any(row["pixels"] for row in rows):
+        raise RobustsegError("all pixels of all images are ignored; check labels and ignore_index")
+    return rows
+
+
+def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -> None:
+    """Write the rows, a file for each suite and radius, then what was run."""
+    from robustseg.evidence.schema import hash_settings, provenance
+    from robustseg.evidence.writing import write_evidence
+
+    about = {key: value for key, value in record.items() if key not in ("warnings", "runtime_s")}
+    made_by = provenance(hash_settings(about), record["device"], "float32")
+    if record["warnings"]:
+        made_by["warnings"] = "\n".join(record["warnings"])
+    by_job: dict[EvidenceJob, list[EvidenceRow]] = {}
+    for row in rows:
+        job = EvidenceJob(
+            row["suite"], row["model"], 0, row["eps_255"], row["seed"], record["shard"]
+        )
+        by_job.setdefault(job, []).append(row)
+    for job, some in by_job.items():
+        write_evidence(root / job.path, some, made_by, record["class_names"])
+    path = root / RECORD.format(shard=record["shard"], shards=record["shards"])
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _radii(eps_255: float | Sequence[float]) -> list[float]:
+    values = list(eps_255) if isinstance(eps_255, Sequence) else [eps_255]
+    if not values:
+        raise RobustsegError("eps_255 is empty; name at least one radius, in 1/255")
+    for value in values:
+        check_radius(value)
+        if value == 0:
+            raise RobustsegError("eps_255 is 0: the clean score is always taken; name a radius")
+    return sorted({float(value) for value in values})
+
+
+def _check_names(**names: str) -> None:
+    for what, name in names.items():
+        if not NAME.fullmatch(name):
+            raise RobustsegError(
+                f"{what} is {name!r}; it may hold letters, digits and _, and begins with a letter"
+            )
+
+
+def _check_shard(shard: tuple[int, int]) -> None:
+    own, parts = shard
+    if not 0 <= own < parts:
+        raise RobustsegError(f"shard is {own} of {parts}; shards of {parts} are 0..{parts - 1}")
+
+
+def _names_or_suites(
+    suites: Sequence[str] | Mapping[str, Suite],
+) -> Mapping[str, Suite] | list[str]:
+    if isinstance(suites, Mapping):
+        _check_names(**{f"suite {name}": name for name in suites})
+        return suites
+    return [suites] if isinstance(suites, str) else list(suites)
+
+
+def _with_classes(model: WrappedModel, num_classes: int | None) -> WrappedModel:
+    """Return the model with the number of the data's classes."""
+    if num_classes is None or model.data_classes == num_classes:
+        return model
+    if model.data_classes is not None:
+        raise RobustsegError(
+            f"num_classes is {num_classes}, and the model was wrapped with {model.data_classes}"
+        )
+    check_counts(num_classes=num_classes)
+    own = copy.copy(model)
+    own.data_classes = num_classes
+    return own
+
+
+def _class_names(names: Sequence[str] | None, rows: Sequence[EvidenceRow]) -> list[str] | None:
+    classes = len(rows[0]["union"])
+    return list(names) if names is not None and len(names) == classes else None
+
+
+def _described(model: WrappedModel) -> str:
+    name = getattr(model.net, "__name__", type(model.net).__name__)
+    return f"{name} ({model.extra_repr()})"

@@ -1,0 +1,90 @@
+"""The paper's suites by name, for models of one's own; config/config.yaml has the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
+from robustseg.errors import RobustsegError
+
+Suite = Mapping[str, Any]
+
+
+def _white_box(
+    losses: tuple[str, ...],
+    optimizer: str,
+    schedules: list[str],
+    iterations: list[int],
+    step_size: Mapping[float, float] | None = None,
+) -> Suite:
+    return {
+        "kind": "white_box",
+        "losses": list(losses),
+        "optimizer": optimizer,
+        "schedules": schedules,
+        "iterations": iterations,
+        "step_size": step_size,
+    }
+
+
+_STEPS_B1: dict[float, float] = {2: 2e-3, 4: 4e-3, 8: 5e-3, 12: 6e-3}
+_STEPS_C1: dict[float, float] = {4: 5e-3, 8: 1e-2, 12: 1e-2, 16: 1e-2}
+
+STANDARD_SUITES: dict[str, Suite] = {
+    "sea": _white_box(SEA_LOSSES, "apgd", ["reduced"], [300]),
+    "losses": _white_box(PAPER_LOSSES, "apgd", ["constant"], [100]),
+    "baselines": _white_box(("cossim_ce", "bal_ce"), "pgd", ["constant"], [300], _STEPS_B1),
+    "baselines_100": _white_box(("bal_ce", "cossim_ce"), "pgd", ["constant"], [100], _STEPS_C1),
+    "schedules": _white_box(SEA_LOSSES, "apgd", ["constant", "restarts"], [300]),
+    "iterations": _white_box(SEA_LOSSES, "apgd", ["reduced"], [50, 100, 500]),
+    "alma": {"kind": "alma", "threshold": 0.99, "iterations": 500, "images": None},
+}
+"""By name; `transfer` needs a source, see `TRANSFER`."""
+
+TRANSFER = {
+    "kind": "transfer",
+    "losses": ["mask_ce"],
+    "schedules": ["reduced"],
+    "iterations": [300],
+}
+"""Table 11, from the sources that are given."""
+
+
+def named_suites(
+    suites: Mapping[str, Suite] | list[str] | tuple[str, ...],
+    iterations: int | None,
+    sources: list[str],
+) -> dict[str, Suite]:
+    """Return suites by name, from names of standard ones or as they are.
+
+    Args:
+        suites: names of STANDARD_SUITES or "transfer"; or suites of one's own by name, in the words
+            of a configuration.
+        iterations: of each of their attacks, instead of their own.
+        sources: models that "transfer" carries its attacks over from.
+
+    Raises:
+        RobustsegError: an unknown name, or none at all.
+    """
+    known: dict[str, Suite] = STANDARD_SUITES | {"transfer": {**TRANSFER, "sources": sources}}
+    if isinstance(suites, Mapping):
+        chosen: dict[str, Suite] = {
+            name: {"kind": "white_box", "optimizer": "apgd", "step_size": None, **suite}
+            for name, suite in suites.items()
+        }
+    else:
+        unknown = [name for name in suites if name not in known]
+        if unknown or not suites:
+            raise RobustsegError(
+                f"{unknown[0] if unknown else 'nothing'} is no suite; known are {', '.join(known)}"
+            )
+        chosen = {name: dict(known[name]) for name in suites}
+    if "transfer" in chosen and not chosen["transfer"]["sources"]:
+        raise RobustsegError("the suite transfer needs `sources`: models by name to attack instead")
+    if iterations is None:
+        return chosen
+    return {
+        name: {**suite, "iterations": iterations if suite["kind"] == "alma" else [iterations]}
+        for name, suite in chosen.items()
+    }

@@ -1,0 +1,271 @@
+"""Models by a reference in one line: `file.py:name`, `package.module:name`, `hf:`, ..."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from robustseg.errors import RobustsegError
+from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD
+
+NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+"""By name: mean and deviation for images in [0, 1]. `half` maps them to [-1, 1]."""
+
+EXTRAS = {"hf": "transformers", "torchvision": "torchvision", "smp": "segmentation_models_pytorch"}
+"""The package that a kind of reference needs; an extra of the same name brings it."""
+
+FORMS = "file.py:name, package.module:name, hf:MODEL, torchvision:NAME or smp:MODEL"
+
+
+@dataclass(frozen=True)
+class Referred:
+    """What a reference leads to.
+
+    Attributes:
+        net: a module or a function.
+        mean, std: how its publisher normalises images in [0, 1]; None: nothing is known.
+    """
+
+    net: Any
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def load_reference(
+    reference: str, weights: str | Path | None = None, num_classes: int | None = None
+) -> Referred:
+    """Return the model that a reference names, with its weights.
+
+    `file.py:name` and `package.module:name` name a module, a function of images, or something that
+    returns either when it is called without arguments. `hf:` is a model of transformers, by its
+    name on the hub or by its folder; `smp:` one that segmentation_models_pytorch has saved;
+    `torchvision:` one of its segmentation models by name. Code that a reference names is run.
+
+    Args:
+        reference: the line.
+        weights: a state dict (.pth, .pt, .safetensors) to load into it, strictly.
+        num_classes: for `torchvision:` with weights of one's own.
+
+    Raises:
+        RobustsegError: anything that is not there or does not fit; one sentence.
+    """
+    kind, _, name = reference.partition(":")
+    if not name:
+        raise RobustsegError(f"the model {reference!r} is no reference; write {FORMS}")
+    if kind in EXTRAS:
+        _need(kind)
+        referred = _LOADERS[kind](name, weights is not None, num_classes)
+    else:
+        referred = Referred(_named_object(kind, name, reference))
+    if weights is not None:
+        if not isinstance(referred.net, nn.Module):
+            raise RobustsegError(f"{reference} is no module that weights could be loaded into")
+        load_weights(referred.net, weights)
+    return referred
+
+
+def load_weights(net: nn.Module, path: str | Path) -> None:
+    """Load a state dict into a network, strictly and without running code of the file.
+
+    A state dict inside `state_dict` or `model`, and names that begin with `module.`, are known.
+
+    Raises:
+        RobustsegError: missing, damaged or foreign file, or names and shapes that do not fit.
+    """
+    tensors = _read_weights(Path(path))
+    for key in ("state_dict", "model", "model_state_dict"):
+        inner = tensors.get(key)
+        if isinstance(inner, Mapping):
+            tensors = inner
+    wanted = net.state_dict()
+    if tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    lacking, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    if lacking or unknown:
+        said = [
+            f"{len(names)} {what}, for example {names[0]}"
+            for names, what in ((lacking, "are missing"), (unknown, "are unknown to the model"))
+            if names
+        ]
+        raise RobustsegError(f"the weights in {path} do not fit the model: {'; '.join(said)}")
+    for name, value in wanted.items():
+        if tensors[name].shape != value.shape:
+            raise RobustsegError(
+                f"the weights in {path} do not fit the model: {name} is "
+                f"{tuple(tensors[name].shape)} there and {tuple(value.shape)} in the model; is the "
+                "number of classes right?"
+            )
+    net.load_state_dict(dict(tensors))
+
+
+def _read_weights(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        raise RobustsegError(f"the weights {path} do not exist")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            loaded: Any = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RobustsegError(
+            f"{path} is no file of weights that can be read without running its code "
+            f"({str(error).splitlines()[0]}); save it again: torch.save(net.state_dict(), ...)"
+        ) from error
+    if not isinstance(loaded, Mapping):
+        raise RobustsegError(f"{path} holds a {type(loaded).__name__} and not a state dict")
+    return loaded
+
+
+def _named_object(where: str, name: str, reference: str) -> Any:
+    """Return the object of a file or module, called if it is a factory."""
+    module = _module_of_file(Path(where)) if where.endswith(".py") else _module(where)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            known = [one for one, value in vars(module).items() if _is_model(value)]
+            raise RobustsegError(
+                f"{where} has no {part!r}; models in it may be {', '.join(known[:8]) or 'none'}"
+            )
+        found = getattr(found, part)
+    if isinstance(found, nn.Module) or not callable(found) or not _takes_nothing(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise RobustsegError(
+            f"{reference} failed when it was called: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _is_model(value: Any) -> bool:
+    own = getattr(value, "__module__", "").partition(".")[0] not in ("torch", "builtins", "typing")
+    return isinstance(value, nn.Module) or (callable(value) and own)
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    """Return whether a class or function can be called without arguments: a factory."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    needed = (one for one in parameters if one.default is one.empty)
+    return all(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in needed)
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    if not path.exists():
+        raise RobustsegError(f"the file {path} does not exist")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # so that it can import its neighbours
+    spec = importlib.util.spec_from_file_location(f"robustseg_own_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RobustsegError(f"{path} fails: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise RobustsegError(
+            f"the module {name} cannot be imported ({type(error).__name__}: {error}); models are "
+            f"named {FORMS}"
+        ) from error
+
+
+def _need(kind: str) -> None:
+    package = EXTRAS[kind]
+    if importlib.util.find_spec(package) is None:
+        raise RobustsegError(
+            f"{kind}: models need the package {package}: pip install 'robustseg[{kind}]'"
+        )
+
+
+def _of_transformers(name: str, has_weights: bool, num_classes: int | None) -> Referred:
+    """Return a segmentation model of transformers, and its image processor's normalisation."""
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+        masks = type(config) in transformers.AutoModelForUniversalSegmentation._model_mapping
+        classes = type(config) in transformers.AutoModelForSemanticSegmentation._model_mapping
+        loader = (
+            transformers.AutoModelForUniversalSegmentation
+            if masks and not classes
+            else transformers.AutoModelForSemanticSegmentation
+        )
+        make: Any = loader.from_config if has_weights else loader.from_pretrained
+        net = make(config if has_weights else name)
+    except Exception as error:
+        said = str(error).strip().splitlines()[0]
+        raise RobustsegError(f"hf:{name} cannot be loaded: {said}") from error
+    mean, std = None, None
+    try:
+        processors: Any = transformers.AutoImageProcessor
+        processor = processors.from_pretrained(name)
+        if processor.do_normalize:
+            mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+    except (OSError, ValueError, ImportError, AttributeError):
+        pass  # a folder without a processor: the user says how images are normalised
+    return Referred(net, mean, std)
+
+
+def _of_torchvision(name: str, has_weights: bool, num_classes: int | None) -> Referred:
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models.segmentation)
+    if name not in known:
+        raise RobustsegError(f"torchvision has no {name}; its models are {', '.join(known)}")
+    try:
+        if has_weights:
+            settings: dict[str, Any] = {"weights": None, "weights_backbone": None}
+            settings |= {} if num_classes is None else {"num_classes": num_classes}
+            net = torchvision.models.get_model(name, **settings)
+        else:
+            net = torchvision.models.get_model(name, weights="DEFAULT")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RobustsegError(f"torchvision:{name} cannot be loaded: {error}") from error
+    return Referred(net, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _of_smp(name: str, has_weights: bool, num_classes: int | None) -> Referred:
+    import segmentation_models_pytorch as smp
+
+    try:
+        net = smp.from_pretrained(name)
+    except Exception as error:
+        said = str(error).strip().splitlines()[0]
+        raise RobustsegError(f"smp:{name} cannot be loaded: {said}") from error
+    return Referred(net, IMAGENET_MEAN, IMAGENET_STD)
+
+
+_LOADERS: dict[str, Callable[[str, bool, int | None], Referred]] = {
+    "hf": _of_transformers,
+    "torchvision": _of_torchvision,
+    "smp": _of_smp,
+}
