@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from tqdm import tqdm
 
@@ -55,11 +55,9 @@ class Progress:
             if now - last >= self.every_s or done == total:
                 last = now
                 seconds = now - start
+                meter: Any = tqdm.format_meter  # whose types know no total that is unknown
                 self.say(
-                    tqdm.format_meter(
-                        done,
-                        total,  # type: ignore[arg-type] seconds, unit=f" {unit}", ncols=79, initial=before
-                    )
+                    meter(done, total, seconds, unit=f" {unit}", ncols=79, initial=before)
                 )
 
 

@@ -57,8 +57,8 @@ def layout(numbers: Numbers) -> Layout:
     return Layout(
         "Robustness",
         "Scores without an attack, and in the worst case, image by image, over all attacks inside "
-        "the radius and the clean image; in brackets 95 % bootstrap intervals over images. Strongest: "
-        f"the attack that leaves least accuracy by itself. {numbers.about()}",
+        "the radius and the clean image; in brackets 95 % bootstrap intervals over images. "
+        f"Strongest: the attack that leaves least accuracy by itself. {numbers.about()}",
         ("ε∞",),
         (
             ("clean", "ACC"),

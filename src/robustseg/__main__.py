@@ -1,0 +1,7 @@
+"""`python -m robustseg`."""
+
+import sys
+
+from robustseg.cli import main
+
+sys.exit(main())

@@ -1,0 +1,399 @@
+"""The command line: `robustseg check | attack | report`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustseg import __version__
+from robustseg.errors import RobustsegError
+
+if TYPE_CHECKING:
+    from robustseg.data.interface import Dataset
+    from robustseg.models.wrap import WrappedModel
+
+MODEL_HELP = (
+    "the model: file.py:name or package.module:name (a module, a function of images, or a function "
+    "without arguments that makes one), hf:NAME, torchvision:NAME, smp:NAME"
+)
+DATA_HELP = (
+    "a folder of images and one of masks with the same names; or ade20k:FOLDER, voc:FOLDER with "
+    "the archive's folders in it"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0; 1 for what a person can mend; 130 for Ctrl-C.
+
+    Wrong usage ends the process with status 2, as argparse does.
+    """
+    options = _parser().parse_args(arguments)
+    warnings.simplefilter("ignore")  # they are said at the end, with the result
+    try:
+        options.run(options)
+    except RobustsegError as error:
+        print(f"robustseg: error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"robustseg: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("robustseg"):
+            raise
+        print(
+            f"robustseg: error: this needs {error.name}: pip install 'robustseg[report]'",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("robustseg: stopped; the same command goes on from what is kept", file=sys.stderr)
+        return 130
+    except Exception:
+        traceback.print_exc()
+        print("robustseg: error: this is a defect of robustseg, please report it", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="robustseg",
+        description="Measure how robust a segmentation model is: its accuracy on the worst images "
+        "within a radius of the data's own, found by the attack ensemble SEA.",
+        epilog="Start with `robustseg check`: it attacks nothing, takes a minute, and says what "
+        "`robustseg attack` will cost.",
+    )
+    parser.add_argument("--version", action="version", version=f"robustseg {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser(
+        "check", help="look at model and data without an attack", description=_check.__doc__
+    )
+    _add_model_and_data(check)
+    check.set_defaults(run=_check)
+    attack = commands.add_parser(
+        "attack", help="attack the model, keep the evidence", description=_attack.__doc__
+    )
+    _add_model_and_data(attack)
+    attack.add_argument(
+        "--out", required=True, type=Path, help="folder of the run; the same command goes on there"
+    )
+    attack.add_argument(
+        "--suites", nargs="+", default=["sea"], metavar="NAME",
+        help="sea (default), losses, baselines, schedules, iterations, alma",
+    )  # fmt: skip
+    attack.add_argument("--seed", type=int, default=0, help="of the random starts (0)")
+    attack.add_argument(
+        "--shard", type=_shard, default=(0, 1), metavar="I/N",
+        help="attack the I-th of N parts of the images, from 0: for several machines or jobs",
+    )  # fmt: skip
+    attack.add_argument("--name", default="model", help="of the model, in tables (model)")
+    attack.set_defaults(run=_attack)
+    report = commands.add_parser(
+        "report", help="tables and a page of a run", description=_report.__doc__
+    )
+    report.add_argument("folder", type=Path, help="of the run")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("--weights", type=Path, help="state dict to load into the model")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="FOLDER", help=DATA_HELP
+    )
+    parser.add_argument(
+        "--classes", help="number of classes of the data, or a file with one name a line"
+    )
+    parser.add_argument(
+        "--ignore", default="255", help="value of the masks that is no class (255); none: none"
+    )
+    parser.add_argument("--ids", type=Path, help="file with the ids of the images to use, one a line")
+    parser.add_argument(
+        "--resize", type=int, metavar="PIXELS", help="short side that images are resized to"
+    )
+    parser.add_argument(
+        "--normalise", default="auto", metavar="HOW",
+        help="imagenet, half (to [-1, 1]), none, or mean and deviation: 0.4,0.4,0.4/0.2,0.2,0.2; "
+        "auto (default): as the model's publisher says, none for a model of your own",
+    )  # fmt: skip
+    parser.add_argument("--scale", type=float, default=1.0, help="255 if the model wants 0..255 (1)")
+    parser.add_argument("--output", help="key or attribute of the model's output with the logits")
+    parser.add_argument("--divisor", type=int, help="pad images to multiples of so many pixels")
+    parser.add_argument(
+        "--eps", type=float, nargs="+", default=[4.0, 8.0], metavar="EPS",
+        help="radii of the attack in 1/255 (4 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--iterations", type=int, help="of each attack, instead of 300: fewer are a first look"
+    )
+    parser.add_argument("--images", type=int, help="only the first so many")
+    parser.add_argument("--batch-size", type=int, default=8, help="images at a time (8)")
+    parser.add_argument("--device", help="of torch; a GPU if there is one")
+
+
+@dataclass
+class _Setup:
+    """What both commands begin with."""
+
+    model: WrappedModel
+    dataset: Dataset
+    ignore: int | None
+    images: int
+
+
+def _set_up(options: argparse.Namespace) -> _Setup:
+    import torch
+
+    from robustseg.models.references import load_reference
+    from robustseg.models.wrap import WrappedModel, wrap
+
+    ignore = None if options.ignore == "none" else _whole("--ignore", options.ignore)
+    dataset = _open_data(options, ignore)
+    referred = load_reference(options.model, options.weights, dataset.num_classes)
+    mean, std = _normalisation(options.normalise, referred.mean, referred.std)
+    if isinstance(referred.net, WrappedModel):
+        model = referred.net
+    else:
+        model = wrap(
+            referred.net,
+            mean=mean,
+            std=std,
+            scale=options.scale,
+            output=options.output,
+            divisor=options.divisor,
+            num_classes=dataset.num_classes,
+        )
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+        raise RobustsegError(f"the device {device!r} cannot be used: {said}") from error
+    return _Setup(model.eval(), dataset, ignore, min(len(dataset), options.images or len(dataset)))
+
+
+def _open_data(options: argparse.Namespace, ignore: int | None) -> Dataset:
+    from robustseg.data.folder import open_folder
+    from robustseg.data.published import open_published
+
+    first = options.data[0]
+    kind, _, root = first.partition(":")
+    if len(options.data) == 1 and kind in ("ade20k", "voc") and root:
+        return open_published(kind, root, None if options.classes is None else options.classes)
+    if len(options.data) != 2:
+        raise RobustsegError(
+            f"--data takes a folder of images and one of masks, or ade20k:FOLDER or voc:FOLDER; got "
+            f"{' '.join(options.data)}"
+        )
+    if options.classes is None:
+        raise RobustsegError("--classes is missing: how many classes do the masks have?")
+    return open_folder(
+        *options.data,
+        classes=_number_or_file(options.classes),
+        ignore=ignore,
+        ids=options.ids,
+        resize_px=options.resize,
+    )
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Look at a model and its data, without an attack: shapes, device, mode, clean score, cost."""
+    import torch
+
+    from robustseg.attacks.outcomes import Outcome
+    from robustseg.attacks.warning_signs import WarningSigns
+    from robustseg.data.batching import batches_of
+    from robustseg.metrics import PixelCounts, mean_accuracy, miou
+
+    setup = _set_up(options)
+    model, dataset = setup.model, setup.dataset
+    some = range(min(setup.images, CHECKED_IMAGES))
+    chosen = batches_of(dataset, some, options.batch_size)
+    signs = WarningSigns(model, options.eps, setup.ignore)
+    device = torch.device(model.device or "cpu")
+    found: list[Outcome] = []
+    started, shown = time.monotonic(), False
+    for indices in chosen:
+        images, labels, ids = dataset.batch(indices)
+        batch = (images.to(device), labels.to(device), ids)
+        if not shown:
+            _say_shapes(setup, batch, len(some))
+            shown = True
+        found.append(signs.look(batch))
+        if time.monotonic() - started > CHECK_S:
+            break
+    counts = PixelCounts(*map(_joined, zip(*(one.counts for one in found), strict=True)))
+    seen = len(counts.pixels)
+    acc = mean_accuracy(counts.pixels, counts.pixels_correct)
+    print(
+        f"clean score   ACC {100 * acc:.2f} %, mIoU "
+        f"{100 * miou(counts.intersection, counts.union):.2f} % over {seen} of "
+        f"{setup.images} images (ignored pixels in neither)"
+    )
+    batch = dataset.batch(chosen[0])
+    seconds, peak = _time_passes(model, (batch[0].to(device), batch[1].to(device), batch[2]))
+    passes = (options.iterations or 300) * 4 * len(options.eps)
+    hours = seconds * passes * setup.images / 3600
+    print(f"one pass      {seconds:.3g} s an image, forward and backward{peak}")
+    print(
+        f"attack        SEA at {len(options.eps)} radii on {setup.images} images will take about "
+        f"{_duration(hours)} ({passes:,} passes an image)"
+    )
+    for sentence in signs.found():
+        print(f"warning       {sentence}")
+    if not signs.found():
+        print("warnings      none")
+
+
+CHECKED_IMAGES = 10_000
+CHECK_S = 60.0
+"""`check` looks at so many images, or for about so long."""
+
+
+def _say_shapes(setup: _Setup, batch: Any, looked_at: int) -> None:
+    from robustseg.attacks.outcomes import predict
+
+    images, labels, ids = batch
+    logits = predict(setup.model, images)
+    classes = setup.dataset.num_classes
+    more = logits.shape[1] - classes
+    extra = f" and {more} outputs that are none of them" if more > 0 else ""
+    net = setup.model.net
+    print(f"model         {type(net).__name__}, {_parameters(net)} on {images.device}, eval mode")
+    print(f"images        {setup.images}, the first ({ids[0]}) {tuple(images.shape[1:])}, values "
+          f"{float(images.min()):.3f} to {float(images.max()):.3f}")  # fmt: skip
+    print(f"logits        {tuple(logits.shape[1:])} {str(logits.dtype).removeprefix('torch.')}, "
+          f"{float(logits.min()):.3g} to {float(logits.max()):.3g}: {classes} classes{extra}")  # fmt: skip
+    there = sorted(set(labels.unique().tolist()) - {-1})
+    ignored = float((labels == -1).float().mean())
+    print(f"labels        {100 * ignored:.1f} % ignored; in the first batch classes {there}")
+
+
+def _time_passes(model: WrappedModel, batch: Any) -> tuple[float, str]:
+    """Return the seconds an image and pass, and what is known of the memory."""
+    import torch
+
+    from robustseg.attacks.attacked_model import AttackedModel, frozen
+
+    images, labels, ids = batch
+    attacked = AttackedModel(model, "ce", labels, ids)
+    with frozen(model):
+        attacked(images, 0.0)
+        if images.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize()
+        started, passes = time.monotonic(), 0
+        while passes < 1 or (time.monotonic() - started < 3 and passes < 20):
+            attacked(images, 0.0)
+            passes += 1
+        if images.is_cuda:
+            torch.cuda.synchronize()
+    seconds = (time.monotonic() - started) / passes / len(images)
+    if images.is_cuda:
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        return seconds, f"; {peak:.1f} GB of the GPU with {len(images)} images at a time"
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return seconds, f"; {peak:.1f} GB of memory with {len(images)} images at a time"
+
+
+def _attack(options: argparse.Namespace) -> None:
+    """Attack a model inside each radius and keep the evidence, from which `report` makes tables."""
+    from robustseg.evaluation.evaluate import evaluate
+
+    setup = _set_up(options)
+    result = evaluate(
+        setup.model,
+        setup.dataset,
+        options.eps,
+        ignore_index=None,
+        folder=options.out,
+        suites=options.suites,
+        iterations=options.iterations,
+        batch_size=options.batch_size,
+        images=options.images,
+        seed=options.seed,
+        shard=options.shard,
+        name=options.name,
+    )
+    print(result)
+
+
+def _report(options: argparse.Namespace) -> None:
+    """Make the tables and the page of a run, of all its shards."""
+    from robustseg.evaluation.evaluate import read_evaluation
+    from robustseg.page.own_run import report
+
+    page = report(options.folder)
+    print(read_evaluation(options.folder))
+    print(f"Tables: {options.folder / 'tables'}; page: {page}")
+
+
+def _normalisation(
+    how: str, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+    """Return mean and deviation by name, as numbers, or as the model's publisher says."""
+    from robustseg.models.references import NORMALISATIONS
+
+    if how == "auto":
+        return mean, std
+    if how == "none":
+        return None, None
+    if how in NORMALISATIONS:
+        return NORMALISATIONS[how]
+    try:
+        parts = [tuple(map(float, part.split(","))) for part in how.split("/")]
+        (mean, std) = parts
+    except ValueError as error:
+        raise RobustsegError(
+            f"--normalise is {how!r}; choose auto, {', '.join(NORMALISATIONS)}, or write "
+            "0.4,0.4,0.4/0.2,0.2,0.2"
+        ) from error
+    return mean, std
+
+
+def _number_or_file(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def _whole(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise RobustsegError(f"{option} is {text!r} and not a whole number") from error
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        own, parts = map(int, text.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, for example 0/4") from None
+    if not 0 <= own < parts:
+        raise argparse.ArgumentTypeError(f"shards of {parts} are 0/{parts} to {parts - 1}/{parts}")
+    return own, parts
+
+
+def _joined(arrays: Any) -> Any:
+    import numpy as np
+
+    return np.concatenate(arrays)
+
+
+def _parameters(net: Any) -> str:
+    count = sum(one.numel() for one in getattr(net, "parameters", lambda: ())())
+    return f"{count / 1e6:.2f} million parameters" if count else "no parameters known"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{3600 * hours:.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.1f} h"
