@@ -388,7 +388,9 @@ def test_wrong_input_is_one_sentence() -> None:
     for label in (-2, 4, 254):
         wrong = labels.clone()
         wrong[1, 2, 2] = label
-        refused(rf"image image1 has the label {label}, which is none of the classes 0..3", labels=wrong)
+        refused(
+            rf"image image1 has the label {label}, which is none of the classes 0..3", labels=wrong
+        )
     refused("upsample its logits", model=lambda x: Pointwise()(x)[:, :, ::2])
     refused("one tensor of logits", model=lambda x: (Pointwise()(x),))
     refused("one tensor of logits", model=lambda x: Pointwise()(x)[0])
