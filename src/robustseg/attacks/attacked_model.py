@@ -159,10 +159,13 @@ def frozen(model: Model) -> Iterator[None]:
         yield
         return
     modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    # Parameters of inference mode would not take their gradient back; the model's pass says why.
+    parameters = [parameter for parameter in model.parameters() if not parameter.is_inference()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in parameters]
     try:
         model.eval()
-        model.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
         yield
     finally:
         for module, mode in modes:
