@@ -158,7 +158,11 @@ def _descend(
         w = (w / rate.to(w)).clamp_(o.w_min, o.w_max)
         slope = constraints.update((w * margin.detach()).double(), fooled, t, t / (steps - 1))
         gradient = _gradient(margin, adversarial, slope * w)
-        refuse_gradients(~is_finite(gradient), image_ids)
+        broken = ~is_finite(gradient)
+        if broken.any():
+            nothing = ~logits.detach().sum((1, 2, 3)).isfinite()
+            refuse_images(nothing, image_ids, "got logits that are not finite under attack")
+            refuse_gradients(broken, image_ids)
         square = o.alpha * square + (1 - o.alpha) * gradient.square()
         metric = (square / (1 - o.alpha ** (t + 1))).sqrt_().clamp_(min=1e-8)
         step = o.step * _decay(t, best.first, steps, o.step_decay)

@@ -13,6 +13,11 @@ from robustseg.attacks.search_model import exact
 from robustseg.errors import RobustsegError
 from robustseg.models.wrap import WrappedModel
 
+NO_GRADIENT = (
+    "the model's logits carry no gradient to the image; let it run without torch.no_grad, detach "
+    "and NumPy"
+)
+
 Model = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) in [0, 1] to logits (B, K, h, w)."""
 
@@ -64,17 +69,17 @@ class AttackedModel:
         with torch.enable_grad():
             logits = self.model(images)
         if isinstance(logits, Tensor) and not logits.requires_grad:
-            raise RobustsegError(
-                "the model's logits carry no gradient; let it run without torch.no_grad and detach"
-            )
+            raise RobustsegError(NO_GRADIENT)
         objective, correct, logit_gradient = self._loss(logits, images, lam)
         try:
-            (gradient,) = torch.autograd.grad(logits, images, logit_gradient)
+            (gradient,) = torch.autograd.grad(logits, images, logit_gradient, allow_unused=True)
         except RuntimeError as error:
             if not self.overwrite or "inplace operation" not in str(error):
-                raise
+                raise RobustsegError(_said(error)) from error
             self.overwrite = False  # the model's last operation needs its own output
             return self(images, lam)
+        if gradient is None:
+            raise RobustsegError(NO_GRADIENT)
         finite = objective.isfinite() & is_finite(gradient)
         return Evaluation(objective, correct, gradient.sign_(), finite)
 
@@ -96,6 +101,13 @@ class AttackedModel:
             gradient = gradient.clone(memory_format=torch.contiguous_format)
         objective, correct = loss_and_gradient(self.loss, gradient, self.labels, lam)
         return objective, correct, gradient
+
+
+def _said(error: RuntimeError) -> str:
+    """Return what became of a backward pass, in one sentence."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the model's backward pass ran out of the GPU's memory; lower batch_size"
+    return f"the model's backward pass failed: {(str(error).splitlines() or ['no reason'])[0]}"
 
 
 def is_finite(gradient: Tensor) -> Tensor:
@@ -147,10 +159,13 @@ def frozen(model: Model) -> Iterator[None]:
         yield
         return
     modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    # Parameters of inference mode would not take their gradient back; the model's pass says why.
+    parameters = [parameter for parameter in model.parameters() if not parameter.is_inference()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in parameters]
     try:
         model.eval()
-        model.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
         yield
     finally:
         for module, mode in modes:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import device_of
-from robustseg.attacks.inputs import as_ids, as_images, as_labels, check_counts, number_of
+from robustseg.attacks.inputs import (
+    as_ids,
+    as_images,
+    as_labels,
+    check_counts,
+    is_whole,
+    number_of,
+)
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import Batch, Outcome, attack_and_count, in_turn
 from robustseg.attacks.run import check_batch
@@ -141,7 +148,10 @@ def sea(
     """
     with torch.inference_mode(False):
         check_counts(iterations=iterations, batch_size=batch_size)
-        if not losses or isinstance(losses, str):
+        if not is_whole(seed):
+            raise RobustsegError(f"seed must be a whole number; got {seed!r}")
+        losses = [] if losses is None or isinstance(losses, str) else list(losses)
+        if not losses or not all(isinstance(loss, str) for loss in losses):
             raise RobustsegError("losses must be a list of at least one name, like ['js']")
         specs = [AttackSpec(loss, "apgd", "reduced", iterations) for loss in losses]
         wrapped = wrap(model)
@@ -158,7 +168,7 @@ def sea(
         batches = ((images[some].to(device), labels[some].to(device), ids[some]) for some in slices)
         signs = WarningSigns(wrapped, [eps_255], ignore_index)
         worst = _Worst(ids, [spec.name for spec in specs], images, eps_255)
-        attacks = [partial(attack_and_count, wrapped, spec, eps_255, seed) for spec in specs]
+        attacks = [partial(attack_and_count, wrapped, spec, eps_255, int(seed)) for spec in specs]
         steps = in_turn(batches, [signs.look, *attacks], until_broken=True)
         for batch, number, places, outcome in steps:
             worst.take(number, worst.place_of[batch[2][0]] + places, outcome, batch)

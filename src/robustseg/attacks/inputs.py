@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from robustseg.errors import RobustsegError
 
 ROUNDING = 1e-4
 """How far a pixel may lie outside [0, 1] and be put back: resizing and half precision do that."""
+OVERSHOOT = 0.5
+"""How far outside they are still no 8-bit or normalised images: bicubic resizing does that."""
 
 WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
@@ -31,11 +33,7 @@ def as_images(images: Any, image_ids: list[str]) -> Tensor:
         RobustsegError: anything else; it says what is wrong, and of which image.
     """
     tensor = _as_tensor(images, "images")
-    if tensor.ndim != 4 or not len(tensor):
-        raise RobustsegError(
-            f"images must be (images, channels, height, width), at least one; got "
-            f"{tuple(tensor.shape)}" + "; add a batch dimension: images[None]" * (tensor.ndim == 3)
-        )
+    _check_shape(tensor.shape)
     if tensor.shape[1] not in (1, 3, 4) and tensor.shape[3] in (1, 3, 4):
         raise RobustsegError(
             f"images are {tuple(tensor.shape)}, with the channels last; put them second: "
@@ -53,11 +51,12 @@ def as_images(images: Any, image_ids: list[str]) -> Tensor:
     outside = (tensor < -ROUNDING) | (tensor > 1 + ROUNDING)
     if outside.any():
         low, high = float(tensor.min()), float(tensor.max())
-        advice = (
-            "divide 8-bit values by 255"
-            if low >= 0
-            else "hand over images before normalisation, and normalise in wrap(mean=..., std=...)"
-        )
+        if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+            advice = "cut off what resizing or noise added: images.clip(0, 1)"
+        elif low >= 0:
+            advice = "divide 8-bit values by 255"
+        else:
+            advice = "hand over images before normalisation; wrap(model, mean=..., std=...) does it"
         problem = f"has values outside [0, 1] (all images: {low:.4g} to {high:.4g}); {advice}"
         refuse_images(outside.flatten(1).any(1), image_ids, problem)
     return tensor.clamp(0, 1) if ((tensor < 0) | (tensor > 1)).any() else tensor
@@ -75,33 +74,52 @@ def as_labels(labels: Any, image_ids: list[str], ignore_index: int | None = 255)
     Raises:
         RobustsegError: anything else; it says what is wrong, and of which image.
     """
+    label = as_ignored(ignore_index)
     tensor = _as_tensor(labels, "labels")
-    if tensor.ndim == 4 and tensor.shape[1] == 1:
-        tensor = tensor[:, 0]
+    for channels in (1, 3):
+        if tensor.ndim == 4 and tensor.shape[channels] == 1:
+            tensor = tensor.squeeze(channels)
     if tensor.ndim != 3 or len(tensor) != len(image_ids):
-        advice = "; of one-hot labels take argmax(1)" * (tensor.ndim == 4)
-        advice += "; add a batch dimension: labels[None]" * (tensor.ndim == 2)
         raise RobustsegError(
             f"labels must be ({len(image_ids)}, height, width) for {len(image_ids)} images; got "
-            f"{tuple(tensor.shape)}{advice}"
+            f"{tuple(tensor.shape)}{_advice_on_labels(tensor)}"
         )
+    if tensor.dtype.is_complex:
+        raise RobustsegError(f"labels must be whole numbers, not {tensor.dtype}")
     whole = tensor.long()
-    if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
+    if tensor.dtype.is_floating_point:
         broken = ~(tensor == whole).flatten(1).all(1)
         refuse_images(broken, image_ids, "has labels that are no whole numbers")
-    ignored = torch.zeros_like(whole, dtype=torch.bool)
-    if ignore_index is not None:
-        ignored = whole == int(ignore_index)
+    ignored = torch.zeros_like(whole, dtype=torch.bool) if label is None else whole == label
     negative = (whole < 0) & ~ignored
     if negative.any():
         value = int(whole[negative][0])
         refuse_images(
             negative.flatten(1).any(1),
             image_ids,
-            f"has the label {value}, but classes count from 0 and ignored is {ignore_index}; pass "
+            f"has the label {value}, but classes count from 0 and ignored is {label}; pass "
             f"ignore_index={value} if such pixels are to be ignored",
         )
     return whole.masked_fill(ignored, IGNORE_LABEL)
+
+
+def as_ignored(ignore_index: Any) -> int | None:
+    """Return the label of pixels to ignore, None if there is none.
+
+    Raises:
+        RobustsegError: it is no whole number.
+    """
+    if ignore_index is not None and not is_whole(ignore_index):
+        raise RobustsegError(
+            f"ignore_index must be a whole number, or None if no pixel is to be ignored; got "
+            f"{ignore_index!r}"
+        )
+    return None if ignore_index is None else int(ignore_index)
+
+
+def is_whole(number: Any) -> bool:
+    """Return whether something is a whole number, of Python or NumPy, and no bool."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def as_ids(image_ids: Sequence[Any] | None, count: int) -> list[str]:
@@ -110,6 +128,8 @@ def as_ids(image_ids: Sequence[Any] | None, count: int) -> list[str]:
     Raises:
         RobustsegError: not as many different ones as images.
     """
+    if not isinstance(image_ids, Iterable | None) or isinstance(image_ids, str):
+        raise RobustsegError(f"image_ids must be a list of {count} names; got {image_ids!r}")
     ids = list(map(str, range(count) if image_ids is None else image_ids))
     if len(ids) != count or len(set(ids)) != count:
         raise RobustsegError(
@@ -123,8 +143,10 @@ def number_of(images: Any) -> int:
     """Return how many images there are.
 
     Raises:
-        RobustsegError: what was handed over has no length.
+        RobustsegError: what was handed over has no length, or another shape than images.
     """
+    if isinstance(images, Tensor | np.ndarray):
+        _check_shape(images.shape)
     try:
         return len(images)
     except TypeError as error:
@@ -141,8 +163,38 @@ def check_counts(**counts: Any) -> None:
         RobustsegError: the first such number.
     """
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        if not is_whole(count) or count < 1:
             raise RobustsegError(f"{name} must be a whole number from 1 on; got {count!r}")
+
+
+def _check_shape(shape: Sequence[int]) -> None:
+    """Refuse images that are not (N, C, H, W), with advice for a single image."""
+    if len(shape) == 4 and all(shape):
+        return
+    advice = ""
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        advice = "; add a batch dimension: images[None]"
+    elif len(shape) == 3 and shape[2] in (1, 3, 4):
+        advice = (
+            "; put the channels first and add a batch dimension: images.permute(2, 0, 1)[None], of "
+            "NumPy arrays images.transpose(2, 0, 1)[None]"
+        )
+    elif len(shape) == 3:
+        advice = "; of images without colours, add a channel: images[:, None]"
+    raise RobustsegError(
+        f"images must be (images, channels, height, width), at least one; got {tuple(shape)}"
+        f"{advice}"
+    )
+
+
+def _advice_on_labels(labels: Tensor) -> str:
+    """Return how labels of another shape than (N, h, w) may be mended, if that is clear."""
+    if labels.ndim == 2:
+        return "; add a batch dimension: labels[None]"
+    for axis in (1, 3):
+        if labels.ndim == 4 and labels.numel() and bool((labels.sum(axis) == 1).all()):
+            return f"; of one-hot labels take labels.argmax({axis})"
+    return "; a pixel must have one number, its class" if labels.ndim == 4 else ""
 
 
 def _as_tensor(values: Any, what: str) -> Tensor:
@@ -160,11 +212,15 @@ def _as_tensor(values: Any, what: str) -> Tensor:
         return torch.stack(parts)
     if isinstance(values, Tensor):
         # A tensor of inference mode cannot take part in a gradient, its clone outside can.
-        return values.detach().clone() if values.is_inference() else values.detach()
+        plain: Tensor = values.detach().as_subclass(Tensor)
+        return plain.clone() if plain.is_inference() else plain
     try:
         array = np.asarray(values)
         if array.dtype.kind == "u" and array.dtype != np.uint8:
             array = array.astype(np.int64)
+        elif array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            array = array.astype(np.float64)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         return torch.from_numpy(np.array(array))
     except (TypeError, ValueError) as error:
         raise RobustsegError(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from numbers import Real
 
 from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
@@ -132,8 +133,11 @@ def check_radius(eps_255: float) -> None:
     Raises:
         RobustsegError: below 0, above 255, or not a number.
     """
-    if not 0 <= eps_255 <= 255:
-        raise RobustsegError(f"eps_255 must be between 0 and 255, in units of 1/255; got {eps_255}")
+    number = isinstance(eps_255, Real) and not isinstance(eps_255, bool)
+    if not number or not 0 <= eps_255 <= 255:
+        raise RobustsegError(
+            f"eps_255 must be between 0 and 255, in units of 1/255; got {eps_255!r}"
+        )
 
 
 def _check_name(kind: str, name: str, known: Collection[str]) -> None:

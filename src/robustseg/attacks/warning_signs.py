@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustseg.attacks.attacked_model import Model
+from robustseg.attacks.attacked_model import Model, data_classes
 from robustseg.attacks.outcomes import Batch, Outcome, clean_outcome, count_logits, predict
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.search_model import exact
@@ -61,10 +61,16 @@ class WarningSigns:
         """Count what the model gets right on a batch, and look for signs."""
         images, labels, ids = batch
         check_batch(images, labels, ids, eps_255=0)
-        logits = predict(self.model, images)
-        if self.ignore_index == 255 < logits.shape[1]:
+        if labels.shape[1:] != images.shape[2:]:
             raise RobustsegError(
-                f"255 is one of the model's {logits.shape[1]} classes and cannot stand for ignored "
+                f"labels are {tuple(labels.shape[1:])} and images {tuple(images.shape[2:])} pixels "
+                "(height, width): bring them to one size, labels by their nearest pixel"
+            )
+        logits = predict(self.model, images)
+        classes = data_classes(self.model) or logits.shape[1]
+        if self.ignore_index == 255 < classes:
+            raise RobustsegError(
+                f"255 is one of the model's {classes} classes and cannot stand for ignored "
                 "pixels too; pass ignore_index=None if there are none, or their label"
             )
         outcome = clean_outcome(count_logits(self.model, logits, labels, ids))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from math import inf, isfinite
+from operator import index
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ USUAL_OUTPUTS = ("logits", "out")
 """Keys or attributes that hold the logits in transformers and torchvision."""
 QUERIES = ("class_queries_logits", "masks_queries_logits")
 """Outputs of networks that predict masks with a class each (MaskFormer, Mask2Former, EoMT)."""
+MANY = 100
+"""Of a list that a function uses, so many first entries are looked at."""
 FAINTEST = 1e-8
 """Added to a class's score before its logarithm is taken."""
 
@@ -53,7 +57,7 @@ class WrappedModel(nn.Module):
         super().__init__()
         self.net = net
         self.scale, self.output, self.divisor, self.size_px = scale, output, divisor, size_px
-        self.classes = None if classes is None else tuple(classes)
+        self.classes = None if classes is None else _as_classes(classes)
         self.data_classes = _data_classes(self.classes, num_classes)
         for name, values in (("mean", mean), ("std", std)):
             kept = None if values is None else torch.tensor(values).float().view(1, -1, 1, 1)
@@ -80,7 +84,7 @@ class WrappedModel(nn.Module):
         padded = self._padded_size(height, width)
         if logits.shape[2:] != padded:
             logits = functional.interpolate(logits, padded, mode="bilinear", align_corners=False)
-        logits = _scores_to_logits(logits) if _is_queries(outputs) else logits
+        logits = _scores_to_logits(logits) if self._reads_queries(outputs) else logits
         if padded != (height, width):
             logits = logits[:, :, :height, :width]
         return self._of_the_data(logits)
@@ -144,15 +148,15 @@ class WrappedModel(nn.Module):
                 "batch_size"
             ) from error
         except Exception as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RobustsegError(
                 f"the model failed on images {tuple(values.shape)} {values.dtype} on "
-                f"{values.device}: {type(error).__name__}: {said}"
+                f"{values.device}: {_said(error)}"
             ) from error
 
     def _logits(self, outputs: Any, images: int) -> Tensor:
         """Return what stands for logits in the network's outputs, (B, K, h, w)."""
-        found = _semantic_scores(outputs) if _is_queries(outputs) else self._find(outputs)
+        queries = self._reads_queries(outputs)
+        found = _semantic_scores(outputs) if queries else self._find(outputs)
         if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != images:
             raise RobustsegError(
                 f"the model returned {_described(outputs)} for {images} images; it must return "
@@ -166,10 +170,18 @@ class WrappedModel(nn.Module):
             )
         return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
 
+    def _reads_queries(self, outputs: Any) -> bool:
+        return self.output is None and _is_queries(outputs)
+
     def _find(self, outputs: Any) -> Any:
         wanted = self.output
         if callable(wanted):
-            return wanted(outputs)
+            try:
+                return wanted(outputs)
+            except Exception as error:
+                raise RobustsegError(
+                    f"the function `output` failed on {_described(outputs)}: {_said(error)}"
+                ) from error
         if wanted is not None:
             try:
                 named = isinstance(wanted, str) and _has(outputs, wanted)
@@ -292,6 +304,16 @@ def wrap(
     if isinstance(model, type):
         name = model.__name__
         raise RobustsegError(f"{name} is a class; hand over an instance of it: {name}()")
+    mean, std = _as_numbers("mean", mean), _as_numbers("std", std)
+    square = (size_px, size_px) if isinstance(size_px, int) else size_px
+    _check_whole("num_classes", num_classes)
+    _check_whole("divisor", divisor)
+    for length in square or ():
+        _check_whole("size_px", length)
+    if square is not None and len(square) != 2:
+        raise RobustsegError(f"size_px must be one number or (height, width); got {size_px}")
+    if not isinstance(scale, int | float) or not 0 < scale < inf:
+        raise RobustsegError(f"scale must be a number above 0; got {scale!r}")
     if std is not None and not all(value > 0 for value in std):
         raise RobustsegError(f"std must be above 0 in each channel; got {tuple(std)}")
     if mean is not None and max(map(abs, mean)) > 1 and scale == 1:
@@ -299,7 +321,6 @@ def wrap(
             f"mean {tuple(mean)} is not one of images in [0, 1]; divide mean and std by 255, or "
             "give scale=255 if the network wants values up to 255"
         )
-    square = (size_px, size_px) if isinstance(size_px, int) else size_px
     return WrappedModel(
         model,
         mean=mean,
@@ -325,9 +346,11 @@ def modules_behind(function: Any) -> Iterator[nn.Module]:
         if isinstance(one, nn.Module):
             yield one
             continue
+        waiting += one[:MANY] if isinstance(one, list | tuple) else ()
+        waiting += [getattr(one, "__self__", None)]  # torch's own `forward` has one too
         if str(getattr(one, "__module__", "")).partition(".")[0] in ("builtins", "torch"):
             continue
-        waiting += [getattr(one, "__self__", None), getattr(one, "func", None)]
+        waiting += [getattr(one, "func", None)]
         waiting += [*getattr(one, "args", ()), *getattr(one, "keywords", {}).values()]
         code, names = getattr(one, "__code__", None), getattr(one, "__globals__", {})
         if code is not None:
@@ -343,6 +366,35 @@ def _filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _as_numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise RobustsegError(
+            f"{name} must be a list of numbers, one a channel; got {values!r}"
+        ) from error
+    if not numbers or not all(map(isfinite, numbers)):
+        raise RobustsegError(f"{name} must be finite numbers, one a channel; got {numbers}")
+    return numbers
+
+
+def _check_whole(name: str, number: Any) -> None:
+    whole = isinstance(number, SupportsIndex) and not isinstance(number, bool)
+    if number is not None and not (whole and number > 0):
+        raise RobustsegError(f"{name} must be a whole number from 1 on; got {number!r}")
+
+
+def _as_classes(classes: Sequence[int | None]) -> tuple[int | None, ...]:
+    try:
+        return tuple(None if label is None else index(label) for label in classes)
+    except TypeError as error:
+        raise RobustsegError(
+            f"`classes` must be a list with a whole number or None for each output; got {classes!r}"
+        ) from error
 
 
 def _data_classes(classes: tuple[int | None, ...] | None, wanted: int | None) -> int | None:
@@ -406,6 +458,12 @@ def _semantic_scores(outputs: Any) -> Tensor:
 def _scores_to_logits(scores: Tensor) -> Tensor:
     """Return logits whose softmax is each class's part of all scores."""
     return (scores + FAINTEST).log()
+
+
+def _said(error: Exception) -> str:
+    """Return an error's kind and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _described(outputs: Any) -> str:
