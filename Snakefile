@@ -143,7 +143,7 @@ rule models:
     input:
         expand(
             rules.train_model.output.weights,
-            model=CONFIG.models,
+            model=[*TRAINED_MODELS, *RELEASED_MODELS],
             training_seed=CONFIG.training_seeds[0],
         ),
     localrule: True
@@ -229,7 +229,7 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
-        rules.claims.input,
+        rules.claims.input if claimed() else [],
         rules.report.input,
     localrule: True
     message:

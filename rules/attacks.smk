@@ -24,6 +24,7 @@ rule evaluate_clean:
     params:
         dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
         lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
+        own=lambda wildcards: CONFIG.own_of(wildcards.model),
     message:
         "Evaluate {wildcards.model}, seed {wildcards.training_seed}, without an attack"
     script:
@@ -88,6 +89,7 @@ rule attack_model:
     params:
         dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
         lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
+        own=lambda wildcards: CONFIG.own_of(wildcards.model),
         suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(float(wildcards.eps_255)),
         sources=lambda wildcards: {
             name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)

@@ -9,6 +9,7 @@ TRAINED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind 
 FETCHED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "fetched"]
 TRAINED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "trained"]
 RELEASED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "released"]
+OWN_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "own"]
 
 # Backbones are attacked as models are: they are models of one pixel an image.
 VICTIM = "|".join([*CONFIG.models, *CONFIG.backbones])
@@ -103,7 +104,12 @@ def images_to_attack(wildcards):
 
 
 def weights_of(name, training_seed):
-    """Return the weights of a model or a backbone, trained here or by others."""
+    """Return the weights of a model or a backbone, trained here or by others.
+
+    Of a model of one's own these are the files that it is made of, as far as they are known.
+    """
+    if name in OWN_MODELS:
+        return CONFIG.models[name].files
     if name in CONFIG.backbones:
         path = rules.pretrain_backbone.output.weights
         return path.format(backbone=name, training_seed=training_seed)

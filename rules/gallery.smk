@@ -24,6 +24,7 @@ rule attack_gallery:
         batch_size=CONFIG.attacks.batch_size,
     params:
         settings=lambda wildcards: CONFIG.gallery.of(wildcards.model),
+        own=lambda wildcards: CONFIG.own_of(wildcards.model),
     message:
         "Attack images of {wildcards.model} to be shown"
     script:
@@ -51,6 +52,7 @@ rule attack_targeted:
         batch_size=CONFIG.attacks.batch_size,
     params:
         settings=CONFIG.targeted and CONFIG.targeted.model_dump(),
+        own=lambda wildcards: CONFIG.own_of(wildcards.model),
     message:
         "Attack images of {wildcards.model} towards given classes"
     script:

@@ -6,7 +6,7 @@ rule make_page:
         tables=expand(rules.make_table.output.json, table=SHOWN_TABLES),
         figures=expand(rules.make_figure.output.svg, figure=SHOWN_FIGURES),
         words=expand(rules.make_figure.output.json, figure=SHOWN_FIGURES),
-        claims=rules.make_claims.output.parquet,
+        claims=rules.make_claims.output.parquet if claimed() else [],
         gallery=expand(
             rules.attack_gallery.output.shots,
             model=CONFIG.gallery.eps_255 if CONFIG.gallery else [],

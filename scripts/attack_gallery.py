@@ -18,7 +18,7 @@ if __name__ == "__main__":
     with job(f"{what} of {snakemake.wildcards.model}", snakemake.log[0]) as progress:
         device = choose_device(snakemake.resources.gpu, progress)
         arrays = ATTACKS[snakemake.rule](
-            *load_pair(snakemake.input.weights, snakemake.input.val, device),
+            *load_pair(snakemake.input.weights, snakemake.input.val, device, snakemake.params.own),
             snakemake.params.settings,
             snakemake.resources.batch_size,
             progress,

@@ -1,7 +1,7 @@
 """Run a suite on a model at one radius, and write the evidence."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def write_attack_evidence(
-    weights: str,
+    weights: str | Sequence[str],
     val: str,
     evidence: str,
     *,
+    own: Mapping[str, Any] | None,
     suite: Mapping[str, Any],
     sources: Mapping[str, str],
     eps_255: float,
@@ -45,6 +46,7 @@ def write_attack_evidence(
         weights: a segmentation model, or a classifier, safetensors.
         val: the images, see `datasets.load_split`.
         evidence: the output, Parquet.
+        own: how a model of one's own is made; None for all others.
         suite: the suite's section of the configuration.
         sources: weights by name, of the models that a transfer attack is found on.
         eps_255, seed, shard, identity, batch_size, progress: see `suites.Task`.
@@ -53,7 +55,7 @@ def write_attack_evidence(
         compiled: whether the search goes through torch.compile.
         device: of torch.
     """
-    model, dataset = load_pair(weights, val, device)
+    model, dataset = load_pair(weights, val, device, own)
     model = SearchModel(model, precision, compiled)
     parts = Path(evidence).with_suffix(".parts")
     task = Task(
@@ -88,6 +90,7 @@ if __name__ == "__main__":
             snakemake.input.weights,
             snakemake.input.val,
             snakemake.output.evidence,
+            own=params.own,
             suite=params.suite,
             sources=dict(zip(params.sources, snakemake.input.sources, strict=True)),
             eps_255=float(wildcards.eps_255),

@@ -1,12 +1,13 @@
 """Evaluate a model on images without an attack, and write the evidence."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from robustseg.workflow_job import choose_device, job
+from robustseg.attacks.warning_signs import WarningSigns
 from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.over_batches import evaluate_clean
-from robustseg.evidence.schema import device_name, hash_settings, provenance
+from robustseg.evidence.schema import device_name, hash_settings, provenance, said
 from robustseg.evidence.writing import write_evidence
 from robustseg.progress import Progress
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def write_clean_evidence(
-    weights: str,
+    weights: str | Sequence[str],
     val: str,
     evidence: str,
     *,
+    own: Mapping[str, Any] | None,
     identity: Mapping[str, str | int],
     config_hash: str,
     batch_size: int,
@@ -31,17 +33,26 @@ def write_clean_evidence(
         weights: a segmentation model, or a classifier, safetensors.
         val: the images, see `datasets.load_split`.
         evidence: the output, Parquet.
+        own: how a model of one's own is made; None for all others.
         identity: `dataset`, `model` and `training_seed` of the rows.
         config_hash: of the settings that the rows follow from.
         batch_size: images at a time.
         device: of torch.
         progress: says how far it is.
     """
-    model, dataset = load_pair(weights, val, device)
+    model, dataset = load_pair(weights, val, device, own)
+    signs = WarningSigns(model, [])
     rows = evaluate_clean(
-        model, dataset, batch_size=batch_size, identity=identity, progress=progress
+        model,
+        dataset,
+        batch_size=batch_size,
+        identity=identity,
+        progress=progress,
+        look=signs.look,
     )
-    made_by = provenance(config_hash, device_name(device), "float32")
+    made_by = provenance(config_hash, device_name(device), "float32") | said(signs.found())
+    for sentence in signs.found():
+        progress.say(f"warning: {sentence}")
     write_evidence(evidence, rows, made_by, dataset.class_names)
 
 
@@ -53,6 +64,7 @@ if __name__ == "__main__":
             snakemake.input.weights,
             snakemake.input.val,
             snakemake.output.evidence,
+            own=params.own,
             identity={
                 "dataset": params.dataset,
                 "model": wildcards.model,

@@ -23,7 +23,7 @@ if __name__ == "__main__":
             snakemake.input.evidence,
             snakemake.params.benchmarks,
             snakemake.output.page,
-            snakemake.input.claims,
+            snakemake.input.claims or None,
             dict(zip(snakemake.params.gallery, snakemake.input.gallery, strict=True)),
             snakemake.params.over_seeds,
         )

@@ -106,16 +106,16 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help=MODEL_HELP)
     parser.add_argument("--weights", type=Path, help="state dict to load into the model")
-    parser.add_argument(
-        "--data", nargs="+", required=True, metavar="FOLDER", help=DATA_HELP
-    )
+    parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER", help=DATA_HELP)
     parser.add_argument(
         "--classes", help="number of classes of the data, or a file with one name a line"
     )
     parser.add_argument(
         "--ignore", default="255", help="value of the masks that is no class (255); none: none"
     )
-    parser.add_argument("--ids", type=Path, help="file with the ids of the images to use, one a line")
+    parser.add_argument(
+        "--ids", type=Path, help="file with the ids of the images to use, one a line"
+    )
     parser.add_argument(
         "--resize", type=int, metavar="PIXELS", help="short side that images are resized to"
     )
@@ -124,7 +124,9 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         help="imagenet, half (to [-1, 1]), none, or mean and deviation: 0.4,0.4,0.4/0.2,0.2,0.2; "
         "auto (default): as the model's publisher says, none for a model of your own",
     )  # fmt: skip
-    parser.add_argument("--scale", type=float, default=1.0, help="255 if the model wants 0..255 (1)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="255 if it wants 0..255 (1)"
+    )
     parser.add_argument("--output", help="key or attribute of the model's output with the logits")
     parser.add_argument("--divisor", type=int, help="pad images to multiples of so many pixels")
     parser.add_argument(
@@ -190,8 +192,8 @@ def _open_data(options: argparse.Namespace, ignore: int | None) -> Dataset:
         return open_published(kind, root, None if options.classes is None else options.classes)
     if len(options.data) != 2:
         raise RobustsegError(
-            f"--data takes a folder of images and one of masks, or ade20k:FOLDER or voc:FOLDER; got "
-            f"{' '.join(options.data)}"
+            "--data takes a folder of images and one of masks, or ade20k:FOLDER or voc:FOLDER; "
+            f"got {' '.join(options.data)}"
         )
     if options.classes is None:
         raise RobustsegError("--classes is missing: how many classes do the masks have?")
@@ -271,7 +273,8 @@ def _say_shapes(setup: _Setup, batch: Any, looked_at: int) -> None:
     print(f"images        {setup.images}, the first ({ids[0]}) {tuple(images.shape[1:])}, values "
           f"{float(images.min()):.3f} to {float(images.max()):.3f}")  # fmt: skip
     print(f"logits        {tuple(logits.shape[1:])} {str(logits.dtype).removeprefix('torch.')}, "
-          f"{float(logits.min()):.3g} to {float(logits.max()):.3g}: {classes} classes{extra}")  # fmt: skip
+          f"{float(logits.min()):.3g} to {float(logits.max()):.3g}: "
+          f"{classes} classes{extra}")  # fmt: skip
     there = sorted(set(labels.unique().tolist()) - {-1})
     ignored = float((labels == -1).float().mean())
     print(f"labels        {100 * ignored:.1f} % ignored; in the first batch classes {there}")

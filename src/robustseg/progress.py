@@ -56,9 +56,7 @@ class Progress:
                 last = now
                 seconds = now - start
                 meter: Any = tqdm.format_meter  # whose types know no total that is unknown
-                self.say(
-                    meter(done, total, seconds, unit=f" {unit}", ncols=79, initial=before)
-                )
+                self.say(meter(done, total, seconds, unit=f" {unit}", ncols=79, initial=before))
 
 
 class Silence(Progress):

@@ -108,7 +108,7 @@ class Attacks(Section):
     """How models are attacked."""
 
     batch_size: Count = Field(
-        description="images attacked at a time; changes speed and memory, not results"
+        8, description="images attacked at a time; changes speed and memory, not results"
     )
     shards: Count = Field(
         1,
@@ -123,7 +123,7 @@ class Attacks(Section):
     compiled: bool = Field(
         False, description="whether these passes go through torch.compile; needs a C++ compiler"
     )
-    suites: dict[Name, AnySuite] = Field(description="named sets of attacks")
+    suites: dict[Name, AnySuite] = Field({}, description="named sets of attacks")
 
 
 class Gallery(Section):

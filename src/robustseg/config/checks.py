@@ -1,12 +1,14 @@
 """What a section of a configuration cannot know by itself: names that refer to one another."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from robustseg.attacks.spec import TRANSFER
 from robustseg.config.attacks import Alma, Suite, Transfer
 from robustseg.config.data import SEGMENTATION_KINDS, Generated, Voc
 from robustseg.config.models import (
     FetchedBackbone,
+    OwnModel,
     ReleasedModel,
     TrainedBackbone,
     TrainedModel,
@@ -153,6 +155,22 @@ def _released_problems(config: Config, key: str, model: ReleasedModel) -> Iterat
         )
 
 
+def _own_problems(config: Config, key: str, model: OwnModel) -> Iterator[tuple[str, str]]:
+    """Yield what a model of one's own lacks: files that are not there, mean without deviation."""
+    yield from _dataset_problems(config, key, model.dataset, SEGMENTATION_KINDS)
+    for path in model.files:
+        if not Path(path).exists():
+            field = "weights" if path == model.weights else "load"
+            yield f"{key}.{field}", f"names {path}, which does not exist"
+    if (model.mean is None) != (model.std is None):
+        yield key, "needs both mean and std, or neither"
+    if model.mean is not None and model.normalise != "auto":
+        yield (
+            f"{key}.normalise",
+            f"is {model.normalise} beside mean and std: leave it out",
+        )
+
+
 def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
     for name, backbone in config.backbones.items():
         key = f"backbones.{name}"
@@ -179,6 +197,9 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
         key = f"models.{name}"
         if isinstance(model, ReleasedModel):
             yield from _released_problems(config, key, model)
+            continue
+        if isinstance(model, OwnModel):
+            yield from _own_problems(config, key, model)
             continue
         yield from _trained_problems(config, key, model, SEGMENTATION_KINDS)
         adversarial = model.scheme != "clean"
@@ -280,8 +301,8 @@ def _victim_problem(config: Config, key: str, exhibit: Exhibit, victim: object) 
     """Return why a table cannot show a model or a backbone."""
     if getattr(victim, "dataset", None) is None:
         return "a fetched backbone that has no dataset"
-    if key.startswith("seeds.") and isinstance(victim, ReleasedModel):
-        return "whose released weights are of one training seed"
+    if key.startswith("seeds.") and isinstance(victim, ReleasedModel | OwnModel):
+        return "whose weights are of one training seed"
     data = config.data.get(getattr(victim, "dataset", ""))
     if exhibit.of_splits and not (isinstance(data, Voc) and data.val_split == "val"):
         return "but needs a model on a data set of kind voc whose val_split is val"
@@ -331,7 +352,9 @@ def _source_problems(
 ) -> Iterator[tuple[str, str]]:
     """Yield why attacks cannot be carried over from the sources of a suite to a model."""
     for source in suite.sources:
-        if source == target:
+        if isinstance(config.models.get(source), OwnModel):
+            yield key, f"names {suite_name}, whose source {source} is of the kind own: use others"
+        elif source == target:
             yield key, f"names {suite_name}, one of whose sources is {target} itself"
         elif {source, target} <= set(config.models):
             found, wanted = config.models[source].dataset, config.models[target].dataset

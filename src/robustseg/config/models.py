@@ -161,12 +161,54 @@ class ReleasedModel(Section):
         return MODELS[self.weights]
 
 
+class OwnModel(Section):
+    """A segmentation model of your own, whose weights are evaluated as they are."""
+
+    kind: Literal["own"] = Field(description="`own`: see docs/own_model.md")
+    load: Annotated[str, Field(pattern=r"^[^:]+:.+$")] = Field(
+        description="where it is: `file.py:name`, `package.module:name`, `hf:NAME`, "
+        "`torchvision:NAME` or `smp:NAME`; the code that this names is run"
+    )
+    dataset: Name = Field(description="segmentation set, one of `data`")
+    weights: str | None = Field(
+        None, description="state dict to load: .pth or .safetensors"
+    )
+    normalise: Literal["auto", "none", "imagenet", "half"] = Field(
+        "auto",
+        description="of images in [0, 1]: `imagenet`, `half` (to [-1, 1]), `none`; `auto`: as its "
+        "publisher says, none for a file of your own",
+    )
+    mean: list[float] | None = Field(None, description="another mean, one value a channel")
+    std: list[float] | None = Field(None, description="another deviation, one value a channel")
+    scale: Positive = Field(1.0, description="255 if it wants values up to 255, before `mean`")
+    output: str | int | None = Field(
+        None, description="where its output has the logits: key, attribute or place; found if usual"
+    )
+    classes: list[int | None] | None = Field(
+        None,
+        description="for each output the class of the data set that it is, or null for none; by "
+        "default the outputs are the classes in order, and those behind them are none",
+    )
+    divisor: Count | None = Field(None, description="images are padded to multiples of it, pixels")
+    size_px: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="images are padded to this height and width, pixels"
+    )
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it is made of, as far as they are known."""
+        file, _, _ = self.load.partition(":")
+        return [path for path in (file if file.endswith(".py") else None, self.weights) if path]
+
+
 AnyBackbone: TypeAlias = Annotated[
     Annotated[TrainedBackbone, Tag("kind:trained")]
     | Annotated[FetchedBackbone, Tag("kind:fetched")],
     Discriminator(tag_of("trained")),
 ]
 AnyModel: TypeAlias = Annotated[
-    Annotated[TrainedModel, Tag("kind:trained")] | Annotated[ReleasedModel, Tag("kind:released")],
+    Annotated[TrainedModel, Tag("kind:trained")]
+    | Annotated[ReleasedModel, Tag("kind:released")]
+    | Annotated[OwnModel, Tag("kind:own")],
     Discriminator(tag_of("trained")),
 ]

@@ -11,6 +11,7 @@ from robustseg.config.models import (
     AnyBackbone,
     AnyModel,
     FetchedBackbone,
+    OwnModel,
     ReleasedModel,
     TrainedBackbone,
     TrainedModel,
@@ -47,6 +48,7 @@ class Config(Section):
         description="name of the run: everything is written under `results/{run}/`"
     )
     training_seeds: list[Seed] = Field(
+        [0],
         min_length=1,
         description="seeds of training; tables and figures read the first, those of `seeds` all",
     )
@@ -54,15 +56,16 @@ class Config(Section):
     downloads: Downloads = Field(
         Downloads(), description="where archives come from and where they are kept"
     )
-    backbones: dict[Name, AnyBackbone] = Field(description="classifiers that models start from")
-    training: dict[Name, Training] = Field(description="optimizer settings")
+    backbones: dict[Name, AnyBackbone] = Field({}, description="classifiers that models start from")
+    training: dict[Name, Training] = Field({}, description="optimizer settings")
     models: dict[Name, AnyModel] = Field(description="segmentation models")
-    attacks: Attacks = Field(description="how models are attacked")
+    attacks: Attacks = Field(Attacks.model_validate({}), description="how models are attacked")
     tables: dict[Literal[tuple(TABLES)], list[Read]] = Field(  # type: ignore[valid-type]
-        description="what each table reads, row by row; one that shows the configuration itself: []"
+        {},
+        description="what each table reads, row by row; one that shows the configuration itself: []",
     )
     figures: dict[Literal[tuple(FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
-        description="what each figure reads"
+        {}, description="what each figure reads"
     )
     seeds: dict[Literal[(*TABLES, *FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
         {},
@@ -155,6 +158,11 @@ class Config(Section):
         own: float | None = getattr(entry, "min_clean_accuracy", None)
         return published.clean_accuracy - MARGIN if own is None else own
 
+    def own_of(self, name: str) -> dict[str, Any] | None:
+        """Return how a model of one's own is made, as plain data; None for all others."""
+        model = self.models.get(name)
+        return model.model_dump() if isinstance(model, OwnModel) else None
+
     def sources_of(self, suite: str) -> list[str]:
         """Return the models that a suite's perturbations are found on, if not on the target."""
         return getattr(self.attacks.suites[suite], "sources", [])
@@ -188,6 +196,8 @@ class Config(Section):
         model = self.models[name]
         if isinstance(model, ReleasedModel):
             return _settings(model) | _published_settings(MODELS[model.weights])
+        if isinstance(model, OwnModel):
+            return _settings(model) | _own_settings(model)
         return model.model_dump() | {"architecture": self.backbones[model.backbone].architecture}
 
     def lineage_of(self, name: str) -> dict[str, Any]:
@@ -198,6 +208,8 @@ class Config(Section):
         lineage = {"model": self.model_of(name), "data": self.data_of(model.dataset)}
         if isinstance(model, ReleasedModel):
             return lineage | {"file": model.published.file}
+        if isinstance(model, OwnModel):
+            return lineage
         training = {"training": self.training_of(model)}
         return lineage | training | self._lineage_of_backbone(model.backbone)
 
@@ -265,6 +277,12 @@ TABLE6_EPS_255 = 4
 def _settings(section: Section) -> dict[str, Any]:
     """Return a section as plain data, without what changes no result."""
     return section.model_dump(exclude={"min_clean_accuracy"})
+
+
+def _own_settings(model: OwnModel) -> dict[str, Any]:
+    """Return what tables and the page say of a model of one's own."""
+    described = {"decoder": "", "backbone": model.load, "architecture": model.load}
+    return described | {"scheme": "own", "epochs": None, "background": True}
 
 
 def _published_settings(weights: SegmentationWeights) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Models and data sets seen differently, so that the attacks and counts here fit them too."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -8,6 +10,7 @@ from robustseg.data.interface import Dataset
 from robustseg.data.opening import load_split
 from robustseg.data.relabelled import Relabelled
 from robustseg.models.checkpoints import load_model
+from robustseg.models.references import own_model
 
 
 class OnePixel(nn.Module):
@@ -45,19 +48,27 @@ class WithoutClass(nn.Module):
         return logits
 
 
-def load_pair(weights: str | Path, split: str | Path, device: str) -> tuple[nn.Module, Dataset]:
+def load_pair(
+    weights: str | Path | Sequence[str],
+    split: str | Path,
+    device: str,
+    own: Mapping[str, Any] | None = None,
+) -> tuple[nn.Module, Dataset]:
     """Load a model and the images it is scored on; a classifier becomes a model of one pixel.
 
     Args:
-        weights: a segmentation model or a classifier, safetensors.
+        weights: a segmentation model or a classifier, safetensors; not used for an `own` model.
         split: its images, see `data.opening.load_split`.
         device: of torch.
+        own: how a model of one's own is made, see `models.references.own_model`.
 
     Raises:
         RobustsegError: a file is missing or damaged.
     """
-    model, metadata = load_model(weights, device)
     dataset = load_split(split)
+    if own is not None:
+        return own_model(own, dataset.num_classes, device), dataset
+    model, metadata = load_model(str(weights), device)
     if metadata["architecture"]["kind"] == "classifier":
         return OnePixel(model), one_pixel(dataset)
     return model, dataset

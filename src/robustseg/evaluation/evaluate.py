@@ -325,13 +325,13 @@ def _run(
 
 def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -> None:
     """Write the rows, a file for each suite and radius, then what was run."""
-    from robustseg.evidence.schema import hash_settings, provenance
+    from robustseg.evidence.schema import hash_settings, provenance, said
     from robustseg.evidence.writing import write_evidence
 
     about = {key: value for key, value in record.items() if key not in ("warnings", "runtime_s")}
-    made_by = provenance(hash_settings(about), record["device"], "float32")
-    if record["warnings"]:
-        made_by["warnings"] = "\n".join(record["warnings"])
+    made_by = provenance(hash_settings(about), record["device"], "float32") | said(
+        record["warnings"]
+    )
     by_job: dict[EvidenceJob, list[EvidenceRow]] = {}
     for row in rows:
         job = EvidenceJob(

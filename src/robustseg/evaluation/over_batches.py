@@ -148,15 +148,17 @@ def evaluate_clean(
     identity: Mapping[str, str | int],
     indices: Sequence[int] | None = None,
     progress: Progress | None = None,
+    look: Attack | None = None,
 ) -> list[EvidenceRow]:
     """Return rows of evidence without an attack: suite and attack `clean`, radius 0.
 
-    Arguments as for `evaluate_suite`; a `suite` in `identity` is not used.
+    Arguments as for `evaluate_suite`; a `suite` in `identity` is not used, and `look` counts in
+    place of `look_and_count`.
 
     Raises:
         RobustsegError: images, labels or logits that do not fit.
     """
-    attacks = [(clean_row(identity), partial(look_and_count, model))]
+    attacks = [(clean_row(identity), look or partial(look_and_count, model))]
     return _rows(attacks, model, dataset, batch_size, indices, None, progress)
 
 

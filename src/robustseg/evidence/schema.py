@@ -137,6 +137,11 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device == "cuda" else device
 
 
+def said(warnings: Sequence[str]) -> dict[str, str]:
+    """Return what makes evidence doubtful, as a part of its provenance; nothing if nothing does."""
+    return {"warnings": "\n".join(warnings)} if warnings else {}
+
+
 def _version(package: str) -> str:
     """Return an installed package's version without importing it."""
     try:

@@ -16,10 +16,9 @@ import torch
 from torch import nn
 
 from robustseg.errors import RobustsegError
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD
+from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
 
 NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
-    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
@@ -76,6 +75,38 @@ def load_reference(
             raise RobustsegError(f"{reference} is no module that weights could be loaded into")
         load_weights(referred.net, weights)
     return referred
+
+
+def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu") -> WrappedModel:
+    """Return the model that a configuration's section `own` describes, in eval mode.
+
+    Args:
+        settings: `load`, `weights`, `normalise`, `mean`, `std`, `scale`, `output`, `classes`,
+            `divisor` and `size_px`.
+        num_classes: K of its data set.
+        device: of torch.
+
+    Raises:
+        RobustsegError: as `load_reference`, or settings that do not fit each other.
+    """
+    referred = load_reference(settings["load"], settings["weights"], num_classes)
+    if isinstance(referred.net, WrappedModel):
+        model = referred.net
+        if model.data_classes is None:
+            model.data_classes = num_classes
+    else:
+        how = settings["normalise"]
+        mean, std = (referred.mean, referred.std)
+        if how != "auto":
+            mean, std = (None, None) if how == "none" else NORMALISATIONS[how]
+        model = wrap(
+            referred.net,
+            mean=settings["mean"] or mean,
+            std=settings["std"] or std,
+            num_classes=num_classes,
+            **{key: settings[key] for key in ("scale", "output", "classes", "divisor", "size_px")},
+        )
+    return model.to(device).eval()
 
 
 def load_weights(net: nn.Module, path: str | Path) -> None:

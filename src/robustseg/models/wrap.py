@@ -305,7 +305,7 @@ def wrap(
         name = model.__name__
         raise RobustsegError(f"{name} is a class; hand over an instance of it: {name}()")
     mean, std = _as_numbers("mean", mean), _as_numbers("std", std)
-    square = (size_px, size_px) if isinstance(size_px, int) else size_px
+    square = (size_px, size_px) if isinstance(size_px, int) else size_px and (*size_px,)
     _check_whole("num_classes", num_classes)
     _check_whole("divisor", divisor)
     for length in square or ():

@@ -17,7 +17,7 @@ from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
 from robustseg.evidence.enumerator import CLEAN_SUITE
 from robustseg.figures.registry import PICTURES
 from robustseg.names import ADVERSARIAL_SHARE, IMAGENET_CLASSES
-from robustseg.plan.networks import Network, Work
+from robustseg.plan.networks import OWN, Network, Work
 
 IMAGENET_VAL_IMAGES = 50_000
 
@@ -84,7 +84,7 @@ def network_of(config: Config, name: str) -> Network:
     data = config.data[config.dataset_of(name)]
     size_px = data.size_px if isinstance(data, Generated) else data.crop_px
     settings = config.model_of(name)
-    decoder = settings.get("decoder", "")
+    decoder = OWN if settings["scheme"] == "own" else settings.get("decoder", "")
     return Network(settings["architecture"], decoder, num_classes(data), size_px)
 
 

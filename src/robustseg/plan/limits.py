@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from robustseg.config.schema import Config
 from robustseg.plan.costs import attack_work, clean_work, network_of, training_work
-from robustseg.plan.networks import Network, Work
+from robustseg.plan.networks import OWN, Network, Work
 
 GIGA_MACS = {
     ("convnext_tiny", "upernet"): 237,
@@ -71,4 +71,6 @@ def _minutes(work: Iterable[Work], attempt: int) -> int:
 
 
 def _giga_macs(network: Network) -> float:
+    if network.decoder == OWN:  # ASSUME: not larger than the paper's main network
+        return GIGA_MACS[MAIN.architecture, MAIN.decoder]
     return GIGA_MACS.get((network.architecture, network.decoder), BACKBONE)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+OWN = "own"
+"""In the place of a decoder: the architecture is a reference, see `models.references`."""
+
 
 @dataclass(frozen=True, order=True)
 class Network:

@@ -10,7 +10,7 @@ from typing import Any
 
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
-from robustseg.plan.networks import Network, Work
+from robustseg.plan.networks import OWN, Network, Work
 from robustseg.progress import Progress
 
 
@@ -51,9 +51,13 @@ def measure(network: Network, device: str, batch_size: int, rounds: int = 3) -> 
 
     from robustseg.attacks.attacked_model import frozen
     from robustseg.models.build import build_classifier, build_segmentation_model
+    from robustseg.models.references import load_reference
+    from robustseg.models.wrap import wrap
 
     model: nn.Module
-    if network.decoder:
+    if network.decoder == OWN:
+        model = wrap(load_reference(network.architecture).net)
+    elif network.decoder:
         model = build_segmentation_model(network.architecture, network.decoder, network.num_classes)
     else:
         model = build_classifier(network.architecture, network.num_classes)
