@@ -24,4 +24,7 @@ SCHEME_LABELS = {
 }
 """By scheme; DDC-AT (Xu et al. 2021) is that of released weights and trains nothing here."""
 
+INTERPOLATIONS = ("bilinear", "bicubic")
+"""How images of kind `folder` are resized."""
+
 IMAGENET_CLASSES = 1000
