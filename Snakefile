@@ -33,6 +33,7 @@ from robustseg.clusters import check_slurm, explain
 from robustseg.claims.language import read_claims
 from robustseg.config import load_config
 from robustseg.data.archives import ARCHIVES
+from robustseg.data.listing import settings_fingerprint
 from robustseg.data.splits import archives_of
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import CLEAN_FILE, CLEAN_SUITE, EVIDENCE_FILE

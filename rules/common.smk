@@ -5,6 +5,8 @@
 # Groups of names.
 
 GENERATED = [name for name, data in CONFIG.data.items() if data.kind in ("scenes", "shapes")]
+DOWNLOADED = [name for name, data in CONFIG.data.items() if data.kind in ("voc", "ade20k")]
+FOLDERS = [name for name, data in CONFIG.data.items() if data.kind == "folder"]
 TRAINED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "trained"]
 FETCHED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "fetched"]
 TRAINED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "trained"]
@@ -52,11 +54,23 @@ def archives_input(wildcards):
     ]
 
 
+def files_of(dataset):
+    """Return digits that change with the files of a person's own data set."""
+    return settings_fingerprint(CONFIG.data[dataset].model_dump())
+
+
+def rule_of(dataset):
+    """Return the rule that makes both splits of a data set."""
+    if dataset in GENERATED:
+        return rules.generate_data
+    return rules.prepare_folder if dataset in FOLDERS else rules.prepare_data
+
+
 def splits_of(dataset):
     """Return the files of a data set by split."""
     if CONFIG.data[dataset].kind == "imagenet":
         return {"val": rules.list_images.output.val.format(dataset=dataset)}
-    made = rules.generate_data if dataset in GENERATED else rules.prepare_data
+    made = rule_of(dataset)
     paths = dict(made.output.items())
     return {split: paths[split].format(dataset=dataset) for split in ("train", "val")}
 
@@ -196,9 +210,7 @@ def benchmarks_of(*names, over_seeds=False):
     jobs = [job for name in names for job in jobs_of(CONFIG, name, over_seeds)]
     files = [getattr(rules, job.rule).benchmark.format(**dict(job.wildcards)) for job in jobs]
     made = [
-        (rules.generate_data if name in GENERATED else rules.prepare_data).benchmark.format(
-            dataset=name
-        )
+        rule_of(name).benchmark.format(dataset=name)
         for name, data in CONFIG.data.items()
         if data.kind != "imagenet"
     ]

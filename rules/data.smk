@@ -91,6 +91,8 @@ rule prepare_data:
         "<logs>/data/{dataset}.log",
     benchmark:
         "<benchmarks>/data/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(DOWNLOADED),
     conda:
         "../envs/robustseg.yaml"
     threads: 4
@@ -106,6 +108,35 @@ rule prepare_data:
         "Check the images of {wildcards.dataset} and list its splits"
     script:
         "../scripts/prepare_data.py"
+
+
+# Snakemake compares the names and sizes of a person's files with those of the last time, since it
+# would take too long to name each file as an input.
+rule prepare_folder:
+    output:
+        manifest="<results>/data/{dataset}/manifest.parquet",
+        train="<results>/data/{dataset}/train.parquet",
+        val="<results>/data/{dataset}/val.parquet",
+    log:
+        "<logs>/data/{dataset}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(FOLDERS),
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=0,
+    params:
+        settings=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
+        files=lambda wildcards: files_of(wildcards.dataset),
+    message:
+        "Check the images of {wildcards.dataset} and list its splits"
+    script:
+        "../scripts/prepare_folder.py"
 
 
 rule list_images:

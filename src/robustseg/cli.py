@@ -124,9 +124,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         help="imagenet, half (to [-1, 1]), none, or mean and deviation: 0.4,0.4,0.4/0.2,0.2,0.2; "
         "auto (default): as the model's publisher says, none for a model of your own",
     )  # fmt: skip
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="255 if it wants 0..255 (1)"
-    )
+    parser.add_argument("--scale", type=float, default=1.0, help="255 if it wants 0..255 (1)")
     parser.add_argument("--output", help="key or attribute of the model's output with the logits")
     parser.add_argument("--divisor", type=int, help="pad images to multiples of so many pixels")
     parser.add_argument(
@@ -189,7 +187,8 @@ def _open_data(options: argparse.Namespace, ignore: int | None) -> Dataset:
     first = options.data[0]
     kind, _, root = first.partition(":")
     if len(options.data) == 1 and kind in ("ade20k", "voc") and root:
-        return open_published(kind, root, None if options.classes is None else options.classes)
+        count = None if options.classes is None else _whole("--classes", options.classes)
+        return open_published(kind, root, count, options.resize)
     if len(options.data) != 2:
         raise RobustsegError(
             "--data takes a folder of images and one of masks, or ade20k:FOLDER or voc:FOLDER; "

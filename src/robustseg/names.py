@@ -26,4 +26,7 @@ SCHEME_LABELS = {
 """By scheme; DDC-AT (Xu et al. 2021) is that of released weights, `own` that of anybody's model:
 neither is trained here."""
 
+INTERPOLATIONS = ("bilinear", "bicubic")
+"""How images of kind `folder` are resized."""
+
 IMAGENET_CLASSES = 1000

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from robustseg.attacks.spec import TRANSFER
 from robustseg.config.attacks import Alma, Suite, Transfer
-from robustseg.config.data import SEGMENTATION_KINDS, Generated, Voc
+from robustseg.config.data import SEGMENTATION_KINDS, Folder, Generated, Voc
 from robustseg.config.models import (
     FetchedBackbone,
     OwnModel,
@@ -34,6 +34,7 @@ def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
         yield "run", f"is {KEPT!r}, the folder of results kept with the code; choose another name"
     problems = [
         *_repeats(config),
+        *_folder_problems(config),
         *_training_problems(config),
         *_backbone_problems(config),
         *_model_problems(config),
@@ -52,6 +53,19 @@ def _repeats(config: Config) -> Iterator[tuple[str, str]]:
         ]
     for key, values in lists:
         yield from ((key, f"names {value} twice") for value in _twice(values))
+
+
+def _folder_problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield the folders and lists of people's own data sets that are not there."""
+    for name, data in config.data.items():
+        for key, path in data.paths.items() if isinstance(data, Folder) else ():
+            is_list = key.endswith("ids")
+            if not (Path(path).is_file() if is_list else Path(path).is_dir()):
+                yield (
+                    f"data.{name}.{key}",
+                    f"is {path!r}, where no {'file' if is_list else 'folder'} is; a relative path "
+                    f"begins where snakemake runs, in {Path.cwd()}",
+                )
 
 
 def _twice(values: Sequence[object]) -> list[object]:
@@ -124,6 +138,13 @@ def _trained_problems(
     if problem := _unknown(trained.training, "training", config.training):
         yield f"{key}.training", problem
     yield from _dataset_problems(config, key, trained.dataset, kinds)
+    data = config.data.get(trained.dataset)
+    if isinstance(data, Folder) and not data.train_images:
+        yield (
+            f"{key}.dataset",
+            f"is {trained.dataset!r}, which has nothing to train on: give it train_images, "
+            "train_masks, crop_px and base_px",
+        )
 
 
 def _dataset_problems(

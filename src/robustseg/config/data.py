@@ -2,11 +2,14 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from robustseg.data.archives import ARCHIVES
+from robustseg.data.classes import class_lines, ignored_values, read_classes
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, VOC_VAL_SPLITS
+from robustseg.errors import RobustsegError
 from robustseg.models.published import FILES
+from robustseg.names import INTERPOLATIONS
 from robustseg.sections import Count, Section, Seed, tag_of
 
 
@@ -108,6 +111,106 @@ class Ade20k(Downloaded):
         return 151 if self.background == "class" else 150
 
 
+class Folder(Section):
+    """Images and masks of your own; relative paths begin where snakemake runs."""
+
+    kind: Literal["folder"] = Field(description="`folder`")
+    images: str = Field(
+        min_length=1,
+        description="folder of the images that are evaluated and attacked: PNG, JPEG, WebP, TIFF "
+        "or BMP. An image's id is its path in there without the suffix",
+    )
+    masks: str = Field(min_length=1, description="folder of their masks, with the same ids")
+    classes: int | str | list[str] = Field(
+        description="a text file with one class a line: `name`, or `name R G B` with its colour; "
+        "a list of such lines; or how many there are. Class k has the value k in the masks"
+    )
+    ignore: int | list[int] | None = Field(
+        255,
+        description="values of the masks that are no class; null: none. In masks of colours the "
+        "place of the colour among those of the classes, from 0",
+    )
+    ids: str | None = Field(
+        None, description="text file with the ids of the images to take, one a line; all by default"
+    )
+    resize_px: Annotated[int, Field(ge=32)] | None = Field(
+        None,
+        description="short side to which images are resized for evaluation, pixels; by default "
+        "each image keeps its size",
+    )
+    interpolation: Literal[INTERPOLATIONS] = Field(  # type: ignore[valid-type]
+        "bilinear", description="of images when they are resized for evaluation"
+    )
+    train_images: str | None = Field(
+        None, description="folder of training images; without it models are only evaluated"
+    )
+    train_masks: str | None = Field(None, description="folder of their masks")
+    train_ids: str | None = Field(None, description="as `ids`, of training images")
+    crop_px: Annotated[int, Field(ge=32)] | None = Field(
+        None, description="height and width of a training view, pixels; needed to train"
+    )
+    base_px: Annotated[int, Field(ge=32)] | None = Field(
+        None,
+        description="in training the short side is 0.5 to 2 times this, pixels; needed to train",
+    )
+    padding: Literal["ignore", "background"] = Field(
+        "ignore",
+        description="label of what is added to a training image smaller than the crop: no label, "
+        "or that of the value 0",
+    )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _read(cls, classes: Any) -> list[str]:
+        """Put the classes into the configuration, wherever they stand: results depend on them."""
+        try:
+            read_classes(classes)
+            return class_lines(classes)
+        except RobustsegError as error:
+            raise ValueError(f"is refused: {error}") from error
+
+    @field_validator("ignore", mode="before")
+    @classmethod
+    def _look(cls, ignore: Any) -> Any:
+        if ignore is not None and not isinstance(ignore, int | list):
+            raise ValueError(f"should be a value of the masks, a list, or null, not {ignore!r}")
+        return ignore
+
+    @model_validator(mode="after")
+    def _check(self) -> "Folder":
+        try:
+            ignored_values(self.ignore, read_classes(self.classes))
+        except RobustsegError as error:
+            raise ValueError(f"is refused: {error}") from error
+        needed = {key: getattr(self, key) for key in ("train_masks", "crop_px", "base_px")}
+        lacking = [key for key, value in needed.items() if value is None]
+        if self.train_images and lacking:
+            raise ValueError(f"has train_images, which need {', '.join(lacking)} too")
+        idle = [key for key, value in {**needed, "train_ids": self.train_ids}.items() if value]
+        if idle and not self.train_images:
+            raise ValueError(f"has {', '.join(idle)}, for training alone, but no train_images")
+        return self
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Its folders and lists by key."""
+        return {key: path for key in FOLDER_PATHS if (path := getattr(self, key))}
+
+    @property
+    def val_images(self) -> int | None:
+        """Images that are evaluated; None: as many as there are."""
+        return None
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes have been read."""
+        return len(read_classes(self.classes).names)
+
+
+FOLDER_PATHS = ("images", "masks", "ids", "train_images", "train_masks", "train_ids")
+"""Keys of kind `folder` whose values are there when the configuration is read."""
+
+
 class ImageNet(Section):
     """ImageNet's validation images, of your own, to check fetched backbones on."""
 
@@ -176,7 +279,8 @@ AnyData: TypeAlias = Annotated[
     | Annotated[Generated, Tag("kind:shapes")]
     | Annotated[Voc, Tag("kind:voc")]
     | Annotated[Ade20k, Tag("kind:ade20k")]
+    | Annotated[Folder, Tag("kind:folder")]
     | Annotated[ImageNet, Tag("kind:imagenet")],
     Discriminator(tag_of()),
 ]
-SEGMENTATION_KINDS = ("scenes", "voc", "ade20k")
+SEGMENTATION_KINDS = ("scenes", "voc", "ade20k", "folder")

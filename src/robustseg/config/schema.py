@@ -62,7 +62,7 @@ class Config(Section):
     attacks: Attacks = Field(Attacks.model_validate({}), description="how models are attacked")
     tables: dict[Literal[tuple(TABLES)], list[Read]] = Field(  # type: ignore[valid-type]
         {},
-        description="what each table reads, row by row; one that shows the configuration itself: []",
+        description="what each table reads, row by row; [] for one that shows the configuration",
     )
     figures: dict[Literal[tuple(FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
         {}, description="what each figure reads"

@@ -5,8 +5,9 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from robustseg.data.image_files import read_image, read_mask
+from robustseg.data.classes import Classes
+from robustseg.data.image_files import image_size_px, read_mask, read_pair
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows
-from robustseg.data.transforms import Pair, Views
+from robustseg.data.masks import MaskLabels
+from robustseg.data.transforms import Pair, Size, Views, Whole
+from robustseg.errors import RobustsegError
 from robustseg.seeds import derive_seed
 
 MOST_READERS = 8
@@ -35,8 +39,10 @@ class DiskDataset:
         masks: path of each mask.
         class_names: in the order of the labels.
         palette: RGB colour of each class, 0..255.
-        labels: label of each value that a mask may hold, uint8 (256,).
+        read_labels: from the path of a mask to its labels (H, W), uint8 with 255 where ignored or
+            int32 with -1.
         views: sizes.
+        own_sizes_px: height and width of each image file; None: looked up when they are needed.
     """
 
     root: Path
@@ -45,8 +51,9 @@ class DiskDataset:
     masks: list[str]
     class_names: list[str]
     palette: list[tuple[int, int, int]]
-    labels: NDArray[np.uint8]
-    views: Views
+    read_labels: Callable[[Path], NDArray[Any]]
+    views: Views | Whole
+    own_sizes_px: list[Size] | None = None
     _readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(min(MOST_READERS, _cores())), repr=False
     )
@@ -56,12 +63,40 @@ class DiskDataset:
         """K, background included."""
         return len(self.class_names)
 
+    @cached_property
+    def sizes_px(self) -> list[Size]:
+        """Height and width of each image as `batch` gives it.
+
+        Raises:
+            RobustsegError: sizes are looked up, and an image is missing or damaged.
+        """
+        own = self.own_sizes_px or self._readers.map(
+            image_size_px, (self.root / image for image in self.images)
+        )
+        return [self.views.size_px(size) for size in own]
+
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, list[str]]:
-        """Return images, labels and ids of some indices as they are evaluated."""
+        """Return images, labels and ids of some indices as they are evaluated.
+
+        Raises:
+            RobustsegError: the images differ in size; or a file is missing, damaged, or no image
+                or mask of this data set.
+        """
+        first, *others = indices
+        for other in others:
+            if self.sizes_px[first] != self.sizes_px[other]:
+                raise RobustsegError(
+                    f"{self._shown(first)} and {self._shown(other)} cannot share a batch; ask for "
+                    "images of one size together, as `sizes_px` has them"
+                )
         return self._batch(indices, self._validation)
+
+    def _shown(self, index: int) -> str:
+        height, width = self.sizes_px[index]
+        return f"the image {self.image_ids[index]} of {width}x{height} pixels"
 
     def training_batch(
         self, indices: Sequence[int], training_seed: int, epoch: int
@@ -82,9 +117,10 @@ class DiskDataset:
         pixels = torch.stack([torch.from_numpy(np.array(image)) for image, _ in pairs])
         labels = torch.stack([torch.from_numpy(np.array(labels)) for _, labels in pairs])
         images = pixels.permute(0, 3, 1, 2).contiguous().float() / 255
-        labels = labels.long()
-        labels.masked_fill_(labels == IGNORE_BYTE, IGNORE_LABEL)
-        return images, labels, [self.image_ids[index] for index in indices]
+        if labels.dtype == torch.uint8:
+            labels = labels.long()
+            labels.masked_fill_(labels == IGNORE_BYTE, IGNORE_LABEL)
+        return images, labels.long(), [self.image_ids[index] for index in indices]
 
     def _validation(self, index: int) -> Pair:
         return self.views.validation(*self._read(index))
@@ -95,9 +131,9 @@ class DiskDataset:
 
     def _read(self, index: int) -> Pair:
         """Read an image and the labels of its mask."""
-        image = read_image(self.root / self.images[index])
-        mask = read_mask(self.root / self.masks[index])
-        return image, Image.fromarray(self.labels[mask])
+        paths = self.root / self.images[index], self.root / self.masks[index]
+        image, labels = read_pair(*paths, self.read_labels)
+        return image, Image.fromarray(labels)
 
 
 def _cores() -> int:
@@ -108,7 +144,7 @@ def _cores() -> int:
 
 
 def load_disk_split(path: Path) -> DiskDataset:
-    """Open a split that `prepare` has written.
+    """Open a split that `prepare` or `prepare_folder` has written.
 
     Raises:
         RobustsegError: missing or damaged file.
@@ -117,8 +153,13 @@ def load_disk_split(path: Path) -> DiskDataset:
 
 
 def _dataset(columns: Columns, shared: Shared) -> DiskDataset:
-    labels = np.array(shared["labels"], np.uint8)
-    ignored = shared["padding"] == "ignore"
+    views: Views | Whole
+    if "ignore" in shared:  # of kind `folder`
+        masks = mask_labels(shared)
+        read_labels, views = masks.read, _whole(shared, masks)
+    else:
+        table = np.array(shared["labels"], np.uint8)
+        read_labels, views = partial(read_by_table, table), _views(shared, int(table[0]))
     return DiskDataset(
         root=Path(shared["root"]),
         image_ids=columns["image_id"],
@@ -126,12 +167,32 @@ def _dataset(columns: Columns, shared: Shared) -> DiskDataset:
         masks=columns["mask"],
         class_names=shared["class_names"],
         palette=[(red, green, blue) for red, green, blue in shared["palette"]],
-        labels=labels,
-        views=Views(
-            shared["crop_px"],
-            shared["base_px"],
-            # ASSUME: no label by default, which the paper leaves open.
-            # RELEASED CODE: the value 0, which is background, or ignored with ADE20K's 150.
-            padding_label=IGNORE_BYTE if ignored else int(labels[0]),
-        ),
+        read_labels=read_labels,
+        views=views,
+        own_sizes_px=list(zip(columns["height"], columns["width"], strict=True)),
     )
+
+
+def read_by_table(table: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """Return the labels (H, W) of a mask, given the label (256,) of each value."""
+    return table[read_mask(path)]
+
+
+def _views(shared: Shared, background: int, ignored: int = IGNORE_BYTE) -> Views:
+    """Return how images are cut, given the labels of the value 0 and of pixels to ignore."""
+    # ASSUME: padding has no label by default, which the paper leaves open.
+    # RELEASED CODE: the value 0, which is background, or ignored with ADE20K's 150.
+    padding_label = ignored if shared["padding"] == "ignore" else background
+    return Views(shared["crop_px"], shared["base_px"], padding_label)
+
+
+def mask_labels(shared: Shared) -> MaskLabels:
+    """Return what the masks of a data set of kind `folder` mean, from what its splits say."""
+    colours = [(red, green, blue) for red, green, blue in shared["palette"]]
+    classes = Classes(shared["class_names"], colours if shared["coloured"] else None)
+    return MaskLabels(classes, shared["ignore"])
+
+
+def _whole(shared: Shared, masks: MaskLabels) -> Whole:
+    cut = _views(shared, masks.background, masks.ignored) if shared["crop_px"] else None
+    return Whole(shared["resize_px"], shared["interpolation"], cut)

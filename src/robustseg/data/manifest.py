@@ -5,19 +5,21 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustseg.data.image_files import read_image, read_mask
+from robustseg.data.image_files import read_image, read_mask, refuse_other_size
 from robustseg.data.labels import LabelPolicy
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.progress import Progress
 
 Loaded = TypeVar("Loaded")
+Checked = TypeVar("Checked")
 Columns = Mapping[str, list[Any]]
 Shared = Mapping[str, Any]
 
@@ -86,8 +88,22 @@ def check_entries(
         RobustsegError: a file is missing or damaged, an image and its mask differ in size, or a
             mask holds a value that is no class.
     """
+    return check_each(partial(_check_entry, root, policy), entries, threads, progress)
+
+
+def check_each(
+    check: Callable[[Checked], tuple[int, int]],
+    entries: Sequence[Checked],
+    threads: int,
+    progress: Progress,
+) -> list[tuple[int, int]]:
+    """Return what `check` returns of each entry, heights and widths; stop at the first refusal.
+
+    Raises:
+        RobustsegError: as `check` does.
+    """
     with ThreadPoolExecutor(threads) as pool:
-        sizes = pool.map(lambda entry: _check_entry(root, entry, policy), entries)
+        sizes = pool.map(check, entries)
         try:
             return list(progress.track(sizes, len(entries), "images"))
         except RobustsegError:
@@ -95,15 +111,11 @@ def check_entries(
             raise
 
 
-def _check_entry(root: Path, entry: Entry, policy: LabelPolicy) -> tuple[int, int]:
+def _check_entry(root: Path, policy: LabelPolicy, entry: Entry) -> tuple[int, int]:
     image = read_image(root / entry.image)
     for path in filter(None, (entry.mask, entry.sbd_mask)):
         values = read_mask(root / path)
-        if values.shape != (image.height, image.width):
-            raise RobustsegError(
-                f"{root / path} has {values.shape[1]}x{values.shape[0]} pixels, but its image "
-                f"{root / entry.image} {image.width}x{image.height}; restore both from the archive"
-            )
+        refuse_other_size(root / entry.image, image, root / path, values)
         if unknown := policy.unknown(values):
             raise RobustsegError(
                 f"{root / path} holds the value {unknown[0]}, which is none of the "

@@ -58,7 +58,11 @@ ADE20K_VAL = Split(("val",), lambda lists: set(lists["val"]), 2000, own_masks="v
 
 
 def archives_of(settings: Mapping[str, Any]) -> list[str]:
-    """Return the archives that a data set needs, by their names in `archives.ARCHIVES`."""
+    """Return the archives that a data set needs, by their names in `archives.ARCHIVES`.
+
+    Args:
+        settings: its config section, kind `voc` or `ade20k`.
+    """
     if settings["kind"] == "ade20k":
         return ["ade20k"]
     listed = "train_noval" in VOC_SPLITS[settings["train_split"]].lists

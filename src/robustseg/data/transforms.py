@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from PIL import Image, ImageFilter
 from torchvision.transforms.v2 import InterpolationMode, functional
 
+from robustseg.data.image_files import resized_px
+from robustseg.errors import RobustsegError
+from robustseg.names import INTERPOLATIONS
+
 Pair = tuple[Image.Image, Image.Image]
-"""An RGB image and its labels, one byte a pixel."""
+"""An RGB image and its labels, one byte a pixel, or 32 bits (mode I)."""
+Size = tuple[int, int]
+"""Height and width in pixels."""
 SCALES = (0.5, 2.0)
 BLUR_PROBABILITY = 0.5
 BLUR_RADIUS_PX = (0.0, 1.0)
@@ -26,6 +32,10 @@ class Views:
     crop_px: int
     base_px: int
     padding_label: int
+
+    def size_px(self, own_px: Size) -> Size:
+        """Return the size in which `validation` shows an image of any size."""
+        return self.crop_px, self.crop_px
 
     def validation(self, image: Image.Image, labels: Image.Image) -> Pair:
         """Return the centre of the image, its short side resized to the crop."""
@@ -62,9 +72,57 @@ class Views:
         )
 
 
-def _resized(image: Image.Image, labels: Image.Image, short_px: int) -> Pair:
-    """Resize the short side to `short_px`: bilinear, and nearest for the labels."""
+@dataclass(frozen=True)
+class Whole:
+    """How a data set's images are shown whole in evaluation, and cut to size in training.
+
+    Attributes:
+        resize_px: length of the short side to which an image is resized; None: its own size.
+        interpolation: of images in that, one of `names.INTERPOLATIONS`, with antialiasing.
+        cut: for training; None: the data set can only be evaluated.
+    """
+
+    resize_px: int | None = None
+    interpolation: str = "bilinear"
+    cut: Views | None = None
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in INTERPOLATIONS:
+            raise RobustsegError(
+                f"interpolation is {self.interpolation!r}; known are {', '.join(INTERPOLATIONS)}"
+            )
+        if self.resize_px is not None and self.resize_px < 1:
+            raise RobustsegError(f"resize_px is {self.resize_px}; it should be at least 1 pixel")
+
+    def size_px(self, own_px: Size) -> Size:
+        """Return the size in which `validation` shows an image of some size."""
+        return resized_px(own_px, self.resize_px)
+
+    def validation(self, image: Image.Image, labels: Image.Image) -> Pair:
+        """Return the image, its short side resized if so wanted."""
+        if self.resize_px is None:
+            return image, labels
+        return _resized(image, labels, self.resize_px, self.interpolation)
+
+    def training(self, image: Image.Image, labels: Image.Image, source: random.Random) -> Pair:
+        """Return a random view, see `Views.training`.
+
+        Raises:
+            RobustsegError: the data set has none.
+        """
+        if self.cut is None:
+            raise RobustsegError(
+                "the data set has no training views, so it can only be evaluated; to train on it "
+                "give it crop_px and base_px in a configuration"
+            )
+        return self.cut.training(image, labels, source)
+
+
+def _resized(
+    image: Image.Image, labels: Image.Image, short_px: int, interpolation: str = "bilinear"
+) -> Pair:
+    """Resize the short side to `short_px`, the labels by the nearest pixel."""
     return (
-        functional.resize(image, [short_px], InterpolationMode.BILINEAR),
+        functional.resize(image, [short_px], InterpolationMode(interpolation)),
         functional.resize(labels, [short_px], InterpolationMode.NEAREST),
     )

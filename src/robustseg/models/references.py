@@ -96,7 +96,8 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
             model.data_classes = num_classes
     else:
         how = settings["normalise"]
-        mean, std = (referred.mean, referred.std)
+        mean: Sequence[float] | None = referred.mean
+        std: Sequence[float] | None = referred.std
         if how != "auto":
             mean, std = (None, None) if how == "none" else NORMALISATIONS[how]
         model = wrap(

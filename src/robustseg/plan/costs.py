@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, Objects, Suite, Transfer
-from robustseg.config.data import Ade20k, Generated, ImageNet, Voc
+from robustseg.config.data import Ade20k, Folder, Generated, ImageNet, Voc
 from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
+from robustseg.data.listing import count_images, mean_side_px
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
 from robustseg.evidence.enumerator import CLEAN_SUITE
@@ -20,6 +21,7 @@ from robustseg.names import ADVERSARIAL_SHARE, IMAGENET_CLASSES
 from robustseg.plan.networks import OWN, Network, Work
 
 IMAGENET_VAL_IMAGES = 50_000
+AnySet = Generated | Voc | Ade20k | Folder | ImageNet
 
 
 @dataclass(frozen=True)
@@ -79,34 +81,55 @@ def _picture_jobs(config: Config, name: str) -> Iterator[PlannedJob]:
             yield PlannedJob("attack_gallery", (("model", model),), (work,))
 
 
-def network_of(config: Config, name: str) -> Network:
-    """Return the network of a model or a backbone, on the images of its data set."""
+def network_of(config: Config, name: str, training: bool = False) -> Network:
+    """Return the network of a model or a backbone, on the images of its data set.
+
+    Args:
+        config: the whole configuration.
+        name: of the model or backbone.
+        training: on the images that it is trained on, which may have another size.
+    """
     data = config.data[config.dataset_of(name)]
-    size_px = data.size_px if isinstance(data, Generated) else data.crop_px
     settings = config.model_of(name)
     decoder = OWN if settings["scheme"] == "own" else settings.get("decoder", "")
-    return Network(settings["architecture"], decoder, num_classes(data), size_px)
+    return Network(settings["architecture"], decoder, num_classes(data), _size_px(data, training))
 
 
-def num_classes(data: Generated | Voc | Ade20k | ImageNet) -> int:
+def _size_px(data: AnySet, training: bool) -> int:
+    """Return height and width of the images; of a square as large where they differ."""
+    if isinstance(data, Generated):
+        return data.size_px
+    if isinstance(data, Folder) and not (training and data.crop_px):
+        return mean_side_px(data.images, data.ids, data.resize_px)
+    assert data.crop_px is not None  # of Folder alone
+    return data.crop_px
+
+
+def num_classes(data: AnySet) -> int:
     """Return K of a data set, known before any file is there."""
-    if isinstance(data, Voc | Ade20k):
+    if isinstance(data, Voc | Ade20k | Folder):
         return data.num_classes
     if isinstance(data, ImageNet):
         return IMAGENET_CLASSES
     return len(OBJECT_NAMES) + (data.kind == "scenes")
 
 
-def images_in(data: Generated | Voc | Ade20k | ImageNet) -> tuple[int, int]:
+def images_in(data: AnySet) -> tuple[int, int]:
     """Return the images of the training and of the validation split, as published.
 
     Parts of VOC's validation split are counted as the whole: how many images they have is known
-    only from the files.
+    only from the files. A person's own are counted where they lie.
+
+    Raises:
+        RobustsegError: the folder of a person's own is missing.
     """
     if isinstance(data, Generated):
         return data.train_images, data.val_images
     if isinstance(data, ImageNet):
         return 0, data.images or IMAGENET_VAL_IMAGES
+    if isinstance(data, Folder):
+        trained_on = count_images(data.train_images, data.train_ids) if data.train_images else 0
+        return trained_on, count_images(data.images, data.ids)
     if isinstance(data, Voc):
         train, val = VOC_SPLITS[data.train_split].count, VOC_VAL.count
     else:
@@ -140,7 +163,7 @@ def training_work(config: Config, name: str) -> Work:
     train, val = images_in(config.data[trained["dataset"]])
     seen = trained["epochs"] * train
     return Work(
-        network_of(config, name),
+        network_of(config, name, training=True),
         forward=trained["epochs"] * val,
         attack=round(share * seen * trained["steps"]),
         update=seen,

@@ -1,0 +1,133 @@
+"""Classes of anybody's data set, and values of its masks that are none. Imports no torch."""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from robustseg.data.interface import IGNORE_BYTE
+from robustseg.errors import RobustsegError
+
+COLOURED = re.compile(r"(.*\S)\s+(\d+)\s+(\d+)\s+(\d+)")
+"""A line with a class and its colour."""
+LARGEST_VALUE = 65535
+"""Of a mask."""
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names in the order of the labels and, if they have any, their RGB colours, 0..255."""
+
+    names: list[str]
+    colours: list[Colour] | None = None
+
+
+def class_lines(classes: int | str | PathLike[str] | Sequence[str]) -> list[str]:
+    """Return one line a class, `name` or `name R G B`.
+
+    Args:
+        classes: how many there are, a text file of such lines, or the lines.
+
+    Raises:
+        RobustsegError: the file cannot be read, or `classes` is something else.
+    """
+    if isinstance(classes, str | PathLike):
+        return _lines_of(Path(classes))
+    if isinstance(classes, int) and not isinstance(classes, bool):
+        return [f"class {label}" for label in range(classes)]
+    if isinstance(classes, Sequence) and all(isinstance(line, str) for line in classes):
+        return list(classes)
+    raise RobustsegError(
+        f"`classes` should be a file, a list of names or a number, not {classes!r}; "
+        "in YAML, names such as yes and 1 need quotes"
+    )
+
+
+def read_classes(classes: int | str | PathLike[str] | Sequence[str]) -> Classes:
+    """Return classes as `class_lines` takes them.
+
+    Raises:
+        RobustsegError: as `class_lines`; fewer than two, a name or colour twice, colours of some
+            only, or a colour that is none.
+    """
+    where = str(classes) if isinstance(classes, str | PathLike) else "`classes`"
+    lines = class_lines(classes)
+    found = [COLOURED.fullmatch(line.strip()) for line in lines]
+    names = [match[1] if match else line.strip() for match, line in zip(found, lines, strict=True)]
+    colours = [(int(match[2]), int(match[3]), int(match[4])) for match in found if match]
+    without = [name for name, match in zip(names, found, strict=True) if not match]
+    problem = _problem(names, colours, without)
+    if problem:
+        raise RobustsegError(f"{where} {problem}")
+    return Classes(names, colours or None)
+
+
+def _lines_of(path: Path) -> list[str]:
+    """Return the lines of a file that are not empty."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise RobustsegError(
+            f"the file of classes {path} is missing or no text ({error}); it should have one class "
+            "a line: `name`, or `name R G B` with its colour"
+        ) from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _problem(names: list[str], colours: list[Colour], without: list[str]) -> str | None:
+    """Return what is wrong with classes, as the predicate of a sentence."""
+    wrong = [colour for colour in colours if max(colour) > 255]
+    if len(names) < 2:
+        return f"names {len(names)} classes; at least 2 are needed"
+    if "" in names:
+        return "has a class without a name; give it one"
+    if name := _twice(names):
+        return f"names the class {name!r} twice; choose another name"
+    if colours and without:
+        return f"gives no colour to {without[0]!r}, but to others; give one to each class, or none"
+    if wrong:
+        return f"has the colour {wrong[0]}; red, green and blue are from 0 to 255"
+    if colour := _twice(colours):
+        return f"gives the colour {colour} to two classes; each needs its own"
+    return None
+
+
+def _twice(values: Iterable[Hashable]) -> Hashable | None:
+    """Return the first value that is there more than once."""
+    return next((value for value, count in Counter(values).items() if count > 1), None)
+
+
+def ignored_values(ignore: int | Sequence[int] | None, classes: Classes) -> list[int]:
+    """Return the values of masks whose pixels are ignored.
+
+    Args:
+        ignore: one, several, or None for none. They may be those of classes, whose pixels are
+            ignored then.
+        classes: of the data set; class k has the value k.
+
+    Raises:
+        RobustsegError: not such values; or the default, 255, where a class has this value.
+    """
+    values = [] if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
+    wrong = [value for value in values if not _is_value(value)]
+    if wrong:
+        raise RobustsegError(
+            f"`ignore` should hold values of masks, whole numbers from 0 to {LARGEST_VALUE}, "
+            f"not {wrong[0]!r}"
+        )
+    if ignore == IGNORE_BYTE and len(classes.names) > IGNORE_BYTE:
+        raise RobustsegError(
+            f"`ignore` is {IGNORE_BYTE}, which is the value of the class "
+            f"{classes.names[IGNORE_BYTE]!r} too: write null if its pixels count, or "
+            f"[{IGNORE_BYTE}] if they do not"
+        )
+    return values
+
+
+def _is_value(value: object) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and 0 <= value <= LARGEST_VALUE  # type: ignore[operator]

@@ -1,0 +1,154 @@
+"""Anybody's images and masks: opened as they lie there, or checked and listed for the workflow."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from robustseg.data.classes import Classes, ignored_values, read_classes
+from robustseg.data.disk import DiskDataset, mask_labels
+from robustseg.data.image_files import read_pair
+from robustseg.data.labels import palette
+from robustseg.data.listing import Ids, Pair, fingerprint, list_pairs
+from robustseg.data.manifest import MANIFEST_SCHEMA, SPLIT_SCHEMA, check_each, write_rows
+from robustseg.data.masks import MaskLabels
+from robustseg.data.transforms import Whole
+from robustseg.progress import Progress
+
+Rows = list[dict[str, Any]]
+SPLITS = {"train": "train_", "val": ""}
+"""What the keys of each split begin with."""
+
+
+def open_folder(
+    images: str | PathLike[str],
+    masks: str | PathLike[str],
+    *,
+    classes: int | str | PathLike[str] | Sequence[str],
+    ignore: int | Sequence[int] | None = 255,
+    ids: Ids | None = None,
+    resize_px: int | None = None,
+    interpolation: str = "bilinear",
+) -> DiskDataset:
+    """Open a folder of images and a folder of masks to evaluate a model on them.
+
+    Files are listed now and read when a batch is asked for. Images keep their own sizes, which
+    may differ: `sizes_px` says which can share a batch.
+
+    Args:
+        images: PNG, JPEG, WebP, TIFF or BMP, in folders or not. An image's id is its path in here
+            without the suffix.
+        masks: one for each image, with the same id: whole numbers (8 or 16 bits, a palette, one
+            bit), or colours (RGB) if the classes have them.
+        classes: how many there are, a text file with one class a line, or such lines: `name`, or
+            `name R G B` with its colour. Class k has the value k in the masks.
+        ignore: values of the masks whose pixels are left out; None for none. In masks of colours
+            the place of the colour, from 0.
+        ids: the images to take, a text file with one id a line, or the ids; all by default.
+        resize_px: length of the short side to which images are resized; None: as they are.
+        interpolation: of that, `bilinear` or `bicubic`; masks take the nearest pixel.
+
+    Raises:
+        RobustsegError: a folder or file is missing, images and masks do not fit each other, or
+            what `read_classes` or `ignored_values` refuses.
+    """
+    known = read_classes(classes)
+    pairs = list_pairs(images, masks, ids)
+    return DiskDataset(
+        root=Path(),
+        image_ids=[pair.image_id for pair in pairs],
+        images=[pair.image.as_posix() for pair in pairs],
+        masks=[pair.mask.as_posix() for pair in pairs],
+        class_names=known.names,
+        palette=_palette(known),
+        read_labels=MaskLabels(known, ignored_values(ignore, known)).read,
+        views=Whole(resize_px, interpolation),
+    )
+
+
+def _palette(classes: Classes) -> list[tuple[int, int, int]]:
+    return classes.colours or palette(len(classes.names))
+
+
+def prepare_folder(
+    settings: Mapping[str, Any],
+    outputs: Mapping[str, str | Path],
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Check every image and mask of a data set and write its manifest and its two splits.
+
+    Args:
+        settings: its config section, kind `folder`.
+        outputs: paths of `manifest`, `train` and `val`, Parquet; `train` has no rows if there is
+            no training split.
+        threads: files read at a time.
+        progress: says how far it is.
+
+    Raises:
+        RobustsegError: as `open_folder`, or an image or mask is damaged, or no such thing.
+    """
+    shared = _shared(settings)
+    pairs = {
+        split: _pairs(settings, prefix) if settings[f"{prefix}images"] else []
+        for split, prefix in SPLITS.items()
+    }
+    rows = _checked_rows(pairs, mask_labels(shared), threads, progress)
+    write_rows(outputs["manifest"], [*rows["train"], *rows["val"]], MANIFEST_SCHEMA, shared)
+    for split in SPLITS:
+        # Files of other sizes make another split, although their names are the same.
+        state = fingerprint(path for pair in pairs[split] for path in (pair.image, pair.mask))
+        about = shared | {"split": split, "files": state}
+        write_rows(outputs[split], rows[split], SPLIT_SCHEMA, about)
+        progress.say(f"{split}: {len(rows[split])} images")
+    if pairs["train"]:
+        leak = len(_files(pairs["train"]) & _files(pairs["val"]))
+        progress.say(f"{leak} of {len(pairs['val'])} validation images are in the training split")
+
+
+def _pairs(settings: Mapping[str, Any], prefix: str) -> list[Pair]:
+    return list_pairs(*(settings[f"{prefix}{key}"] for key in ("images", "masks", "ids")))
+
+
+def _files(pairs: Iterable[Pair]) -> set[Path]:
+    return {pair.image.resolve() for pair in pairs}
+
+
+def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a reader needs besides the rows, see `disk.DiskDataset`."""
+    classes = read_classes(settings["classes"])
+    keys = ("resize_px", "interpolation", "crop_px", "base_px", "padding")
+    return {
+        "root": ".",
+        "class_names": classes.names,
+        "palette": _palette(classes),
+        "coloured": classes.colours is not None,
+        "ignore": ignored_values(settings["ignore"], classes),
+        **{key: settings[key] for key in keys},
+    }
+
+
+def _checked_rows(
+    pairs: Mapping[str, Sequence[Pair]], masks: MaskLabels, threads: int, progress: Progress
+) -> dict[str, Rows]:
+    """Read every image and mask once, and return the rows of each split."""
+
+    def check(pair: Pair) -> tuple[int, int]:
+        image, _ = read_pair(pair.image, pair.mask, masks.read)
+        return image.height, image.width
+
+    sizes = iter(check_each(check, [*pairs["train"], *pairs["val"]], threads, progress))
+    return {split: [_row(pair, split, *next(sizes)) for pair in pairs[split]] for split in SPLITS}
+
+
+def _row(pair: Pair, split: str, height: int, width: int) -> dict[str, Any]:
+    return {
+        "image_id": pair.image_id,
+        "image": pair.image.as_posix(),
+        "mask": pair.mask.as_posix(),
+        "sbd_mask": None,
+        "height": height,
+        "width": width,
+        "lists": [],
+        "splits": [split],
+    }

@@ -1,0 +1,226 @@
+"""Which images and masks are in anybody's folders, and which belong together. Imports no torch."""
+
+import hashlib
+import math
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from robustseg.errors import RobustsegError
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Of images and masks, in small letters or capitals; other files are left alone."""
+EXAMPLES = 3
+"""Names that a sentence shows of many."""
+LOOKED_AT = 16
+"""Images whose size is looked at to estimate work."""
+
+Ids = str | PathLike[str] | Sequence[str]
+"""A text file with one image id a line, or the ids."""
+Files = dict[str, list[Path]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask."""
+
+    image_id: str
+    image: Path
+    mask: Path
+
+
+def list_pairs(
+    images: str | PathLike[str], masks: str | PathLike[str], ids: Ids | None = None
+) -> list[Pair]:
+    """Return images with their masks, sorted by id.
+
+    Args:
+        images: folder of images, and of folders of images. The id of an image is its path in
+            there without the suffix, with "/" between folders.
+        masks: folder of masks with the same ids.
+        ids: the images to take; all by default.
+
+    Raises:
+        RobustsegError: a folder or list is missing, there is no image, an image or mask lacks the
+            other, or two files have the same id. With `ids`, only of those.
+    """
+    image_files, mask_files = files_by_id(images), files_by_id(masks)
+    if not image_files:
+        raise RobustsegError(f"{images} has no image ({', '.join(SUFFIXES)}); correct the folder")
+    if ids is None:
+        wanted = sorted({*image_files, *mask_files})
+        _refuse_lonely(images, masks, image_files, mask_files)
+    else:
+        wanted = read_ids(ids)
+        _refuse_absent(wanted, images, image_files, "image")
+        _refuse_absent(wanted, masks, mask_files, "mask")
+    for files in (image_files, mask_files):
+        _refuse_twice(wanted, files)
+    return [Pair(name, image_files[name][0], mask_files[name][0]) for name in wanted]
+
+
+def files_by_id(folder: str | PathLike[str]) -> Files:
+    """Return the files with one of `SUFFIXES` in a folder and the folders in it, by id.
+
+    What is hidden (its name begins with a dot) is left alone; links are followed.
+
+    Raises:
+        RobustsegError: the folder, or one in it, is missing or cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise RobustsegError(
+            f"the folder {error.filename} is missing or cannot be read ({error.strerror}); "
+            "correct its path, or the permissions"
+        ) from error
+
+    top, files = Path(folder), Files()
+    for path, folders, names in os.walk(top, onerror=refuse, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            file = Path(path, name)
+            if not name.startswith(".") and file.suffix.lower() in SUFFIXES:
+                image_id = file.relative_to(top).with_suffix("").as_posix()
+                files.setdefault(image_id, []).append(file)
+    return files
+
+
+def read_ids(ids: Ids) -> list[str]:
+    """Return image ids, sorted.
+
+    Raises:
+        RobustsegError: the file cannot be read, there is none, or one is there twice.
+    """
+    where = "`ids`"
+    if isinstance(ids, str | PathLike):
+        where = f"the list of ids {ids}"
+        try:
+            lines = Path(ids).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
+            raise RobustsegError(
+                f"{where} is missing or no text ({error}); it should have one image id a line"
+            ) from error
+        ids = [line.strip() for line in lines if line.strip()]
+    names = sorted(ids)
+    twice = [name for name, other in pairwise(names) if name == other]
+    if twice or not names:
+        problem = f"names {_examples(twice)} twice; name each once" if twice else "is empty"
+        raise RobustsegError(f"{where} {problem}")
+    return names
+
+
+def _refuse_lonely(
+    images: str | PathLike[str],
+    masks: str | PathLike[str],
+    image_files: Files,
+    mask_files: Files,
+) -> None:
+    """Refuse images without a mask and masks without an image."""
+    no_mask = sorted(set(image_files) - set(mask_files))
+    no_image = sorted(set(mask_files) - set(image_files))
+    lacks = []
+    if no_mask:
+        count = f"{len(no_mask)} of the {len(image_files)} images in {images}"
+        lacks.append(f"{count} without a mask in {masks} ({_examples(no_mask)})")
+    if no_image:
+        count = f"{len(no_image)} of the {len(mask_files)} masks in {masks}"
+        lacks.append(f"{count} without an image in {images} ({_examples(no_image)})")
+    if lacks:
+        raise RobustsegError(
+            f"there are {' and '.join(lacks)}; a mask has the name of its image but for the "
+            "suffix: rename them, or list the images to use in `ids`"
+        )
+
+
+def _refuse_absent(
+    wanted: Collection[str], folder: str | PathLike[str], files: Files, what: str
+) -> None:
+    """Refuse ids without a file."""
+    absent = [name for name in wanted if name not in files]
+    if absent:
+        raise RobustsegError(
+            f"{len(absent)} of the {len(wanted)} ids have no {what} in {folder} "
+            f"({_examples(absent)}); an id is a file's path in there without its suffix: correct "
+            "`ids` or the folder"
+        )
+
+
+def _refuse_twice(wanted: Iterable[str], files: Files) -> None:
+    """Refuse ids that several files have."""
+    twice = [files[name] for name in wanted if len(files[name]) > 1]
+    if twice:
+        first, second, *_ = twice[0]
+        raise RobustsegError(
+            f"{first} and {second} have the same id"
+            + (f", and so have the files of {len(twice) - 1} ids more" if twice[1:] else "")
+            + "; leave one file for each name without its suffix"
+        )
+
+
+def _examples(names: Sequence[str]) -> str:
+    """Return the first of some names."""
+    return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
+
+
+def fingerprint(files: Iterable[Path], text: str = "") -> str:
+    """Return 16 hexadecimal digits that follow from some text, and files' names and sizes."""
+    states = sorted(f"{path.as_posix()} {_bytes(path)}" for path in files)
+    return hashlib.sha256("\n".join([text, *states]).encode()).hexdigest()[:16]
+
+
+def _bytes(path: Path) -> int:
+    """Return the size of a file, 0 where a link leads nowhere."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def settings_fingerprint(settings: Mapping[str, Any]) -> str:
+    """Return the fingerprint of all files that a section of kind `folder` is about.
+
+    Raises:
+        RobustsegError: a folder or a list is missing.
+    """
+    folders = ("images", "masks", "train_images", "train_masks")
+    files = [
+        path
+        for key in folders
+        if settings[key]
+        for paths in files_by_id(settings[key]).values()
+        for path in paths
+    ]
+    lists = [read_ids(settings[key]) for key in ("ids", "train_ids") if settings[key]]
+    return fingerprint(files, str(lists))
+
+
+@lru_cache
+def count_images(images: str, ids: str | None) -> int:
+    """Return how many images a split has, without a look at its masks; asked once a process.
+
+    Raises:
+        RobustsegError: the folder or the list is missing.
+    """
+    return len(read_ids(ids) if ids else files_by_id(images))
+
+
+@lru_cache
+def mean_side_px(images: str, ids: str | None, resize_px: int | None) -> int:
+    """Return the side of a square as large as the images on average, as they are evaluated.
+
+    # ASSUME: a few of them, evenly spread, tell enough to estimate work.
+
+    Raises:
+        RobustsegError: the folder or the list is missing, or an image is damaged.
+    """
+    from robustseg.data.image_files import image_size_px, resized_px  # planning alone needs it
+
+    files = files_by_id(images)
+    wanted = [name for name in (read_ids(ids) if ids else files) if name in files]
+    if not wanted:
+        raise RobustsegError(f"{images} has no image to evaluate; correct the folder, or `ids`")
+    some = wanted[:: -(-len(wanted) // LOOKED_AT)]
+    sizes = [resized_px(image_size_px(files[name][0]), resize_px) for name in some]
+    return round(math.sqrt(sum(height * width for height, width in sizes) / len(sizes)))
