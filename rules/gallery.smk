@@ -3,9 +3,7 @@
 
 rule attack_gallery:
     input:
-        weights=rules.train_model.output.weights.replace(
-            "{training_seed}", str(CONFIG.training_seeds[0])
-        ),
+        weights=lambda wildcards: weights_of(wildcards.model, CONFIG.training_seeds[0]),
         val=images_to_attack,
         checked=lambda wildcards: checks_of(CONFIG.training_seeds[0], wildcards.model),
     output:

@@ -33,7 +33,9 @@ class Read(Section):
     """Evidence that a table or figure reads; the model's clean evaluation always comes with it."""
 
     model: Name = Field(description="one of `models` or, for a table of backbones, of `backbones`")
-    suites: list[Name] = Field(min_length=1, description="some of `attacks.suites`")
+    suites: list[Name] = Field(
+        [], description="some of `attacks.suites`; none for the clean evaluation alone"
+    )
     eps_255: list[Radius] = Field(
         [],
         description="radii of the attack, in 1/255; `alma` and `objects` have one of their own",

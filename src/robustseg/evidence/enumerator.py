@@ -110,7 +110,7 @@ def by_radius(reads: Iterable[Read], suites: Mapping[str, Mapping[str, Any]]) ->
     for read in reads:
         own = {name: radius_of(suites[name]) for name in read["suites"]}
         asked = [name for name, eps_255 in own.items() if eps_255 is None]
-        parts += [{**read, "suites": asked}] if asked else []
+        parts += [{**read, "suites": asked}] if asked or not own else []
         parts += [
             {**read, "suites": [name], "eps_255": [eps_255], "seeds": [0]}
             for name, eps_255 in own.items()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from robustseg.attacks.spec import UNBOUNDED_255
 from robustseg.evidence.numbers import Number
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import printed, radius
+from robustseg.evidence.wording import MISSING, printed, radius
 from robustseg.exhibits import EXISTING_ATTACKS
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
@@ -19,8 +19,6 @@ def select(runs: Runs) -> Iterator[Selection]:
     have none to stand at.
     """
     for model in runs.models():
-        if not runs.radii(model):
-            raise runs.refusal(f"reads no attack on {model}; name a suite that attacks it")
         clean = runs.clean(model)
         yield Selection("clean", (clean,))
         for eps_255 in runs.radii(model):
@@ -35,10 +33,12 @@ def select(runs: Runs) -> Iterator[Selection]:
 def layout(numbers: Numbers) -> Layout:
     """Lay out a line a radius for each model."""
     groups = []
-    for model in numbers.models:
+    for model in dict.fromkeys(one.model for one in numbers.entries):
+        clean = [_with_interval(numbers, numbers.get(model, "clean", 0.0, m)) for m in METRICS]
         rows = []
+        if not numbers.radii(model):
+            rows.append(Row((MISSING,), (*clean, *[Cell(MISSING)] * 4)))
         for eps_255 in numbers.radii(model):
-            clean = [_with_interval(numbers, numbers.get(model, "clean", 0.0, m)) for m in METRICS]
             worst = [numbers.get(model, "worst", eps_255, metric) for metric in METRICS]
             alone = [
                 one
