@@ -89,7 +89,7 @@ docs: $(ENVIRONMENT)
 	$(BIN)/python -c "from robustseg.config import json_schema; print(json_schema(), end='')" > config/schema.json
 
 lock:
-	uv pip compile --universal --python-version 3.11 --custom-compile-command "make lock" \
+	uv pip compile --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		envs/requirements.in --output-file envs/requirements.lock
 
 # Complete once every package is there; an interrupted installation is continued.

@@ -1,7 +1,5 @@
 """`python -m robustseg`."""
 
-import sys
+from robustseg.cli import console
 
-from robustseg.cli import main
-
-sys.exit(main())
+console()

@@ -62,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def console() -> None:
+    """Run the command that the process was started with."""
+    sys.exit(main())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="robustseg",
