@@ -98,7 +98,7 @@ class WarningSigns:
         pixels = int(self.labels.sum())
         if pixels:
             guess, right = float(self.labels.max()) / pixels, self.correct / pixels
-            if right <= guess:
+            if right <= guess and right < 1:
                 said.append(
                     f"without an attack {100 * right:.1f} % of the pixels are right, and "
                     f"{100 * guess:.1f} % would be by always saying class "
