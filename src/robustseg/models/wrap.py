@@ -68,7 +68,7 @@ class WrappedModel(nn.Module):
         """Set the mode of all modules; exported programs have but that of their export."""
         self.training = mode
         for module in self.children():
-            if not _is_exported(module):
+            if not is_exported(module):
                 module.train(mode)
         return self
 
@@ -418,7 +418,7 @@ def _dtype_of(net: Any, otherwise: torch.dtype) -> torch.dtype:
     return next((dtype for dtype in dtypes if dtype.is_floating_point), otherwise)
 
 
-def _is_exported(module: nn.Module) -> bool:
+def is_exported(module: nn.Module) -> bool:
     """Return whether a module comes from torch.export: it refuses to change its mode."""
     return isinstance(module, torch.fx.GraphModule) and "train" in vars(module)
 
