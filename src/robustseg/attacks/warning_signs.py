@@ -17,7 +17,7 @@ from robustseg.attacks.run import check_batch
 from robustseg.attacks.search_model import exact
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
-from robustseg.models.wrap import WrappedModel, modules_behind
+from robustseg.models.wrap import WrappedModel, is_exported, modules_behind
 
 SMALL_EPS_255 = 0.1
 """Below, a radius is rather one in [0, 1]: 8/255 is 0.03."""
@@ -78,9 +78,7 @@ class WarningSigns:
             self.said += self._differences(images, logits)
         self.batches += 1
         self.largest = max(self.largest, float(images.max()))
-        within = bool((logits >= 0).all() & (logits <= 1).all())
-        ones = within and bool((logits.sum(1) - 1).abs().max() < 1e-3)
-        self._probabilities = (self._probabilities is not False) and ones
+        self._probabilities = (self._probabilities is not False) and _are_probabilities(logits)
         counted = np.bincount(labels[labels != IGNORE_LABEL].cpu().numpy())
         longest = max(len(counted), len(self.labels))
         self.labels = np.pad(self.labels, (0, longest - len(self.labels)))
@@ -98,28 +96,29 @@ class WarningSigns:
         pixels = int(self.labels.sum())
         if pixels:
             guess, right = float(self.labels.max()) / pixels, self.correct / pixels
-            if right <= guess:
+            if right <= guess and right < 1:
                 said.append(
                     f"without an attack {100 * right:.1f} % of the pixels are right, and "
                     f"{100 * guess:.1f} % would be by always saying class "
                     f"{int(self.labels.argmax())}: check normalisation, channel order, the order "
                     "of classes, and the weights"
                 )
-        if self.batches and self.largest <= 1 / 255:
+        if self.batches and self.largest < 1.01 / 255:
             said.append(
                 f"no pixel of any image is above {self.largest:.2g}: were images divided by 255 "
                 "twice?"
             )
         if self._probabilities:
             said.append(
-                "the model returns probabilities (they add up to 1): hand over the logits before "
-                "the softmax, else gradients vanish and the model looks more robust than it is"
+                "the model returns probabilities (from 0 to 1): hand over the logits before the "
+                "softmax or sigmoid, else gradients vanish and the model looks more robust than it "
+                "is"
             )
         if self._unexplained and (share := float(np.mean(self._unexplained))) > ZEROS_TOLERATED:
             said.append(
                 f"{100 * share:.0f} % of the gradient's values are exactly 0 and no loss explains "
                 "it: the model hides them (rounding, clipping, saturated scores, lost resolution), "
-                "and looks more robust than it is"
+                "and may look more robust than it is"
             )
         return said
 
@@ -157,10 +156,30 @@ def _in_train_mode(model: Model) -> list[str]:
     model = exact(model)
     if not isinstance(model, WrappedModel) or isinstance(model.net, torch.nn.Module):
         return []
-    names = [type(one).__name__ for one in modules_behind(model.net) if one.training]
+    names = [type(one).__name__ for one in modules_behind(model.net) if _trains(one)]
     if not names:
         return []
     return [
         f"the function that was handed over runs {names[0]} in training mode: call its eval(), or "
         "hand over the module itself (robustseg.wrap takes logits out of what it returns)"
     ]
+
+
+def _trains(module: torch.nn.Module) -> bool:
+    """Return whether a module in which there are no others is in training mode.
+
+    Modules around others do not matter; those of torch.export have but the mode of their export.
+    """
+    return not is_exported(module) and any(
+        one.training for one in module.modules() if not list(one.children())
+    )
+
+
+def _are_probabilities(logits: Tensor) -> bool:
+    """Return whether logits (B, K, h, w) are rather what a softmax or a sigmoid makes of them."""
+    low, high = float(logits.min()), float(logits.max())
+    if low < 0 or high > 1:
+        return False
+    adds_up = bool((logits.sum(1) - 1).abs().max() < 1e-3)
+    one_channel = logits.shape[1] == 2 and not logits[:, 0].any()
+    return adds_up or one_channel or (low < 0.01 and high > 0.99)

@@ -56,7 +56,8 @@ class WrappedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.net = net
-        self.scale, self.output, self.divisor, self.size_px = scale, output, divisor, size_px
+        self.scale, self.output, self.divisor = scale, output, divisor
+        self.size_px = None if size_px is None else (size_px[0], size_px[1])
         self.classes = None if classes is None else _as_classes(classes)
         self.data_classes = _data_classes(self.classes, num_classes)
         for name, values in (("mean", mean), ("std", std)):
@@ -67,7 +68,7 @@ class WrappedModel(nn.Module):
         """Set the mode of all modules; exported programs have but that of their export."""
         self.training = mode
         for module in self.children():
-            if not _is_exported(module):
+            if not is_exported(module):
                 module.train(mode)
         return self
 
@@ -79,12 +80,11 @@ class WrappedModel(nn.Module):
         """
         height, width = images.shape[2:]
         outputs = self._run(self._padded(self._normalised(images)))
-        logits = self._logits(outputs, len(images))
-        logits = logits if logits.dtype == torch.float64 else logits.float()
         padded = self._padded_size(height, width)
+        logits = self._logits(outputs, len(images), padded)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         if logits.shape[2:] != padded:
             logits = functional.interpolate(logits, padded, mode="bilinear", align_corners=False)
-        logits = _scores_to_logits(logits) if self._reads_queries(outputs) else logits
         if padded != (height, width):
             logits = logits[:, :, :height, :width]
         return self._of_the_data(logits)
@@ -153,10 +153,10 @@ class WrappedModel(nn.Module):
                 f"{values.device}: {_said(error)}"
             ) from error
 
-    def _logits(self, outputs: Any, images: int) -> Tensor:
+    def _logits(self, outputs: Any, images: int, size: tuple[int, int]) -> Tensor:
         """Return what stands for logits in the network's outputs, (B, K, h, w)."""
-        queries = self._reads_queries(outputs)
-        found = _semantic_scores(outputs) if queries else self._find(outputs)
+        queries = self.output is None and _is_queries(outputs)
+        found = _logits_of_queries(outputs, size) if queries else self._find(outputs)
         if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != images:
             raise RobustsegError(
                 f"the model returned {_described(outputs)} for {images} images; it must return "
@@ -169,9 +169,6 @@ class WrappedModel(nn.Module):
                 "argmax"
             )
         return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
-
-    def _reads_queries(self, outputs: Any) -> bool:
-        return self.output is None and _is_queries(outputs)
 
     def _find(self, outputs: Any) -> Any:
         wanted = self.output
@@ -305,13 +302,13 @@ def wrap(
         name = model.__name__
         raise RobustsegError(f"{name} is a class; hand over an instance of it: {name}()")
     mean, std = _as_numbers("mean", mean), _as_numbers("std", std)
-    square = (size_px, size_px) if isinstance(size_px, int) else size_px and (*size_px,)
-    _check_whole("num_classes", num_classes)
-    _check_whole("divisor", divisor)
-    for length in square or ():
-        _check_whole("size_px", length)
+    square = size_px if isinstance(size_px, tuple | list | None) else (size_px, size_px)
     if square is not None and len(square) != 2:
         raise RobustsegError(f"size_px must be one number or (height, width); got {size_px}")
+    for name, number in (("num_classes", num_classes), ("divisor", divisor)):
+        _check_whole(name, number)
+    for length in square or ():
+        _check_whole("size_px", length)
     if not isinstance(scale, int | float) or not 0 < scale < inf:
         raise RobustsegError(f"scale must be a number above 0; got {scale!r}")
     if std is not None and not all(value > 0 for value in std):
@@ -421,7 +418,7 @@ def _dtype_of(net: Any, otherwise: torch.dtype) -> torch.dtype:
     return next((dtype for dtype in dtypes if dtype.is_floating_point), otherwise)
 
 
-def _is_exported(module: nn.Module) -> bool:
+def is_exported(module: nn.Module) -> bool:
     """Return whether a module comes from torch.export: it refuses to change its mode."""
     return isinstance(module, torch.fx.GraphModule) and "train" in vars(module)
 
@@ -441,23 +438,19 @@ def _is_queries(outputs: Any) -> bool:
     )
 
 
-def _semantic_scores(outputs: Any) -> Tensor:
-    """Return the score of each class, (B, K, h, w), of queries; the last class is "no object".
+def _logits_of_queries(outputs: Any, size: tuple[int, int]) -> Tensor:
+    """Return the logarithm of each class's score (B, K, *size); the last class is "no object".
 
-    ASSUME: scores are summed at the masks' resolution and then made larger; Mask2Former's own code
-    makes the masks larger first, which differs at edges and takes much more memory.
+    Masks are made larger before their sigmoid, as in the networks' own code: after it, a tenth of
+    the pixels may get another class.
     """
     classes, masks = (
         outputs[name] if isinstance(outputs, Mapping) else getattr(outputs, name)
         for name in QUERIES
     )
     shares = classes.float().softmax(-1)[..., :-1]
-    return torch.einsum("bqk,bqhw->bkhw", shares, masks.float().sigmoid())
-
-
-def _scores_to_logits(scores: Tensor) -> Tensor:
-    """Return logits whose softmax is each class's part of all scores."""
-    return (scores + FAINTEST).log()
+    masks = functional.interpolate(masks.float(), size, mode="bilinear", align_corners=False)
+    return (torch.einsum("bqk,bqhw->bkhw", shares, masks.sigmoid()) + FAINTEST).log()
 
 
 def _said(error: Exception) -> str:

@@ -86,7 +86,9 @@ def _refuse(broken: Tensor) -> None:
     if broken.any():
         raise RobustsegError(
             f"the attack inside training gets a gradient that is not finite for image "
-            f"{int(broken.nonzero()[0])} of a batch; lower the learning_rate, or use precision fp32"
+            f"{int(broken.nonzero()[0])} of a batch, while its loss is; lower the "
+            "learning_rate, use precision fp32, or mend the model's backward pass (a root or "
+            "logarithm at 0)"
         )
 
 

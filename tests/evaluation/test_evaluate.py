@@ -1,0 +1,269 @@
+"""`evaluate`: anybody's data, evidence, resume, shards, and what it says."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+import robustseg
+from robustseg import evaluate, sea
+from robustseg.attacks import outcomes
+from robustseg.errors import RobustsegError
+from robustseg.evaluation.evaluate import read_evaluation
+from robustseg.evaluation.standard_suites import STANDARD_SUITES
+from robustseg.evidence.reading import read_evidence, read_provenance
+from robustseg.page.own_run import report
+from robustseg.yaml_files import read_yaml
+from tests.workflow.running import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
+FEW = {"iterations": 4, "progress": False}
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1)).eval()
+
+
+def pairs(sizes: list[tuple[int, int]] | None = None) -> list[tuple[Tensor, Tensor]]:
+    """Return images with the labels that `network()` gives them, some ignored."""
+    generator, net = torch.Generator().manual_seed(1), network()
+    found = []
+    for size in sizes or [(12, 10)] * 5:
+        image = torch.rand(3, *size, generator=generator)
+        label = net(image[None]).argmax(1)[0]
+        label[0] = 255
+        found.append((image, label.detach()))
+    return found
+
+
+def test_it_agrees_with_sea_on_the_same_images() -> None:
+    data = pairs()
+    images, labels = (torch.stack(part) for part in zip(*data, strict=True))
+    alone = sea(network(), images, labels, 8, iterations=4)
+    result = evaluate(network(), data, 8, **FEW)
+    assert result.robust[8.0].acc == pytest.approx(alone.acc, abs=1e-9)
+    assert result.robust[8.0].miou == pytest.approx(alone.miou, abs=1e-9)
+    assert result.clean.acc == pytest.approx(alone.clean_acc, abs=1e-9) == 1
+    assert result.robust[8.0].acc < 1
+
+
+class Mapped:
+    """A data set as people write them."""
+
+    def __init__(self, data: list[tuple[Tensor, Tensor]]) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        return self.data[place]
+
+
+def test_every_kind_of_data_gives_the_same() -> None:
+    from PIL import Image
+
+    data = pairs()
+    data = [((255 * image).round() / 255, label) for image, label in data]
+    pictures = [
+        (
+            Image.fromarray((255 * image).byte().permute(1, 2, 0).numpy()),
+            Image.fromarray(label.byte().numpy()),
+        )
+        for image, label in data
+    ]
+    stacked = tuple(torch.stack(part) for part in zip(*data, strict=True))
+    kinds = {
+        "list": data,
+        "data set": Mapped(data),
+        "loader": DataLoader(Mapped(data), batch_size=2),
+        "arrays": (stacked[0].numpy(), stacked[1].numpy()),
+        "tensors": stacked,
+        "dicts": [{"pixel_values": image, "labels": label} for image, label in data],
+        "pictures": pictures,
+        "generator": (batch for batch in DataLoader(Mapped(data), batch_size=3)),
+    }
+    found = {
+        name: evaluate(network(), kind, 8, batch_size=2, **FEW).robust
+        for name, kind in kinds.items()
+    }
+    first = found["list"][8.0]
+    for name, robust in found.items():
+        assert robust[8.0] == pytest.approx(first, abs=1e-6), name
+
+
+def test_images_may_differ_in_size_and_batches_change_nothing() -> None:
+    data = pairs([(12, 10), (12, 10), (9, 14), (12, 10)])
+    one = evaluate(network(), data, [4, 8], batch_size=1, **FEW)
+    more = evaluate(network(), data, [4, 8], batch_size=3, **FEW)
+    assert one.robust == pytest.approx(more.robust)
+    assert list(one.robust) == [4.0, 8.0]
+
+
+def test_evidence_and_report(tmp_path: Path) -> None:
+    result = evaluate(network(), pairs(), [4, 8], folder=tmp_path, suites=["sea", "losses"], **FEW)
+    files = sorted(tmp_path.glob("attacks/**/*.parquet"))
+    frame = read_evidence(files)
+    assert len(frame) == 5 * (1 + 2 * 4 + 2 * 6)
+    assert set(frame["pixels"]) == {110}
+    worst = frame[frame["eps_255"] == 8].groupby("image_id", observed=True)["pixels_correct"].min()
+    assert result.robust[8.0].acc == pytest.approx(worst.mean() / 110)
+    assert str(result).count("/255") >= 2
+    page = report(tmp_path)
+    text = page.read_text()
+    assert "Robustness" in text
+    assert "Each attack by itself" in text
+    assert (tmp_path / "tables" / "robustness.csv").exists()
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(folder: Path) -> dict[str, bytes]:
+        evaluate(network(), pairs(), 8, folder=folder, batch_size=2, **FEW)
+        files = sorted(folder.glob("attacks/**/*.parquet"))
+        return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+    whole = run(tmp_path / "whole")
+    attack, calls = outcomes.run_attack, []
+
+    def killed(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return attack(*arguments)
+
+    monkeypatch.setattr(outcomes, "run_attack", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed")
+    before = len(calls)
+    assert run(tmp_path / "killed") == whole
+    assert len(calls) - before == 3 * 4 - 5
+    calls.clear()
+    assert run(tmp_path / "killed") == whole
+    assert not calls
+
+
+def test_what_was_kept_for_another_model_is_not_taken(tmp_path: Path) -> None:
+    """Normalisation that was forgotten at first, and functions, whose weights nobody sees."""
+    data, net = pairs(), network()
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
+    for model in (
+        net,
+        robustseg.wrap(net, mean=mean, std=std),
+        lambda images: net(images),
+        lambda images: 3 * net(images).roll(1, 1),
+        robustseg.wrap(net, classes=[1, 0, 2, 3]),
+    ):
+        kept = evaluate(model, data, 8, folder=tmp_path, **FEW)
+        fresh = evaluate(model, data, 8, **FEW)
+        assert kept.robust == fresh.robust
+        assert kept.clean == fresh.clean
+
+
+def test_shards_are_the_whole(tmp_path: Path) -> None:
+    data = pairs()
+    whole = evaluate(network(), data, 8, folder=tmp_path / "whole", batch_size=2, **FEW)
+    for own in (1, 0):
+        evaluate(network(), data, 8, folder=tmp_path / "parts", batch_size=2, shard=(own, 2), **FEW)
+        if own == 1:
+            with pytest.raises(RobustsegError, match="misses 1 of 2 parts: shard 0/2"):
+                report(tmp_path / "parts")
+    merged = read_evaluation(tmp_path / "parts")
+    assert merged.robust == whole.robust
+    assert merged.clean == whole.clean
+    evaluate(network(), data, 4, folder=tmp_path / "parts", batch_size=2, shard=(1, 2), **FEW)
+    with pytest.raises(RobustsegError, match="another eps_255"):
+        read_evaluation(tmp_path / "parts")
+
+
+def test_outputs_that_are_no_class_of_the_data() -> None:
+    """They are predicted, never right, and bring no class of IoU 0 into the mean."""
+
+    class Void(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = network()(images)
+            void = logits.amax(1, keepdim=True) + 1
+            void[:, :, :6] -= 2
+            return torch.cat([logits, void], 1)
+
+    data = pairs([(12, 10)] * 3)
+    result = evaluate(Void(), data, 8, num_classes=4, **FEW)
+    right = np.concatenate([label[1:6].flatten() for _, label in data])
+    assert result.clean.acc == pytest.approx(50 / 110)
+    shares = []
+    labels = np.stack([label.numpy() for _, label in data])
+    for k in range(4):
+        seen, there = (labels[:, 1:6] == k).sum(), (labels == k).sum()
+        if there:
+            shares.append(seen / there)
+    assert result.clean.miou == pytest.approx(np.mean(shares))
+    assert len(right) == 150
+    with pytest.raises(RobustsegError, match="5 outputs and the data 6 classes"):
+        evaluate(Void(), data, 8, num_classes=6, **FEW)
+
+
+def test_warnings_are_kept_in_the_evidence(tmp_path: Path) -> None:
+    dark = [(image / 255, label) for image, label in pairs()]
+    with pytest.warns(robustseg.RobustsegWarning, match="divided by 255 twice"):
+        result = evaluate(network(), dark, 8 / 255, folder=tmp_path, **FEW)
+    assert any("255 twice" in one for one in result.warnings)
+    assert any("units of 1/255" in one for one in result.warnings)
+    for file in tmp_path.glob("attacks/**/*.parquet"):
+        assert "255 twice" in read_provenance(file)["warnings"]
+    record = json.loads((tmp_path / "run-shard0-of-1.json").read_text())
+    assert record["warnings"] == result.warnings
+
+
+def test_alma_and_transfer_on_an_own_model(tmp_path: Path) -> None:
+    result = evaluate(
+        network(), pairs(), 8, suites=["alma", "transfer"], sources={"other": network(3)},
+        folder=tmp_path, **FEW,
+    )  # fmt: skip
+    frame = read_evidence(sorted(tmp_path.glob("attacks/**/*.parquet")))
+    assert set(frame["suite"]) == {"clean", "alma", "transfer"}
+    assert "transfer-other-apgd-mask_ce-reduced-4" in set(frame["attack"])
+    assert not math.isnan(result.robust[8.0].acc)
+    report(tmp_path)
+
+
+def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
+    suites = read_yaml(ROOT / "config" / "config.yaml")["attacks"]["suites"]
+    for name, suite in STANDARD_SUITES.items():
+        for key, value in suites[name].items():
+            if key != "images":  # the paper's number
+                assert suite[key] == value, (name, key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"eps_255": []}, "eps_255 is empty"),
+        ({"eps_255": 0}, "eps_255 is 0"),
+        ({"eps_255": -1}, "eps_255"),
+        ({"eps_255": "8"}, "eps_255"),
+        ({"suites": ["see"]}, "see is no suite; known are sea"),
+        ({"suites": []}, "no suite"),
+        ({"suites": ["baselines"], "eps_255": 7}, "no step_size at eps_255 7"),
+        ({"suites": ["transfer"]}, "needs `sources`"),
+        ({"shard": (2, 2)}, "shard is 2 of 2"),
+        ({"name": "my model"}, "letters, digits"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"images": -1}, "images must be"),
+        ({"data": 3}, "must be a loader"),
+        ({"data": []}, "no images"),
+        ({"data": [torch.rand(3, 4, 4)]}, "not \\(images, labels\\)"),
+        ({"data": [{"x": 1}]}, "has the keys x"),
+        ({"num_classes": 1}, "num_classes"),
+    ],
+)
+def test_bad_input_is_one_sentence(changes: dict, match: str) -> None:
+    arguments = {"model": network(), "data": pairs(), "eps_255": 8, **FEW} | changes
+    with pytest.raises(RobustsegError, match=match):
+        evaluate(**arguments)
