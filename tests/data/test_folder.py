@@ -683,6 +683,9 @@ def test_the_plan_counts_and_measures_without_reading_masks(root: Path) -> None:
         ((40 * 60 + 53 * 40) / 2) ** 0.5
     )
     refused(lambda: count_images(f"{images}-none", None), "-none is missing or cannot be read")
+    mean_side_px.cache_clear()
+    (root / "images" / "a.png").write_bytes(b"no image")
+    assert mean_side_px(images, str(root / "ids.txt"), None) == round((40 * 60) ** 0.5)
 
 
 def refused(action: Callable[[], object], beginning: str) -> None:
