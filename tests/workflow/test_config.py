@@ -173,6 +173,120 @@ WRONG = [
 ]
 
 
+FOLDER = {"kind": "folder", "images": "images", "masks": "masks", "classes": "classes.txt"}
+TRAIN = {"train_images": "images", "train_masks": "masks", "crop_px": 32, "base_px": 32}
+NO_LIST = "should be a file, a list of names or a number, not"
+
+WRONG_FOLDERS = [
+    (
+        {"classes": "none.txt"},
+        ".classes is refused: the file of classes none.txt is missing or no ",
+    ),
+    ({"classes": ["a", "a"]}, ".classes is refused: `classes` names the class 'a' twice"),
+    ({"classes": 1}, ".classes is refused: `classes` names 1 classes; at least 2 are needed"),
+    (
+        {"classes": ["a", True]},
+        f".classes is refused: `classes` {NO_LIST} ['a', True]; in YAML",
+    ),
+    ({"classes": None}, f".classes is refused: `classes` {NO_LIST} None"),
+    ({"ignore": "255"}, ".ignore should be a value of the masks, a list, or null, not '255'"),
+    ({"ignore": [-1]}, " is refused: `ignore` should hold values of masks, whole numbers from"),
+    (
+        {"classes": 256},
+        " is refused: `ignore` is 255, which is the value of the class 'class 2",
+    ),
+    ({"images": "none"}, ".images is 'none', where no folder is; a relative path begins where"),
+    (
+        {"images": "classes.txt"},
+        ".images is 'classes.txt', where no folder is; a relative path",
+    ),
+    ({"ids": "images"}, ".ids is 'images', where no file is; a relative path begins where sna"),
+    (
+        {"ids": "twice.txt"},
+        ".ids is refused: the list of ids twice.txt names a twice; name eac",
+    ),
+    ({"resize_px": 8}, ".resize_px should be greater than or equal to 32, not 8"),
+    ({"interpolation": "area"}, ".interpolation should be 'bilinear' or 'bicubic', not 'area'"),
+    (
+        {"root": "/"},
+        ".root is not a known key; known here: kind, images, masks, classes, ignore",
+    ),
+    ({"train_images": "images"}, " has train_images, which need train_masks, crop_px, base_px"),
+    (
+        {"train_ids": "a", "crop_px": 32},
+        " has crop_px, train_ids, for training alone, but no t",
+    ),
+]
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return a configuration with a folder of one's own, relative to where it is read."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("images", "masks"):
+        Path(name).mkdir()
+    Path("classes.txt").write_text("road 128 64 128\nsky 70 130 180\n")
+    Path("twice.txt").write_text("a\na\n")
+    config: dict[str, Any] = yaml.safe_load(MATCHBOX.read_text())
+    config["data"]["mine"] = dict(FOLDER)
+    return config
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG_FOLDERS, ids=lambda one: str(one)[:30])
+def test_wrong_folders_are_refused(
+    changes: dict[str, Any], sentence: str, mine: dict[str, Any]
+) -> None:
+    mine["data"]["mine"] |= changes
+    with pytest.raises(RobustsegError) as refusal:
+        load(mine, Path("wrong.yaml"))
+    (line,) = str(refusal.value).splitlines()
+    assert line.startswith(f"wrong.yaml: data.mine{sentence}")
+
+
+def test_classes_are_read_with_the_configuration(mine: dict[str, Any]) -> None:
+    config = load(mine, Path("right.yaml"))
+    data = config.data["mine"]
+    assert (data.kind, data.num_classes, data.ignore) == ("folder", 2, 255)
+    assert config.data_of("mine")["classes"] == ["road 128 64 128", "sky 70 130 180"]
+    assert Config.model_validate(config.model_dump()) == config
+
+
+def test_what_can_only_be_evaluated_is_not_trained_on(mine: dict[str, Any]) -> None:
+    mine["models"]["at_5"]["dataset"] = "mine"
+    del mine["attacks"]["suites"]["transfer"], mine["tables"]["table11"]
+    says = r"models\.at_5\.dataset is 'mine', which has nothing to train on: give it train_images"
+    with pytest.raises(RobustsegError, match=says) as refusal:
+        load(mine, Path("wrong.yaml"))
+    assert len(str(refusal.value).splitlines()) == 1
+    mine["data"]["mine"] |= TRAIN
+    assert load(mine, Path("right.yaml")).dataset_of("at_5") == "mine"
+
+
+def test_released_weights_fit_a_folder_of_as_many_classes(mine: dict[str, Any]) -> None:
+    mine["models"]["vit_s"] = VIT_S | {"dataset": "mine"}
+    with pytest.raises(RobustsegError, match=r"is 'mine', which has not the 151 classes of pir_at"):
+        load(mine, Path("wrong.yaml"))
+    mine["data"]["mine"]["classes"] = 151
+    assert load(mine, Path("right.yaml")).dataset_of("vit_s") == "mine"
+
+
+def test_pictures_are_kept_of_at_most_255_classes(mine: dict[str, Any]) -> None:
+    mine["data"]["scenes"] = FOLDER | TRAIN | {"classes": 255}
+    assert load(mine, Path("right.yaml")).gallery
+    mine["data"]["scenes"] |= {"classes": 256, "ignore": None}
+    says = r"models\.pir_at_5 is on 256 classes, and attacked images are kept with at most 255"
+    with pytest.raises(RobustsegError, match=says):
+        load(mine, Path("wrong.yaml"))
+
+
+def test_shards_are_no_more_than_a_folder_has_batches(mine: dict[str, Any]) -> None:
+    mine["data"]["scenes"] = FOLDER | TRAIN
+    mine["attacks"] |= {"shards": 8, "batch_size": 2}
+    for name in range(5):
+        Path("images", f"{name}.png").touch()
+    assert load(mine, Path("right.yaml")).cut_of("sea", "pir_at_5") == (3, 2)
+
+
 VOC = {"kind": "voc", "train_split": "noleak_5623"}
 
 LACKING = {

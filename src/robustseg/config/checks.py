@@ -15,6 +15,8 @@ from robustseg.config.models import (
     Training,
 )
 from robustseg.config.schema import Config, Read
+from robustseg.data.interface import IGNORE_BYTE
+from robustseg.data.listing import read_ids
 from robustseg.data.scenes import SCENE_CLASSES
 from robustseg.errors import RobustsegError
 from robustseg.evidence.runs import Runs
@@ -56,7 +58,7 @@ def _repeats(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _folder_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield the folders and lists of people's own data sets that are not there."""
+    """Yield the folders of people's own data sets that are not there, and lists that are none."""
     for name, data in config.data.items():
         for key, path in data.paths.items() if isinstance(data, Folder) else ():
             is_list = key.endswith("ids")
@@ -66,6 +68,11 @@ def _folder_problems(config: Config) -> Iterator[tuple[str, str]]:
                     f"is {path!r}, where no {'file' if is_list else 'folder'} is; a relative path "
                     f"begins where snakemake runs, in {Path.cwd()}",
                 )
+            elif is_list:
+                try:
+                    read_ids(path)
+                except RobustsegError as error:
+                    yield f"data.{name}.{key}", f"is refused: {error}"
 
 
 def _twice(values: Sequence[object]) -> list[object]:
@@ -402,6 +409,15 @@ def _picture_problems(config: Config) -> Iterator[tuple[str, str]]:
             yield key, "must ascend, each radius once"
     for name, models in config.pictures.items():
         yield from _shown_problems(config, name, models, gallery)
+    kept_of = {model for models in config.pictures.values() for model in models} | set(gallery)
+    for model in sorted(kept_of & set(config.models)):
+        data = config.data.get(config.models[model].dataset)
+        if isinstance(data, Folder) and data.num_classes > IGNORE_BYTE:
+            yield (
+                f"models.{model}",
+                f"is on {data.num_classes} classes, and attacked images are kept with at most "
+                f"{IGNORE_BYTE}: leave it out of `gallery` and `pictures`",
+            )
 
 
 def _shown_problems(

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.classes import class_lines, ignored_values, read_classes
+from robustseg.data.listing import count_images
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, VOC_VAL_SPLITS
 from robustseg.errors import RobustsegError
 from robustseg.models.published import FILES
@@ -200,6 +201,15 @@ class Folder(Section):
     def val_images(self) -> int | None:
         """Images that are evaluated; None: as many as there are."""
         return None
+
+    def images_there(self) -> tuple[int, int]:
+        """Count the images of the training and the validation split in their folders.
+
+        Raises:
+            RobustsegError: a folder or list is missing.
+        """
+        trained_on = count_images(self.train_images, self.train_ids) if self.train_images else 0
+        return trained_on, count_images(self.images, self.ids)
 
     @property
     def num_classes(self) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustseg.config.attacks import Attacks, Gallery, Targeted
-from robustseg.config.data import AnyData, Downloads
+from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
     AnyBackbone,
     AnyModel,
@@ -175,8 +175,11 @@ class Config(Section):
         What is not cut has the unit 1, so that its evidence does not depend on `batch_size`.
         """
         unit = self.attacks.batch_size
+        if self.attacks.shards == 1:
+            return 1, 1
+        data = self.data[self.dataset_of(victim)]
         counts = (
-            self.data[self.dataset_of(victim)].val_images,
+            data.images_there()[1] if isinstance(data, Folder) else data.val_images,
             getattr(self.attacks.suites[suite], "images", None),
         )
         batches = [-(-count // unit) for count in counts if count]

@@ -25,9 +25,10 @@ DAMAGED = (
 
 
 def read_image(path: Path) -> Image.Image:
-    """Return an image as RGB, all of it decoded; without rotation, whatever its EXIF says.
+    """Return an image as RGB, all of it decoded; not turned, whatever its EXIF says.
 
-    Grey is repeated; of 16 bits the upper 8 are kept; transparency is left out.
+    A TIFF's orientation belongs to its format, so that one is decoded upright. Grey
+    is repeated; of 16 bits the upper 8 are kept; transparency is left out.
 
     Raises:
         RobustsegError: missing, damaged, or of pixels that are no colours.
@@ -109,8 +110,10 @@ def refuse_other_size(
 
 
 def _orientation(path: Path) -> int:
+    """Return how an image is to be turned for display and is not when it is decoded."""
     with Image.open(path) as file:
-        return int(file.getexif().get(ORIENTATION, UPRIGHT))
+        decoded_turned = file.format == "TIFF"  # where turning belongs to the format
+        return UPRIGHT if decoded_turned else int(file.getexif().get(ORIENTATION, UPRIGHT))
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:

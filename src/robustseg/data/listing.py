@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -19,6 +20,8 @@ EXAMPLES = 3
 """Names that a sentence shows of many."""
 LOOKED_AT = 16
 """Images whose size is looked at to estimate work."""
+USUAL_PX = 512
+"""Side of an image where there is none to look at."""
 
 Ids = str | PathLike[str] | Sequence[str]
 """A text file with one image id a line, or the ids."""
@@ -210,17 +213,20 @@ def count_images(images: str, ids: str | None) -> int:
 def mean_side_px(images: str, ids: str | None, resize_px: int | None) -> int:
     """Return the side of a square as large as the images on average, as they are evaluated.
 
-    # ASSUME: a few of them, evenly spread, tell enough to estimate work.
+    # ASSUME: a few of them, evenly spread, tell enough to estimate work. What is no image is left
+    out here: the job that checks all of them says so.
 
     Raises:
-        RobustsegError: the folder or the list is missing, or an image is damaged.
+        RobustsegError: the folder or the list is missing.
     """
     from robustseg.data.image_files import image_size_px, resized_px  # planning alone needs it
 
     files = files_by_id(images)
     wanted = [name for name in (read_ids(ids) if ids else files) if name in files]
-    if not wanted:
-        raise RobustsegError(f"{images} has no image to evaluate; correct the folder, or `ids`")
-    some = wanted[:: -(-len(wanted) // LOOKED_AT)]
-    sizes = [resized_px(image_size_px(files[name][0]), resize_px) for name in some]
+    sizes = []
+    for name in wanted[:: -(-len(wanted) // LOOKED_AT) or 1]:
+        with suppress(RobustsegError):
+            sizes.append(resized_px(image_size_px(files[name][0]), resize_px))
+    if not sizes:
+        return USUAL_PX
     return round(math.sqrt(sum(height * width for height, width in sizes) / len(sizes)))

@@ -12,7 +12,7 @@ from robustseg.config.attacks import Alma, Objects, Suite, Transfer
 from robustseg.config.data import Ade20k, Folder, Generated, ImageNet, Voc
 from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
-from robustseg.data.listing import count_images, mean_side_px
+from robustseg.data.listing import mean_side_px
 from robustseg.data.scenes import OBJECT_NAMES
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
 from robustseg.evidence.enumerator import CLEAN_SUITE
@@ -128,8 +128,7 @@ def images_in(data: AnySet) -> tuple[int, int]:
     if isinstance(data, ImageNet):
         return 0, data.images or IMAGENET_VAL_IMAGES
     if isinstance(data, Folder):
-        trained_on = count_images(data.train_images, data.train_ids) if data.train_images else 0
-        return trained_on, count_images(data.images, data.ids)
+        return data.images_there()
     if isinstance(data, Voc):
         train, val = VOC_SPLITS[data.train_split].count, VOC_VAL.count
     else:

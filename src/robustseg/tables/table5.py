@@ -129,6 +129,12 @@ def _ratio(training: Training) -> float:
     return float(training["learning_rate_ratio"])
 
 
+def _training_images(data: Mapping[str, Any]) -> str:
+    """Return the name of a split, the folder of a person's own images, or how many there are."""
+    split = data.get("train_split")
+    return split.replace("_", " ") if split else str(data["train_images"])
+
+
 def _without_class(data: Mapping[str, Any]) -> str:
     """Return what VOC's void, or ADE20K's pixels of no object, are taken for."""
     return str(data.get("void") or data.get("background") or MISSING)
@@ -140,11 +146,7 @@ LINES: dict[str, dict[str, Callable[[Training], str]]] = {
         "Crop size": _size,
         "Random horizontal flip": lambda training: "yes",
         "Random Gaussian blur": lambda training: _yes(_photographs(training)),
-        "Training images": lambda training: (
-            training["data"]["train_split"].replace("_", " ")
-            if _photographs(training)
-            else str(training["data"]["train_images"])
-        ),
+        "Training images": lambda training: _training_images(training["data"]),
         "Pixels without a class": lambda training: _without_class(training["data"]),
         "Background class": lambda training: (
             MISSING
