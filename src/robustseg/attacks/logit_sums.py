@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -22,10 +23,12 @@ PLACES_APART = 208
 
 
 def is_swept(logits: Tensor) -> bool:
-    """Return whether compiled sweeps do the passes: many float32 logits on a CPU, pixels innermost.
+    """Return whether compiled sweeps do the passes, if numba is there: many float32 logits on a CPU, pixels innermost.
 
     The size of the batch has no say in it, since it changes and an image's values must not.
     """
+    if not _has_numba():
+        return False
     many = logits.device.type == "cpu" and logits[:1].numel() >= SWEPT_VALUES
     return many and logits.dtype == torch.float32 and logits.is_contiguous()
 
@@ -118,6 +121,12 @@ def _sweep(kernel: Callable[..., None], logits: Tensor, *pixels: Tensor) -> None
         return
     shares = zip(*(array.tensor_split(threads) for array in arrays), strict=True)
     list(_pool(threads).map(lambda share: kernel(*(part.numpy() for part in share)), shares))
+
+
+@lru_cache
+def _has_numba() -> bool:
+    """Return whether the compiler of the sweeps is installed; it is an extra."""
+    return find_spec("numba") is not None
 
 
 @lru_cache

@@ -388,6 +388,10 @@ def _with_classes(model: WrappedModel, num_classes: int | None) -> WrappedModel:
             f"num_classes is {num_classes}, and the model was wrapped with {model.data_classes}"
         )
     check_counts(num_classes=num_classes)
+    if num_classes < 2:
+        raise RobustsegError(
+            "num_classes is 1; there are at least two: a head of one channel has both"
+        )
     own = copy.copy(model)
     own.data_classes = num_classes
     return own

@@ -1,0 +1,168 @@
+"""The command line, as somebody types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from robustseg import __version__
+from robustseg.cli import main
+
+MODEL = """
+import torch
+
+def colours(images):
+    return torch.stack([3 * images[:, 0], 3 * images[:, 1], 3 * images[:, 2]], 1)
+
+class Net(torch.nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 3, 1)
+        with torch.no_grad():
+            self.weight.copy_(3 * torch.eye(3)[:, :, None, None])
+            self.bias.zero_()
+
+def net():
+    return Net()
+
+broken = 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four photographs of colours, their masks, and a model in a file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodels.py").write_text(MODEL)
+    generator = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(4):
+        pixels = generator.integers(0, 256, (10, 12 + number // 2, 3), np.uint8)
+        mask = pixels.argmax(2).astype(np.uint8)
+        mask[0] = 255
+        Image.fromarray(pixels).save(tmp_path / "images" / f"photo{number}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"photo{number}.png")
+    return tmp_path
+
+
+DATA = ["--data", "images", "masks", "--classes", "3"]
+
+
+def test_check_says_what_there_is_and_what_it_costs(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "mymodels.py:net", *DATA, "--eps", "8", "--iterations", "10"]) == 0
+    said = capsys.readouterr().out
+    assert "ACC 100.00 %, mIoU 100.00 % over 4 of 4 images" in said
+    assert "(3, 10, 12)" in said
+    assert "40 passes an image" in said
+    assert "warnings      none" in said
+
+
+def test_attack_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["attack", "mymodels.py:colours", *DATA, "--eps", "4", "8", "--iterations", "5"]
+    assert main([*command, "--out", "runs/net"]) == 0
+    said = capsys.readouterr().out
+    assert "| 4/255 | 100.0" in said
+    assert main(["report", "runs/net"]) == 0
+    page = (here / "runs" / "net" / "report" / "index.html").read_text()
+    assert "Robustness" in page
+    assert "<script src" not in page
+    table = (here / "runs" / "net" / "tables" / "robustness.md").read_text()
+    assert "8/255" in table
+
+
+def test_shards_of_several_jobs_are_merged(here: Path) -> None:
+    whole = ["attack", "mymodels.py:net", *DATA, "--eps", "8", "--iterations", "5"]
+    whole += ["--batch-size", "1"]
+    assert main([*whole, "--out", "whole"]) == 0
+    for shard in ("0/3", "2/3", "1/3"):
+        assert main([*whole, "--out", "parts", "--shard", shard]) == 0
+    assert main(["report", "whole"]) == main(["report", "parts"]) == 0
+    numbers = [Path(run, "tables", "robustness.csv").read_text() for run in ("whole", "parts")]
+    assert numbers[0] == numbers[1]
+
+
+def test_weights_and_class_names(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"module.weight": torch.zeros(3, 3, 1, 1), "module.bias": torch.eye(3)[1]}, "w.pth")
+    Path("classes.txt").write_text("red\ngreen\nblue\n")
+    command = ["check", "mymodels.py:net", "--weights", "w.pth", "--data", "images", "masks"]
+    assert main([*command, "--classes", "classes.txt"]) == 0
+    assert "by always saying class" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["mymodels.py:nothing", *DATA], "mymodels.py has no 'nothing'; models in it may be"),
+        (["mymodels.py:broken", *DATA], "must be a module or a function of images, not int"),
+        (["nowhere.py:net", *DATA], "the file nowhere.py does not exist"),
+        (["no.such.module:net", *DATA], "cannot be imported"),
+        (["net", *DATA], "is no reference; write file.py:name"),
+        (["mymodels.py:net", "--data", "images", "--classes", "3"], "--data takes a folder"),
+        (["mymodels.py:net", "--data", "images", "masks"], "--classes is missing"),
+        (["mymodels.py:net", "--data", "images", "nowhere", "--classes", "3"], "nowhere"),
+        (["mymodels.py:net", *DATA, "--ignore", "x"], "--ignore is 'x'"),
+        (["mymodels.py:net", *DATA, "--ignore", "none"], "255"),
+        (["mymodels.py:net", *DATA, "--normalise", "x"], "--normalise is 'x'"),
+        (["mymodels.py:net", *DATA, "--device", "tpu9"], "the device 'tpu9' cannot be used"),
+        (["mymodels.py:net", *DATA, "--weights", "w.pth"], "the weights w.pth do not exist"),
+        (["mymodels.py:net", "--data", "ade20k:nowhere"], "objectInfo150.txt is missing"),
+        (["mymodels.py:net", "--data", "voc:nowhere"], "val.txt is missing"),
+        (["torchvision:net", *DATA], "torchvision has no net; its models are"),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], match: str
+) -> None:
+    assert main(["check", *arguments]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("robustseg: error: ")
+    assert match in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_report_of_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "nowhere"]) == 1
+    assert "nowhere holds no run; `robustseg attack" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_in_one_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robustseg.evaluation import evaluate
+
+    def stopped(*arguments: object, **rest: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "evaluate", stopped)
+    assert main(["attack", "mymodels.py:net", *DATA, "--out", "run"]) == 130
+    assert "goes on from what is kept" in capsys.readouterr().err
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["attack"], ["attack", "a:b", *DATA, "--out", "x", "--shard", "3/3"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_sea_and_wrap_need_three_packages() -> None:
+    """Torch, NumPy and tqdm: whatever else is installed is not imported."""
+    code = (
+        "import sys, json, torch, numpy, tqdm; before = set(sys.modules); import robustseg; "
+        "robustseg.sea, robustseg.wrap; "
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}; "
+        "print(json.dumps(sorted(new - set(sys.stdlib_module_names))))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(json.loads(found.stdout)) <= {"robustseg", "numpy", "torch", "tqdm"}
