@@ -29,6 +29,10 @@ class Question:
     text: str = ""
 
 
+HOW_ROBUST = Question(
+    "How robust is it?",
+    "Scores on the images as they are, and on the worst ones that attacks find within each radius.",
+)
 EXISTING_ATTACKS = Question(
     "Do existing attacks overestimate robustness?",
     "The same models under earlier attacks and under SEA, the image-wise worst case over four "
@@ -62,6 +66,7 @@ SEEN_IMAGES = Question(
 OPEN_CHOICES = Question("Further tables and figures")
 
 QUESTIONS = (
+    HOW_ROBUST,
     EXISTING_ATTACKS,
     LOSSES_NEEDED,
     ITERATIONS_SPENT,

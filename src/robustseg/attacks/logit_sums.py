@@ -23,7 +23,7 @@ PLACES_APART = 208
 
 
 def is_swept(logits: Tensor) -> bool:
-    """Return whether compiled sweeps do the passes, if numba is there: many float32 logits on a CPU, pixels innermost.
+    """Return whether compiled sweeps do the passes: many float32 logits on a CPU, pixels innermost.
 
     The size of the batch has no say in it, since it changes and an image's values must not.
     """

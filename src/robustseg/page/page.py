@@ -89,6 +89,8 @@ def make_page(
     shown = encode_gallery(gallery or {})
     listed = list(map(Path, benchmarks))
     there = [path for path in listed if path.exists()]
+    provenance = merged_provenance(paths)
+    said = [line for text in provenance.pop("warnings", []) for line in text.splitlines()]
     page = environment.get_template(TEMPLATE).render(
         run=config["run"],
         over_seeds=over_seeds,
@@ -101,7 +103,9 @@ def make_page(
         models=[_model_row(name, model) for name, model in config["models"].items()],
         suites=[_suite_row(name, suite) for name, suite in config["attacks"]["suites"].items()],
         config=json.dumps(config, indent=2, sort_keys=True, default=str),
-        provenance=merged_provenance(paths),
+        provenance=provenance,
+        warnings=list(dict.fromkeys(said)),
+        of_paper=any({**TABLES, **FIGURES}[name].in_paper for name in tables),
         files=len(paths),
         version=__version__,
         costs=read_costs(there),

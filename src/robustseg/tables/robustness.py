@@ -6,7 +6,7 @@ from robustseg.attacks.spec import UNBOUNDED_255
 from robustseg.evidence.numbers import Number
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import MISSING, printed, radius
-from robustseg.exhibits import EXISTING_ATTACKS
+from robustseg.exhibits import HOW_ROBUST
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cell
@@ -55,7 +55,7 @@ def layout(numbers: Numbers) -> Layout:
             rows.append(Row((radius(eps_255),), tuple(cells)))
         groups.append(Group(numbers.title(model), tuple(rows)))
     return Layout(
-        "Robustness",
+        "Clean and worst case",
         "Scores without an attack, and in the worst case, image by image, over all attacks inside "
         "the radius and the clean image; in brackets 95 % bootstrap intervals over images. "
         f"Strongest: the attack that leaves least accuracy by itself. {numbers.about()}",
@@ -94,7 +94,7 @@ def _cost(one: Number | None) -> str:
 TABLE = Table(
     id="robustness",
     label="Robustness",
-    question=EXISTING_ATTACKS,
+    question=HOW_ROBUST,
     shows="Clean and worst-case scores of each model by radius, with intervals, the strongest "
     "attack and the cost: the table of models of one's own.",
     select=select,

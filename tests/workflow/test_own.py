@@ -1,0 +1,118 @@
+"""A model of one's own through the workflow, from config/own.yaml; and the page that it ends in."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from robustseg.config import load_config
+from robustseg.errors import RobustsegError
+from robustseg.evidence.reading import read_evidence
+from tests.workflow.running import ROOT, snakemake
+
+pytestmark = pytest.mark.timeout(300)
+
+MODEL = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Conv2d(3, 4, 1)
+
+    def forward(self, images):
+        return {"out": self.head(images)}
+"""
+
+
+def settings() -> dict:
+    config = yaml.safe_load((ROOT / "config" / "own.yaml").read_text())
+    config["models"]["net"] |= {"load": "mymodels.py:Net", "normalise": "half"}
+    config["models"]["net"]["classes"] = [0, 1, 2, None]
+    config["attacks"]["suites"]["sea"]["iterations"] = [4]
+    config["gallery"] |= {"images": 2, "iterations": 4}
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    folder = tmp_path_factory.mktemp("own")
+    random = np.random.default_rng(0)
+    for number in range(3):
+        pixels = random.integers(0, 256, (32, 40, 3), np.uint8)
+        mask = pixels.argmax(2).astype(np.uint8)
+        mask[:2] = 255
+        for part, array in (("images", pixels), ("masks", mask)):
+            (folder / "val" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(folder / "val" / part / f"{number}.png")
+    (folder / "mymodels.py").write_text(MODEL)
+    (folder / "classes.txt").write_text("red\ngreen\nblue\n")
+    weight = torch.cat([torch.eye(3), torch.zeros(1, 3)])[:, :, None, None]
+    torch.save(
+        {"head.weight": 4 * weight, "head.bias": torch.tensor([0, 0, 0, -2.0])}, folder / "w.pth"
+    )
+    (folder / "own.yaml").write_text(yaml.safe_dump(settings()))
+    snakemake(
+        "--cores", "2", "--quiet", "reason", "--configfile", "own.yaml", "--", "all", folder=folder
+    )
+    return folder
+
+
+def test_from_four_lines_to_tables_and_a_page(finished: Path) -> None:
+    table = pd.read_csv(finished / "results" / "mine" / "tables" / "robustness.csv")
+    scores = table[table["metric"] == "acc"].set_index(["attack", "eps_255"])["value"]
+    assert 90 < scores["clean", 0] <= 100
+    assert scores["worst", 8] < scores["worst", 4] < scores["clean", 0]
+    page = (finished / "results" / "mine" / "report" / "index.html").read_text()
+    assert "How robust is it?" in page
+    assert "Which of the paper" not in page
+    assert "Reproduces" not in page
+
+
+def test_normalisation_and_the_output_of_no_class_are_as_configured(finished: Path) -> None:
+    """Counted with NumPy: (x - 0.5) / 0.5 times 4, and a fourth output at -2."""
+    clean = finished / "results/mine/attacks/clean/net/seed0/eps0/seed0-shard0.parquet"
+    rows = read_evidence([clean]).set_index("image_id")
+    for number in range(3):
+        pixels = np.array(Image.open(finished / "val" / "images" / f"{number}.png")) / 255
+        mask = np.array(Image.open(finished / "val" / "masks" / f"{number}.png"))
+        logits = np.concatenate([4 * (pixels - 0.5) / 0.5, np.full((32, 40, 1), -2.0)], 2)
+        right = (logits.argmax(2) == mask)[mask != 255]
+        row = rows.loc[str(number)]
+        assert (row["pixels"], row["pixels_correct"]) == (38 * 40, right.sum())
+        assert right.mean() < 1
+        assert len(row["union"]) == 3
+
+
+def test_a_changed_model_is_evaluated_again(finished: Path) -> None:
+    (finished / "mymodels.py").touch()
+    done = snakemake("-n", "--cores", "1", "--configfile", "own.yaml", "--", "all", folder=finished)
+    assert "evaluate_clean" in done.stdout + done.stderr
+    shutil.rmtree(finished / "results")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"load": "nowhere.py:net"}, r"models.net.load names nowhere.py, which does not exist"),
+        ({"load": "net"}, r"models.net.load"),
+        ({"weights": "w2.pth"}, r"models.net.weights names w2.pth"),
+        ({"dataset": "other"}, r"models.net.dataset is 'other'"),
+        ({"mean": [0.5, 0.5, 0.5]}, r"models.net needs both mean and std"),
+        ({"normalise": "x"}, r"models.net.normalise"),
+    ],
+)
+def test_a_wrong_section_is_refused(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, match: str
+) -> None:
+    monkeypatch.chdir(finished)
+    config = settings()
+    config["models"]["net"] |= changes
+    with pytest.raises(RobustsegError, match=match):
+        load_config(config, [])
