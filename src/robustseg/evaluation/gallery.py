@@ -13,7 +13,7 @@ from robustseg.attacks.outcomes import measure
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.attacks.targeted import TargetedResult, targeted_attack
-from robustseg.data.interface import Dataset
+from robustseg.data.interface import IGNORE_BYTE, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.metrics import count_pixels, image_accuracy
 from robustseg.progress import Progress
@@ -63,12 +63,13 @@ def attack_gallery(
     for one, eps_255 in zip(attacked, radii, strict=True):
         measure(one, images, ids, eps_255)
     predictions = [_predict(model, one, batch_size) for one in attacked]
-    counts = [count_pixels(one, labels, dataset.num_classes) for one in predictions]
+    outputs = 1 + max(dataset.num_classes - 1, *(int(one.max()) for one in predictions))
+    counts = [count_pixels(one, labels, outputs) for one in predictions]
     return {
         **_shown(dataset, images, labels, ids),
         "eps_255": np.array(radii),
         "perturbation": np.stack([_perturbation(one, images) for one in attacked]),
-        "prediction": np.stack([_bytes(one) for one in predictions]),
+        "prediction": np.stack([_shown_classes(one, dataset) for one in predictions]),
         "accuracy": np.stack([image_accuracy(one.pixels, one.pixels_correct) for one in counts]),
         "loss": np.array(spec.loss),
     }
@@ -120,7 +121,9 @@ def attack_targeted(
         "targets": np.array(settings["classes"]),
         "eps_255": np.array(eps_255),
         "perturbation": np.stack([_perturbation(one, images) for one in attacked]),
-        "prediction": np.stack([_bytes(_predict(model, one, batch_size)) for one in attacked]),
+        "prediction": np.stack(
+            [_shown_classes(_predict(model, one, batch_size), dataset) for one in attacked]
+        ),
         "share": np.stack([_joined(part.share for part in parts) for parts in found]),
         "clean_share": np.stack([_joined(part.clean_share for part in parts) for parts in found]),
     }
@@ -159,6 +162,12 @@ def _predict(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
     with frozen(model), torch.no_grad(), full_precision(images.device.type):
         parts = [model(images[p]).argmax(1) for p in _slices(len(images), batch_size)]
     return torch.cat(parts)
+
+
+def _shown_classes(prediction: Tensor, dataset: Dataset) -> NDArray[np.uint8]:
+    """Return predicted classes as bytes; an output that is no class of the data as no label."""
+    none = prediction >= dataset.num_classes
+    return _bytes(prediction.masked_fill(none, IGNORE_BYTE))
 
 
 def _joined(parts: Iterable[Tensor]) -> NDArray[Any]:

@@ -117,8 +117,8 @@ def _check(path: str | Path, shots: AttackedImages) -> None:
                 f"{path}: {name} has the shape {found} where ({said}) is needed; make it again"
             )
     classes = len(shots.class_names)
-    labels = shots.labels[shots.labels != IGNORE_BYTE]
-    for name, values in (("labels", labels), ("prediction", shots.prediction)):
+    for name, labels in (("labels", shots.labels), ("prediction", shots.prediction)):
+        values = labels[labels != IGNORE_BYTE]
         if values.size and values.max() >= classes:
             raise RobustsegError(
                 f"{path}: {name} has class {values.max()}, but there are {classes} classes; "
