@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.spec import UNBOUNDED_255
 from robustseg.evidence.numbers import Number
 from robustseg.evidence.runs import Runs, Selection
@@ -49,7 +50,7 @@ def layout(numbers: Numbers) -> Layout:
             cells = [
                 *clean,
                 *(_with_interval(numbers, one) for one in worst),
-                Cell(f"{strongest.runs[0].loss} ({printed(strongest.value)})"),
+                Cell(f"{_loss(strongest)} ({printed(strongest.value)})"),
                 Cell(_cost(worst[0])),
             ]
             rows.append(Row((radius(eps_255),), tuple(cells)))
@@ -82,6 +83,11 @@ def _with_interval(numbers: Numbers, one: Number | None) -> Cell:
     if one is None or one.low is None or one.high is None or one.by_seed:
         return plain
     return Cell(f"{plain.text} ({printed(one.low)} to {printed(one.high)})", note=plain.note)
+
+
+def _loss(one: Number) -> str:
+    name = one.runs[0].loss
+    return LOSSES[name].label if name in LOSSES else name
 
 
 def _cost(one: Number | None) -> str:
