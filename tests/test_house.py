@@ -28,6 +28,10 @@ STAIRS = {
     "exhibits",
     "numbers_shown",
     "__init__",
+    # What people call.
+    "cli",
+    "own_run",
+    "__main__",
 }
 
 

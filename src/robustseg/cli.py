@@ -338,7 +338,7 @@ def _attack(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     """Make the tables and the page of a run, of all its shards."""
     from robustseg.evaluation.evaluate import read_evaluation
-    from robustseg.page.own_run import report
+    from robustseg.own_run import report
 
     page = report(options.folder)
     print(read_evaluation(options.folder))

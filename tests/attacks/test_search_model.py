@@ -97,6 +97,7 @@ def test_evidence_says_which_passes_found_it(tmp_path: Path) -> None:
         str(weights),
         str(val),
         str(evidence),
+        own=None,
         suite={**suite, "iterations": [1], "step_size": None},
         sources={},
         eps_255=4,

@@ -17,7 +17,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.evaluate import read_evaluation
 from robustseg.evaluation.standard_suites import STANDARD_SUITES
 from robustseg.evidence.reading import read_evidence, read_provenance
-from robustseg.page.own_run import report
+from robustseg.own_run import report
 from robustseg.yaml_files import read_yaml
 from tests.workflow.running import ROOT
 

@@ -78,7 +78,7 @@ def test_an_image_does_not_depend_on_its_batch():
     ("prediction", "label", "says"),
     [
         (torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 7), "a label is outside 0..2"),
-        (torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), -1), "a label is outside 0..2"),
+        (torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), -2), "a label is outside 0..2"),
         (torch.full((1, 2, 2), 3), torch.zeros(1, 2, 2).long(), "a prediction is outside 0..2"),
         (torch.zeros(1, 2, 2).long(), torch.zeros(1, 2, 3).long(), "upsample"),
         (torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), r"\(images, height, width\)"),

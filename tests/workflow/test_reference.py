@@ -27,7 +27,7 @@ def test_the_readme_shows_the_reference_tables(table: str) -> None:
 
 
 def test_the_readmes_files_exist() -> None:
-    links = [part.split(")")[0] for part in README.split("](")[1:]]
+    links = [part.split(")")[0].split("#")[0] for part in README.split("](")[1:]]
     missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
     assert not missing
 

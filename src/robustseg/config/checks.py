@@ -330,7 +330,7 @@ def _victim_problem(config: Config, key: str, exhibit: Exhibit, victim: object) 
     if getattr(victim, "dataset", None) is None:
         return "a fetched backbone that has no dataset"
     if key.startswith("seeds.") and isinstance(victim, ReleasedModel | OwnModel):
-        return "whose weights are of one training seed"
+        return f"whose {victim.kind} weights are of one training seed"
     data = config.data.get(getattr(victim, "dataset", ""))
     if exhibit.of_splits and not (isinstance(data, Voc) and data.val_split == "val"):
         return "but needs a model on a data set of kind voc whose val_split is val"

@@ -45,7 +45,7 @@ class Evaluation:
     Attributes:
         folder: of the run; None if none was kept.
         name: of the model.
-        numbers: of the table `robustness`, each with its interval and the runs behind it.
+        numbers: of the table that is printed, each with its interval and the runs behind it.
         clean: ACC and mIoU without an attack.
         robust: ACC and mIoU in the worst case over all attacks and the clean image, by radius.
         warnings: what makes them doubtful, in a sentence each.
