@@ -94,7 +94,7 @@ def test_normalisation_and_the_output_of_no_class_are_as_configured(finished: Pa
 def test_a_changed_model_is_evaluated_again(finished: Path) -> None:
     (finished / "mymodels.py").write_text(MODEL + "# changed")
     done = snakemake(
-        "-n", "--cores", "1", "--configfile", finished / "own.yaml", "all", folder=finished
+        "-n", "--cores", "1", "--configfile", finished / "own.yaml", "--", "all", folder=finished
     )
     assert "evaluate_clean" in done.stdout
     shutil.rmtree(finished / "results")
