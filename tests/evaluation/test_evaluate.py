@@ -221,6 +221,8 @@ def test_warnings_are_kept_in_the_evidence(tmp_path: Path) -> None:
     assert any("units of 1/255" in one for one in result.warnings)
     for file in tmp_path.glob("attacks/**/*.parquet"):
         assert "255 twice" in read_provenance(file)["warnings"]
+    again = evaluate(network(), dark, 8 / 255, folder=tmp_path, **FEW)
+    assert again.warnings == result.warnings, "a run that goes on lost what is doubtful"
     record = json.loads((tmp_path / "run-shard0-of-1.json").read_text())
     assert record["warnings"] == result.warnings
 
