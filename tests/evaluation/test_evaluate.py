@@ -2,13 +2,14 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 import robustseg
 from robustseg import evaluate, sea
@@ -99,6 +100,24 @@ def test_every_kind_of_data_gives_the_same() -> None:
     first = found["list"][8.0]
     for name, robust in found.items():
         assert robust[8.0] == pytest.approx(first, abs=1e-6), name
+
+
+def test_loaders_as_people_write_them(tmp_path: Path) -> None:
+    class Stream(IterableDataset):
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            return iter(pairs())
+
+    first = evaluate(network(), pairs(), 8, batch_size=2, **FEW)
+    assert evaluate(network(), DataLoader(Stream(), 2), 8, **FEW).robust == first.robust
+    numbered = [(*pair, number) for number, pair in enumerate(pairs())]
+    evaluate(network(), DataLoader(numbered, 2), 8, folder=tmp_path, **FEW)
+    frame = read_evidence(sorted(tmp_path.glob("attacks/**/*.parquet")))
+    assert set(frame["image_id"]) == set("01234")
+    described = [(*pair, {"path": "a.png"}) for pair in pairs()]
+    assert evaluate(network(), DataLoader(described, 2), 8, **FEW).robust == first.robust
+    shuffled = DataLoader(numbered, 2, shuffle=True)
+    with pytest.raises(RobustsegError, match="shuffles"):
+        evaluate(network(), shuffled, 8, shard=(0, 2), **FEW)
 
 
 def test_images_may_differ_in_size_and_batches_change_nothing() -> None:
@@ -267,6 +286,10 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"data": [torch.rand(3, 4, 4)]}, "not \\(images, labels\\)"),
         ({"data": [{"x": 1}]}, "has the keys x"),
         ({"num_classes": 1}, "num_classes"),
+        ({"data": {"image": 1}}, "not dict"),
+        ({"data": (torch.rand(3, 3, 4, 4), torch.zeros(2, 4, 4))}, "3 images and 2 labels"),
+        ({"data": [(torch.rand(3, 3, 4, 4), torch.zeros(2, 4, 4))]}, "batch 0 .* has 3 images"),
+        ({"data": [(*pair, "x") for pair in pairs()], "batch_size": 1}, "have the id x"),
     ],
 )
 def test_bad_input_is_one_sentence(changes: dict, match: str) -> None:

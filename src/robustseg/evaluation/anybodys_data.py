@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
@@ -65,29 +65,36 @@ def source_of(
     if hasattr(data, "batch") and hasattr(data, "image_ids"):
         return _of_dataset(data, batch_size, shard, images)
     if isinstance(data, tuple) and len(data) == 2 and _dimensions(data[0]) == 4:
+        if len(data[0]) != len(data[1]):
+            raise RobustsegError(f"there are {len(data[0])} images and {len(data[1])} labels")
         data = list(zip(*data, strict=True))
-    paired = _is_list_of_pairs(data)
-    if paired:
+    named = isinstance(data, Mapping | str)
+    if not named and _is_list_of_pairs(data):
         count = min(len(data), images or len(data))
         places = images_of_shard(count, *shard, unit=batch_size) if count else range(0)
         whole = -(-len(places) // batch_size)
         make = lambda: _grouped(((data[at], at) for at in places), batch_size, ignore_index)  # noqa: E731
         return Source(make, whole, _classes_of(data), [])
-    if not isinstance(data, Iterable):
+    if named or not isinstance(data, Iterable):
         raise RobustsegError(
             f"data must be a loader, a data set or a list of (image, label), not "
             f"{type(data).__name__}"
         )
-    total = len(data) if isinstance(data, Sized) else None
+    total = _length(data)
     own, parts = shard
     make = lambda: _of_batches(data, own, parts, images, ignore_index)  # noqa: E731
     known = total is not None and images is None
     said = []
     sampler = getattr(data, "sampler", None)
     if isinstance(sampler, torch.utils.data.RandomSampler):
+        if parts > 1:
+            raise RobustsegError(
+                "the loader shuffles, so that shards would not be parts of one order; use "
+                "shuffle=False"
+            )
         said.append(
-            "the loader shuffles: images are named by their order, so that this run cannot be "
-            "resumed or compared image by image; use shuffle=False"
+            "the loader shuffles: this run cannot be resumed, nor compared image by image where "
+            "images have no ids of their own; use shuffle=False"
         )
     own_part = len(range(own, total, parts)) if known and total is not None else None
     return Source(make, own_part, _classes_of(getattr(data, "dataset", data)), said)
@@ -118,9 +125,15 @@ def _of_batches(
                 "label), or a loader with batches"
             )
         size = len(one)
+        lengths = [_length(labels), size if ids is None or isinstance(ids, str) else _length(ids)]
+        if isinstance(ids, str) or lengths != [size, size]:
+            raise RobustsegError(
+                f"batch {number} of the data has {size} images; it needs as many labels and, if it "
+                "has ids, as many ids"
+            )
         if images is not None and seen + size > images:
             size = images - seen
-        names = list(map(str, ids if ids is not None else range(seen, seen + len(one))))[:size]
+        names = list(map(_name, ids if ids is not None else range(seen, seen + len(one))))[:size]
         seen += size
         if size and number % parts == own:
             pairs = [((one[at], labels[at], names[at]), at) for at in range(size)]
@@ -143,9 +156,14 @@ def _grouped(
 def _single(pair: Any, place: int, ignore_index: int | None) -> tuple[Tensor, Tensor, str]:
     """Return one image (1, C, H, W), its labels (1, H, W) and its id."""
     image, label, given = _parts(pair, f"image {place}")
-    name = str(place if given is None else given)
+    name = _name(place if given is None else given)
     images = as_images([_pixels(image)], [name])
     return images, as_labels([_pixels(label, is_label=True)], [name], ignore_index), name
+
+
+def _name(given: Any) -> str:
+    """Return an id as text; 3 is "3" as a number of NumPy or torch too."""
+    return str(given.item() if _dimensions(given) == 0 and hasattr(given, "item") else given)
 
 
 def _pixels(one: Any, is_label: bool = False) -> Any:
@@ -171,11 +189,36 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
             )
         return found[0], found[1], found[2]
     if isinstance(item, Sequence) and len(item) in (2, 3) and not isinstance(item, str):
-        return item[0], item[1], item[2] if len(item) == 3 else None
+        more = item[2] if len(item) == 3 else None
+        if isinstance(more, Mapping):  # what else is known of the image
+            more = next((more[key] for key in ID_KEYS if key in more), None)
+        return item[0], item[1], more
     raise RobustsegError(
         f"{what} of the data is a {type(item).__name__} and not (images, labels); let the data "
         "give both"
     )
+
+
+def without_repetition(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches as they come.
+
+    Raises:
+        RobustsegError: an image has an id that another had.
+    """
+    seen: set[str] = set()
+    for batch in batches:
+        for name in batch[2]:
+            if name in seen:
+                raise RobustsegError(f"two images have the id {name}; give each its own")
+            seen.add(name)
+        yield batch
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except TypeError:  # a loader of an IterableDataset has `__len__` too
+        return None
 
 
 def _is_list_of_pairs(data: Any) -> bool:

@@ -19,7 +19,7 @@ from robustseg.attacks.outcomes import Outcome
 from robustseg.attacks.spec import check_radius
 from robustseg.attacks.warning_signs import WarningSigns, warn
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.anybodys_data import Source, source_of
+from robustseg.evaluation.anybodys_data import Source, source_of, without_repetition
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evaluation.standard_suites import Suite, named_suites
@@ -313,9 +313,8 @@ def _run(
     def watch(outcome: Outcome) -> None:
         signs.gradients(outcome.unexplained_zeros)
 
-    rows = rows_of_batches(
-        attacks, models[0], source.batches(), source.total, kept, progress, watch
-    )
+    batches = without_repetition(source.batches())
+    rows = rows_of_batches(attacks, models[0], batches, source.total, kept, progress, watch)
     if not rows:
         raise RobustsegError("there are no images in the data, or none in this shard")
     if not any(row["pixels"] for row in rows):
