@@ -23,6 +23,7 @@ from robustseg.yaml_files import read_yaml
 from tests.workflow.running import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
+OWN = {"losses": ["ce"], "schedules": ["constant"]}
 FEW = {"iterations": 4, "progress": False}
 
 
@@ -258,6 +259,12 @@ def test_alma_and_transfer_on_an_own_model(tmp_path: Path) -> None:
     report(tmp_path)
 
 
+def test_radii_of_numpy_and_class_names_that_do_not_fit() -> None:
+    result = evaluate(network(), pairs(), np.array([4, 8]), class_names=["a"], **FEW)
+    assert list(result.robust) == [4.0, 8.0]
+    assert any("1 class_names and 4 classes" in one for one in result.warnings)
+
+
 def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
     suites = read_yaml(ROOT / "config" / "config.yaml")["attacks"]["suites"]
     for name, suite in STANDARD_SUITES.items():
@@ -281,6 +288,19 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"name": "my model"}, "letters, digits"),
         ({"batch_size": 0}, "batch_size must be"),
         ({"images": -1}, "images must be"),
+        ({"images": 0}, "images must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"shard": "0/2"}, "shard must be"),
+        ({"name": None}, "letters, digits"),
+        ({"sources": [1]}, "sources must be a dict"),
+        ({"suites": None}, "suites must be names"),
+        ({"suites": {}}, "no suite"),
+        ({"suites": {"clean": {}}}, "may not be called clean"),
+        ({"suites": {"own": ["ce"]}}, "must be a dict"),
+        ({"suites": {"own": {"loses": ["ce"]}}}, "lacks losses"),
+        ({"suites": {"own": OWN | {"losses": "ce"}}}, "losses .* must be a list"),
+        ({"suites": {"own": OWN | {"step": 1}}}, "unknown key step"),
+        ({"suites": {"own": OWN | {"step_size": 1}}}, "step_size .* must be a dict"),
         ({"data": 3}, "must be a loader"),
         ({"data": []}, "no images"),
         ({"data": [torch.rand(3, 4, 4)]}, "not \\(images, labels\\)"),

@@ -158,7 +158,7 @@ def images_of_shard(images: int, shard: int, shards: int, unit: int = 1) -> rang
     if shards > units:
         raise RobustsegError(
             f"{images} images in batches of {unit} cannot be cut into {shards} shards; "
-            f"lower attacks.shards to {units} or less"
+            f"ask for {units} or fewer (--shard; attacks.shards of a configuration)"
         )
     start, stop = (units * part // shards * unit for part in (shard, shard + 1))
     return range(start, min(stop, images))

@@ -7,14 +7,14 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from robustseg.attacks.inputs import check_counts
+from robustseg.attacks.inputs import check_counts, is_whole
 from robustseg.attacks.outcomes import Outcome
 from robustseg.attacks.spec import check_radius
 from robustseg.attacks.warning_signs import WarningSigns, warn
@@ -135,11 +135,17 @@ def evaluate(
             the image.
     """
     started = time.monotonic()
+    given = {"images": images, "iterations": iterations}
     radii = _radii(eps_255)
     _check_names(name=name, dataset=dataset)
-    check_counts(batch_size=batch_size, images=images or 1, iterations=iterations or 1)
+    check_counts(batch_size=batch_size)
+    check_counts(**{key: n for key, n in given.items() if n is not None})
+    if not is_whole(seed) or not 0 <= seed < 2**31:
+        raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
     _check_shard(shard)
     wrapped = _with_classes(wrap(model), num_classes)
+    if not isinstance(sources, Mapping | None):
+        raise RobustsegError("sources must be a dict: models by name")
     others = {key: wrap(one) for key, one in (sources or {}).items()}
     chosen = named_suites(_names_or_suites(suites), iterations, list(others))
     source = source_of(
@@ -165,6 +171,11 @@ def evaluate(
         told = Progress(f"evaluate {name}") if progress else None
         rows = _run(attacks, [wrapped, *others.values()], source, root, signs, told)
         names = _class_names(class_names or source.class_names, rows)
+        if class_names and names is None:
+            signs.said.append(
+                f"there are {len(class_names)} class_names and {len(rows[0]['union'])} classes, "
+                "so that tables number the classes"
+            )
         record: dict[str, Any] = {
             "name": name,
             "dataset": dataset,
@@ -345,7 +356,8 @@ def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -
 
 
 def _radii(eps_255: float | Sequence[float]) -> list[float]:
-    values = list(eps_255) if isinstance(eps_255, Sequence) else [eps_255]
+    plain: Any = eps_255.tolist() if hasattr(eps_255, "tolist") else eps_255  # of NumPy, torch
+    values = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
     if not values:
         raise RobustsegError("eps_255 is empty; name at least one radius, in 1/255")
     for value in values:
@@ -357,13 +369,15 @@ def _radii(eps_255: float | Sequence[float]) -> list[float]:
 
 def _check_names(**names: str) -> None:
     for what, name in names.items():
-        if not NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise RobustsegError(
                 f"{what} is {name!r}; it may hold letters, digits and _, and begins with a letter"
             )
 
 
 def _check_shard(shard: tuple[int, int]) -> None:
+    if not (isinstance(shard, Sequence) and len(shard) == 2 and all(map(is_whole, shard))):
+        raise RobustsegError(f"shard must be (i, n): the i-th of n parts, from 0; got {shard!r}")
     own, parts = shard
     if not 0 <= own < parts:
         raise RobustsegError(f"shard is {own} of {parts}; shards of {parts} are 0..{parts - 1}")
@@ -374,7 +388,11 @@ def _names_or_suites(
 ) -> Mapping[str, Suite] | list[str]:
     if isinstance(suites, Mapping):
         _check_names(**{f"suite {name}": name for name in suites})
+        if CLEAN_SUITE in suites:
+            raise RobustsegError(f"a suite may not be called {CLEAN_SUITE}; choose another name")
         return suites
+    if not isinstance(suites, Iterable):
+        raise RobustsegError(f"suites must be names, or a dict of suites by name; got {suites!r}")
     return [suites] if isinstance(suites, str) else list(suites)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from robustseg.attacks.inputs import check_counts
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.errors import RobustsegError
 
@@ -70,16 +71,15 @@ def named_suites(
     known: dict[str, Suite] = STANDARD_SUITES | {"transfer": {**TRANSFER, "sources": sources}}
     if isinstance(suites, Mapping):
         chosen: dict[str, Suite] = {
-            name: {"kind": "white_box", "optimizer": "apgd", "step_size": None, **suite}
-            for name, suite in suites.items()
+            name: _own_suite(name, suite, iterations) for name, suite in suites.items()
         }
     else:
         unknown = [name for name in suites if name not in known]
-        if unknown or not suites:
-            raise RobustsegError(
-                f"{unknown[0] if unknown else 'nothing'} is no suite; known are {', '.join(known)}"
-            )
+        if unknown:
+            raise RobustsegError(f"{unknown[0]} is no suite; known are {', '.join(known)}")
         chosen = {name: dict(known[name]) for name in suites}
+    if not chosen:
+        raise RobustsegError(f"nothing is no suite; known are {', '.join(known)}")
     if "transfer" in chosen and not chosen["transfer"]["sources"]:
         raise RobustsegError("the suite transfer needs `sources`: models by name to attack instead")
     if iterations is None:
@@ -88,3 +88,42 @@ def named_suites(
         name: {**suite, "iterations": iterations if suite["kind"] == "alma" else [iterations]}
         for name, suite in chosen.items()
     }
+
+
+NEEDED = {
+    "white_box": ("losses", "schedules", "iterations"),
+    "transfer": ("losses", "schedules", "iterations", "sources"),
+    "alma": ("threshold", "iterations"),
+}
+"""What a suite of each kind must say; all but those of `alma` are lists."""
+MAY = ("kind", "optimizer", "step_size", "images")
+
+
+def _own_suite(name: str, given: Any, iterations: int | None) -> Suite:
+    """Return a suite of one's own with what it leaves out.
+
+    Raises:
+        RobustsegError: something is missing, unknown or no list.
+    """
+    if not isinstance(given, Mapping):
+        raise RobustsegError(f"the suite {name} must be a dict, not {given!r}")
+    suite = {"kind": "white_box", "optimizer": "apgd", "step_size": None, **given}
+    if iterations is not None:
+        suite["iterations"] = [iterations]
+    needed = NEEDED.get(suite["kind"], ())
+    for key in needed:
+        if key not in suite:
+            raise RobustsegError(f"the suite {name} lacks {key}; it needs {', '.join(needed)}")
+        if suite["kind"] != "alma" and not (isinstance(suite[key], list | tuple) and suite[key]):
+            raise RobustsegError(f"{key} of the suite {name} must be a list, not {suite[key]!r}")
+    for key in suite if needed else ():
+        if key not in (*needed, *MAY):
+            raise RobustsegError(
+                f"the suite {name} has the unknown key {key}; known are {', '.join(needed + MAY)}"
+            )
+    if not isinstance(suite["step_size"], Mapping | None):
+        raise RobustsegError(f"step_size of the suite {name} must be a dict: a step by eps_255")
+    budgets = suite.get("iterations", 1)
+    for budget in budgets if isinstance(budgets, list | tuple) else [budgets]:
+        check_counts(iterations=budget)
+    return suite
