@@ -207,6 +207,24 @@ def test_shards_are_the_whole(tmp_path: Path) -> None:
         read_evaluation(tmp_path / "parts")
 
 
+@pytest.mark.parametrize("other", [{"batch_size": 1}, {"images": 3}, {"model": network(1)}])
+def test_shards_that_were_run_differently_are_not_merged(tmp_path: Path, other: dict) -> None:
+    """They would leave images out, count some twice, or mix models."""
+    first = {"model": network(), "data": pairs(), "eps_255": 8, "batch_size": 2}
+    for own, changes in ((0, {}), (1, other)):
+        evaluate(**{**first, **FEW, **changes}, folder=tmp_path, shard=(own, 2))
+    what = "weights" if "model" in other else next(iter(other))
+    with pytest.raises(RobustsegError, match=f"another {what}"):
+        read_evaluation(tmp_path)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[1]", b"3", b"\xff"])
+def test_a_damaged_record_is_one_sentence(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "run-shard0-of-1.json").write_bytes(text)
+    with pytest.raises(RobustsegError, match="is damaged; run the same command again"):
+        read_evaluation(tmp_path)
+
+
 def test_outputs_that_are_no_class_of_the_data() -> None:
     """They are predicted, never right, and bring no class of IoU 0 into the mean."""
 

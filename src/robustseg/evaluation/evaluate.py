@@ -21,7 +21,7 @@ from robustseg.attacks.warning_signs import WarningSigns, warn
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import Source, source_of, without_repetition
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
-from robustseg.evaluation.resume import FinishedParts
+from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite, named_suites
 from robustseg.evaluation.suites import planned_attacks
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 RECORD = "run-shard{shard}-of-{shards}.json"
 """What a part of a run has done, in the run's folder."""
+RECORDED = {
+    *("name", "dataset", "model", "class_names", "eps_255", "suites", "seed"),
+    *("shard", "shards", "warnings", "runtime_s"),
+}
+"""What it must say."""
 
 
 @dataclass
@@ -180,11 +185,14 @@ def evaluate(
             "name": name,
             "dataset": dataset,
             "model": _described(wrapped),
+            "weights": digest_of_weights([wrapped, *others.values()]),
             "class_names": names,
             "num_classes": len(rows[0]["union"]),
             "ignore_index": ignore_index,
             "eps_255": radii,
             "suites": chosen,
+            "images": images,
+            "batch_size": batch_size,
             "seed": seed,
             "device": str(wrapped.device or "cpu"),
             "shard": shard[0],
@@ -245,7 +253,7 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
         raise RobustsegError(
             f"{folder} holds no run; `robustseg attack ... --out {folder}` makes one"
         )
-    newest: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
+    newest = _read_record(found[-1])
     shards = newest["shards"] if only_shard is None else only_shard[1]
     wanted = range(shards) if only_shard is None else [only_shard[0]]
     paths = [folder / RECORD.format(shard=one, shards=shards) for one in wanted]
@@ -255,16 +263,28 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
             f"{folder} misses {len(lacking)} of {shards} parts: shard {lacking[0]}/{shards} comes "
             "first; run the same command with it, then make the report again"
         )
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    records = [_read_record(path) for path in paths]
     own = ("shard", "warnings", "runtime_s", "device")
     for record in records[1:]:
         for key, value in records[0].items():
-            if key not in own and record[key] != value:
+            if key not in own and record.get(key) != value:
                 raise RobustsegError(
                     f"{folder}: shard {record['shard']} was run with another {key} than shard "
                     f"{records[0]['shard']}; run both alike"
                 )
     return records
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if set(record) >= RECORDED:
+            return dict(record)
+    except (ValueError, TypeError):  # no JSON, no text, or something else
+        pass
+    raise RobustsegError(
+        f"{path} is damaged; run the same command again, which goes on from what is kept"
+    )
 
 
 def reads_of(records: Sequence[Mapping[str, Any]]) -> list[Read]:
