@@ -157,9 +157,15 @@ class _Setup:
 def _set_up(options: argparse.Namespace) -> _Setup:
     import torch
 
+    from robustseg.attacks.inputs import check_counts
+    from robustseg.attacks.spec import check_radius
     from robustseg.models.references import load_reference
     from robustseg.models.wrap import WrappedModel, wrap
 
+    numbers = {name: getattr(options, name) for name in ("images", "iterations", "batch_size")}
+    check_counts(**{name: number for name, number in numbers.items() if number is not None})
+    for radius in options.eps:
+        check_radius(radius)
     ignore = None if options.ignore == "none" else _whole("--ignore", options.ignore)
     dataset = _open_data(options, ignore)
     referred = load_reference(options.model, options.weights, dataset.num_classes)
@@ -362,14 +368,14 @@ def _normalisation(
         (mean, std) = parts
     except ValueError as error:
         raise RobustsegError(
-            f"--normalise is {how!r}; choose auto, {', '.join(NORMALISATIONS)}, or write "
+            f"--normalise is {how!r}; choose auto, none, {', '.join(NORMALISATIONS)}, or write "
             "0.4,0.4,0.4/0.2,0.2,0.2"
         ) from error
     return mean, std
 
 
 def _number_or_file(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _whole(option: str, text: str) -> int:

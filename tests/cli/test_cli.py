@@ -29,6 +29,9 @@ class Net(torch.nn.Conv2d):
 def net():
     return Net()
 
+def leaves():
+    raise SystemExit(5)
+
 broken = 3
 """
 
@@ -96,6 +99,12 @@ def test_weights_and_class_names(here: Path, capsys: pytest.CaptureFixture[str])
     assert "by always saying class" in capsys.readouterr().out
 
 
+def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"weight": [1], "bias": 2}, "w.pth")
+    assert main(["check", "mymodels.py:net", *DATA, "--weights", "w.pth"]) == 1
+    assert "w.pth holds no tensor as weight" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
@@ -114,6 +123,17 @@ def test_weights_and_class_names(here: Path, capsys: pytest.CaptureFixture[str])
         (["mymodels.py:net", *DATA, "--weights", "w.pth"], "the weights w.pth do not exist"),
         (["mymodels.py:net", "--data", "ade20k:nowhere"], "objectInfo150.txt is missing"),
         (["mymodels.py:net", "--data", "voc:nowhere"], "val.txt is missing"),
+        (["mymodels.py:net", *DATA, "--images", "-1"], "images must be a whole number"),
+        (["mymodels.py:net", *DATA, "--batch-size", "0"], "batch_size must be a whole number"),
+        (["mymodels.py:net", *DATA, "--eps", "300"], "eps_255 must be between"),
+        (["mymodels.py:net", *DATA, "--normalise", "1"], "choose auto, none, imagenet"),
+        (
+            ["mymodels.py:net", "--data", "images", "masks", "--classes", "-3"],
+            "at least 2 are needed",
+        ),
+        (["mymodels.py:net", *DATA, "--weights", "mymodels.py"], "running its code; save it"),
+        (["mymodels.py:leaves", *DATA], "failed when it was called: SystemExit: 5"),
+        (["json:loads", *DATA], "the model failed on images"),
         (["torchvision:net", *DATA], "torchvision has no net; its models are"),
     ],
 )

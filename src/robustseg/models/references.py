@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
         ]
         raise RobustsegError(f"the weights in {path} do not fit the model: {'; '.join(said)}")
     for name, value in wanted.items():
+        if not isinstance(tensors[name], torch.Tensor):
+            raise RobustsegError(f"{path} holds no tensor as {name}; it is no state dict")
         if tensors[name].shape != value.shape:
             raise RobustsegError(
                 f"the weights in {path} do not fit the model: {name} is "
@@ -155,9 +158,12 @@ def _read_weights(path: Path) -> Mapping[str, Any]:
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        # What torch says of a foreign file advises to run its code.
+        foreign = isinstance(error, pickle.UnpicklingError)
+        said = "" if foreign else f" ({str(error).splitlines()[0]})"
         raise RobustsegError(
-            f"{path} is no file of weights that can be read without running its code "
-            f"({str(error).splitlines()[0]}); save it again: torch.save(net.state_dict(), ...)"
+            f"{path} is no file of weights that can be read without running its code{said}; save "
+            "it again: torch.save(net.state_dict(), ...)"
         ) from error
     if not isinstance(loaded, Mapping):
         raise RobustsegError(f"{path} holds a {type(loaded).__name__} and not a state dict")
@@ -179,7 +185,7 @@ def _named_object(where: str, name: str, reference: str) -> Any:
         return found
     try:
         return found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RobustsegError(
             f"{reference} failed when it was called: {type(error).__name__}: {error}"
         ) from error
@@ -213,7 +219,7 @@ def _module_of_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RobustsegError(f"{path} fails: {type(error).__name__}: {error}") from error
     return module
 
@@ -223,7 +229,7 @@ def _module(name: str) -> ModuleType:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RobustsegError(
             f"the module {name} cannot be imported ({type(error).__name__}: {error}); models are "
             f"named {FORMS}"
@@ -290,6 +296,11 @@ def _of_smp(name: str, has_weights: bool, num_classes: int | None) -> Referred:
 
     try:
         net = smp.from_pretrained(name)
+    except KeyError as error:
+        raise RobustsegError(
+            f"smp:{name} cannot be loaded: its config.json has no {error}, so that "
+            "segmentation_models_pytorch has not saved it"
+        ) from error
     except Exception as error:
         said = str(error).strip().splitlines()[0]
         raise RobustsegError(f"smp:{name} cannot be loaded: {said}") from error

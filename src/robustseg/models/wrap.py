@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from math import inf, isfinite
 from operator import index
 from typing import Any, SupportsIndex
@@ -348,7 +349,8 @@ def modules_behind(function: Any) -> Iterator[nn.Module]:
         if str(getattr(one, "__module__", "")).partition(".")[0] in ("builtins", "torch"):
             continue
         waiting += [getattr(one, "func", None)]
-        waiting += [*getattr(one, "args", ()), *getattr(one, "keywords", {}).values()]
+        if isinstance(one, partial):
+            waiting += [*one.args, *one.keywords.values()]
         code, names = getattr(one, "__code__", None), getattr(one, "__globals__", {})
         if code is not None:
             waiting += [names[name] for name in code.co_names if name in names]
