@@ -159,6 +159,7 @@ def _set_up(options: argparse.Namespace) -> _Setup:
 
     from robustseg.attacks.inputs import check_counts
     from robustseg.attacks.spec import check_radius
+    from robustseg.evaluation.evaluate import with_classes
     from robustseg.models.references import load_reference
     from robustseg.models.wrap import WrappedModel, wrap
 
@@ -171,7 +172,14 @@ def _set_up(options: argparse.Namespace) -> _Setup:
     referred = load_reference(options.model, options.weights, dataset.num_classes)
     mean, std = _normalisation(options.normalise, referred.mean, referred.std)
     if isinstance(referred.net, WrappedModel):
-        model = referred.net
+        defaults = {"normalise": "auto", "scale": 1.0, "output": None, "divisor": None}
+        for option, default in defaults.items():
+            if getattr(options, option) != default:
+                raise RobustsegError(
+                    f"{options.model} is wrapped already and has no use for --{option}; say it "
+                    "in its wrap(...)"
+                )
+        model = with_classes(referred.net, dataset.num_classes)
     else:
         model = wrap(
             referred.net,

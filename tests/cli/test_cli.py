@@ -29,6 +29,10 @@ class Net(torch.nn.Conv2d):
 def net():
     return Net()
 
+def wrapped():
+    import robustseg
+    return robustseg.wrap(torch.nn.Conv2d(3, 4, 1))
+
 def leaves():
     raise SystemExit(5)
 
@@ -99,6 +103,16 @@ def test_weights_and_class_names(here: Path, capsys: pytest.CaptureFixture[str])
     assert "by always saying class" in capsys.readouterr().out
 
 
+def test_a_wrapped_model_takes_the_classes_of_the_data(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["attack", "mymodels.py:wrapped", *DATA, "--iterations", "3", "--out"]
+    assert main([*command, "run"]) == 0
+    assert json.loads(Path("run/run-shard0-of-1.json").read_text())["num_classes"] == 3
+    assert main([*command, "mymodels.py"]) == 1
+    assert "mymodels.py is a file; name a folder" in capsys.readouterr().err
+
+
 def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weight": [1], "bias": 2}, "w.pth")
     assert main(["check", "mymodels.py:net", *DATA, "--weights", "w.pth"]) == 1
@@ -133,6 +147,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         ),
         (["mymodels.py:net", *DATA, "--weights", "mymodels.py"], "running its code; save it"),
         (["mymodels.py:leaves", *DATA], "failed when it was called: SystemExit: 5"),
+        (["mymodels.py:wrapped", *DATA, "--normalise", "half"], "no use for --normalise"),
         (["json:loads", *DATA], "the model failed on images"),
         (["torchvision:net", *DATA], "torchvision has no net; its models are"),
     ],

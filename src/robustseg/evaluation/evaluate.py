@@ -148,7 +148,7 @@ def evaluate(
     if not is_whole(seed) or not 0 <= seed < 2**31:
         raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
     _check_shard(shard)
-    wrapped = _with_classes(wrap(model), num_classes)
+    wrapped = with_classes(wrap(model), num_classes)
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")
     others = {key: wrap(one) for key, one in (sources or {}).items()}
@@ -173,6 +173,8 @@ def evaluate(
             )
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
+        if root.exists() and not root.is_dir():
+            raise RobustsegError(f"{root} is a file; name a folder for the evidence")
         told = Progress(f"evaluate {name}") if progress else None
         rows = _run(attacks, [wrapped, *others.values()], source, root, signs, told)
         names = _class_names(class_names or source.class_names, rows)
@@ -416,7 +418,7 @@ def _names_or_suites(
     return [suites] if isinstance(suites, str) else list(suites)
 
 
-def _with_classes(model: WrappedModel, num_classes: int | None) -> WrappedModel:
+def with_classes(model: WrappedModel, num_classes: int | None) -> WrappedModel:
     """Return the model with the number of the data's classes."""
     if num_classes is None or model.data_classes == num_classes:
         return model
