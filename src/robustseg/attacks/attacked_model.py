@@ -111,9 +111,12 @@ def _said(error: RuntimeError) -> str:
 
 
 def is_finite(gradient: Tensor) -> Tensor:
-    """Return (B,) whether all values of a gradient (B, ...) are finite, in one pass over them."""
-    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), ord=torch.inf, dim=1)
-    return norms.isfinite()
+    """Return (B,) whether all values of a gradient (B, ...) are finite.
+
+    By its extremes, which NaN is one of: on a CPU that takes a fifteenth of `isfinite` of each.
+    """
+    values = gradient.flatten(1)
+    return values.amax(1).isfinite() & values.amin(1).isfinite()
 
 
 def refuse_gradients(wrong: Tensor, image_ids: list[str]) -> None:

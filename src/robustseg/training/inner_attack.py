@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustseg.attacks.attacked_model import is_finite
 from robustseg.errors import RobustsegError
 from robustseg.training.inner_losses import attack_loss
 
@@ -75,7 +76,7 @@ def perturb(
             loss = attack_loss(attack.loss, logits, labels, step / (2 * attack.steps))
             gradient = _gradient(loss * weight, point, attack.contaminates)
             if loss.isfinite():  # else the training says so of its own loss
-                _refuse(~torch.linalg.vector_norm(gradient.flatten(1), torch.inf, dim=1).isfinite())
+                _refuse(~is_finite(gradient))
             moved = point.detach() + attack.step_size * gradient.sign()
             perturbed = torch.minimum(torch.maximum(moved, lower), upper)
     return perturbed.detach()
