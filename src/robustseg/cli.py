@@ -150,7 +150,6 @@ class _Setup:
 
     model: WrappedModel
     dataset: Dataset
-    ignore: int | None
     images: int
 
 
@@ -158,48 +157,22 @@ def _set_up(options: argparse.Namespace) -> _Setup:
     import torch
 
     from robustseg.attacks.inputs import check_counts
-    from robustseg.attacks.spec import check_radius
-    from robustseg.evaluation.evaluate import with_classes
-    from robustseg.models.references import load_reference
-    from robustseg.models.wrap import WrappedModel, wrap
+    from robustseg.evaluation.evaluate import radii_of
+    from robustseg.models.references import UNSAID, own_model
 
     numbers = {name: getattr(options, name) for name in ("images", "iterations", "batch_size")}
     check_counts(**{name: number for name, number in numbers.items() if number is not None})
-    for radius in options.eps:
-        check_radius(radius)
-    ignore = None if options.ignore == "none" else _whole("--ignore", options.ignore)
-    dataset = _open_data(options, ignore)
-    referred = load_reference(options.model, options.weights, dataset.num_classes)
-    mean, std = _normalisation(options.normalise, referred.mean, referred.std)
-    if isinstance(referred.net, WrappedModel):
-        defaults = {"normalise": "auto", "scale": 1.0, "output": None, "divisor": None}
-        for option, default in defaults.items():
-            if getattr(options, option) != default:
-                raise RobustsegError(
-                    f"{options.model} is wrapped already and has no use for --{option}; say it "
-                    "in its wrap(...)"
-                )
-        model = with_classes(referred.net, dataset.num_classes)
-    else:
-        model = wrap(
-            referred.net,
-            mean=mean,
-            std=std,
-            scale=options.scale,
-            output=options.output,
-            divisor=options.divisor,
-            num_classes=dataset.num_classes,
-        )
+    radii_of(options.eps)
+    dataset = _open_data(options)
+    said = {"load": options.model, "weights": options.weights, "scale": options.scale}
+    said |= {"output": options.output, "divisor": options.divisor}
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        model = model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        said = str(error).splitlines()[0]
-        raise RobustsegError(f"the device {device!r} cannot be used: {said}") from error
-    return _Setup(model.eval(), dataset, ignore, min(len(dataset), options.images or len(dataset)))
+    settings = UNSAID | said | _normalisation(options.normalise)
+    model = own_model(settings, dataset.num_classes, device)
+    return _Setup(model, dataset, min(len(dataset), options.images or len(dataset)))
 
 
-def _open_data(options: argparse.Namespace, ignore: int | None) -> Dataset:
+def _open_data(options: argparse.Namespace) -> Dataset:
     from robustseg.data.folder import open_folder
     from robustseg.data.published import open_published
 
@@ -218,7 +191,7 @@ def _open_data(options: argparse.Namespace, ignore: int | None) -> Dataset:
     return open_folder(
         *options.data,
         classes=_number_or_file(options.classes),
-        ignore=ignore,
+        ignore=None if options.ignore == "none" else _whole("--ignore", options.ignore),
         ids=options.ids,
         resize_px=options.resize,
     )
@@ -235,18 +208,17 @@ def _check(options: argparse.Namespace) -> None:
 
     setup = _set_up(options)
     model, dataset = setup.model, setup.dataset
-    some = range(min(setup.images, CHECKED_IMAGES))
-    chosen = batches_of(dataset, some, options.batch_size)
-    signs = WarningSigns(model, options.eps, setup.ignore)
+    chosen = batches_of(dataset, range(setup.images), options.batch_size)
+    signs = WarningSigns(model, options.eps)
     device = torch.device(model.device or "cpu")
     found: list[Outcome] = []
-    started, shown = time.monotonic(), False
+    started = time.monotonic()
     for indices in chosen:
         images, labels, ids = dataset.batch(indices)
         batch = (images.to(device), labels.to(device), ids)
-        if not shown:
-            _say_shapes(setup, batch, len(some))
-            shown = True
+        if not found:
+            _say_shapes(setup, batch)
+            first = batch
         found.append(signs.look(batch))
         if time.monotonic() - started > CHECK_S:
             break
@@ -258,8 +230,7 @@ def _check(options: argparse.Namespace) -> None:
         f"{100 * miou(counts.intersection, counts.union):.2f} % over {seen} of "
         f"{setup.images} images (ignored pixels in neither)"
     )
-    batch = dataset.batch(chosen[0])
-    seconds, peak = _time_passes(model, (batch[0].to(device), batch[1].to(device), batch[2]))
+    seconds, peak = _time_passes(model, first)
     passes = (options.iterations or 300) * 4 * len(options.eps)
     hours = seconds * passes * setup.images / 3600
     print(f"one pass      {seconds:.3g} s an image, forward and backward{peak}")
@@ -273,19 +244,19 @@ def _check(options: argparse.Namespace) -> None:
         print("warnings      none")
 
 
-CHECKED_IMAGES = 10_000
 CHECK_S = 60.0
-"""`check` looks at so many images, or for about so long."""
+"""`check` looks at images for about so long."""
 
 
-def _say_shapes(setup: _Setup, batch: Any, looked_at: int) -> None:
+def _say_shapes(setup: _Setup, batch: Any) -> None:
     from robustseg.attacks.outcomes import predict
+    from robustseg.data.interface import IGNORE_LABEL
 
     images, labels, ids = batch
     logits = predict(setup.model, images)
     classes = setup.dataset.num_classes
     more = logits.shape[1] - classes
-    extra = f" and {more} outputs that are none of them" if more > 0 else ""
+    extra = f" and {more} of none" if more > 0 else ""
     net = setup.model.net
     print(f"model         {type(net).__name__}, {_parameters(net)} on {images.device}, eval mode")
     print(f"images        {setup.images}, the first ({ids[0]}) {tuple(images.shape[1:])}, values "
@@ -293,8 +264,8 @@ def _say_shapes(setup: _Setup, batch: Any, looked_at: int) -> None:
     print(f"logits        {tuple(logits.shape[1:])} {str(logits.dtype).removeprefix('torch.')}, "
           f"{float(logits.min()):.3g} to {float(logits.max()):.3g}: "
           f"{classes} classes{extra}")  # fmt: skip
-    there = sorted(set(labels.unique().tolist()) - {-1})
-    ignored = float((labels == -1).float().mean())
+    there = sorted(set(labels.unique().tolist()) - {IGNORE_LABEL})
+    ignored = float((labels == IGNORE_LABEL).float().mean())
     print(f"labels        {100 * ignored:.1f} % ignored; in the first batch classes {there}")
 
 
@@ -359,27 +330,20 @@ def _report(options: argparse.Namespace) -> None:
     print(f"Tables: {options.folder / 'tables'}; page: {page}")
 
 
-def _normalisation(
-    how: str, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> tuple[Sequence[float] | None, Sequence[float] | None]:
-    """Return mean and deviation by name, as numbers, or as the model's publisher says."""
+def _normalisation(how: str) -> dict[str, Any]:
+    """Return the settings that --normalise says: a name, or numbers."""
     from robustseg.models.references import NORMALISATIONS
 
-    if how == "auto":
-        return mean, std
-    if how == "none":
-        return None, None
-    if how in NORMALISATIONS:
-        return NORMALISATIONS[how]
+    names = ("auto", "none", *NORMALISATIONS)
+    if how in names:
+        return {"normalise": how}
     try:
-        parts = [tuple(map(float, part.split(","))) for part in how.split("/")]
-        (mean, std) = parts
+        mean, std = (tuple(map(float, part.split(","))) for part in how.split("/"))
     except ValueError as error:
         raise RobustsegError(
-            f"--normalise is {how!r}; choose auto, none, {', '.join(NORMALISATIONS)}, or write "
-            "0.4,0.4,0.4/0.2,0.2,0.2"
+            f"--normalise is {how!r}; choose {', '.join(names)}, or write 0.4,0.4,0.4/0.2,0.2,0.2"
         ) from error
-    return mean, std
+    return {"mean": mean, "std": std}
 
 
 def _number_or_file(text: str) -> int | str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import tempfile
@@ -26,7 +25,7 @@ from robustseg.evaluation.standard_suites import Suite, named_suites
 from robustseg.evaluation.suites import planned_attacks
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
 from robustseg.files import atomic_path
-from robustseg.models.wrap import WrappedModel, wrap
+from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -141,14 +140,14 @@ def evaluate(
     """
     started = time.monotonic()
     given = {"images": images, "iterations": iterations}
-    radii = _radii(eps_255)
+    radii = radii_of(eps_255)
     _check_names(name=name, dataset=dataset)
     check_counts(batch_size=batch_size)
     check_counts(**{key: n for key, n in given.items() if n is not None})
     if not is_whole(seed) or not 0 <= seed < 2**31:
         raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
     _check_shard(shard)
-    wrapped = with_classes(wrap(model), num_classes)
+    wrapped = with_num_classes(wrap(model), num_classes)
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")
     others = {key: wrap(one) for key, one in (sources or {}).items()}
@@ -377,7 +376,12 @@ def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _radii(eps_255: float | Sequence[float]) -> list[float]:
+def radii_of(eps_255: float | Sequence[float]) -> list[float]:
+    """Return radii in 1/255, ascending, each once.
+
+    Raises:
+        RobustsegError: none, 0, or what is no radius.
+    """
     plain: Any = eps_255.tolist() if hasattr(eps_255, "tolist") else eps_255  # of NumPy, torch
     values = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
     if not values:
@@ -416,24 +420,6 @@ def _names_or_suites(
     if not isinstance(suites, Iterable):
         raise RobustsegError(f"suites must be names, or a dict of suites by name; got {suites!r}")
     return [suites] if isinstance(suites, str) else list(suites)
-
-
-def with_classes(model: WrappedModel, num_classes: int | None) -> WrappedModel:
-    """Return the model with the number of the data's classes."""
-    if num_classes is None or model.data_classes == num_classes:
-        return model
-    if model.data_classes is not None:
-        raise RobustsegError(
-            f"num_classes is {num_classes}, and the model was wrapped with {model.data_classes}"
-        )
-    check_counts(num_classes=num_classes)
-    if num_classes < 2:
-        raise RobustsegError(
-            "num_classes is 1; there are at least two: a head of one channel has both"
-        )
-    own = copy.copy(model)
-    own.data_classes = num_classes
-    return own
 
 
 def _class_names(names: Sequence[str] | None, rows: Sequence[EvidenceRow]) -> list[str] | None:

@@ -17,13 +17,19 @@ import torch
 from torch import nn
 
 from robustseg.errors import RobustsegError
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
+from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, with_num_classes, wrap
 
 NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 """By name: mean and deviation for images in [0, 1]. `half` maps them to [-1, 1]."""
+
+UNSAID: dict[str, Any] = {
+    **{"normalise": "auto", "mean": None, "std": None, "scale": 1.0, "output": None},
+    **{"classes": None, "divisor": None, "size_px": None},
+}
+"""What may be said of how a model is wrapped, and the value of each that says nothing."""
 
 EXTRAS = {"hf": "transformers", "torchvision": "torchvision", "smp": "segmentation_models_pytorch"}
 """The package that a kind of reference needs; an extra of the same name brings it."""
@@ -82,8 +88,7 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
     """Return the model that a configuration's section `own` describes, in eval mode.
 
     Args:
-        settings: `load`, `weights`, `normalise`, `mean`, `std`, `scale`, `output`, `classes`,
-            `divisor` and `size_px`.
+        settings: `load`, `weights`, and all of UNSAID.
         num_classes: K of its data set.
         device: of torch.
 
@@ -92,23 +97,24 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
     """
     referred = load_reference(settings["load"], settings["weights"], num_classes)
     if isinstance(referred.net, WrappedModel):
-        model = referred.net
-        if model.data_classes is None:
-            model.data_classes = num_classes
+        useless = [key for key, usual in UNSAID.items() if settings[key] != usual]
+        if useless:
+            raise RobustsegError(
+                f"{settings['load']} is wrapped already and has no use for {', '.join(useless)}; "
+                "say it in its wrap(...)"
+            )
+        model = with_num_classes(referred.net, num_classes)
     else:
-        how = settings["normalise"]
-        mean: Sequence[float] | None = referred.mean
-        std: Sequence[float] | None = referred.std
-        if how != "auto":
-            mean, std = (None, None) if how == "none" else NORMALISATIONS[how]
-        model = wrap(
-            referred.net,
-            mean=settings["mean"] or mean,
-            std=settings["std"] or std,
-            num_classes=num_classes,
-            **{key: settings[key] for key in ("scale", "output", "classes", "divisor", "size_px")},
-        )
-    return model.to(device).eval()
+        published = {"auto": (referred.mean, referred.std), "none": (None, None)}
+        mean, std = (published | NORMALISATIONS)[settings["normalise"]]
+        how = {key: settings[key] for key in UNSAID if key != "normalise"}
+        how |= {"mean": settings["mean"] or mean, "std": settings["std"] or std}
+        model = wrap(referred.net, num_classes=num_classes, **how)
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+        raise RobustsegError(f"the device {device!r} cannot be used: {said}") from error
 
 
 def load_weights(net: nn.Module, path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import inf, isfinite
@@ -332,6 +333,24 @@ def wrap(
     )
 
 
+def with_num_classes(model: WrappedModel, num_classes: int | None) -> WrappedModel:
+    """Return a wrapped model that knows the number of the data's classes; None: as it is.
+
+    Raises:
+        RobustsegError: it was wrapped with another number, or there are fewer than two.
+    """
+    if num_classes is None or model.data_classes == num_classes:
+        return model
+    if model.data_classes is not None:
+        raise RobustsegError(
+            f"num_classes is {num_classes}, and the model was wrapped with {model.data_classes}"
+        )
+    _check_whole("num_classes", num_classes)
+    own = copy.copy(model)
+    own.data_classes = _data_classes(None, num_classes)
+    return own
+
+
 def modules_behind(function: Any) -> Iterator[nn.Module]:
     """Yield the modules that a function runs, as far as its closure, names and arguments tell."""
     seen: set[int] = set()
@@ -443,8 +462,8 @@ def _is_queries(outputs: Any) -> bool:
 def _logits_of_queries(outputs: Any, size: tuple[int, int]) -> Tensor:
     """Return the logarithm of each class's score (B, K, *size); the last class is "no object".
 
-    Masks are made larger before their sigmoid, as in the networks' own code: after it, a tenth of
-    the pixels may get another class.
+    Masks are made larger before their sigmoid, as in the networks' own code: after it, pixels at
+    edges would get another class.
     """
     classes, masks = (
         outputs[name] if isinstance(outputs, Mapping) else getattr(outputs, name)
