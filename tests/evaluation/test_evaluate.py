@@ -237,7 +237,6 @@ def test_outputs_that_are_no_class_of_the_data() -> None:
 
     data = pairs([(12, 10)] * 3)
     result = evaluate(Void(), data, 8, num_classes=4, **FEW)
-    right = np.concatenate([label[1:6].flatten() for _, label in data])
     assert result.clean.acc == pytest.approx(50 / 110)
     shares = []
     labels = np.stack([label.numpy() for _, label in data])
@@ -246,7 +245,6 @@ def test_outputs_that_are_no_class_of_the_data() -> None:
         if there:
             shares.append(seen / there)
     assert result.clean.miou == pytest.approx(np.mean(shares))
-    assert len(right) == 150
     with pytest.raises(RobustsegError, match="5 outputs and the data 6 classes"):
         evaluate(Void(), data, 8, num_classes=6, **FEW)
 

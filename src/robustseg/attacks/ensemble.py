@@ -173,8 +173,9 @@ def sea(
         for batch, number, places, outcome in steps:
             worst.take(number, worst.place_of[batch[2][0]] + places, outcome, batch)
             signs.gradients(outcome.unexplained_zeros)
-        warn(signs.found())
-        return worst.result(signs.found())
+        said = signs.found()
+        warn(said)
+        return worst.result(said)
 
 
 class _Worst:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
@@ -27,14 +27,13 @@ class Source:
     """Where batches come from, one at a time.
 
     Attributes:
-        batches: images in [0, 1] (B, C, H, W), labels (B, H, W), ids; may be called once for each
-            pass.
+        batches: images in [0, 1] (B, C, H, W), labels (B, H, W), ids.
         total: how many batches there are; None: unknown.
         class_names: of the data set, if it says so.
         warnings: what is doubtful about it.
     """
 
-    batches: Callable[[], Iterator[Batch]]
+    batches: Iterator[Batch]
     total: int | None
     class_names: list[str] | None
     warnings: list[str]
@@ -73,8 +72,9 @@ def source_of(
         count = min(len(data), images or len(data))
         places = images_of_shard(count, *shard, unit=batch_size) if count else range(0)
         whole = -(-len(places) // batch_size)
-        make = lambda: _grouped(((data[at], at) for at in places), batch_size, ignore_index)  # noqa: E731
-        return Source(make, whole, _classes_of(data), [])
+        pairs = ((data[at], at) for at in places)
+        batches = _grouped(pairs, batch_size, ignore_index)
+        return Source(batches, whole, _classes_of(data), [])
     if named or not isinstance(data, Iterable):
         raise RobustsegError(
             f"data must be a loader, a data set or a list of (image, label), not "
@@ -82,7 +82,7 @@ def source_of(
         )
     total = _length(data)
     own, parts = shard
-    make = lambda: _of_batches(data, own, parts, images, ignore_index)  # noqa: E731
+    batches = _of_batches(data, own, parts, images, ignore_index)
     known = total is not None and images is None
     said = []
     sampler = getattr(data, "sampler", None)
@@ -97,15 +97,14 @@ def source_of(
             "images have no ids of their own; use shuffle=False"
         )
     own_part = len(range(own, total, parts)) if known and total is not None else None
-    return Source(make, own_part, _classes_of(getattr(data, "dataset", data)), said)
+    return Source(batches, own_part, _classes_of(getattr(data, "dataset", data)), said)
 
 
 def _of_dataset(data: Any, batch_size: int, shard: tuple[int, int], images: int | None) -> Source:
     count = min(len(data), images or len(data))
     chosen = batches_of(data, images_of_shard(count, *shard, unit=batch_size), batch_size)
-    return Source(
-        lambda: (data.batch(some) for some in chosen), len(chosen), list(data.class_names), []
-    )
+    batches = (data.batch(some) for some in chosen)
+    return Source(batches, len(chosen), list(data.class_names), [])
 
 
 def _of_batches(

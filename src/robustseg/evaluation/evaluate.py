@@ -155,21 +155,13 @@ def evaluate(
     source = source_of(
         data, batch_size=batch_size, ignore_index=ignore_index, shard=shard, images=images
     )
-    identity: dict[str, str | int] = {"dataset": dataset, "model": name, "training_seed": 0}
     signs = WarningSigns(wrapped, radii, ignore_index)
     signs.said += source.warnings
-    attacks: list[Planned] = [(clean_row(identity), signs.look)]
-    for suite_name, suite in chosen.items():
-        own = radius_of(suite)
-        for radius in radii if own is None else [own]:
-            attacks += planned_attacks(
-                suite,
-                wrapped,
-                eps_255=radius,
-                seed=seed,
-                identity={**identity, "suite": suite_name},
-                sources=others,
-            )
+    identity: dict[str, str | int] = {"dataset": dataset, "model": name, "training_seed": 0}
+    attacks = [
+        (clean_row(identity), signs.look),
+        *_attacks_of(chosen, wrapped, radii, seed, identity, others),
+    ]
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
         if root.exists() and not root.is_dir():
@@ -331,6 +323,30 @@ def own_models(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
     }
 
 
+def _attacks_of(
+    suites: Mapping[str, Suite],
+    model: WrappedModel,
+    radii: Sequence[float],
+    seed: int,
+    identity: Mapping[str, str | int],
+    sources: Mapping[str, WrappedModel],
+) -> list[Planned]:
+    """Return the attacks of all suites, each at the radii asked for or at its own."""
+    planned: list[Planned] = []
+    for name, suite in suites.items():
+        own = radius_of(suite)
+        for radius in radii if own is None else [own]:
+            planned += planned_attacks(
+                suite,
+                model,
+                eps_255=radius,
+                seed=seed,
+                identity={**identity, "suite": name},
+                sources=sources,
+            )
+    return planned
+
+
 def _run(
     attacks: Sequence[Planned],
     models: Sequence[WrappedModel],
@@ -345,7 +361,7 @@ def _run(
     def watch(outcome: Outcome) -> None:
         signs.gradients(outcome.unexplained_zeros)
 
-    batches = without_repetition(source.batches())
+    batches = without_repetition(source.batches)
     rows = rows_of_batches(attacks, models[0], batches, source.total, kept, progress, watch)
     if not rows:
         raise RobustsegError("there are no images in the data, or none in this shard")

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from robustseg.attacks.search_model import exact
-from robustseg.attacks.spec import images_of_shard, suite_attacks
+from robustseg.attacks.spec import AttackSpec, images_of_shard, suite_attacks
 from robustseg.data.interface import Dataset
 from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError
@@ -127,10 +127,7 @@ def planned_attacks(
     kind = suite["kind"]
     bounded: dict[str, Any] = {"eps_255": eps_255, "seed": seed, "identity": identity}
     if kind == "white_box":
-        names = ("losses", "optimizer", "schedules", "iterations", "step_size")
-        losses, optimizer, schedules, iterations, step_size = (suite[name] for name in names)
-        specs = suite_attacks(losses, optimizer, schedules, iterations, step_size, eps_255)
-        return white_box(model, specs, **bounded)
+        return white_box(model, _specs(suite, eps_255), **bounded)
     if kind == "alma":
         return minimal_norm(model, suite["threshold"], suite["iterations"], identity=identity)
     if kind != "transfer":
@@ -138,31 +135,36 @@ def planned_attacks(
     lacking = [name for name in suite["sources"] if name not in sources]
     if lacking:
         raise RobustsegError(f"the source {lacking[0]} of a transfer attack is not in `sources`")
-    specs = suite_attacks(
-        suite["losses"], "apgd", suite["schedules"], suite["iterations"], None, eps_255
-    )
     return [
         planned
         for name in suite["sources"]
-        for spec in specs
+        for spec in _specs(suite, eps_255)
         for planned in carried_over(sources[name], model, spec, name, **bounded)
     ]
 
 
+def _specs(suite: Suite, eps_255: float) -> tuple[AttackSpec, ...]:
+    """Return the attacks of a suite at one radius; those of a transfer use APGD."""
+    return suite_attacks(
+        suite["losses"],
+        suite.get("optimizer", "apgd"),
+        suite["schedules"],
+        suite["iterations"],
+        suite.get("step_size"),
+        eps_255,
+    )
+
+
 def _white_box(suite: Suite, task: Task) -> list[EvidenceRow]:
-    names = ("losses", "optimizer", "schedules", "iterations", "step_size")
-    losses, optimizer, schedules, iterations, step_size = (suite[name] for name in names)
-    specs = suite_attacks(losses, optimizer, schedules, iterations, step_size, task.eps_255)
+    specs = _specs(suite, task.eps_255)
     return evaluate_suite(task.model, task.dataset, specs, **task.bounded)
 
 
 def _transfer(suite: Suite, task: Task) -> list[EvidenceRow]:
-    losses, schedules, iterations = (suite[n] for n in ("losses", "schedules", "iterations"))
-    specs = suite_attacks(losses, "apgd", schedules, iterations, None, task.eps_255)
     return [
         row
         for name in suite["sources"]
-        for spec in specs
+        for spec in _specs(suite, task.eps_255)
         for row in transfer(
             task.sources[name], task.model, task.dataset, spec, source_name=name, **task.bounded
         )
