@@ -1,8 +1,10 @@
 """The command line, as somebody types it."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from robustseg import __version__
 from robustseg.cli import main
+from tests.workflow.running import ROOT
 
 MODEL = """
 import torch
@@ -190,6 +193,26 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert stopped.value.code == 0
     assert __version__ in capsys.readouterr().out
+
+
+def test_the_extra_report_is_all_that_a_run_needs(here: Path) -> None:
+    """From a model in a file to the page, as with pip install 'robustseg[report]'."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*extras["dependencies"], *extras["optional-dependencies"]["report"]]
+    promised = {re.split("[>=]", one)[0].lower() for one in named}
+    locked = re.findall(r"^([a-z0-9_.-]+)==", (ROOT / "envs" / "requirements.in").read_text(), re.M)
+    others = {"numba", "scipy", "pooch", "requests", "snakemake", "transformers", "timm", *locked}
+    blocked = [*sorted(others - promised), "segmentation_models_pytorch"]
+    assert "timm" in blocked
+    arguments = ["attack", "mymodels.py:net", *DATA, "--iterations", "3", "--out", "run"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); "
+        "from robustseg.cli import main; "
+        f"sys.exit(main({arguments!r}) or main(['report', 'run']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "page: run/report/index.html" in done.stdout
 
 
 def test_sea_and_wrap_need_three_packages() -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from robustseg.data.interface import Dataset
 from robustseg.data.opening import load_split
 from robustseg.data.relabelled import Relabelled
-from robustseg.models.checkpoints import load_model
 from robustseg.models.references import own_model
 
 
@@ -65,6 +64,8 @@ def load_pair(
     Raises:
         RobustsegError: a file is missing or damaged.
     """
+    from robustseg.models.checkpoints import load_model  # models of one's own need no timm
+
     dataset = load_split(split)
     if own is not None:
         return own_model(own, dataset.num_classes, device), dataset
