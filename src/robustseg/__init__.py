@@ -47,4 +47,11 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'robustseg' has no attribute {name!r}")
-    return getattr(import_module(f"robustseg.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"robustseg.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("robustseg"):
+            raise
+        raise ModuleNotFoundError(
+            f"robustseg.{name} needs {error.name}: pip install 'robustseg[report]'", name=error.name
+        ) from error

@@ -215,6 +215,16 @@ def test_the_extra_report_is_all_that_a_run_needs(here: Path) -> None:
     assert "page: run/report/index.html" in done.stdout
 
 
+def test_what_lacks_an_extra_names_it() -> None:
+    code = (
+        "import sys; sys.modules['pyarrow'] = None; import robustseg; robustseg.sea; "
+        "robustseg.evaluate"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.endswith("robustseg.evaluate needs pyarrow: pip install 'robustseg[report]'")
+
+
 def test_sea_and_wrap_need_three_packages() -> None:
     """Torch, NumPy and tqdm: whatever else is installed is not imported."""
     code = (
