@@ -9,8 +9,8 @@ from robustseg.page.page import make_page
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
 
-SHOWN = ("robustness", "each_attack", "by_class")
-"""Tables that any model has; `by_class` where SEA was run."""
+SHOWN = {"robustness": None, "each_attack": None, "by_class": ["sea"]}
+"""Tables that any model has, each with the suites that it reads; None: all that were run."""
 
 
 def report(folder: str | Path) -> Path:
@@ -24,19 +24,15 @@ def report(folder: str | Path) -> Path:
     """
     root = Path(folder)
     records = read_records(root)
-    first, reads = records[0], reads_of(records)
-    files, models = evidence_files(root, records), own_models(records)
-    shown = [name for name in SHOWN if name != "by_class" or "sea" in first["suites"]]
+    first, models = records[0], own_models(records)
     layouts = {}
-    for name in shown:
+    for name, suites in SHOWN.items():
+        if suites and not set(suites) <= set(first["suites"]):
+            continue
         kinds = ("parquet", "csv", "md", "tex", "html", "json")
         paths = {kind: root / "tables" / f"{name}.{kind}" for kind in kinds}
-        table = TABLES[name]
-        # Classes are those of SEA: other suites may have other losses, and no worst case of four.
-        own = [{**read, "suites": ["sea"]} for read in reads if "sea" in read["suites"]]
-        read = own if name == "by_class" else reads
-        wanted = {path for path in files if name != "by_class" or _is_of(path, ("sea", "clean"))}
-        make_table(table, sorted(wanted), read, models, paths)
+        reads, files = reads_of(records, suites), evidence_files(root, records, suites)
+        make_table(TABLES[name], files, reads, models, paths)
         layouts[name] = paths["json"]
     config = {
         "run": first["name"],
@@ -45,9 +41,5 @@ def report(folder: str | Path) -> Path:
         "settings": records,
     }
     page = root / "report" / "index.html"
-    make_page(layouts, {}, config, files, [], page)
+    make_page(layouts, {}, config, evidence_files(root, records), [], page)
     return page
-
-
-def _is_of(path: Path, suites: tuple[str, ...]) -> bool:
-    return path.parents[3].name in suites

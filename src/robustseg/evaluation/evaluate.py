@@ -280,23 +280,27 @@ def _read_record(path: Path) -> dict[str, Any]:
     )
 
 
-def reads_of(records: Sequence[Mapping[str, Any]]) -> list[Read]:
-    """Return what tables read of a run, each suite at its own radius."""
+def reads_of(
+    records: Sequence[Mapping[str, Any]], suites: Sequence[str] | None = None
+) -> list[Read]:
+    """Return what tables read of a run's suites (None: of all), each at its own radius."""
     first = records[0]
     read = {
         "model": first["name"],
-        "suites": list(first["suites"]),
+        "suites": list(first["suites"] if suites is None else suites),
         "eps_255": first["eps_255"],
         "seeds": [first["seed"]],
     }
     return by_radius([read], first["suites"])
 
 
-def evidence_files(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Return the files of evidence of a run."""
+def evidence_files(
+    folder: Path, records: Sequence[Mapping[str, Any]], suites: Sequence[str] | None = None
+) -> list[Path]:
+    """Return the files of evidence of a run's suites; None: of all."""
     from robustseg.evidence.enumerator import jobs_read
 
-    jobs = dict.fromkeys(job for read in reads_of(records) for job in jobs_read(read, 0))
+    jobs = dict.fromkeys(job for read in reads_of(records, suites) for job in jobs_read(read, 0))
     return [folder / job._replace(shard=one["shard"]).path for job in jobs for one in records]
 
 
