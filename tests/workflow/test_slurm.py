@@ -122,7 +122,9 @@ class Parts:
         self.kept: dict[str, int] = {}
 
     def now(self) -> dict[str, int]:
-        return {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*.json")}
+        """Return the parts that have their name; one that is being written is hidden."""
+        parts = self.folder.glob("[!.]*.json")
+        return {path.name: path.stat().st_mtime_ns for path in parts}
 
     def grow(self, process: subprocess.Popen[str]) -> None:
         """Wait until there are two more; none that was there may have been made again."""
