@@ -81,6 +81,8 @@ READS: dict[str, list[dict[str, Any]]] = {
     "table9": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "table10": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8], "seeds": [0, 1, 2]}],
     "by_class": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
+    "by_size": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
+    "worst_miou": [{"model": "fake_pir_5", "suites": ["losses", "sea"], "eps_255": [4, 8]}],
     "each_attack": [{"model": "fake_pir_5", "suites": ["losses", "sea"], "eps_255": [4, 8]}],
     "figure2": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],
     "figure3": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],

@@ -95,7 +95,7 @@ def reads() -> dict[str, list[dict[str, Any]]]:
         "table10": of(both, "sea", seeds=[0, 1, 2, 3, 4]),
         "table11": of(both, "transfer", "sea"),
         "appendix_c3": of(every, "objects", eps_255=(0.0,)),
-        "by_class": of(both, "sea"),
+        **{name: of(both, "sea") for name in ("by_class", "by_size", "worst_miou")},
         "each_attack": of(both, "losses"),
         **{name: of(one, "schedules", "sea") for name in ("figure2", "figure3", "figure4")},
         "figure5": of(one, "iterations", "sea"),

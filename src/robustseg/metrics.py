@@ -127,6 +127,43 @@ def miou(intersection: Ints, union: Ints) -> float:
     return mean_over_classes(class_shares(intersection, union))
 
 
+def image_miou(intersection: Ints, union: Ints) -> Floats:
+    """Return for each image of (N, K) counts the mean of its classes' IoU, (N,); NaN without any.
+
+    Their mean over images is the image-wise mIoU (NmIoU of arXiv 2407.09150), in which an object of
+    few pixels weighs as much as a large one.
+
+    ASSUME: over the classes that are labelled or predicted in the image. The source divides by the
+    number of all classes and does not say what one that is in neither has; mIoU leaves it out too.
+    """
+    occurs = union > 0
+    shares = np.divide(intersection, union, out=np.zeros(union.shape), where=occurs)
+    means: Floats = np.full(len(union), np.nan)
+    np.divide(shares.sum(axis=1), occurs.sum(axis=1), out=means, where=occurs.any(axis=1))
+    return means
+
+
+SIZES = (0.01, 0.05, 0.2)
+"""Shares of an image's labelled pixels at which a larger size of objects begins; ASSUME: ours."""
+
+
+def sums_by_size(counts: Ints, labelled: Ints) -> NDArray[np.int64]:
+    """Return counts (N, K) of each image, summed over its objects of each size, (N, sizes).
+
+    An object is here all pixels of one class in one image, since counts know no instances; its size
+    is its share of the labelled pixels. `SIZES` part sizes, each from its lower end on. As whole
+    and part for `class_shares`, labelled pixels and intersections give the accuracy by size.
+
+    Args:
+        counts: what is summed.
+        labelled: (N, K), pixels labelled as the class.
+    """
+    pixels = np.maximum(labelled.sum(axis=1, keepdims=True), 1)
+    size = np.digitize(labelled / pixels, SIZES)
+    sums = [np.where(size == s, counts, 0).sum(axis=1) for s in range(len(SIZES) + 1)]
+    return np.stack(sums, axis=1).astype(np.int64)
+
+
 def macc(intersection: Ints, labelled: Ints) -> float:
     """Return mAcc of (N, K) counts: the mean over classes of the accuracy by class.
 

@@ -1,5 +1,6 @@
 import math
 import random
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from robustseg.evidence.queries import (
     outcomes,
     score,
     worst_case,
+    worst_image_miou,
+    worst_miou,
 )
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.runs import planned_runs
@@ -125,17 +128,74 @@ def test_worst_case_leaves_its_members_alone():
         np.testing.assert_array_equal(attack.intersection, kept)
 
 
-def test_attacks_on_other_images_or_labels_are_not_compared():
+@pytest.mark.parametrize("worst", [worst_case, worst_miou, worst_image_miou])
+def test_attacks_on_other_images_or_labels_are_not_compared(worst):
     one, other = made_up(1), made_up(2)
     other.image_ids[2] = "elsewhere"
     with pytest.raises(RobustsegError, match="for example elsewhere"):
-        worst_case([one, other])
+        worst([one, other])
+    with pytest.raises(RobustsegError, match="attacks on different images cannot be compared"):
+        worst([one, made_up(2, images=4)])
     other = made_up(2)
     other.pixels[3] += 1
     with pytest.raises(RobustsegError, match="image i3 has different labels"):
-        worst_case([one, other])
+        worst([one, other])
     with pytest.raises(RobustsegError, match="no attack"):
-        worst_case([])
+        worst([])
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.integers(0, 2))
+def test_worst_miou_is_of_one_outcome_an_image_and_near_the_bound(seeds, unlabelled):
+    attacks = [made_up(seed, unlabelled=unlabelled) for seed in seeds]
+    worst = worst_miou(attacks)
+    for image in zip(*map(as_images, [worst.attacked, *attacks]), strict=True):
+        shown, *candidates = [[np.asarray(part).tolist() for part in one] for one in image]
+        assert shown in candidates
+    assert slow_score(as_images(worst.attacked))[1] == pytest.approx(worst.miou)
+    by_image = zip(*map(as_images, attacks), strict=True)
+    mious = [slow_score(list(versions))[1] for versions in product(*by_image)]
+    assert worst.lower_bound - 1e-12 <= min(mious) <= worst.miou + 1e-12
+
+
+def test_worst_miou_is_below_that_of_the_worst_case_by_acc():
+    """One image: the attack that leaves more pixels right leaves less of the IoU of two classes."""
+    shared = {"image_ids": np.array(["i"], dtype=object), "pixels": np.array([100])}
+    labelled = np.array([[90, 10]])
+    by_acc = Outcomes(
+        **shared,
+        pixels_correct=np.array([80]),
+        labelled=labelled,
+        intersection=np.array([[70, 10]]),
+        union=np.array([[90, 30]]),
+    )
+    by_miou = Outcomes(
+        **shared,
+        pixels_correct=np.array([90]),
+        labelled=labelled,
+        intersection=np.array([[90, 0]]),
+        union=np.array([[100, 10]]),
+    )
+    attacks = [by_acc, by_miou]
+    assert score(worst_case(attacks)).miou == pytest.approx((70 / 90 + 10 / 30) / 2)
+    assert worst_miou(attacks).miou == pytest.approx((90 / 100 + 0) / 2)
+    assert worst_image_miou(attacks) == pytest.approx([(90 / 100 + 0) / 2])
+
+
+def test_worst_image_miou_is_the_lowest_of_each_image():
+    attacks = [made_up(seed, unlabelled=1) for seed in range(4)]
+    lowest = worst_image_miou(attacks)
+    assert np.isnan(lowest[0])
+    for image, found in list(enumerate(lowest))[1:]:
+        assert found == min(slow_score([as_images(one)[image]])[1] for one in attacks)
+
+
+def test_worst_miou_of_evidence_without_counts_is_refused(tmp_path):
+    path = tmp_path / "one.parquet"
+    write_evidence(path, synthetic_rows("fake_pir_5", "clean", 0), {})
+    without = outcomes(read_evidence([path], counts=False))
+    with pytest.raises(RobustsegError, match="give counts by class"):
+        worst_miou([without])
 
 
 def test_interval_is_that_of_a_slow_bootstrap():

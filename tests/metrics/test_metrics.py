@@ -106,6 +106,39 @@ def test_miou_sums_over_images_first_and_skips_classes_that_never_occur():
     assert metrics.miou(intersection, union) == pytest.approx((4 / 8 + 2 / 10) / 2)
 
 
+def test_image_miou_is_of_the_classes_in_the_image_and_nan_without_any():
+    intersection = np.array([[3, 0, 0], [1, 2, 0], [0, 0, 0]])
+    union = np.array([[4, 1, 0], [4, 8, 0], [0, 0, 0]])
+    found = metrics.image_miou(intersection, union)
+    np.testing.assert_allclose(found, [(3 / 4 + 0) / 2, (1 / 4 + 2 / 8) / 2, np.nan])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 6))
+def test_image_miou_is_the_miou_of_the_image_alone(seed, images, classes):
+    counts = metrics.count_pixels(*random_maps(seed, images, classes, size=3), classes)
+    for image, found in enumerate(metrics.image_miou(counts.intersection, counts.union)):
+        alone = slice(image, image + 1)
+        assert found == pytest.approx(metrics.miou(counts.intersection[alone], counts.union[alone]))
+
+
+def test_objects_are_sized_by_their_share_of_the_labelled_pixels():
+    """Of 200 and of 1000 labelled pixels; each size from its lower end on."""
+    labelled = np.array([[1, 2, 9, 10, 39, 139], [0, 0, 9, 191, 200, 600], [0, 0, 0, 0, 0, 0]])
+    below_1, to_5, to_20, above = [1, 9], [2, 9], [10, 39, 191], [139, 200, 600]
+    pixels = metrics.sums_by_size(labelled, labelled)
+    assert pixels.tolist() == [[1, 11, 49, 139], [9, 0, 191, 800], [0, 0, 0, 0]]
+    objects = metrics.sums_by_size(labelled > 0, labelled).sum(axis=0)
+    assert objects.tolist() == [len(size) for size in (below_1, to_5, to_20, above)]
+
+
+def test_accuracy_by_size_is_of_the_pixels_of_all_objects_of_the_size():
+    labelled, right = np.array([[10, 90], [15, 85]]), np.array([[10, 45], [5, 85]])
+    part, whole = (metrics.sums_by_size(counts, labelled) for counts in (right, labelled))
+    shares = metrics.class_shares(part, whole)
+    np.testing.assert_allclose(shares, [np.nan, np.nan, 15 / 25, 130 / 175])
+
+
 def test_miou_does_not_overflow_the_counts_type():
     many = np.full((3, 1), 2**31 - 1, dtype=np.int32)
     assert metrics.miou(many, many) == 1.0

@@ -1,12 +1,14 @@
-"""Tables that the paper does not have: `by_class` and `each_attack`."""
+"""Tables that the paper does not have: by class, by size, each attack, worst-case mIoU."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from robustseg.evidence.writing import write_evidence
+from robustseg.greedy_miou import greedy_miou
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
 from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
@@ -14,10 +16,10 @@ from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
 MODEL, CLASSES = "fake_pir_5", 4
 
 
-def long(name: str, folder: Path) -> tuple[pd.DataFrame, str]:
+def long(name: str, folder: Path, **size: int) -> tuple[pd.DataFrame, str]:
     """Return the long form of a table of made-up evidence, and what is printed."""
     outputs = {kind: folder / f"{name}.{kind}" for kind in ("parquet", "md")}
-    paths = write_jobs(folder / "evidence", READS[name])
+    paths = write_jobs(folder / "evidence", READS[name], **size)
     make_table(TABLES[name], paths, READS[name], MODELS, outputs)
     return pd.read_parquet(outputs["parquet"]), outputs["md"].read_text()
 
@@ -92,3 +94,100 @@ def test_each_attack_has_its_line_and_the_worst_of_all_is_below(tmp_path: Path) 
     assert at_4["worst"] == pytest.approx(100 * sum(lowest.values()) / len(lowest))
     assert len(at_4) == 6 + 4 + 1
     assert "| sea: apgd-mask\\_ce-reduced-30 |" in printed
+
+
+def counts(rows: list[dict[str, Any]], name: str) -> list[list[int]]:
+    return [list(map(int, row[name])) for row in rows]
+
+
+def slow_image_miou(row: dict[str, Any]) -> float:
+    pairs = zip(row["intersection"], row["union"], strict=True)
+    shares = [int(part) / int(whole) for part, whole in pairs if whole]
+    return sum(shares) / len(shares)
+
+
+def test_worst_case_miou_is_that_of_its_candidates(tmp_path: Path) -> None:
+    """The attacks of both suites and the clean image; the search has tests of its own."""
+    eps_255, size = 8.0, {"images": 8, "pixels": 60}
+    frame, printed = long("worst_miou", tmp_path, **size)
+    found = frame[frame["eps_255"] == eps_255].set_index("metric")["value"]
+    rows = [
+        *synthetic_rows(MODEL, "losses", eps_255, **size),
+        *synthetic_rows(MODEL, "sea", eps_255, **size),
+        *synthetic_rows(MODEL, "clean", 0.0, **size),
+    ]
+    by_attack: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        by_attack.setdefault((row["suite"], row["attack"]), []).append(row)
+    attacks = list(by_attack.values())
+    parts, wholes = (
+        np.array([counts(rows, name) for rows in attacks]) for name in ("intersection", "union")
+    )
+    greedy = greedy_miou(parts, wholes)
+    assert found["greedy_miou"] == pytest.approx(100 * greedy.miou)
+    assert found["miou_bound"] == pytest.approx(100 * greedy.lower_bound)
+    assert found["miou_gap"] == pytest.approx(100 * (greedy.miou - greedy.lower_bound))
+    assert found["miou_bound"] <= found["greedy_miou"] < found["miou"]
+    by_image = [min(map(slow_image_miou, versions)) for versions in zip(*attacks, strict=True)]
+    assert found["image_miou"] == pytest.approx(100 * sum(by_image) / len(by_image))
+    assert f"| {found['greedy_miou']:.1f} | {found['miou_bound']:.1f} |" in printed
+
+
+def test_clean_miou_has_no_worst_case(tmp_path: Path) -> None:
+    frame, printed = long("worst_miou", tmp_path)
+    clean = frame[frame["eps_255"] == 0].set_index("metric")["value"]
+    rows = synthetic_rows(MODEL, "clean", 0.0)
+    assert set(clean.index) == {"miou", "image_miou"}
+    mean = sum(map(slow_image_miou, rows)) / len(rows)
+    assert clean["image_miou"] == pytest.approx(100 * mean)
+    assert f"| 0 | {clean['miou']:.1f} | – | – | – | {100 * mean:.1f} |" in printed
+
+
+LABELLED = [[3, 12, 30, 355], [2, 0, 79, 319]]
+"""Pixels of each class in two images of 400 pixels: two objects below 1 %, one of 3 %, ..."""
+RIGHT = {"none": 1, "mask_ce": 2, "bal_ce": 3, "js": 5, "mask_sph": 4}
+"""One pixel of so many is right, under each loss."""
+
+
+def of_known_sizes(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the counts of LABELLED; what is wrong is predicted as class 3, or as 2."""
+    whole = LABELLED[int(row["image_id"][-1])]
+    part = [count // RIGHT[row["loss"]] for count in whole]
+    wrong = [w - p for w, p in zip(whole, part, strict=True)]
+    union = [*whole[:2], whole[2] + wrong[3], whole[3] + sum(wrong[:3])]
+    counts = {"labelled": whole, "intersection": part, "union": union}
+    return {**row, **counts, "pixels": sum(whole), "pixels_correct": sum(part)}
+
+
+def test_accuracy_by_size_is_that_of_a_slow_loop(tmp_path: Path) -> None:
+    reads = [{"model": MODEL, "suites": ["sea"], "eps_255": [8]}]
+    paths = []
+    for suite, eps_255 in (("clean", 0.0), ("sea", 8.0)):
+        rows = synthetic_rows(MODEL, suite, eps_255, images=2)
+        path = tmp_path / suite / MODEL / "seed0" / f"eps{eps_255:g}" / "seed0-shard0.parquet"
+        write_evidence(path, list(map(of_known_sizes, rows)), {})
+        paths.append(path)
+    out = tmp_path / "by_size.csv"
+    make_table(TABLES["by_size"], paths, reads, MODELS, {"csv": out})
+    frame = pd.read_csv(out)
+    sizes = {
+        "below 1 %": [3, 2],
+        "1 to 5 %": [12],
+        "5 to 20 %": [30, 79],
+        "20 % or more": [355, 319],
+    }
+    for eps_255, one_in in ((0.0, 1), (8.0, 5)):
+        found = frame[frame["eps_255"] == eps_255].set_index("metric")["value"].to_dict()
+        expected = {
+            f"size_acc:{name}": 100 * sum(n // one_in for n in objects) / sum(objects)
+            for name, objects in sizes.items()
+        }
+        if not eps_255:
+            expected |= {f"objects:{name}": 100 * len(sizes[name]) / 7 for name in sizes}
+        assert found == pytest.approx(expected)
+
+
+def test_a_size_that_no_object_has_is_a_dash(tmp_path: Path) -> None:
+    """Four classes that share 400 pixels about equally are never below 1 %."""
+    _, printed = long("by_size", tmp_path)
+    assert "| below 1 % | 0.0 | – | – | – |" in printed

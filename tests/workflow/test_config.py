@@ -311,6 +311,16 @@ LACKING = {
         ["objects"],
         "reads no attack on pir_at_5; name",
     ),
+    "by_size": (
+        "tables.by_size.0.suites",
+        ["objects"],
+        "reads no attack on pir_at_5 at a radius; name",
+    ),
+    "worst_miou": (
+        "tables.worst_miou.0.suites",
+        ["alma"],
+        "reads no attack on pir_at_5 at a radius; name",
+    ),
     "ablation_training": (
         "tables.ablation_training",
         [{"model": "pir_at_5", "suites": ["losses"], "eps_255": [4]}],

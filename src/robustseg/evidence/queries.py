@@ -33,6 +33,7 @@ from robustseg.evidence.enumerator import (
 from robustseg.evidence.reading import LOCATION, CountsReader, read_class_names, read_evidence
 from robustseg.evidence.runs import Models, Run, Runs
 from robustseg.evidence.schema import COUNTED
+from robustseg.greedy_miou import greedy_miou
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,6 +126,60 @@ def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
     Raises:
         RobustsegError: no attack, or attacks on different images or labels.
     """
+    _check_comparable(attacks)
+    return _picked(attacks, metrics.worst_case(np.stack([one.accuracy for one in attacks])))
+
+
+class WorstMiou(NamedTuple):
+    """The worst case of mIoU over attacks, as far as a search finds it; fractions in [0, 1].
+
+    Attributes:
+        attacked: the images, each after the attack that the search gave it.
+        miou: their mIoU.
+        lower_bound: below the mIoU of any other choice of attacks, see `miou_lower_bound`.
+    """
+
+    attacked: Outcomes
+    miou: float
+    lower_bound: float
+
+
+def worst_miou(attacks: Sequence[Outcomes], seed: int = 0) -> WorstMiou:
+    """Return the worst case of mIoU over attacks, by the greedy search of `greedy_miou`.
+
+    Args:
+        attacks: on the same images; name the clean outcomes among them if no image may be better
+            under attack than without.
+        seed: of the orders in which the search goes through the images.
+
+    Raises:
+        RobustsegError: no attack, attacks on different images or labels, or no counts by class.
+    """
+    _check_comparable(attacks)
+    intersection, union = (
+        np.stack([getattr(one, name) for one in attacks]) for name in ("intersection", "union")
+    )
+    found = greedy_miou(intersection, union, seed)
+    return WorstMiou(_picked(attacks, found.choice), found.miou, found.lower_bound)
+
+
+def worst_image_miou(attacks: Sequence[Outcomes]) -> NDArray[np.float64]:
+    """Return of each image (N,) the lowest mIoU of its own over attacks; NaN without labels.
+
+    Their mean is the worst case of the image-wise mIoU, exactly, since a mean over images is lowest
+    where each image is.
+
+    Raises:
+        RobustsegError: no attack, or attacks on different images or labels.
+    """
+    _check_comparable(attacks)
+    scores = [metrics.image_miou(one.intersection, one.union) for one in attacks]
+    lowest: NDArray[np.float64] = np.min(scores, axis=0)
+    return lowest
+
+
+def _check_comparable(attacks: Sequence[Outcomes]) -> None:
+    """Refuse no attack, and attacks on different images or labels."""
     if not attacks:
         raise RobustsegError("the worst case over no attack was asked for; name at least one")
     first = attacks[0]
@@ -138,7 +193,11 @@ def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
         if not np.array_equal(first.pixels, other.pixels):
             image = first.image_ids[np.argmax(first.pixels != other.pixels)]
             raise RobustsegError(f"image {image} has different labels under two attacks")
-    chosen = metrics.worst_case(np.stack([attack.accuracy for attack in attacks]))
+
+
+def _picked(attacks: Sequence[Outcomes], chosen: NDArray[np.intp]) -> Outcomes:
+    """Return each image's outcome under the attack chosen for it, (N,)."""
+    first = attacks[0]
 
     def pick(name: str) -> Any:
         result = getattr(first, name).copy()
@@ -332,14 +391,18 @@ class Evidence:
         return self._kept(run)
 
     def worst(self, runs: Sequence[Run]) -> Outcomes:
-        """Return the image-wise worst case over runs.
+        """Return the image-wise worst case over runs, see `candidates`."""
+        return worst_case(self.candidates(runs))
 
-        Of several the clean image is one more candidate, the last of equals: no image may be more
-        accurate in the worst case than without an attack.
+    def candidates(self, runs: Sequence[Run]) -> list[Outcomes]:
+        """Return the outcomes among which the worst case over runs is.
+
+        Of several the clean image is one more, the last of equals: no image may be more accurate in
+        the worst case than without an attack.
         """
         clean = self._clean.get((runs[0].model, runs[0].training_seed))
         candidates = [*runs] if len(runs) < 2 or clean in runs or clean is None else [*runs, clean]
-        return worst_case([self.outcomes(run) for run in candidates])
+        return [self.outcomes(run) for run in candidates]
 
     def _read(self, run: Run) -> Outcomes:
         return outcomes(self._scored.iloc[self._rows[run]], self._counts)

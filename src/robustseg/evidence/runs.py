@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from robustseg.attacks.losses import SEA_LOSSES
+from robustseg.attacks.spec import UNBOUNDED_255
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, attacks_of, jobs_read
 
@@ -145,6 +146,22 @@ def clean_and_sea(runs: Runs) -> Iterator[Selection]:
         yield Selection("clean", (runs.clean(model),))
         for eps_255 in runs.radii(model):
             yield Selection("sea", runs.sea(model=model, eps_255=eps_255))
+
+
+def clean_and_worst(runs: Runs) -> Iterator[Selection]:
+    """Yield each model without an attack, and at each radius the worst of all attacks read there.
+
+    The clean image is a candidate, the last of equals. Attacks without a radius have none to stand
+    at.
+    """
+    for model in runs.models():
+        radii = [eps_255 for eps_255 in runs.radii(model) if eps_255 != UNBOUNDED_255]
+        if not radii:
+            raise runs.refusal(f"reads no attack on {model} at a radius; name a suite with one")
+        clean = runs.clean(model)
+        yield Selection("clean", (clean,))
+        for eps_255 in radii:
+            yield Selection("worst", (*runs.find(model=model, eps_255=eps_255), clean), eps_255)
 
 
 def planned_runs(
