@@ -133,6 +133,25 @@ def test_worst_case_miou_is_that_of_its_candidates(tmp_path: Path) -> None:
     assert f"| {found['greedy_miou']:.1f} | {found['miou_bound']:.1f} |" in printed
 
 
+def test_the_clean_image_is_a_candidate_beside_a_single_attack(tmp_path: Path) -> None:
+    """An attack that leaves all pixels right leaves the scores of the clean images."""
+    paths = write_jobs(tmp_path, [{"model": MODEL, "suites": [], "eps_255": []}])
+    attack = [row for row in synthetic_rows(MODEL, "sea", 8.0) if row["loss"] == "mask_ce"]
+    for row in attack:
+        row |= {"pixels_correct": row["pixels"]}
+        row |= dict.fromkeys(("intersection", "union"), row["labelled"])
+    path = tmp_path / "sea" / MODEL / "seed0" / "eps8" / "seed0-shard0.parquet"
+    write_evidence(path, attack, {})
+    reads = [{"model": MODEL, "suites": ["sea"], "eps_255": [8]}]
+    out = tmp_path / "worst_miou.csv"
+    make_table(TABLES["worst_miou"], [*paths, path], reads, MODELS, {"csv": out})
+    frame = pd.read_csv(out)
+    clean, worst = (frame[frame["attack"] == a].set_index("metric") for a in ("clean", "worst"))
+    for metric in ("miou", "greedy_miou", "miou_bound"):
+        assert worst.loc[metric, "value"] == pytest.approx(clean.loc["miou", "value"])
+    assert worst.loc["image_miou", "value"] == clean.loc["image_miou", "value"]
+
+
 def test_clean_miou_has_no_worst_case(tmp_path: Path) -> None:
     frame, printed = long("worst_miou", tmp_path)
     clean = frame[frame["eps_255"] == 0].set_index("metric")["value"]

@@ -254,7 +254,7 @@ class ClassInterval(NamedTuple):
     mean_high: float
 
 
-def class_interval(part: NDArray[np.int32], whole: NDArray[np.int32]) -> ClassInterval:
+def class_interval(part: metrics.Ints, whole: metrics.Ints) -> ClassInterval:
     """Return the percentile bootstrap intervals, level 95 %, of shares by class and their mean.
 
     Args:
@@ -280,7 +280,7 @@ def _resampled_miou(
 
 
 def _resampled_shares(
-    weights: NDArray[np.float64], part: NDArray[np.int32], whole: NDArray[np.int32]
+    weights: NDArray[np.float64], part: metrics.Ints, whole: metrics.Ints
 ) -> NDArray[np.float64]:
     """Return the shares (R, K) for each row of weights, by one product over images."""
     sums = weights @ np.hstack([part, whole]).astype(np.float64)

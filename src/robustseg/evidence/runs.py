@@ -161,7 +161,7 @@ def clean_and_worst(runs: Runs) -> Iterator[Selection]:
         clean = runs.clean(model)
         yield Selection("clean", (clean,))
         for eps_255 in radii:
-            yield Selection("worst", (*runs.find(model=model, eps_255=eps_255), clean), eps_255)
+            yield Selection("worst", (*runs.find(model=model, eps_255=eps_255), clean))
 
 
 def planned_runs(

@@ -5,6 +5,8 @@ That small objects fall first, which means over classes and images hide: arXiv 2
 
 from itertools import pairwise
 
+import numpy as np
+
 from robustseg.evidence.numbers import Number, Sources, evidence_in, number
 from robustseg.evidence.runs import Selection, clean_and_worst
 from robustseg.evidence.wording import percent, radius
@@ -31,18 +33,17 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
     attacked = evidence.worst(selection.runs)
     labelled = attacked.labelled
     part, whole = (metrics.sums_by_size(c, labelled) for c in (attacked.intersection, labelled))
-    objects = metrics.sums_by_size(labelled > 0, labelled).sum(axis=0)
+    objects = metrics.sums_by_size(np.sign(labelled), labelled).sum(axis=0)
     chosen, shares = attacked.pixels > 0, metrics.class_shares(part, whole)
     ends = class_interval(part[chosen], whole[chosen])
-    found = []
+    found, images = [], len(attacked.image_ids)
     for size, name in enumerate(SIZE_NAMES):
-        rest = {"images": len(attacked.image_ids)}
         if len(selection.runs) == 1:
             value = percent(objects[size] / objects.sum())
-            found.append(number(evidence, selection, f"objects:{name}", value, **rest))
+            found.append(number(evidence, selection, f"objects:{name}", value, images=images))
         if objects[size]:
-            rest |= {"low": percent(ends.low[size]), "high": percent(ends.high[size])}
-            value = percent(shares[size])
+            value, low, high = map(percent, (shares[size], ends.low[size], ends.high[size]))
+            rest = {"low": low, "high": high, "images": images}
             found.append(number(evidence, selection, f"size_acc:{name}", value, **rest))
     return found
 
