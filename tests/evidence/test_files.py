@@ -310,23 +310,30 @@ def test_the_documentation_is_that_of_the_schema():
     assert "\n".join([*lines, "", ""]) in text
 
 
-def test_the_documented_query_runs_and_reads_one_seed(tmp_path, monkeypatch, capsys):
+def test_the_documented_queries_run_and_read_one_seed(tmp_path, monkeypatch, capsys):
     """Other seeds lie in the same folder; scored as one they would be refused."""
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    folder = tmp_path / "results/demo/attacks/sea/pir_at_5/seed0/eps8"
-    folder.mkdir(parents=True)
+    code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    attacks = tmp_path / "results/demo/attacks"
+    folder = attacks / "sea/pir_at_5/seed0/eps8"
     for seed in (0, 1, 2):
         weaker = row("a", "one", seed=seed), row("b", "one", seed=seed)
         right = {"pixels_correct": 2 + seed, "intersection": [2 + seed, 0, 0]}
         counts = {"labelled": [10, 0, 0], "union": [10, 8 - seed, 0]}
         stronger = [row(image, "two", seed=seed, **counts, **right) for image in "ab"]
         write_evidence(folder / f"seed{seed}-shard0.parquet", [*weaker, *stronger], {})
+    counts = {"labelled": [10, 0, 0], "intersection": [9, 0, 0], "union": [10, 1, 0]}
+    unharmed = [row(image, "clean", **counts, pixels_correct=9) for image in "ab"]
+    write_evidence(attacks / "clean/pir_at_5/seed0/eps0/seed0-shard0.parquet", unharmed, {})
     monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    each, worst = capsys.readouterr().out.splitlines()
+    exec("".join(code), {})
+    each, worst, miou, by_size = capsys.readouterr().out.splitlines()
     assert [float(acc) for acc in re.findall(r"acc=([\d.]+)", each)] == [0.6, 0.2]
     assert worst.startswith("Score(acc=0.2,")
+    greedy, bound, image_wise = map(float, miou.split())
+    assert greedy == image_wise == pytest.approx(0.1)
+    assert 0 < bound <= greedy
+    assert by_size == "[nan nan nan 0.2]"
 
 
 def test_reading_grows_with_the_files_and_not_with_their_square(tmp_path):
