@@ -16,8 +16,8 @@ from robustseg.evidence.queries import (
     outcomes,
     score,
     worst_case,
+    worst_case_by_miou,
     worst_image_miou,
-    worst_miou,
 )
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.runs import planned_runs
@@ -128,7 +128,7 @@ def test_worst_case_leaves_its_members_alone():
         np.testing.assert_array_equal(attack.intersection, kept)
 
 
-@pytest.mark.parametrize("worst", [worst_case, worst_miou, worst_image_miou])
+@pytest.mark.parametrize("worst", [worst_case, worst_case_by_miou, worst_image_miou])
 def test_attacks_on_other_images_or_labels_are_not_compared(worst):
     one, other = made_up(1), made_up(2)
     other.image_ids[2] = "elsewhere"
@@ -148,7 +148,7 @@ def test_attacks_on_other_images_or_labels_are_not_compared(worst):
 @given(seeds, st.integers(0, 2))
 def test_worst_miou_is_of_one_outcome_an_image_and_near_the_bound(seeds, unlabelled):
     attacks = [made_up(seed, unlabelled=unlabelled) for seed in seeds]
-    worst = worst_miou(attacks)
+    worst = worst_case_by_miou(attacks)
     for image in zip(*map(as_images, [worst.attacked, *attacks]), strict=True):
         shown, *candidates = [[np.asarray(part).tolist() for part in one] for one in image]
         assert shown in candidates
@@ -178,7 +178,7 @@ def test_worst_miou_is_below_that_of_the_worst_case_by_acc():
     )
     attacks = [by_acc, by_miou]
     assert score(worst_case(attacks)).miou == pytest.approx((70 / 90 + 10 / 30) / 2)
-    assert worst_miou(attacks).miou == pytest.approx((90 / 100 + 0) / 2)
+    assert worst_case_by_miou(attacks).miou == pytest.approx((90 / 100 + 0) / 2)
     assert worst_image_miou(attacks) == pytest.approx([(90 / 100 + 0) / 2])
 
 
@@ -195,7 +195,7 @@ def test_worst_miou_of_evidence_without_counts_is_refused(tmp_path):
     write_evidence(path, synthetic_rows("fake_pir_5", "clean", 0), {})
     without = outcomes(read_evidence([path], counts=False))
     with pytest.raises(RobustsegError, match="give counts by class"):
-        worst_miou([without])
+        worst_case_by_miou([without])
 
 
 def test_interval_is_that_of_a_slow_bootstrap():

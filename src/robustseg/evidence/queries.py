@@ -130,7 +130,7 @@ def worst_case(attacks: Sequence[Outcomes]) -> Outcomes:
     return _picked(attacks, metrics.worst_case(np.stack([one.accuracy for one in attacks])))
 
 
-class WorstMiou(NamedTuple):
+class WorstByMiou(NamedTuple):
     """The worst case of mIoU over attacks, as far as a search finds it; fractions in [0, 1].
 
     Attributes:
@@ -144,7 +144,7 @@ class WorstMiou(NamedTuple):
     lower_bound: float
 
 
-def worst_miou(attacks: Sequence[Outcomes], seed: int = 0) -> WorstMiou:
+def worst_case_by_miou(attacks: Sequence[Outcomes], seed: int = 0) -> WorstByMiou:
     """Return the worst case of mIoU over attacks, by the greedy search of `greedy_miou`.
 
     Args:
@@ -160,7 +160,7 @@ def worst_miou(attacks: Sequence[Outcomes], seed: int = 0) -> WorstMiou:
         np.stack([getattr(one, name) for one in attacks]) for name in ("intersection", "union")
     )
     found = greedy_miou(intersection, union, seed)
-    return WorstMiou(_picked(attacks, found.choice), found.miou, found.lower_bound)
+    return WorstByMiou(_picked(attacks, found.choice), found.miou, found.lower_bound)
 
 
 def worst_image_miou(attacks: Sequence[Outcomes]) -> NDArray[np.float64]:

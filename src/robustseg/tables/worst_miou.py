@@ -23,14 +23,14 @@ HEADS = {
 
 def measure(sources: Sources, selection: Selection) -> list[Number]:
     """Return each of HEADS; of the clean images, where there is no choice, two of them."""
-    from robustseg.evidence.queries import mean_interval, worst_image_miou, worst_miou
+    from robustseg.evidence.queries import mean_interval, worst_case_by_miou, worst_image_miou
 
     evidence = evidence_in(sources)
     attacks = evidence.candidates(selection.runs)
     found = outcome_numbers(evidence, selection, evidence.worst(selection.runs), ["miou"])
     images = len(attacks[0].image_ids)
     if len(attacks) > 1:
-        greedy = worst_miou(attacks)
+        greedy = worst_case_by_miou(attacks)
         values = {
             "greedy_miou": greedy.miou,
             "miou_bound": greedy.lower_bound,
