@@ -17,6 +17,12 @@ import robustseg
 plain = torch.nn.Conv2d(3, 3, 1)
 wrapped = robustseg.wrap(torch.nn.Conv2d(3, 3, 1), scale=2.0)
 three = robustseg.wrap(torch.nn.Conv2d(3, 4, 1), num_classes=3)
+
+def function(images):
+    return 3 * images
+
+def around(images):
+    return plain(images)
 """
 
 
@@ -43,6 +49,11 @@ def test_a_plain_network_is_wrapped_as_said(here: Path) -> None:
         wanted = (images - mean) / std if expected is None else expected
         assert torch.allclose(model(images), model.net(wanted), atol=1e-6)
         assert not model.training
+
+
+@pytest.mark.parametrize("name", ["plain", "wrapped", "function", "around"])
+def test_the_device_that_is_asked_for_is_where_images_go(here: Path, name: str) -> None:
+    assert own_model(settings(f"mine.py:{name}"), 3, "meta").device == torch.device("meta")
 
 
 def test_what_a_wrapped_network_would_not_do_is_refused(here: Path) -> None:

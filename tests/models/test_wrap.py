@@ -18,6 +18,7 @@ from torchvision.transforms.functional import normalize
 from robustseg.attacks.ensemble import sea
 from robustseg.attacks.outcomes import count
 from robustseg.errors import RobustsegError
+from robustseg.evaluation.over_batches import on_device
 from robustseg.metrics import miou
 from robustseg.models import wrap as module
 from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, modules_behind, wrap
@@ -428,11 +429,20 @@ def test_torch_export() -> None:
     for net in (program, program.module()):
         torch.testing.assert_close(works(wrap(net)), LOGITS)
         torch.testing.assert_close(works(net if net is not program else wrap(net)), LOGITS)
-    fixed = torch.export.export(conv(), (IMAGES,))
+
+
+def test_exported_programs_with_a_batch_size_of_their_own() -> None:
+    """The advice works when it is followed."""
     labels = LOGITS.argmax(1)
-    refused(lambda: sea(fixed, IMAGES, labels, 8, iterations=3), "the model failed on images (1, ")
+    fixed = torch.export.export(conv(), (IMAGES,))
+    for net in (fixed, fixed.module()):
+        refused(lambda net=net: sea(net, IMAGES, labels, 8, iterations=3), "takes 2 images at a")
     alone = torch.export.export(conv(), (IMAGES[:1],))
+    refused(lambda: sea(alone, IMAGES, labels, 8, iterations=3), "give batch_size=1")
     assert sea(alone, IMAGES, labels, 8, iterations=3, batch_size=1).clean_acc == 1
+    words = module.EXPORT_AGAIN.partition("example: ")[2]
+    free = eval(words, {"torch": torch, "net": conv(), "images": IMAGES})  # as it is said
+    assert sea(free, IMAGES, labels, 8, iterations=3).clean_acc == 1
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no compiler")
@@ -509,6 +519,35 @@ def test_networks_inside_functions() -> None:
     assert CONV in list(modules_behind(of_global))
     assert list(modules_behind(torch.relu)) == []
     assert wrap(lambda images: images).device is None
+
+
+def test_functions_take_images_to_the_device_that_they_were_sent_to() -> None:
+    def plain(images: Tensor) -> Tensor:
+        return images
+
+    batch = (IMAGES, LOGITS.argmax(1), ["0", "1"])
+    for net in (plain, nn.Identity(), conv(), *hidden_ways(conv())):
+        model = wrap(net, **IMAGENET).to("meta")
+        assert model.device == torch.device("meta")
+        (moved,) = on_device([batch], model)
+        assert moved[0].device == moved[1].device == model.device
+        assert model(moved[0]).device == model.device
+    for sent in (wrap(plain), wrap(plain).to("cpu")):
+        assert sent.device is None, "images stay where they are"
+    (there,) = on_device([(IMAGES.to("meta"), *batch[1:])], wrap(plain))
+    assert there[0].device == torch.device("meta")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_functions_that_run_a_network_of_another_precision(dtype: torch.dtype) -> None:
+    """The advice works when it is followed."""
+    net = conv().to(dtype)
+    refused(
+        lambda: wrap(lambda images: net(images))(IMAGES), f"cast images first, images.to({dtype}"
+    )
+    logits = works(wrap(lambda images: net(images.to(dtype))))
+    torch.testing.assert_close(works(wrap(net)), logits)
+    assert logits.dtype == torch.float32
 
 
 def test_a_wrapped_model_is_wrapped_once() -> None:

@@ -36,6 +36,10 @@ class WarningSigns:
         model: wrapped.
         radii_255: of the attacks, in 1/255.
         ignore_index: what labels said for pixels to ignore, before they became IGNORE_LABEL.
+
+    Attributes:
+        said: the signs that do not depend on all that was seen.
+        device: where the images were.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class WarningSigns:
     ) -> None:
         self.model, self.ignore_index = model, ignore_index
         self.said: list[str] = []
+        self.device = torch.device("cpu")
         self.batches, self.largest = 0, 0.0
         self.labels: np.ndarray = np.zeros(0, dtype=np.int64)
         self.correct = 0
@@ -78,6 +83,7 @@ class WarningSigns:
         if not self.batches:
             self.said += self._differences(images, logits)
         self.batches += 1
+        self.device = images.device
         self.largest = max(self.largest, float(images.max()))
         self._probabilities = (self._probabilities is not False) and _are_probabilities(logits)
         counted = np.bincount(labels[labels != IGNORE_LABEL].cpu().numpy())

@@ -24,6 +24,7 @@ from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite, named_suites
 from robustseg.evaluation.suites import planned_attacks
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
+from robustseg.evidence.schema import device_name, hash_settings, provenance, said
 from robustseg.files import atomic_path
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
 from robustseg.progress import Progress
@@ -187,7 +188,7 @@ def evaluate(
             "images": images,
             "batch_size": batch_size,
             "seed": seed,
-            "device": str(wrapped.device or "cpu"),
+            "device": device_name(str(signs.device)),
             "shard": shard[0],
             "shards": shard[1],
             "warnings": signs.found(),
@@ -376,7 +377,6 @@ def _run(
 
 def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -> None:
     """Write the rows, a file for each suite and radius, then what was run."""
-    from robustseg.evidence.schema import hash_settings, provenance, said
     from robustseg.evidence.writing import write_evidence
 
     about = {key: value for key, value in record.items() if key not in ("warnings", "runtime_s")}

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from robustseg.attacks.alma_prox import DEFAULT_THRESHOLD
 from robustseg.attacks.attacked_model import Model, device_of
 from robustseg.attacks.outcomes import (
@@ -284,7 +282,7 @@ def rows_of_batches(
         return kept.resume(partial(attack, batch), key, images, labels)
 
     run = [partial(resumed, shared, attack) for shared, attack in attacks]
-    steps: Iterable[Any] = in_turn(_on_device(batches, model), run)
+    steps: Iterable[Any] = in_turn(on_device(batches, model), run)
     if progress:
         unit = "batches x attacks" if len(attacks) > 1 else "batches"
         steps = progress.track(steps, total and total * len(attacks), unit)
@@ -295,9 +293,10 @@ def rows_of_batches(
     return rows
 
 
-def _on_device(batches: Iterable[Batch], model: Model) -> Iterator[Batch]:
-    device = device_of(model, torch.device("cpu"))
+def on_device(batches: Iterable[Batch], model: Model) -> Iterator[Batch]:
+    """Yield batches on the model's device, or where they are if it has none."""
     for images, labels, ids in batches:
+        device = device_of(model, images.device)
         yield images.to(device), labels.to(device), ids
 
 

@@ -134,7 +134,7 @@ def device_name(device: str) -> str:
     """Return what evidence says about a device: "cpu", or the GPU's model."""
     import torch
 
-    return torch.cuda.get_device_name(device) if device == "cuda" else device
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def said(warnings: Sequence[str]) -> dict[str, str]:

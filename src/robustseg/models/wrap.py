@@ -28,6 +28,12 @@ MANY = 100
 FAINTEST = 1e-8
 """Added to a class's score before its logarithm is taken."""
 
+EXPORT_AGAIN = (
+    "export it for any number, with 2 or more as an example: torch.export.export(net, (images,), "
+    'dynamic_shapes=({0: torch.export.Dim("images")},))'
+)
+"""What to do about a program with a batch size of its own."""
+
 Output = str | int | Callable[[Any], Tensor]
 
 
@@ -42,6 +48,7 @@ class WrappedModel(nn.Module):
 
     mean: Tensor | None
     std: Tensor | None
+    place: Tensor
 
     def __init__(
         self,
@@ -65,6 +72,16 @@ class WrappedModel(nn.Module):
         for name, values in (("mean", mean), ("std", std)):
             kept = None if values is None else torch.tensor(values).float().view(1, -1, 1, 1)
             self.register_buffer(name, kept, persistent=False)
+        # Goes along where the model is sent, so that a function without modules has a place too.
+        self.register_buffer("place", torch.empty(0), persistent=False)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> WrappedModel:
+        """Move or cast the modules that a function runs too: torch's `to`, `half`, ... end here."""
+        if not isinstance(self.net, nn.Module):
+            for module in list(modules_behind(self.net)):
+                module._apply(function, recurse)
+        super()._apply(function, recurse)
+        return self
 
     def train(self, mode: bool = True) -> WrappedModel:
         """Set the mode of all modules; exported programs have but that of their export."""
@@ -93,10 +110,17 @@ class WrappedModel(nn.Module):
 
     @property
     def device(self) -> torch.device | None:
-        """Where its parameters are; None if there are none to be found."""
-        behind = [self] if isinstance(self.net, nn.Module) else modules_behind(self.net)
-        parameters = (parameter for module in behind for parameter in module.parameters())
-        return next((parameter.device for parameter in parameters), None)
+        """Where images must go: to its parameters or buffers, or where a function was sent (`to`).
+
+        None if there are none to be found and it was never sent elsewhere than to the CPU.
+        """
+        for module in self._modules_inside():
+            for tensor in (*module.parameters(), *module.buffers()):
+                return tensor.device
+        return None if self.place.device.type == "cpu" else self.place.device
+
+    def _modules_inside(self) -> Iterator[nn.Module]:
+        return iter([self.net]) if isinstance(self.net, nn.Module) else modules_behind(self.net)
 
     def extra_repr(self) -> str:
         """Say how images are prepared and which classes there are."""
@@ -140,6 +164,11 @@ class WrappedModel(nn.Module):
         return functional.pad(values, (0, right, 0, below)) if below or right else values
 
     def _run(self, values: Tensor) -> Any:
+        if is_exported(self.net) and len(values) != (_fixed_batch(self.net) or len(values)):
+            raise RobustsegError(
+                f"the exported program takes one image at a time and got {len(values)}; give "
+                f"batch_size=1, to a loader too, or {EXPORT_AGAIN}"
+            )
         try:
             return self.net(values)
         except RobustsegError:
@@ -152,8 +181,21 @@ class WrappedModel(nn.Module):
         except Exception as error:
             raise RobustsegError(
                 f"the model failed on images {tuple(values.shape)} {values.dtype} on "
-                f"{values.device}: {_said(error)}"
+                f"{values.device}: {_said(error)}{self._other_precision(values.dtype)}"
             ) from error
+
+    def _other_precision(self, given: torch.dtype) -> str:
+        """Return advice for a function that runs a module in another precision; "" if none does."""
+        if isinstance(self.net, nn.Module):
+            return ""  # images were cast to its precision
+        for module in modules_behind(self.net):
+            wanted = _dtype_of(module, given)
+            if wanted != given:
+                return (
+                    f"; the function runs {type(module).__name__} in {wanted}: let it cast images "
+                    f"first, images.to({wanted}), or hand over the module itself"
+                )
+        return ""
 
     def _logits(self, outputs: Any, images: int, size: tuple[int, int]) -> Tensor:
         """Return what stands for logits in the network's outputs, (B, K, h, w)."""
@@ -295,6 +337,11 @@ def wrap(
         return model
     if isinstance(model, torch.export.ExportedProgram):
         model = model.module()
+    if isinstance(model, nn.Module) and is_exported(model) and (_fixed_batch(model) or 1) > 1:
+        raise RobustsegError(
+            f"the exported program takes {_fixed_batch(model)} images at a time, no more and no "
+            f"fewer, and an attack needs any number from 1 on; {EXPORT_AGAIN}"
+        )
     if not callable(model):
         raise RobustsegError(
             f"a model must be a module or a function of images, not {type(model).__name__}; "
@@ -442,6 +489,14 @@ def _dtype_of(net: Any, otherwise: torch.dtype) -> torch.dtype:
 def is_exported(module: nn.Module) -> bool:
     """Return whether a module comes from torch.export: it refuses to change its mode."""
     return isinstance(module, torch.fx.GraphModule) and "train" in vars(module)
+
+
+def _fixed_batch(exported: nn.Module) -> int | None:
+    """Return how many images an exported program takes; None if any number, or it is unknown."""
+    assert isinstance(exported, torch.fx.GraphModule)
+    inputs = (node for node in exported.graph.nodes if node.op == "placeholder")
+    shape = getattr(next((node.meta.get("val") for node in inputs), None), "shape", ())
+    return shape[0] if len(shape) and isinstance(shape[0], int) else None
 
 
 def _has(outputs: Any, name: str) -> bool:
