@@ -20,6 +20,7 @@ from robustseg.evaluation.standard_suites import STANDARD_SUITES
 from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.own_run import report
 from robustseg.yaml_files import read_yaml
+from tests.attacks.test_alma_prox import linear_model, scene
 from tests.workflow.running import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
@@ -273,6 +274,33 @@ def test_alma_and_transfer_on_an_own_model(tmp_path: Path) -> None:
     assert "transfer-other-apgd-mask_ce-reduced-4" in set(frame["attack"])
     assert not math.isnan(result.robust[8.0].acc)
     report(tmp_path)
+
+
+def test_alma_alone_says_what_it_found(tmp_path: Path) -> None:
+    """Against the evidence: how many images are flipped, and the median of their norms."""
+    images, _ = scene(10, 0.01, size=8)
+    labels = linear_model(images).argmax(1)
+    images[1, 0, 0, 0] = 1.0  # the sign by which the model knows the image that it moves not at all
+    wall = 40 * torch.nn.functional.one_hot(labels[1], 4).permute(2, 0, 1)
+
+    def model(batch: Tensor) -> Tensor:
+        return linear_model(batch) + wall * (batch[:, :1, :1, :1] > 0.9)
+
+    data = list(zip(images, labels, strict=True))
+    few = {"iterations": 300, "progress": False}
+    result = evaluate(model, data, 8, suites=["alma"], folder=tmp_path, **few)
+    frame = read_evidence(sorted(tmp_path.glob("attacks/alma/**/*.parquet")))
+    flips = frame[frame["pixels_correct"] <= 0.01 * frame["pixels"]]
+    assert len(flips) == 1, "the other is behind a wall"
+    found = "50.0 (0.0 to 100.0) % of images"
+    median = f"; median norm {flips['linf_255'].median():.1f}/255 |"
+    line = next(one for one in str(result).splitlines() if one.startswith("| smallest"))
+    assert f"ALMA prox: {found}" in line
+    assert median in line
+    assert "at least 99 % of an image's pixels wrong" in str(result)
+    assert result.robust == {}
+    page = report(tmp_path).read_text()
+    assert median.strip(" |") in page
 
 
 def test_radii_of_numpy_and_class_names_that_do_not_fit() -> None:

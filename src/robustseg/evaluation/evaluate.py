@@ -52,7 +52,8 @@ class Evaluation:
         name: of the model.
         numbers: of the table that is printed, each with its interval and the runs behind it.
         clean: ACC and mIoU without an attack.
-        robust: ACC and mIoU in the worst case over all attacks and the clean image, by radius.
+        robust: ACC and mIoU in the worst case over all attacks and the clean image, by radius; none
+            if no attack had a radius.
         warnings: what makes them doubtful, in a sentence each.
         runtime_s: of all parts together.
     """
@@ -217,7 +218,7 @@ def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> 
     from robustseg.tables.robustness import TABLE
 
     records = read_records(folder, only_shard)
-    first, name = records[0], records[0]["name"]
+    name = records[0]["name"]
     evidence = open_evidence(folder, records, TABLE.id)
     numbers = collect(TABLE, Sources(evidence, own_models(records)))
 
@@ -225,12 +226,14 @@ def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> 
         found = [numbers.get(name, attack, eps_255, metric) for metric in ("acc", "miou")]
         return Score(*(one.value / 100 if one else float("nan") for one in found))
 
+    attacked = [one.eps_255 for one in numbers.find("worst") if one.metric == "acc"]
+
     return Evaluation(
         folder=folder,
         name=name,
         numbers=numbers,
         clean=score(CLEAN_SUITE, 0.0),
-        robust={eps_255: score("worst", eps_255) for eps_255 in first["eps_255"]},
+        robust={eps_255: score("worst", eps_255) for eps_255 in attacked},
         warnings=list(dict.fromkeys(one for record in records for one in record["warnings"])),
         runtime_s=sum(record["runtime_s"] for record in records),
     )

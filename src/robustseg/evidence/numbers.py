@@ -38,9 +38,10 @@ LONG_COLUMNS = (
     "low",
     "high",
 )
-"""Long form of tables and figures. `value`, `std`, `low`, `high` are in percent; `metric` is acc or
-miou, and `attack` is in the words of config/paper/README.md where the paper has it. `std` is over
-attack seeds; `low` and `high` are the ends of the 95 % bootstrap interval over images."""
+"""Long form of tables and figures. `value`, `std`, `low`, `high` are in percent, but for the metric
+norm_255, in 1/255; `metric` is acc or miou, for example, and `attack` is in the words of
+config/paper/README.md where the paper has it. `std` is over attack seeds; `low` and `high` are the
+ends of the 95 % bootstrap interval over images."""
 
 ImageScores = tuple[NDArray[np.object_], NDArray[np.float64]]
 """Image ids (N,), and a score of each in percent (N,)."""
@@ -153,6 +154,18 @@ def share_number(
     low, high = map(percent, mean_interval(held))
     share = percent(float(held.mean()))
     return number(evidence, selection, metric, share, images=len(held), low=low, high=high)
+
+
+def aimed_share(alma: Run) -> float:
+    """Return the share of pixels that a run of ALMA prox makes wrong: part of its name."""
+    return float(alma.attack.split("-")[1])
+
+
+def flipped(outcomes: Outcomes, share: float) -> NDArray[np.bool_]:
+    """Return for each image whether at least `share` of its pixels are wrong, (N,)."""
+    # As ALMA prox counts: the smallest whole number of pixels, but for rounding of the product.
+    needed = np.ceil(share * outcomes.pixels - 1e-6)
+    return np.asarray(outcomes.pixels - outcomes.pixels_correct >= needed)
 
 
 def worst_case_scores(sources: Sources, one: Number) -> ImageScores:

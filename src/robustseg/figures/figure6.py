@@ -13,7 +13,9 @@ from robustseg.evidence.numbers import (
     ImageScores,
     Number,
     Sources,
+    aimed_share,
     evidence_in,
+    flipped,
     image_counts,
     share_number,
 )
@@ -25,9 +27,6 @@ from robustseg.numbers_shown import Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from robustseg.evidence.queries import Outcomes
-
 LABELS = {"alma": "ALMA prox", "mask_ce": "Mask-CE", "sea": "SEA"}
 
 
@@ -53,18 +52,6 @@ def select(runs: Runs) -> Iterator[Selection]:
                 yield Selection(word, tuple(found), eps_255)
 
 
-def flipped(outcomes: Outcomes, threshold: float) -> NDArray[np.bool_]:
-    """Return for each image whether at least `threshold` of its pixels are wrong, (N,)."""
-    # As ALMA prox counts: the smallest whole number of pixels, but for rounding of the product.
-    needed = np.ceil(threshold * outcomes.pixels - 1e-6)
-    return np.asarray(outcomes.pixels - outcomes.pixels_correct >= needed)
-
-
-def _threshold(alma: Run) -> float:
-    """Return the share of pixels that a run of ALMA prox aims at: part of its name."""
-    return float(alma.attack.split("-")[1])
-
-
 def _robust(
     sources: Sources, runs: tuple[Run, ...], eps_255: float
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
@@ -75,7 +62,7 @@ def _robust(
     robust = np.ones(len(image_ids), dtype=bool)
     for run in runs:
         outcomes = evidence.outcomes(run)
-        broken = flipped(outcomes, _threshold(alma))
+        broken = flipped(outcomes, aimed_share(alma))
         if run == alma:
             broken &= evidence.norms(run) <= eps_255
         robust &= ~broken[np.isin(outcomes.image_ids, image_ids)]
@@ -109,7 +96,7 @@ def draw(numbers: Numbers) -> Drawing:
     handles, labels = axes[0][0].get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside lower center", ncols=len(LABELS))
     alma = [run for one in numbers.find("alma") for run in one.runs]
-    thresholds = sorted({percent(_threshold(run)) for run in alma})
+    thresholds = sorted({percent(aimed_share(run)) for run in alma})
     return Drawing(
         canvas,
         "Comparison to ALMA prox",

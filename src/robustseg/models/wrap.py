@@ -79,8 +79,8 @@ class WrappedModel(nn.Module):
         """Move or cast the modules that a function runs too: torch's `to`, `half`, ... end here."""
         if not isinstance(self.net, nn.Module):
             for module in list(modules_behind(self.net)):
-                module._apply(function, recurse)
-        super()._apply(function, recurse)
+                module._apply(function, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def train(self, mode: bool = True) -> WrappedModel:
@@ -495,8 +495,8 @@ def _fixed_batch(exported: nn.Module) -> int | None:
     """Return how many images an exported program takes; None if any number, or it is unknown."""
     assert isinstance(exported, torch.fx.GraphModule)
     inputs = (node for node in exported.graph.nodes if node.op == "placeholder")
-    shape = getattr(next((node.meta.get("val") for node in inputs), None), "shape", ())
-    return shape[0] if len(shape) and isinstance(shape[0], int) else None
+    shape = getattr(next((node.meta.get("val") for node in inputs), None), "shape", None)
+    return shape[0] if shape and isinstance(shape[0], int) else None
 
 
 def _has(outputs: Any, name: str) -> bool:

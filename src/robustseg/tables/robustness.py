@@ -1,12 +1,21 @@
 """The table `robustness`: clean and worst-case scores by radius; not in the paper."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.spec import UNBOUNDED_255
-from robustseg.evidence.numbers import Number
+from robustseg.evidence.enumerator import ALMA_PROX
+from robustseg.evidence.numbers import (
+    Number,
+    Sources,
+    aimed_share,
+    evidence_in,
+    flipped,
+    number,
+    outcome_numbers,
+    share_number,
+)
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import MISSING, printed, radius
+from robustseg.evidence.wording import MISSING, percent, printed, radius
 from robustseg.exhibits import HOW_ROBUST
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
@@ -16,19 +25,37 @@ from robustseg.tables.table import Table, cell
 def select(runs: Runs) -> Iterator[Selection]:
     """Yield each model without an attack, then at each radius each attack and the worst of all.
 
-    The clean image is a candidate of the worst case, the last of equals. Attacks without a radius
-    have none to stand at.
+    The clean image is a candidate of the worst case, the last of equals. ALMA prox has no radius to
+    stand at, and comes last.
     """
     for model in runs.models():
         clean = runs.clean(model)
         yield Selection("clean", (clean,))
         for eps_255 in runs.radii(model):
-            if eps_255 == UNBOUNDED_255:
-                continue
-            found = runs.find(model=model, eps_255=eps_255)
+            found = [
+                run for run in runs.find(model=model, eps_255=eps_255) if run.optimizer != ALMA_PROX
+            ]
             for run in found:
                 yield Selection(f"{run.suite}: {run.attack}", (run,))
-            yield Selection("worst", (*found, clean), eps_255)
+            if found:
+                yield Selection("worst", (*found, clean), eps_255)
+        for run in runs.find(model=model, optimizer=ALMA_PROX):
+            yield Selection(f"{run.suite}: {run.attack}", (run,))
+
+
+def measure(sources: Sources, selection: Selection) -> Sequence[Number]:
+    """Return ACC and mIoU; of ALMA prox the share of flipped images and their median norm."""
+    evidence, run = evidence_in(sources), selection.runs[0]
+    if run.optimizer != ALMA_PROX:
+        return outcome_numbers(evidence, selection, evidence.worst(selection.runs), METRICS)
+    import numpy as np
+
+    held = flipped(evidence.outcomes(run), aimed_share(run))
+    found = [share_number(evidence, selection, "flipped_images", held)]
+    if held.any():
+        norm = float(np.median(evidence.norms(run)[held]))
+        found.append(number(evidence, selection, "norm_255", norm, images=int(held.sum())))
+    return found
 
 
 def layout(numbers: Numbers) -> Layout:
@@ -37,9 +64,7 @@ def layout(numbers: Numbers) -> Layout:
     for model in dict.fromkeys(one.model for one in numbers.entries):
         clean = [_with_interval(numbers, numbers.get(model, "clean", 0.0, m)) for m in METRICS]
         rows = []
-        if not numbers.radii(model):
-            rows.append(Row((MISSING,), (*clean, *[Cell(MISSING)] * 4)))
-        for eps_255 in numbers.radii(model):
+        for eps_255 in [one.eps_255 for one in numbers.find("worst", model=model)][:: len(METRICS)]:
             worst = [numbers.get(model, "worst", eps_255, metric) for metric in METRICS]
             alone = [
                 one
@@ -54,7 +79,14 @@ def layout(numbers: Numbers) -> Layout:
                 Cell(_cost(worst[0])),
             ]
             rows.append(Row((radius(eps_255),), tuple(cells)))
+        smallest = [one for one in numbers.find(model=model) if one.metric == "flipped_images"]
+        for one in smallest:
+            cells = [*clean, *[Cell(MISSING)] * 2, _smallest(numbers, one), Cell(_cost(one))]
+            rows.append(Row(("smallest",), tuple(cells)))
+        if not rows:
+            rows.append(Row((MISSING,), (*clean, *[Cell(MISSING)] * 4)))
         groups.append(Group(numbers.title(model), tuple(rows)))
+    notes = [_note(one) for one in numbers.entries if one.metric == "flipped_images"]
     return Layout(
         "Clean and worst case",
         "Scores without an attack, and in the worst case, image by image, over all attacks inside "
@@ -70,11 +102,28 @@ def layout(numbers: Numbers) -> Layout:
             ("cost", "passes an image"),
         ),
         tuple(groups),
-        numbers.notes(),
+        (*dict.fromkeys(notes), *numbers.notes()),
     )
 
 
 METRICS = ("acc", "miou")
+
+
+def _smallest(numbers: Numbers, flips: Number) -> Cell:
+    """Return what ALMA prox found: how many images it flipped, and their median norm."""
+    norm = numbers.get(flips.model, flips.attack, flips.eps_255, "norm_255")
+    median = f"; median norm {printed(norm.value)}/255" if norm else ""
+    shown = _with_interval(numbers, flips)
+    return Cell(f"ALMA prox: {shown.text} % of images{median}", note=shown.note)
+
+
+def _note(flips: Number) -> str:
+    wrong = percent(aimed_share(flips.runs[0]))
+    return (
+        f"Smallest: ALMA prox has no radius. It looks for the smallest ℓ∞ norm that makes at least "
+        f"{wrong:g} % of an image's pixels wrong: the share of images where it found one, and "
+        "the median of these norms."
+    )
 
 
 def _with_interval(numbers: Numbers, one: Number | None) -> Cell:
@@ -104,6 +153,7 @@ TABLE = Table(
     shows="Clean and worst-case scores of each model by radius, with intervals, the strongest "
     "attack and the cost: the table of models of one's own.",
     select=select,
+    measure=measure,
     layout=layout,
     in_paper=False,
 )
