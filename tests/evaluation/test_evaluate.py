@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,53 @@ def test_loaders_as_people_write_them(tmp_path: Path) -> None:
     shuffled = DataLoader(numbered, 2, shuffle=True)
     with pytest.raises(RobustsegError, match="shuffles"):
         evaluate(network(), shuffled, 8, shard=(0, 2), **FEW)
+
+
+def swapped_data() -> dict[str, Any]:
+    """Return data with labels before images, in all the forms that data may have."""
+    from PIL import Image
+
+    swapped = [(label, image) for image, label in pairs()]
+    stacked = tuple(torch.stack(part) for part in zip(*swapped, strict=True))
+    pictures = [
+        (Image.fromarray(label.byte().numpy()), Image.fromarray(image.permute(1, 2, 0).numpy()))
+        for label, image in ((label, (255 * image).byte()) for label, image in swapped)
+    ]
+    return {
+        "list": swapped,
+        "loader": DataLoader(Mapped(swapped), batch_size=3),
+        "one in a batch": DataLoader(Mapped(swapped), batch_size=1),
+        "with a channel": DataLoader([(label[None], image) for label, image in swapped], 2),
+        "tensors": stacked,
+        "arrays": tuple(part.numpy() for part in stacked),
+        "lists": DataLoader(
+            swapped, 2, collate_fn=lambda some: tuple(map(list, zip(*some, strict=True)))
+        ),
+        "pictures": pictures,
+    }
+
+
+@pytest.mark.parametrize("kind", list(swapped_data()))
+def test_labels_before_images_are_told(kind: str) -> None:
+    with pytest.raises(RobustsegError, match="second, which look like labels and images; give"):
+        evaluate(network(), swapped_data()[kind], 8, **FEW)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_batch_of_pairs_is_told(count: int) -> None:
+    """The advice works when it is followed."""
+    with_channel = [(image, label[None]) for image, label in pairs()]
+    dicts = [{"image": image, "mask": label} for image, label in pairs()]
+    for data in (pairs(), with_channel, dicts):
+        loader = DataLoader(Mapped(data), count, collate_fn=list)
+        said = f"batch 0 of the data is a list of {count} \\(image, label\\) and not"
+        with pytest.raises(RobustsegError, match=said):
+            evaluate(network(), loader, 8, **FEW)
+        evaluate(network(), loader.dataset, 8, images=1, **FEW)
+    two = tuple(pairs([(12, 10), (9, 14)]))
+    assert evaluate(network(), two, 8, **FEW).clean.acc == 1
+    lists = ([image for image, _ in two], [label for _, label in two])
+    assert evaluate(network(), [lists], 8, **FEW).clean.acc == 1
 
 
 def test_images_may_differ_in_size_and_batches_change_nothing() -> None:

@@ -63,10 +63,12 @@ def source_of(
     """
     if hasattr(data, "batch") and hasattr(data, "image_ids"):
         return _of_dataset(data, batch_size, shard, images)
-    if isinstance(data, tuple) and len(data) == 2 and _dimensions(data[0]) == 4:
-        if len(data[0]) != len(data[1]):
-            raise RobustsegError(f"there are {len(data[0])} images and {len(data[1])} labels")
-        data = list(zip(*data, strict=True))
+    if isinstance(data, tuple) and len(data) == 2 and not all(map(_is_pair, data)):
+        _refuse_swapped("the data", *data)
+        if _dimensions(data[0]) == 4:
+            if len(data[0]) != len(data[1]):
+                raise RobustsegError(f"there are {len(data[0])} images and {len(data[1])} labels")
+            data = list(zip(*data, strict=True))
     named = isinstance(data, Mapping | str)
     if not named and _is_list_of_pairs(data):
         count = min(len(data), images or len(data))
@@ -187,7 +189,14 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
                 f"for in {', '.join(IMAGE_KEYS)} and labels in {', '.join(LABEL_KEYS)}"
             )
         return found[0], found[1], found[2]
+    if isinstance(item, list | tuple) and item and all(map(_is_pair, item)):
+        raise RobustsegError(
+            f"{what} of the data is a {type(item).__name__} of {len(item)} (image, label) and not "
+            "(images, labels); leave out collate_fn, or hand over the data set itself in place of "
+            "the loader, with images of any sizes"
+        )
     if isinstance(item, Sequence) and len(item) in (2, 3) and not isinstance(item, str):
+        _refuse_swapped(f"{what} of the data", item[0], item[1])
         more = item[2] if len(item) == 3 else None
         if isinstance(more, Mapping):  # what else is known of the image
             more = next((more[key] for key in ID_KEYS if key in more), None)
@@ -196,6 +205,33 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
         f"{what} of the data is a {type(item).__name__} and not (images, labels); let the data "
         "give both"
     )
+
+
+def _refuse_swapped(what: str, first: Any, second: Any) -> None:
+    """Refuse what looks like labels before images: the second has colours and the first has not.
+
+    Raises:
+        RobustsegError: they do.
+    """
+    one, other = _shape(first), _shape(second)
+    colours = len(other) in (3, 4) and (other[-3] in (3, 4) or other[-1] in (3, 4))
+    if colours and (len(one) == len(other) - 1 or (len(one) == len(other) and one[-3] == 1)):
+        raise RobustsegError(
+            f"{what} gives {one} first and {other} second, which look like labels and images; "
+            "give (images, labels), in this order"
+        )
+
+
+def _is_pair(one: Any) -> bool:
+    """Return whether something is a single image with its label, and not several images."""
+    if isinstance(one, Mapping):
+        return any(key in one for key in IMAGE_KEYS) and any(key in one for key in LABEL_KEYS)
+    if not isinstance(one, list | tuple) or len(one) not in (2, 3):
+        return False
+    image, label = _shape(one[0]), _shape(one[1])
+    if not {len(image), len(label)} <= {2, 3}:
+        return False
+    return len(image) != len(label) or (len(image) == 3 and image[0] > 1 == label[0])
 
 
 def without_repetition(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -235,6 +271,16 @@ def _dimensions(values: Any) -> int:
     if isinstance(values, list | tuple):
         return 1 + _dimensions(values[0]) if values else 1
     return int(getattr(values, "ndim", 0))
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    """Return the shape of a tensor, array or picture of PIL, one longer for a list of such."""
+    if isinstance(values, list | tuple):
+        return (len(values), *_shape(values[0])) if values else (0,)
+    if hasattr(values, "getbands"):
+        bands = len(values.getbands())
+        return (values.height, values.width, *((bands,) if bands > 1 else ()))
+    return tuple(getattr(values, "shape", ()))
 
 
 def _classes_of(data: Any) -> list[str] | None:
