@@ -357,6 +357,15 @@ def test_radii_of_numpy_and_class_names_that_do_not_fit() -> None:
     assert any("1 class_names and 4 classes" in one for one in result.warnings)
 
 
+def test_any_name_of_a_class_has_its_line(tmp_path: Path) -> None:
+    names = ["void: other", "a:b:c", "mean", "iou"]
+    evaluate(network(), pairs(), 8, class_names=names, folder=tmp_path, **FEW)
+    report(tmp_path)
+    lines = (tmp_path / "tables" / "by_class.md").read_text().splitlines()
+    shown = [line.split(" | ")[0].strip("| ") for line in lines if line.startswith("| ")]
+    assert shown[-5:] == [*names, "mean"]
+
+
 def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
     suites = read_yaml(ROOT / "config" / "config.yaml")["attacks"]["suites"]
     for name, suite in STANDARD_SUITES.items():
@@ -384,6 +393,7 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"seed": -1}, "seed must be"),
         ({"shard": "0/2"}, "shard must be"),
         ({"name": None}, "letters, digits"),
+        ({"class_names": ["a", "b", "a", "c"]}, "class_names must differ"),
         ({"sources": [1]}, "sources must be a dict"),
         ({"suites": None}, "suites must be names"),
         ({"suites": {}}, "no suite"),

@@ -149,6 +149,9 @@ def evaluate(
     if not is_whole(seed) or not 0 <= seed < 2**31:
         raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
     _check_shard(shard)
+    class_names = None if class_names is None else list(map(str, class_names))
+    if class_names and len(set(class_names)) < len(class_names):
+        raise RobustsegError(f"class_names must differ; got {', '.join(class_names)}")
     wrapped = with_num_classes(wrap(model), num_classes)
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")

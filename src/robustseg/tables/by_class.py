@@ -45,10 +45,10 @@ def layout(numbers: Numbers) -> Layout:
     groups = []
     for model in numbers.models:
         names = dict.fromkeys(
-            one.metric.split(":")[1] for one in numbers.find(model=model) if ":" in one.metric
+            one.metric.partition(":")[2] for one in numbers.find(model=model) if ":" in one.metric
         )
-        lines = {name: [f"{metric}:{name}" for metric in SHARES] for name in names}
-        lines["mean"] = [mean for _, mean in SHARES.values()]
+        lines = [(name, [f"{metric}:{name}" for metric in SHARES]) for name in names]
+        lines.append(("mean", [mean for _, mean in SHARES.values()]))
         rows = [
             Row(
                 (name,),
@@ -56,7 +56,7 @@ def layout(numbers: Numbers) -> Layout:
                     _cell(numbers, model, eps_255, metric) for eps_255 in radii for metric in line
                 ),
             )
-            for name, line in lines.items()
+            for name, line in lines
         ]
         groups.append(Group(numbers.title(model), tuple(rows)))
     return Layout(
