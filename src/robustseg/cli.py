@@ -116,8 +116,16 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "--classes", help="number of classes of the data, or a file with one name a line"
     )
     parser.add_argument(
-        "--ignore", default="255", help="value of the masks that is no class (255); none: none"
-    )
+        "--values", metavar="NUMBERS",
+        help="number of each class in the masks, in their order, where it is not 0, 1, ...: 1-150 "
+        "for ADE20K (with --ignore 0), 7,8,11-13,17,19-28,31-33 for Cityscapes' labelIds (with "
+        "--ignore others)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ignore", metavar="NUMBERS",
+        help="values of the masks that are no class (255), with commas; others: all that are none; "
+        "none: there are none",
+    )  # fmt: skip
     parser.add_argument(
         "--ids", type=Path, help="file with the ids of the images to use, one a line"
     )
@@ -179,6 +187,12 @@ def _open_data(options: argparse.Namespace) -> Dataset:
     first = options.data[0]
     kind, _, root = first.partition(":")
     if len(options.data) == 1 and kind in ("ade20k", "voc") and root:
+        idle = [name for name in ("values", "ignore", "ids") if getattr(options, name) is not None]
+        if idle:
+            raise RobustsegError(
+                f"--{idle[0]} is for two folders; what the masks of {kind} mean is known, and "
+                "--images takes the first of its validation images"
+            )
         count = None if options.classes is None else _whole("--classes", options.classes)
         return open_published(kind, root, count, options.resize)
     if len(options.data) != 2:
@@ -191,7 +205,8 @@ def _open_data(options: argparse.Namespace) -> Dataset:
     return open_folder(
         *options.data,
         classes=_number_or_file(options.classes),
-        ignore=None if options.ignore == "none" else _whole("--ignore", options.ignore),
+        values=options.values,
+        ignore=_ignored(options.ignore),
         ids=options.ids,
         resize_px=options.resize,
     )
@@ -348,6 +363,15 @@ def _normalisation(how: str) -> dict[str, Any]:
 
 def _number_or_file(text: str) -> int | str:
     return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _ignored(text: str | None) -> int | str | list[int] | None:
+    if text is None:
+        return 255
+    if text in ("none", "others"):
+        return None if text == "none" else text
+    found = [_whole("--ignore", part) for part in text.split(",")]
+    return found if len(found) > 1 else found[0]
 
 
 def _whole(option: str, text: str) -> int:

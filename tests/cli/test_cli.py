@@ -106,6 +106,23 @@ def test_weights_and_class_names(here: Path, capsys: pytest.CaptureFixture[str])
     assert "by always saying class" in capsys.readouterr().out
 
 
+def test_masks_that_number_their_classes_in_another_way(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted((here / "masks").iterdir()):
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask == 255, 0, mask + 5).astype(np.uint8)).save(path)
+    known = ["check", "mymodels.py:net", *DATA, "--values", "5-7", "--ignore"]
+    for ignore in ("0", "others", "0,255"):
+        assert main([*known, ignore]) == 0
+        assert "ACC 100.00 %, mIoU 100.00 % over 4 of 4 images" in capsys.readouterr().out
+    assert main([*known, "255"]) == 1
+    assert "holds the value 0, which is none of the 3 classes" in capsys.readouterr().err
+    for option in (["--values", "5-7"], ["--ignore", "0"], ["--ids", "ids.txt"]):
+        assert main(["check", "mymodels.py:net", "--data", "voc:x", *option]) == 1
+        assert f"{option[0]} is for two folders" in capsys.readouterr().err
+
+
 def test_a_wrapped_model_takes_the_classes_of_the_data(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -336,6 +336,62 @@ def test_ignored_values(ignore: Any, left_out: set[int], tmp_path: Path) -> None
     assert np.array_equal(dataset.batch([0])[1][0], expected)
 
 
+CITYSCAPES = [7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33]
+"""Ids of the 19 classes that are evaluated, in the order of their train ids."""
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "listed", "ignore"),
+    [
+        (150, "1-150", list(range(1, 151)), 0),
+        (19, "7,8,11-13,17,19-28,31-33", CITYSCAPES, "others"),
+        (19, CITYSCAPES, CITYSCAPES, [value for value in range(256) if value not in CITYSCAPES]),
+        (3, " 2, 0 ,1", [2, 0, 1], "others"),
+    ],
+)
+def test_classes_may_have_other_values_in_masks(
+    classes: int, values: Any, listed: list[int], ignore: Any, tmp_path: Path
+) -> None:
+    """By the workflow and without: the place of a mask's value in the list, or none."""
+    there = [0, *listed] if ignore == 0 else list(range(256))
+    mask = np.resize(np.array(there, np.uint8), (16, 40))
+    settings = {"classes": classes, "values": values, "ignore": ignore}
+    dataset = one(tmp_path, picture((16, 40)), mask, **settings)
+    expected = [[listed.index(v) if v in listed else -1 for v in line] for line in mask.tolist()]
+    assert dataset.batch([0])[1][0].tolist() == expected
+    split = load_split(prepared(tmp_path, section(tmp_path, **settings))["val"])
+    assert split.batch([0])[1][0].tolist() == expected
+    assert len(split.class_names) == classes
+
+
+def test_values_that_do_not_fit_the_classes_are_refused(root: Path, tmp_path: Path) -> None:
+    for values, sentence in (
+        ("1-4", "`values` names 4 values and there are 3 classes; give one for each"),
+        ("1,2,1", "`values` names 1 twice"),
+        ("a-c", "`values` should hold values of masks, whole numbers from 0 to 65535, as in"),
+        ("0-9999999999", "`values` should hold values of masks"),
+        ([1, 2, -1], "`values` should hold values of masks"),
+        ([1, 2, 255], "`ignore` is 255, which is the value of the class 'class 2' too"),
+    ):
+        refused(lambda values=values: opened(root, values=values), sentence)
+    refused(lambda: opened(root, classes=COLOURS, values="1-3"), "gives colours, and `values`")
+    refused(lambda: opened(root, values="1-3").batch([0]), "holds the value 0, which is none of")
+    with pytest.raises(ValueError, match="has padding: background, but the value 0 is no class"):
+        training_section(root, values="1-3", padding="background")
+    with pytest.raises(ValueError, match="names 4 values and there are 3 classes"):
+        section(root, values="1-4")
+
+
+def test_all_other_colours_may_be_ignored(tmp_path: Path) -> None:
+    pixels = coloured(STRIPES)
+    pixels[5] = (1, 2, 3)
+    settings = {"classes": COLOURS, "ignore": "others"}
+    dataset = one(tmp_path, picture((20, 30)), pixels, **settings)
+    expected = STRIPES.astype(int)
+    expected[5] = -1
+    assert np.array_equal(dataset.batch([0])[1][0], expected)
+
+
 def coloured(values: Pixels) -> Pixels:
     """Return a mask with the colours of COLOURS."""
     colours = [[int(word) for word in line.split()[-3:]] for line in COLOURS]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from robustseg.data.archives import ARCHIVES
-from robustseg.data.classes import class_lines, ignored_values, read_classes
+from robustseg.data.classes import OTHERS, class_lines, ignored_values, read_classes
 from robustseg.data.listing import count_images
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, VOC_VAL_SPLITS
 from robustseg.errors import RobustsegError
@@ -124,12 +124,17 @@ class Folder(Section):
     masks: str = Field(min_length=1, description="folder of their masks, with the same ids")
     classes: int | str | list[str] = Field(
         description="a text file with one class a line: `name`, or `name R G B` with its colour; "
-        "a list of such lines; or how many there are. Class k has the value k in the masks"
+        "a list of such lines; or how many there are"
     )
-    ignore: int | list[int] | None = Field(
+    values: str | list[int] | None = Field(
+        None,
+        description="the number of each class in the masks, in the order of `classes`: `1-150`, "
+        "`7,8,11-13`, or a list; by default 0, 1, ... Labels count from 0 in any case",
+    )
+    ignore: int | list[int] | Literal[OTHERS] | None = Field(  # type: ignore[valid-type]
         255,
-        description="values of the masks that are no class; null: none. In masks of colours the "
-        "place of the colour among those of the classes, from 0",
+        description="values of the masks that are no class; `others`: all that are none; null: "
+        "none. In masks of colours the place of the colour among those of the classes, from 0",
     )
     ids: str | None = Field(
         None, description="text file with the ids of the images to take, one a line; all by default"
@@ -173,16 +178,22 @@ class Folder(Section):
     @field_validator("ignore", mode="before")
     @classmethod
     def _look(cls, ignore: Any) -> Any:
-        if ignore is not None and not isinstance(ignore, int | list):
-            raise ValueError(f"should be a value of the masks, a list, or null, not {ignore!r}")
+        if ignore not in (None, OTHERS) and not isinstance(ignore, int | list):
+            raise ValueError(
+                f"should be a value of the masks, a list, {OTHERS}, or null, not {ignore!r}"
+            )
         return ignore
 
     @model_validator(mode="after")
     def _check(self) -> "Folder":
         try:
-            ignored_values(self.ignore, read_classes(self.classes))
+            classes = read_classes(self.classes, self.values)
+            ignored = ignored_values(self.ignore, classes)
         except RobustsegError as error:
             raise ValueError(f"is refused: {error}") from error
+        zero = 0 in classes.in_masks or ignored == OTHERS or 0 in ignored
+        if self.padding == "background" and not zero:
+            raise ValueError("has padding: background, but the value 0 is no class and not ignored")
         needed = {key: getattr(self, key) for key in ("train_masks", "crop_px", "base_px")}
         lacking = [key for key, value in needed.items() if value is None]
         if self.train_images and lacking:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from robustseg.data.interface import IGNORE_BYTE
 from robustseg.errors import RobustsegError
@@ -14,16 +15,32 @@ COLOURED = re.compile(r"(.*\S)\s+(\d+)\s+(\d+)\s+(\d+)")
 """A line with a class and its colour."""
 LARGEST_VALUE = 65535
 """Of a mask."""
+RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+"""A value, or the first and the last of several."""
+OTHERS = "others"
+"""In place of values to ignore: all that are no class."""
 
 Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Names in the order of the labels and, if they have any, their RGB colours, 0..255."""
+    """Names in the order of the labels, and what stands for them in masks.
+
+    Attributes:
+        names: of the labels 0, 1, ...
+        colours: RGB, 0..255, of masks that hold colours; None: masks hold numbers.
+        values: the number of each class in masks; None: that of its label.
+    """
 
     names: list[str]
     colours: list[Colour] | None = None
+    values: list[int] | None = None
+
+    @property
+    def in_masks(self) -> Sequence[int]:
+        """The number of each class in masks; of masks of colours the place of its colour."""
+        return self.values or range(len(self.names))
 
 
 def class_lines(classes: int | str | PathLike[str] | Sequence[str]) -> list[str]:
@@ -47,12 +64,20 @@ def class_lines(classes: int | str | PathLike[str] | Sequence[str]) -> list[str]
     )
 
 
-def read_classes(classes: int | str | PathLike[str] | Sequence[str]) -> Classes:
+def read_classes(
+    classes: int | str | PathLike[str] | Sequence[str],
+    values: str | Sequence[int] | None = None,
+) -> Classes:
     """Return classes as `class_lines` takes them.
+
+    Args:
+        classes: see `class_lines`.
+        values: the number of each class in the masks, in order: `1-150`, `7,8,11-13`, or a list;
+            None: 0, 1, ...
 
     Raises:
         RobustsegError: as `class_lines`; fewer than two, a name or colour twice, colours of some
-            only, or a colour that is none.
+            only, or a colour that is none; or not one different value for each class.
     """
     where = str(classes) if isinstance(classes, str | PathLike) else "`classes`"
     lines = class_lines(classes)
@@ -63,7 +88,39 @@ def read_classes(classes: int | str | PathLike[str] | Sequence[str]) -> Classes:
     problem = _problem(names, colours, without)
     if problem:
         raise RobustsegError(f"{where} {problem}")
-    return Classes(names, colours or None)
+    if values is not None and colours:
+        raise RobustsegError(
+            f"{where} gives colours, and `values` the numbers of classes in masks; leave one out"
+        )
+    return Classes(names, colours or None, None if values is None else _values(values, len(names)))
+
+
+def _values(values: str | Sequence[int], classes: int) -> list[int]:
+    """Return the values of classes in masks.
+
+    Raises:
+        RobustsegError: they are no values of masks, or not one different for each class.
+    """
+    found: list[Any] = []
+    for part in values.split(",") if isinstance(values, str) else values:
+        match = RANGE.fullmatch(part.strip()) if isinstance(part, str) else None
+        first, last = (
+            (int(match[1]), int(match[2] or match[1])) if match else (0, LARGEST_VALUE + 1)
+        )
+        found += range(first, last + 1) if last <= LARGEST_VALUE else [part]
+    wrong = [value for value in found if not _is_value(value)]
+    if wrong:
+        raise RobustsegError(
+            f"`values` should hold values of masks, whole numbers from 0 to {LARGEST_VALUE}, as in "
+            f"1-150 or 7,8,11-13, not {wrong[0]!r}"
+        )
+    if value := _twice(found):
+        raise RobustsegError(f"`values` names {value} twice; each class needs its own")
+    if len(found) != classes:
+        raise RobustsegError(
+            f"`values` names {len(found)} values and there are {classes} classes; give one for each"
+        )
+    return found
 
 
 def _lines_of(path: Path) -> list[str]:
@@ -101,29 +158,33 @@ def _twice(values: Iterable[Hashable]) -> Hashable | None:
     return next((value for value, count in Counter(values).items() if count > 1), None)
 
 
-def ignored_values(ignore: int | Sequence[int] | None, classes: Classes) -> list[int]:
-    """Return the values of masks whose pixels are ignored.
+def ignored_values(ignore: int | str | Sequence[int] | None, classes: Classes) -> list[int] | str:
+    """Return the values of masks whose pixels are ignored, or OTHERS.
 
     Args:
-        ignore: one, several, or None for none. They may be those of classes, whose pixels are
-            ignored then.
-        classes: of the data set; class k has the value k.
+        ignore: one, several, None for none, or OTHERS for all that are no class. They may be those
+            of classes, whose pixels are ignored then.
+        classes: of the data set.
 
     Raises:
         RobustsegError: not such values; or the default, 255, where a class has this value.
     """
-    values = [] if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
+    if ignore == OTHERS:
+        return OTHERS
+    values: list[Any] = (
+        [] if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
+    )
     wrong = [value for value in values if not _is_value(value)]
     if wrong:
         raise RobustsegError(
             f"`ignore` should hold values of masks, whole numbers from 0 to {LARGEST_VALUE}, "
-            f"not {wrong[0]!r}"
+            f"not {wrong[0]!r}; {OTHERS}: all that are no class"
         )
-    if ignore == IGNORE_BYTE and len(classes.names) > IGNORE_BYTE:
+    if ignore == IGNORE_BYTE in classes.in_masks:
+        name = classes.names[classes.in_masks.index(IGNORE_BYTE)]
         raise RobustsegError(
-            f"`ignore` is {IGNORE_BYTE}, which is the value of the class "
-            f"{classes.names[IGNORE_BYTE]!r} too: write null if its pixels count, or "
-            f"[{IGNORE_BYTE}] if they do not"
+            f"`ignore` is {IGNORE_BYTE}, which is the value of the class {name!r} too: write null "
+            f"if its pixels count, or [{IGNORE_BYTE}] if they do not"
         )
     return values
 

@@ -189,7 +189,9 @@ def _views(shared: Shared, background: int, ignored: int = IGNORE_BYTE) -> Views
 def mask_labels(shared: Shared) -> MaskLabels:
     """Return what the masks of a data set of kind `folder` mean, from what its splits say."""
     colours = [(red, green, blue) for red, green, blue in shared["palette"]]
-    classes = Classes(shared["class_names"], colours if shared["coloured"] else None)
+    classes = Classes(
+        shared["class_names"], colours if shared["coloured"] else None, shared.get("values")
+    )
     return MaskLabels(classes, shared["ignore"])
 
 

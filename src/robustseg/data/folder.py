@@ -25,7 +25,8 @@ def open_folder(
     masks: str | PathLike[str],
     *,
     classes: int | str | PathLike[str] | Sequence[str],
-    ignore: int | Sequence[int] | None = 255,
+    values: str | Sequence[int] | None = None,
+    ignore: int | str | Sequence[int] | None = 255,
     ids: Ids | None = None,
     resize_px: int | None = None,
     interpolation: str = "bilinear",
@@ -41,9 +42,11 @@ def open_folder(
         masks: one for each image, with the same id: whole numbers (8 or 16 bits, a palette, one
             bit), or colours (RGB) if the classes have them.
         classes: how many there are, a text file with one class a line, or such lines: `name`, or
-            `name R G B` with its colour. Class k has the value k in the masks.
-        ignore: values of the masks whose pixels are left out; None for none. In masks of colours
-            the place of the colour, from 0.
+            `name R G B` with its colour.
+        values: the number of each class in the masks, in this order: `1-150`, `7,8,11-13`, or a
+            list; None: 0, 1, ... Labels count from 0 in any case.
+        ignore: values of the masks whose pixels are left out; None for none, "others" for all that
+            are no class. In masks of colours the place of the colour, from 0.
         ids: the images to take, a text file with one id a line, or the ids; all by default.
         resize_px: length of the short side to which images are resized; None: as they are.
         interpolation: of that, `bilinear` or `bicubic`; masks take the nearest pixel.
@@ -52,7 +55,7 @@ def open_folder(
         RobustsegError: a folder or file is missing, images and masks do not fit each other, or
             what `read_classes` or `ignored_values` refuses.
     """
-    known = read_classes(classes)
+    known = read_classes(classes, values)
     pairs = list_pairs(images, masks, ids)
     return DiskDataset(
         root=Path(),
@@ -116,13 +119,14 @@ def _files(pairs: Iterable[Pair]) -> set[Path]:
 
 def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a reader needs besides the rows, see `disk.DiskDataset`."""
-    classes = read_classes(settings["classes"])
+    classes = read_classes(settings["classes"], settings["values"])
     keys = ("resize_px", "interpolation", "crop_px", "base_px", "padding")
     return {
         "root": ".",
         "class_names": classes.names,
         "palette": _palette(classes),
         "coloured": classes.colours is not None,
+        "values": classes.values,
         "ignore": ignored_values(settings["ignore"], classes),
         **{key: settings[key] for key in keys},
     }

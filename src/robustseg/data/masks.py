@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg.data.classes import Classes
+from robustseg.data.classes import OTHERS, Classes
 from robustseg.data.image_files import read_any_mask
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.errors import RobustsegError
@@ -22,16 +22,16 @@ RED_GREEN_BLUE = np.array([1 << 16, 1 << 8, 1])
 class MaskLabels:
     """What the masks of a data set mean.
 
-    A mask of whole numbers holds the class k as k. In one of colours a pixel's value is the place
-    of its colour among those of the classes.
+    A mask of whole numbers holds each class as its value. In one of colours a pixel's value is the
+    place of its colour among those of the classes.
 
     Attributes:
-        classes: names and colours.
-        ignore: values whose pixels are ignored.
+        classes: names, values and colours.
+        ignore: values whose pixels are ignored, or OTHERS: all that are no class.
     """
 
     classes: Classes
-    ignore: list[int]
+    ignore: list[int] | str
 
     def read(self, path: Path) -> NDArray[Any]:
         """Return labels (H, W): bytes, 255 where ignored; of more than 255 classes int32 and -1.
@@ -47,8 +47,8 @@ class MaskLabels:
         if unknown.any():
             raise RobustsegError(
                 f"{path} holds the value {values[unknown][0]}, which is none of the "
-                f"{len(self.classes.names)} classes and not ignored; correct the mask, `classes` "
-                "or `ignore`"
+                f"{len(self.classes.names)} classes and not ignored; correct the mask, `classes`, "
+                "`values` or `ignore`"
             )
         return self._stored(labels)
 
@@ -70,10 +70,12 @@ class MaskLabels:
     @cached_property
     def _table(self) -> NDArray[np.int32]:
         """Label by value; the last entry is for all values below and beyond."""
-        count = len(self.classes.names)
-        table = np.full(max(count, *self.ignore, 0) + 2, UNKNOWN, np.int32)
-        table[:count] = np.arange(count)
-        table[self.ignore] = IGNORE_LABEL
+        values = list(self.classes.in_masks)
+        named = [] if isinstance(self.ignore, str) else self.ignore
+        rest = IGNORE_LABEL if self.ignore == OTHERS else UNKNOWN
+        table = np.full(max(*values, *named) + 2, rest, np.int32)
+        table[values] = np.arange(len(values))
+        table[named] = IGNORE_LABEL
         return table
 
     def _places(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[Any]:
@@ -88,6 +90,8 @@ class MaskLabels:
         order = np.argsort(known)
         places: NDArray[Any] = order[np.searchsorted(known[order], wanted).clip(max=len(known) - 1)]
         unknown = known[places] != wanted
+        if self.ignore == OTHERS:
+            return np.where(unknown, len(known), places)
         if unknown.any():
             colour = tuple(pixels[unknown][0].tolist())
             raise RobustsegError(
