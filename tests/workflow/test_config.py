@@ -189,7 +189,7 @@ WRONG_FOLDERS = [
         f".classes is refused: `classes` {NO_LIST} ['a', True]; in YAML",
     ),
     ({"classes": None}, f".classes is refused: `classes` {NO_LIST} None"),
-    ({"ignore": "255"}, ".ignore should be a value of the masks, a list, or null, not '255'"),
+    ({"ignore": "255"}, ".ignore should be a value of the masks, a list, others, or null, not '255'"),
     ({"ignore": [-1]}, " is refused: `ignore` should hold values of masks, whole numbers from"),
     (
         {"classes": 256},
@@ -209,7 +209,7 @@ WRONG_FOLDERS = [
     ({"interpolation": "area"}, ".interpolation should be 'bilinear' or 'bicubic', not 'area'"),
     (
         {"root": "/"},
-        ".root is not a known key; known here: kind, images, masks, classes, ignore",
+        ".root is not a known key; known here: kind, images, masks, classes, values",
     ),
     ({"train_images": "images"}, " has train_images, which need train_masks, crop_px, base_px"),
     (
