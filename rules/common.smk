@@ -135,9 +135,17 @@ def weights_to_attack(wildcards):
 
 
 def weights_of_sources(wildcards):
-    """Return the weights of the models that a suite carries its attacks over from."""
-    sources = CONFIG.sources_of(wildcards.suite)
+    """Return the weights of the models that a suite carries its attacks over from.
+
+    Of models of one's own these are in `files_of_own_sources`.
+    """
+    sources = [name for name in CONFIG.sources_of(wildcards.suite) if name not in OWN_MODELS]
     return [weights_of(source, wildcards.training_seed) for source in sources]
+
+
+def files_of_own_sources(wildcards):
+    sources = [name for name in CONFIG.sources_of(wildcards.suite) if name in OWN_MODELS]
+    return [file for source in sources for file in CONFIG.models[source].files]
 
 
 def checks_of(training_seed, *names):

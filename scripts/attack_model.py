@@ -12,6 +12,7 @@ from robustseg.evaluation.suites import Task, run_suite
 from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
 from robustseg.models.checkpoints import load_model
+from robustseg.models.references import own_model
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def write_attack_evidence(
     *,
     own: Mapping[str, Any] | None,
     suite: Mapping[str, Any],
-    sources: Mapping[str, str],
+    sources: Mapping[str, str | Mapping[str, Any]],
     eps_255: float,
     seed: int,
     shard: tuple[int, int, int],
@@ -48,7 +49,8 @@ def write_attack_evidence(
         evidence: the output, Parquet.
         own: how a model of one's own is made; None for all others.
         suite: the suite's section of the configuration.
-        sources: weights by name, of the models that a transfer attack is found on.
+        sources: models by name that a transfer attack is found on: their weights, or how one of
+            one's own is made.
         eps_255, seed, shard, identity, batch_size, progress: see `suites.Task`.
         config_hash: of the settings that the rows follow from.
         precision: of the search, one of `names.PRECISIONS`; what counts is in full precision.
@@ -69,14 +71,38 @@ def write_attack_evidence(
         parts=parts,
         progress=progress,
         sources={
-            name: SearchModel(load_model(path, device)[0], precision, compiled)
-            for name, path in sources.items()
+            name: SearchModel(
+                load_model(source, device)[0]
+                if isinstance(source, str)
+                else own_model(source, dataset.num_classes, device),
+                precision,
+                compiled,
+            )
+            for name, source in sources.items()
         },
     )
     rows = run_suite(suite, task)
     made_by = provenance(config_hash, device_name(device), model.extra_repr())
     write_evidence(evidence, rows, made_by, dataset.class_names)
     shutil.rmtree(parts, ignore_errors=True)
+
+
+def sources_of(
+    lineages: Mapping[str, Mapping[str, Any]], weights: Sequence[str]
+) -> dict[str, str | Mapping[str, Any]]:
+    """Return what sources are made from: their weights, of models of one's own their settings.
+
+    Args:
+        lineages: by name, see `Config.lineage_of`.
+        weights: of those that are no one's own, in this order.
+    """
+    files = iter(weights)
+    return {
+        name: settings
+        if (settings := lineage.get("model", {})).get("kind") == "own"
+        else next(files)
+        for name, lineage in lineages.items()
+    }
 
 
 if __name__ == "__main__":
@@ -92,7 +118,7 @@ if __name__ == "__main__":
             snakemake.output.evidence,
             own=params.own,
             suite=params.suite,
-            sources=dict(zip(params.sources, snakemake.input.sources, strict=True)),
+            sources=sources_of(params.sources, snakemake.input.sources),
             eps_255=float(wildcards.eps_255),
             seed=int(wildcards.seed),
             shard=(int(wildcards.shard), *params.cut),

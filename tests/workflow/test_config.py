@@ -189,7 +189,10 @@ WRONG_FOLDERS = [
         f".classes is refused: `classes` {NO_LIST} ['a', True]; in YAML",
     ),
     ({"classes": None}, f".classes is refused: `classes` {NO_LIST} None"),
-    ({"ignore": "255"}, ".ignore should be a value of the masks, a list, others, or null, not '255'"),
+    (
+        {"ignore": "255"},
+        ".ignore should be a value of the masks, a list, others, or null, not '255'",
+    ),
     ({"ignore": [-1]}, " is refused: `ignore` should hold values of masks, whole numbers from"),
     (
         {"classes": 256},

@@ -9,9 +9,13 @@ import pytest
 import yaml
 from PIL import Image
 
+from robustseg.attacks.spec import AttackSpec
 from robustseg.config import load_config
+from robustseg.data.folder import open_folder
 from robustseg.errors import RobustsegError
+from robustseg.evaluation.over_batches import transfer
 from robustseg.evidence.reading import read_evidence
+from robustseg.models.references import own_model
 from tests.workflow.running import ROOT, snakemake
 
 pytestmark = pytest.mark.timeout(300)
@@ -29,12 +33,22 @@ class Net(torch.nn.Module):
 """
 
 
+CARRIED = {
+    "kind": "transfer", "sources": ["other"], "losses": ["ce"], "schedules": ["constant"],
+    "iterations": [5],
+}  # fmt: skip
+
+
 def settings() -> dict:
     config = yaml.safe_load((ROOT / "config" / "own.yaml").read_text())
     config["models"]["net"] |= {"load": "mymodels.py:Net", "normalise": "half"}
     config["models"]["net"]["classes"] = [0, 1, 2, None]
     config["attacks"]["suites"]["sea"]["iterations"] = [4]
     config["gallery"] |= {"images": 2, "iterations": 4}
+    other = {"load": "mymodels.py:Net", "weights": "other.pth", "scale": 2.0}
+    config["models"]["other"] = {"kind": "own", "dataset": "streets", **other}
+    config["attacks"]["suites"]["carried"] = CARRIED
+    config["tables"]["each_attack"] = [{"model": "net", "suites": ["carried"], "eps_255": [8]}]
     return config
 
 
@@ -56,6 +70,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weight = torch.cat([torch.eye(3), torch.zeros(1, 3)])[:, :, None, None]
     torch.save(
         {"head.weight": 4 * weight, "head.bias": torch.tensor([0, 0, 0, -2.0])}, folder / "w.pth"
+    )
+    torch.save(
+        {"head.weight": weight.flip(1), "head.bias": torch.tensor([0, 0.5, 0, 0])},
+        folder / "other.pth",
     )
     (folder / "own.yaml").write_text(yaml.safe_dump(settings()))
     done = snakemake(
@@ -91,7 +109,36 @@ def test_normalisation_and_the_output_of_no_class_are_as_configured(finished: Pa
         assert len(row["union"]) == 3
 
 
+def test_attacks_are_carried_over_from_another_model_of_one_s_own(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the library, from the two models as they are configured."""
+    monkeypatch.chdir(finished)
+    attacked = finished / "results/mine/attacks/carried/net/seed0/eps8/seed0-shard0.parquet"
+    rows = read_evidence([attacked]).set_index("image_id")
+    dataset = open_folder("val/images", "val/masks", classes="classes.txt")
+    config = load_config(settings(), [])
+    source, target = (own_model(config.own_of(name), 3) for name in ("other", "net"))
+    identity = {"dataset": "streets", "model": "net", "training_seed": 0, "suite": "carried"}
+    expected = transfer(
+        source, target, dataset, AttackSpec("ce", "apgd", "constant", 5), source_name="other",
+        eps_255=8, seed=0, batch_size=8, identity=identity,
+    )  # fmt: skip
+    assert len(rows) == len(expected) == 3
+    for row in expected:
+        found = rows.loc[row["image_id"]]
+        assert found["attack"] == "transfer-other-apgd-ce-constant-5"
+        assert found["pixels_correct"] == row["pixels_correct"]
+
+
 def test_a_changed_model_is_evaluated_again(finished: Path) -> None:
+    with (finished / "other.pth").open("ab") as file:
+        file.write(b"changed")
+    done = snakemake(
+        "-n", "--cores", "1", "--configfile", finished / "own.yaml", "--", "all", folder=finished
+    )
+    assert "Attack net, seed 0, with carried" in done.stdout
+    assert "Attack net, seed 0, with sea" not in done.stdout
     (finished / "mymodels.py").write_text(MODEL + "# changed")
     done = snakemake(
         "-n", "--cores", "1", "--configfile", finished / "own.yaml", "--", "all", folder=finished

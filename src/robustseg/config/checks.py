@@ -380,9 +380,7 @@ def _source_problems(
 ) -> Iterator[tuple[str, str]]:
     """Yield why attacks cannot be carried over from the sources of a suite to a model."""
     for source in suite.sources:
-        if isinstance(config.models.get(source), OwnModel):
-            yield key, f"names {suite_name}, whose source {source} is of the kind own: use others"
-        elif source == target:
+        if source == target:
             yield key, f"names {suite_name}, one of whose sources is {target} itself"
         elif {source, target} <= set(config.models):
             found, wanted = config.models[source].dataset, config.models[target].dataset
