@@ -93,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         "--suites", nargs="+", default=["sea"], metavar="NAME",
         help="sea (default), losses, baselines, schedules, iterations, alma",
     )  # fmt: skip
+    attack.add_argument(
+        "--pictures", type=int, default=4, metavar="N",
+        help="attacked images to keep for the page of `report`, the first N (4); 0: none",
+    )  # fmt: skip
     attack.add_argument("--seed", type=int, default=0, help="of the random starts (0)")
     attack.add_argument(
         "--shard", type=_shard, default=(0, 1), metavar="I/N",
@@ -328,6 +332,7 @@ def _attack(options: argparse.Namespace) -> None:
         iterations=options.iterations,
         batch_size=options.batch_size,
         images=options.images,
+        pictures=options.pictures,
         seed=options.seed,
         shard=options.shard,
         name=options.name,

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robustseg.evaluation.evaluate import evidence_files, own_models, read_records, reads_of
+from robustseg.evaluation.evaluate import (
+    PICTURES,
+    evidence_files,
+    own_models,
+    read_records,
+    reads_of,
+)
 from robustseg.page.page import make_page
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
@@ -41,5 +47,7 @@ def report(folder: str | Path) -> Path:
         "settings": records,
     }
     page = root / "report" / "index.html"
-    make_page(layouts, {}, config, evidence_files(root, records), [], page)
+    shown = root / PICTURES.format(name=first["name"])
+    gallery = {first["name"]: shown} if shown.exists() else {}
+    make_page(layouts, {}, config, evidence_files(root, records), [], page, gallery=gallery)
     return page

@@ -83,8 +83,12 @@ def test_attack_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     page = (here / "runs" / "net" / "report" / "index.html").read_text()
     assert "Robustness" in page
     assert "<script src" not in page
+    assert "gallery-view" in page
     table = (here / "runs" / "net" / "tables" / "robustness.md").read_text()
     assert "8/255" in table
+    assert main([*command, "--out", "runs/net", "--pictures", "0"]) == 0
+    assert main(["report", "runs/net"]) == 0
+    assert "gallery-view" not in (here / "runs/net/report/index.html").read_text()
 
 
 def test_shards_of_several_jobs_are_merged(here: Path) -> None:

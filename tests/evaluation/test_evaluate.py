@@ -15,9 +15,12 @@ from torch.utils.data import DataLoader, IterableDataset
 import robustseg
 from robustseg import evaluate, sea
 from robustseg.attacks import outcomes
+from robustseg.attacks.run import run_attack
 from robustseg.errors import RobustsegError
+from robustseg.evaluation import gallery
 from robustseg.evaluation.evaluate import read_evaluation
 from robustseg.evaluation.standard_suites import STANDARD_SUITES
+from robustseg.evidence.attacked_images import read_shots
 from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.own_run import report
 from robustseg.yaml_files import read_yaml
@@ -357,6 +360,42 @@ def test_radii_of_numpy_and_class_names_that_do_not_fit() -> None:
     assert any("1 class_names and 4 classes" in one for one in result.warnings)
 
 
+def test_attacked_images_are_kept_for_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that have labels, of any sizes, as the evidence has them; made once."""
+    data = pairs([(12, 10), (9, 14), (12, 10), (12, 10)])
+    data[0][1].fill_(255)
+    few = {**FEW, "folder": tmp_path}
+    evaluate(network(), data, [4, 8], pictures=2, **few)
+    path = tmp_path / "gallery" / "model.npz"
+    shots = read_shots(path)
+    assert shots.image_ids.tolist() == ["1", "2"]
+    assert shots.images.shape == (2, 12, 14, 3)
+    assert shots.eps_255.tolist() == [0, 4, 8]
+    frame = read_evidence(sorted(tmp_path.glob("attacks/**/*.parquet")))
+    of_loss = frame[frame["loss"].isin(["mask_ce", "none"])].set_index(["eps_255", "image_id"])
+    for radius, eps_255 in enumerate([0, 4, 8]):
+        for place, image_id in enumerate("12"):
+            row = of_loss.loc[(eps_255, image_id)]
+            share = row["pixels_correct"] / row["pixels"]
+            assert shots.accuracy[radius, place] == pytest.approx(share)
+    assert "gallery-view" in report(tmp_path).read_text()
+
+    made: list[int] = []
+    monkeypatch.setattr(gallery, "run_attack", lambda *rest: made.append(1) or run_attack(*rest))
+    evaluate(network(), data, [4, 8], pictures=2, **few)
+    assert not made
+    evaluate(robustseg.wrap(network(), scale=0.5), data, [4, 8], pictures=2, **few)
+    assert made, "pictures of another model were taken for this one's"
+    for other in ({"pictures": 0}, {"suites": ["baselines_100"]}):
+        evaluate(network(), data, [4, 8], **{"pictures": 2, **few})
+        assert path.exists()
+        evaluate(network(), data, [4, 8], **{"pictures": 2, **few, **other})
+        assert not path.exists()
+        assert "gallery-view" not in report(tmp_path).read_text()
+
+
 def test_any_name_of_a_class_has_its_line(tmp_path: Path) -> None:
     names = ["void: other", "a:b:c", "mean", "iou"]
     evaluate(network(), pairs(), 8, class_names=names, folder=tmp_path, **FEW)
@@ -390,6 +429,7 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"batch_size": 0}, "batch_size must be"),
         ({"images": -1}, "images must be"),
         ({"images": 0}, "images must be"),
+        ({"pictures": -1}, "pictures must be a whole number from 0 on"),
         ({"seed": -1}, "seed must be"),
         ({"shard": "0/2"}, "shard must be"),
         ({"name": None}, "letters, digits"),

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from robustseg.workflow_job import job
+from robustseg.data.disk import DiskDataset
+from robustseg.data.folder import open_folder
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.gallery import attack_gallery, attack_targeted
 from robustseg.evaluation.over_batches import evaluate_clean
@@ -51,6 +54,41 @@ def test_predictions_are_of_the_perturbed_image() -> None:
         logits = model(torch.from_numpy(attacked).float().permute(0, 3, 1, 2))
     same = logits.argmax(1).numpy() == arrays["prediction"][1]
     assert same.mean() > 0.99  # but for the rounding of float16
+
+
+def test_images_of_different_sizes_are_filled_up(tmp_path: Path) -> None:
+    """Each is attacked as it is, and grey is added without a label."""
+    for number, size in enumerate([(20, 30), (20, 30), (25, 14)]):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
+        for part, array in (("images", pixels), ("masks", pixels.argmax(2).astype(np.uint8))):
+            (tmp_path / part).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / part / f"{number}.png")
+
+    def opened(*ids: str) -> DiskDataset:
+        return open_folder(tmp_path / "images", tmp_path / "masks", classes=3, ids=ids)
+
+    settings = GALLERY | {"eps_255": [16]}
+    arrays = attack_gallery(network(0), opened("0", "1", "2"), settings, batch_size=3)
+    save_arrays(tmp_path / "shots.npz", arrays)
+    shots = read_shots(tmp_path / "shots.npz")
+    assert shots.images.shape == (3, 25, 30, 3)
+    for place, (height, width) in enumerate([(20, 30), (20, 30), (25, 14)]):
+        alone = attack_gallery(network(0), opened(str(place)), settings | {"images": 1}, 1)
+        assert (shots.accuracy[:, place] == alone["accuracy"][:, 0]).all()
+        for name, outside in (("images", 128), ("labels", 255)):
+            whole = getattr(shots, name)[place]
+            assert (whole[:height, :width] == alone[name][0]).all()
+            assert (whole[height:] == outside).all()
+            assert (whole[:, width:] == outside).all()
+        for name, outside in (("perturbation", 0), ("prediction", 255)):
+            whole = getattr(shots, name)[:, place]
+            assert (whole[:, :height, :width] == alone[name][:, 0]).all()
+            assert (whole[:, height:] == outside).all()
+            assert (whole[:, :, width:] == outside).all()
+    targeted = TARGETED | {"images": 3, "iterations": 3}
+    assert attack_targeted(
+        network(0), opened("0", "1", "2"), targeted | {"classes": ["class 1"]}, 3
+    )["share"].shape == (1, 3)
 
 
 def test_the_same_attack_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from robustseg.attacks.inputs import check_counts, is_whole
-from robustseg.attacks.outcomes import Outcome
+from robustseg.attacks.outcomes import Batch, Outcome
 from robustseg.attacks.spec import check_radius
 from robustseg.attacks.warning_signs import WarningSigns, warn
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.anybodys_data import Source, source_of, without_repetition
+from robustseg.evaluation.anybodys_data import source_of, without_repetition
+from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite, named_suites
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 RECORD = "run-shard{shard}-of-{shards}.json"
 """What a part of a run has done, in the run's folder."""
+PICTURES = "gallery/{name}.npz"
+"""Attacked images of a model, in the run's folder."""
 RECORDED = {
     *("name", "dataset", "model", "class_names", "eps_255", "suites", "seed"),
     *("shard", "shards", "warnings", "runtime_s"),
@@ -93,6 +96,7 @@ def evaluate(
     iterations: int | None = None,
     batch_size: int = 8,
     images: int | None = None,
+    pictures: int = 4,
     seed: int = 0,
     shard: tuple[int, int] = (0, 1),
     sources: Mapping[str, Any] | None = None,
@@ -128,6 +132,8 @@ def evaluate(
         iterations: of every attack, instead of the suites' own (300 for SEA).
         batch_size: images at a time, where the data does not say.
         images: only the first so many; None: all.
+        pictures: so many of the first images are kept in `folder` as attacked at each radius, for
+            the page of `robustseg report`; by one attack, on Mask-CE where a suite has it.
         seed: of the random starts.
         shard: (i, n): attack the i-th of n parts of the images, counted from 0, so that several
             machines share the work; the result is of the parts that are there.
@@ -146,6 +152,8 @@ def evaluate(
     _check_names(name=name, dataset=dataset)
     check_counts(batch_size=batch_size)
     check_counts(**{key: n for key, n in given.items() if n is not None})
+    if not is_whole(pictures) or pictures < 0:
+        raise RobustsegError(f"pictures must be a whole number from 0 on; got {pictures!r}")
     if not is_whole(seed) or not 0 <= seed < 2**31:
         raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
     _check_shard(shard)
@@ -172,7 +180,9 @@ def evaluate(
         if root.exists() and not root.is_dir():
             raise RobustsegError(f"{root} is a file; name a folder for the evidence")
         told = Progress(f"evaluate {name}") if progress else None
-        rows = _run(attacks, [wrapped, *others.values()], source, root, signs, told)
+        kept = FinishedParts(root / "parts", [wrapped, *others.values()], (), told)
+        first = First(source.batches, pictures if folder and shard[0] == 0 else 0)
+        rows = _run(attacks, wrapped, first, source.total, kept, signs, told)
         names = _class_names(class_names or source.class_names, rows)
         if class_names and names is None:
             signs.said.append(
@@ -198,6 +208,10 @@ def evaluate(
             "warnings": signs.found(),
             "runtime_s": round(time.monotonic() - started, 1),
         }
+        if shard[0] == 0:
+            path, attack = root / PICTURES.format(name=name), attack_to_show(chosen)
+            called = names or list(map(str, range(len(rows[0]["union"]))))
+            keep_pictures(path, wrapped, first.batches, called, attack, radii, seed, kept, told)
         _write(root, rows, record)
         warn(record["warnings"])
         result = read_evaluation(root, only_shard=shard)
@@ -360,20 +374,20 @@ def _attacks_of(
 
 def _run(
     attacks: Sequence[Planned],
-    models: Sequence[WrappedModel],
-    source: Source,
-    root: Path,
+    model: WrappedModel,
+    batches: Iterable[Batch],
+    total: int | None,
+    kept: FinishedParts,
     signs: WarningSigns,
     progress: Progress | None,
 ) -> list[EvidenceRow]:
     """Run all attacks on all batches; the clean look, which comes first, is never kept."""
-    kept = FinishedParts(root / "parts", models, (), progress)
 
     def watch(outcome: Outcome) -> None:
         signs.gradients(outcome.unexplained_zeros)
 
-    batches = without_repetition(source.batches)
-    rows = rows_of_batches(attacks, models[0], batches, source.total, kept, progress, watch)
+    once = without_repetition(batches)
+    rows = rows_of_batches(attacks, model, once, total, kept, progress, watch)
     if not rows:
         raise RobustsegError("there are no images in the data, or none in this shard")
     if not any(row["pixels"] for row in rows):

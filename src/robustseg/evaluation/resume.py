@@ -101,6 +101,11 @@ class FinishedParts:
                 self.progress.say(f"the finished part {path} is damaged and is computed again")
             return None
 
+    def key_of(self, batches: Sequence[tuple[Tensor, ...]], *settings: object) -> str:
+        """Return what tells results from these images, models and settings from all others."""
+        tensors = [tensor for batch in batches for tensor in batch]
+        return _digest(self.context(tensors[0][:1]), repr(settings), *tensors)
+
 
 def _as_lists(outcome: Outcome) -> dict[str, list[Any]]:
     counts = {name: values.tolist() for name, values in outcome.counts._asdict().items()}
