@@ -142,7 +142,9 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "auto (default): as the model's publisher says, none for a model of your own",
     )  # fmt: skip
     parser.add_argument("--scale", type=float, default=1.0, help="255 if it wants 0..255 (1)")
-    parser.add_argument("--output", help="key or attribute of the model's output with the logits")
+    parser.add_argument(
+        "--output", help="key, attribute or place in the model's output of the logits"
+    )
     parser.add_argument("--divisor", type=int, help="pad images to multiples of so many pixels")
     parser.add_argument(
         "--eps", type=float, nargs="+", default=[4.0, 8.0], metavar="EPS",
@@ -177,7 +179,7 @@ def _set_up(options: argparse.Namespace) -> _Setup:
     radii_of(options.eps)
     dataset = _open_data(options)
     said = {"load": options.model, "weights": options.weights, "scale": options.scale}
-    said |= {"output": options.output, "divisor": options.divisor}
+    said |= {"output": _number_or_text(options.output), "divisor": options.divisor}
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     settings = UNSAID | said | _normalisation(options.normalise)
     model = own_model(settings, dataset.num_classes, device)
@@ -208,7 +210,7 @@ def _open_data(options: argparse.Namespace) -> Dataset:
         raise RobustsegError("--classes is missing: how many classes do the masks have?")
     return open_folder(
         *options.data,
-        classes=_number_or_file(options.classes),
+        classes=_number_or_text(options.classes),
         values=options.values,
         ignore=_ignored(options.ignore),
         ids=options.ids,
@@ -366,8 +368,8 @@ def _normalisation(how: str) -> dict[str, Any]:
     return {"mean": mean, "std": std}
 
 
-def _number_or_file(text: str) -> int | str:
-    return int(text) if text.removeprefix("-").isdecimal() else text
+def _number_or_text(text: str | None) -> Any:
+    return int(text) if text and text.removeprefix("-").isdecimal() else text
 
 
 def _ignored(text: str | None) -> int | str | list[int] | None:

@@ -22,6 +22,9 @@ import torch
 def colours(images):
     return torch.stack([3 * images[:, 0], 3 * images[:, 1], 3 * images[:, 2]], 1)
 
+def second(images):
+    return colours(images).flip(1), colours(images)
+
 class Net(torch.nn.Conv2d):
     def __init__(self):
         super().__init__(3, 3, 1)
@@ -72,6 +75,13 @@ def test_check_says_what_there_is_and_what_it_costs(
     assert "(3, 10, 12)" in said
     assert "40 passes an image" in said
     assert "warnings      none" in said
+
+
+def test_the_place_of_the_logits_may_be_a_number(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "mymodels.py:second", *DATA, "--output", "1"]) == 0
+    assert "ACC 100.00 %" in capsys.readouterr().out
 
 
 def test_attack_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -327,6 +327,23 @@ def test_alma_and_transfer_on_an_own_model(tmp_path: Path) -> None:
     report(tmp_path)
 
 
+def test_a_loader_that_leaves_images_out_is_told() -> None:
+    for loader, told in (
+        (DataLoader(Mapped(pairs()), 2, drop_last=True), True),
+        (DataLoader(Mapped(pairs()), 5, drop_last=True), False),
+        (DataLoader(Mapped(pairs()), 2), False),
+    ):
+        result = evaluate(network(), loader, 8, **FEW)
+        assert any("drop_last=False" in one for one in result.warnings) == told
+
+
+def test_masks_of_0_and_255_are_told() -> None:
+    """The object has the value that is ignored: only the background is counted."""
+    data = [(image, torch.where(label == 0, 0, 255)) for image, label in pairs()]
+    result = evaluate(network(), data, 8, **FEW)
+    assert any("every pixel that counts is of class 0" in one for one in result.warnings)
+
+
 def test_alma_alone_says_what_it_found(tmp_path: Path) -> None:
     """Against the evidence: how many images are flipped, and the median of their norms."""
     images, _ = scene(10, 0.01, size=8)

@@ -572,7 +572,9 @@ def test_a_wrapped_model_moves_saves_and_prints() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"mean": (123.675, 116.28, 103.53)}, "is not one of images in [0, 1]; divide"),
+        ({"mean": (123.675, 116.28, 103.53)}, "are not those of images in [0, 1]; divide"),
+        ({"mean": [0.5] * 3, "std": (58.4, 57.1, 57.4)}, "divide both by 255, or give scale=255"),
+        ({**IMAGENET, "scale": 255}, "is one of images in [0, 1], and scale is 255; multiply"),
         ({"mean": 0.5}, "mean must be a list of numbers"),
         ({"mean": "imagenet"}, "mean must be a list of numbers"),
         ({"mean": []}, "mean must be finite numbers"),

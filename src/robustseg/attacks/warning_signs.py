@@ -50,7 +50,7 @@ class WarningSigns:
         self.device = torch.device("cpu")
         self.batches, self.largest = 0, 0.0
         self.labels: np.ndarray = np.zeros(0, dtype=np.int64)
-        self.correct = 0
+        self.correct = self.ignored = 0
         self._probabilities: bool | None = None
         self._unexplained: list[float] = []
         for eps_255 in radii_255:
@@ -90,6 +90,7 @@ class WarningSigns:
         longest = max(len(counted), len(self.labels))
         self.labels = np.pad(self.labels, (0, longest - len(self.labels)))
         self.labels[: len(counted)] += counted
+        self.ignored += int((labels == IGNORE_LABEL).sum())
         self.correct += int(outcome.counts.pixels_correct.sum())
         return outcome
 
@@ -110,6 +111,11 @@ class WarningSigns:
                     f"{int(self.labels.argmax())}: check normalisation, channel order, the order "
                     "of classes, and the weights"
                 )
+        if self.ignored and np.count_nonzero(self.labels) == 1:
+            said.append(
+                f"every pixel that counts is of class {int(self.labels.argmax())}: is the value of "
+                "another class ignored, as in masks of 0 and 255?"
+            )
         if self.batches and self.largest < 1.01 / 255:
             said.append(
                 f"no pixel of any image is above {self.largest:.2g}: were images divided by 255 "

@@ -98,6 +98,11 @@ def source_of(
             "the loader shuffles: this run cannot be resumed, nor compared image by image where "
             "images have no ids of their own; use shuffle=False"
         )
+    there, size = _length(getattr(data, "dataset", None)), getattr(data, "batch_size", None)
+    if getattr(data, "drop_last", False) and (not there or not size or there % size):
+        said.append(
+            "the loader leaves out the images behind its last whole batch; use drop_last=False"
+        )
     own_part = len(range(own, total, parts)) if known and total is not None else None
     return Source(batches, own_part, _classes_of(getattr(data, "dataset", data)), said)
 

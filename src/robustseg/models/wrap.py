@@ -362,10 +362,16 @@ def wrap(
         raise RobustsegError(f"scale must be a number above 0; got {scale!r}")
     if std is not None and not all(value > 0 for value in std):
         raise RobustsegError(f"std must be above 0 in each channel; got {tuple(std)}")
-    if mean is not None and max(map(abs, mean)) > 1 and scale == 1:
+    large = max(map(abs, mean or (0,))) > 1 or max(std or (0,)) > 10
+    if large and scale == 1:
         raise RobustsegError(
-            f"mean {tuple(mean)} is not one of images in [0, 1]; divide mean and std by 255, or "
+            f"mean {mean} and std {std} are not those of images in [0, 1]; divide both by 255, or "
             "give scale=255 if the network wants values up to 255"
+        )
+    if scale > 100 and mean is not None and 0 < max(map(abs, mean)) <= 1:
+        raise RobustsegError(
+            f"mean {mean} is one of images in [0, 1], and scale is {scale:g}; multiply mean and "
+            "std by it, or leave it out if the network wants no larger values"
         )
     return WrappedModel(
         model,
