@@ -294,6 +294,15 @@ def test_advice_on_one_hot_and_coloured_labels(expected: SeaResult) -> None:
     assert "one number, its class" in labels_error(colours)
 
 
+def test_labels_before_images() -> None:
+    for labels in (LABELS, LABELS[:, None], LABELS.numpy(), list(LABELS)):
+        said = sentence(lambda labels=labels: attack(labels, IMAGES))
+        assert "look like labels and images; give (images, labels), in this order" in said
+    grey, one_hot = IMAGES[:, :1], torch.nn.functional.one_hot(LABELS, CLASSES).permute(0, 3, 1, 2)
+    said = sentence(lambda: attack(grey, one_hot))
+    assert "of one-hot labels take" in said
+
+
 def test_labels_that_are_no_classes() -> None:
     wrong = LABELS.clone()
     wrong[1, 3, 3] = CLASSES

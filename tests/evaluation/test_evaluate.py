@@ -371,6 +371,15 @@ def test_alma_alone_says_what_it_found(tmp_path: Path) -> None:
     assert median.strip(" |") in page
 
 
+def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
+    one = np.int64(1)
+    given = {"iterations": 3 * one, "seed": one, "images": 3 * one, "pictures": one}
+    given |= {"batch_size": one, "shard": (0 * one, 2 * one), "folder": tmp_path}
+    evaluate(network(), pairs(), 8, progress=False, **given)
+    record = json.loads((tmp_path / "run-shard0-of-2.json").read_text())
+    assert (record["seed"], record["images"], record["suites"]["sea"]["iterations"]) == (1, 3, [3])
+
+
 def test_radii_of_numpy_and_class_names_that_do_not_fit() -> None:
     result = evaluate(network(), pairs(), np.array([4, 8]), class_names=["a"], **FEW)
     assert list(result.robust) == [4.0, 8.0]
@@ -458,6 +467,7 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"suites": {"own": ["ce"]}}, "must be a dict"),
         ({"suites": {"own": {"loses": ["ce"]}}}, "lacks losses"),
         ({"suites": {"own": OWN | {"losses": "ce"}}}, "losses .* must be a list"),
+        ({"suites": {"own": {"kind": "alma", "threshold": "x"}}}, "threshold .* must be a number"),
         ({"suites": {"own": OWN | {"step": 1}}}, "unknown key step"),
         ({"suites": {"own": OWN | {"step_size": 1}}}, "step_size .* must be a dict"),
         ({"data": 3}, "must be a loader"),

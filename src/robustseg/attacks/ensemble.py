@@ -18,6 +18,7 @@ from robustseg.attacks.inputs import (
     check_counts,
     is_whole,
     number_of,
+    refuse_swapped,
 )
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import Batch, Outcome, attack_and_count, in_turn
@@ -155,6 +156,7 @@ def sea(
             raise RobustsegError("losses must be a list of at least one name, like ['js']")
         specs = [AttackSpec(loss, "apgd", "reduced", iterations) for loss in losses]
         wrapped = wrap(model)
+        refuse_swapped("the call", images, labels)
         ids = as_ids(image_ids, number_of(images))
         images, labels = as_images(images, ids), as_labels(labels, ids, ignore_index)
         check_batch(images, labels, ids, eps_255)

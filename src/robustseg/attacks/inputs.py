@@ -156,6 +156,38 @@ def number_of(images: Any) -> int:
         ) from error
 
 
+def refuse_swapped(what: str, first: Any, second: Any) -> None:
+    """Refuse what looks like labels before images: the second has colours and the first has not.
+
+    Raises:
+        RobustsegError: they do.
+    """
+    one, other = shape_of(first), shape_of(second)
+    colours = len(other) in (3, 4) and (other[-3] in (3, 4) or other[-1] in (3, 4))
+    channel = len(one) == len(other) and one[-3] == 1 and not _has_floats(first)
+    if colours and (len(one) == len(other) - 1 or channel):
+        raise RobustsegError(
+            f"{what} gives {one} first and {other} second, which look like labels and images; "
+            "give (images, labels), in this order"
+        )
+
+
+def _has_floats(values: Any) -> bool:
+    if isinstance(values, list | tuple):
+        return bool(values) and _has_floats(values[0])
+    return "float" in str(getattr(values, "dtype", ""))
+
+
+def shape_of(values: Any) -> tuple[int, ...]:
+    """Return the shape of a tensor, array or picture of PIL, one longer for a list of such."""
+    if isinstance(values, list | tuple):
+        return (len(values), *shape_of(values[0])) if values else (0,)
+    if hasattr(values, "getbands"):
+        bands = len(values.getbands())
+        return (values.height, values.width, *((bands,) if bands > 1 else ()))
+    return tuple(getattr(values, "shape", ()))
+
+
 def check_counts(**counts: Any) -> None:
     """Refuse numbers of something that are not whole or below 1, each by its name.
 

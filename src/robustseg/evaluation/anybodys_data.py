@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustseg.attacks.inputs import as_images, as_labels
+from robustseg.attacks.inputs import as_images, as_labels, refuse_swapped, shape_of
 from robustseg.attacks.outcomes import Batch
 from robustseg.attacks.spec import images_of_shard
 from robustseg.data.batching import batches_of
@@ -64,7 +64,7 @@ def source_of(
     if hasattr(data, "batch") and hasattr(data, "image_ids"):
         return _of_dataset(data, batch_size, shard, images)
     if isinstance(data, tuple) and len(data) == 2 and not all(map(_is_pair, data)):
-        _refuse_swapped("the data", *data)
+        refuse_swapped("the data", *data)
         if _dimensions(data[0]) == 4:
             if len(data[0]) != len(data[1]):
                 raise RobustsegError(f"there are {len(data[0])} images and {len(data[1])} labels")
@@ -201,7 +201,7 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
             "the loader, with images of any sizes"
         )
     if isinstance(item, Sequence) and len(item) in (2, 3) and not isinstance(item, str):
-        _refuse_swapped(f"{what} of the data", item[0], item[1])
+        refuse_swapped(f"{what} of the data", item[0], item[1])
         more = item[2] if len(item) == 3 else None
         if isinstance(more, Mapping):  # what else is known of the image
             more = next((more[key] for key in ID_KEYS if key in more), None)
@@ -212,28 +212,13 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
     )
 
 
-def _refuse_swapped(what: str, first: Any, second: Any) -> None:
-    """Refuse what looks like labels before images: the second has colours and the first has not.
-
-    Raises:
-        RobustsegError: they do.
-    """
-    one, other = _shape(first), _shape(second)
-    colours = len(other) in (3, 4) and (other[-3] in (3, 4) or other[-1] in (3, 4))
-    if colours and (len(one) == len(other) - 1 or (len(one) == len(other) and one[-3] == 1)):
-        raise RobustsegError(
-            f"{what} gives {one} first and {other} second, which look like labels and images; "
-            "give (images, labels), in this order"
-        )
-
-
 def _is_pair(one: Any) -> bool:
     """Return whether something is a single image with its label, and not several images."""
     if isinstance(one, Mapping):
         return any(key in one for key in IMAGE_KEYS) and any(key in one for key in LABEL_KEYS)
     if not isinstance(one, list | tuple) or len(one) not in (2, 3):
         return False
-    image, label = _shape(one[0]), _shape(one[1])
+    image, label = shape_of(one[0]), shape_of(one[1])
     if not {len(image), len(label)} <= {2, 3}:
         return False
     return len(image) != len(label) or (len(image) == 3 and image[0] > 1 == label[0])
@@ -276,16 +261,6 @@ def _dimensions(values: Any) -> int:
     if isinstance(values, list | tuple):
         return 1 + _dimensions(values[0]) if values else 1
     return int(getattr(values, "ndim", 0))
-
-
-def _shape(values: Any) -> tuple[int, ...]:
-    """Return the shape of a tensor, array or picture of PIL, one longer for a list of such."""
-    if isinstance(values, list | tuple):
-        return (len(values), *_shape(values[0])) if values else (0,)
-    if hasattr(values, "getbands"):
-        bands = len(values.getbands())
-        return (values.height, values.width, *((bands,) if bands > 1 else ()))
-    return tuple(getattr(values, "shape", ()))
 
 
 def _classes_of(data: Any) -> list[str] | None:

@@ -157,6 +157,10 @@ def evaluate(
     if not is_whole(seed) or not 0 <= seed < 2**31:
         raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
     _check_shard(shard)
+    # Numbers of NumPy could not be written when all is done.
+    seed, batch_size, pictures = int(seed), int(batch_size), int(pictures)
+    images = None if images is None else int(images)
+    shard = (int(shard[0]), int(shard[1]))
     class_names = None if class_names is None else list(map(str, class_names))
     if class_names and len(set(class_names)) < len(class_names):
         raise RobustsegError(f"class_names must differ; got {', '.join(class_names)}")
@@ -164,7 +168,8 @@ def evaluate(
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")
     others = {key: wrap(one) for key, one in (sources or {}).items()}
-    chosen = named_suites(_names_or_suites(suites), iterations, list(others))
+    budget = None if iterations is None else int(iterations)
+    chosen = named_suites(_names_or_suites(suites), budget, list(others))
     source = source_of(
         data, batch_size=batch_size, ignore_index=ignore_index, shard=shard, images=images
     )

@@ -121,6 +121,10 @@ def _own_suite(name: str, given: Any, iterations: int | None) -> Suite:
             raise RobustsegError(
                 f"the suite {name} has the unknown key {key}; known are {', '.join(needed + MAY)}"
             )
+    if not isinstance(suite.get("threshold", 0.5), int | float):
+        raise RobustsegError(
+            f"threshold of the suite {name} must be a number, not {suite['threshold']!r}"
+        )
     if not isinstance(suite["step_size"], Mapping | None):
         raise RobustsegError(f"step_size of the suite {name} must be a dict: a step by eps_255")
     budgets = suite.get("iterations", 1)

@@ -64,7 +64,7 @@ def layout(numbers: Numbers) -> Layout:
     for model in dict.fromkeys(one.model for one in numbers.entries):
         clean = [_with_interval(numbers, numbers.get(model, "clean", 0.0, m)) for m in METRICS]
         rows = []
-        for eps_255 in [one.eps_255 for one in numbers.find("worst", model=model)][:: len(METRICS)]:
+        for eps_255 in sorted({one.eps_255 for one in numbers.find("worst", model=model)}):
             worst = [numbers.get(model, "worst", eps_255, metric) for metric in METRICS]
             alone = [
                 one
