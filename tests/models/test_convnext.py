@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm import create_model
 
 from robustseg.models.backbones import build_backbone
 from robustseg.models.build import build_classifier
@@ -36,7 +37,36 @@ def test_parameter_counts(name, millions):
     """Singh et al. 2023 give 28.6 M and 50.3 M for the networks with convolutional stem."""
     with torch.device("meta"):
         network = build_backbone(name, num_classes=1000)
-    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
+    assert count(network) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+STEMS = {"tiny": (48, 96), "small": (48, 96), "base": (64, 96, 128), "large": (96, 144, 192)}
+"""Channels of the published networks' convolutions (arXiv 2303.01870)."""
+PUBLISHED = {"tiny": 28_627_432, "base": 88_753_416}
+"""Parameters of the published files, as others who have them counted."""
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_only_the_stem_differs_from_timms_network(name):
+    with torch.device("meta"):
+        network, timms = build_backbone(f"convnext_{name}", 1000), create_model(f"convnext_{name}")
+    channels = STEMS[name]
+    stem = sum(
+        9 * before * after + after + 2 * after  # a convolution with bias, then LayerNorm
+        for before, after in zip((3, *channels), channels, strict=False)
+    )
+    assert count(network) == count(timms) - count(timms.stem) + stem
+    assert count(network) == PUBLISHED.get(name, count(network))
+
+
+@pytest.mark.parametrize("name", ["convnext_small", "convnext_base"])
+def test_the_stem_leaves_a_quarter_of_the_resolution(name):
+    stem = build_backbone(name).stem
+    assert stem(torch.rand(1, 3, 32, 64)).shape[-2:] == (8, 16)
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_channels_last_stays_from_stem_to_last_stage():

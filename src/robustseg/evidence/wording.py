@@ -24,7 +24,10 @@ ARCHITECTURE_LABELS = {
     "convnext_mini": "ConvNeXt (mini)",
     "convnext_tiny": "ConvNeXt-T",
     "convnext_small": "ConvNeXt-S",
+    "convnext_base": "ConvNeXt-B",
+    "convnext_large": "ConvNeXt-L",
     "resnet50": "ResNet-50",
+    "vit_demo": "ViT (demo size)",
     "vit_small": "ViT-S",
 }
 HALF_AT_NOTE = (

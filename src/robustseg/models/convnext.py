@@ -1,5 +1,7 @@
 """timm's ConvNeXt (Liu et al. 2022, arXiv 2201.03545), with the stem of Singh et al. 2023."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -13,21 +15,25 @@ __all__ = ["ConvNeXt", "LayerNorm2d", "Stem"]
 
 
 class Stem(nn.Module):
-    """Two 3x3 convolutions of stride 2 with LayerNorm and GELU: a quarter of the resolution.
+    """3x3 convolutions with LayerNorm and GELU, two of stride 2: a quarter of the resolution.
 
     The paper, B.2, names it (ConvStem); its layers are read from the published key names.
+
+    Args:
+        channels: of each convolution, at least two.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, channels // 2, 3, stride=2, padding=1),
-            LayerNorm2d(channels // 2),
-            nn.GELU(),
-            nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1),
-            LayerNorm2d(channels),
-            nn.GELU(),
-        )
+        layers: list[nn.Module] = []
+        for place, (before, after) in enumerate(pairwise((3, *channels))):
+            stride = 2 if place < 2 else 1
+            layers += [
+                nn.Conv2d(before, after, 3, stride=stride, padding=1),
+                LayerNorm2d(after),
+                nn.GELU(),
+            ]
+        self.stem = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, C, H/4, W/4)."""
@@ -55,7 +61,8 @@ class ConvNeXt(TimmConvNeXt):
             ls_init_value=size.layer_scale,
         )
         self.size = size
-        self.stem = Stem(size.dims[0])  # type: ignore[assignment]
+        stem_dims = size.stem_dims or (size.dims[0] // 2, size.dims[0])
+        self.stem = Stem(stem_dims)  # type: ignore[assignment]
         if num_classes is None:
             self.head = nn.Identity()  # type: ignore[assignment]
         _initialise(self)

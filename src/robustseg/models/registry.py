@@ -10,6 +10,9 @@ class ConvNextSize:
 
     depths: tuple[int, int, int, int]
     dims: tuple[int, int, int, int]
+    stem_dims: tuple[int, ...] | None = None
+    """Channels of the stem's convolutions, the last of them `dims[0]`: the first two halve the
+    resolution, further ones keep it. None: two, the first with half the channels."""
     layer_scale: float = 1e-6
     """Initial factor of each block's branch."""
     weight_std: float | None = 0.02
@@ -29,6 +32,9 @@ class ViTSize:
     """Height and width of the images that the classifier has position embeddings for."""
     segmenter_px: int
     """The same for segmentation; other sizes interpolate them."""
+    keeps_variance: bool = False
+    """Whether initial weights are 1/sqrt(fan-in) wide and those of the first layer without mean, as
+    in a ConvNeXt without `weight_std`; else they are timm's."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,18 @@ DecoderSize: TypeAlias = UPerNetSize | SegmenterSize | PSPNetSize
 
 BACKBONES: dict[str, BackboneSize] = {
     "convnext_demo": ConvNextSize((1, 2, 2, 1), (24, 48, 96, 96), layer_scale=0.3, weight_std=None),
-    "convnext_mini": ConvNextSize((2, 2, 4, 2), (48, 96, 192, 384), 0.3, weight_std=None),
+    "convnext_mini": ConvNextSize(
+        (2, 2, 4, 2), (48, 96, 192, 384), layer_scale=0.3, weight_std=None
+    ),
     "convnext_tiny": ConvNextSize((3, 3, 9, 3), (96, 192, 384, 768)),
     "convnext_small": ConvNextSize((3, 3, 27, 3), (96, 192, 384, 768)),
-    "vit_demo": ViTSize(48, 2, 3, patch_px=8, classifier_px=32, segmenter_px=48),
+    # The stem of B and L is read from the definition of the published weights (arXiv 2303.01870,
+    # repository nmndeep/revisiting-at): a third convolution, and 3/4 of the channels in the second.
+    "convnext_base": ConvNextSize((3, 3, 27, 3), (128, 256, 512, 1024), (64, 96, 128)),
+    "convnext_large": ConvNextSize((3, 3, 27, 3), (192, 384, 768, 1536), (96, 144, 192)),
+    "vit_demo": ViTSize(
+        48, 2, 3, patch_px=8, classifier_px=32, segmenter_px=48, keeps_variance=True
+    ),
     "vit_small": ViTSize(384, 12, 6, patch_px=16, classifier_px=224, segmenter_px=512),
     "resnet_demo": ResNetSize((1, 1, 1, 1), (8, 16, 24, 32), deep_stem=8),
     "resnet50": ResNetSize((3, 4, 6, 3)),

@@ -34,6 +34,16 @@ class VisionTransformer(TimmVisionTransformer):
             dynamic_img_size=True,
         )
         self.size = size
+        if size.keeps_variance:
+            self._keep_variance()
+
+    def _keep_variance(self) -> None:
+        """Draw weights that do, see `ViTSize.keeps_variance`."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+        first = self.get_parameter("patch_embed.proj.weight").data
+        first -= first.mean((1, 2, 3), keepdim=True)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return the last block's output without the class token: (B, width, H/patch, W/patch)."""
