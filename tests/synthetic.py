@@ -80,6 +80,7 @@ READS: dict[str, list[dict[str, Any]]] = {
     ],
     "table9": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "table10": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8], "seeds": [0, 1, 2]}],
+    "leave_one_out": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "by_class": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "by_size": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "worst_miou": [{"model": "fake_pir_5", "suites": ["losses", "sea"], "eps_255": [4, 8]}],

@@ -1,4 +1,4 @@
-"""Tables that the paper does not have: by class, by size, each attack, worst-case mIoU."""
+"""Tables that the paper does not have: by class, by size, each attack, leaving out, worst mIoU."""
 
 from pathlib import Path
 from typing import Any
@@ -210,3 +210,54 @@ def test_a_size_that_no_object_has_is_a_dash(tmp_path: Path) -> None:
     """Four classes that share 400 pixels about equally are never below 1 %."""
     _, printed = long("by_size", tmp_path)
     assert "| below 1 % | 0.0 | – | – | – |" in printed
+
+
+def scores(rows: list[dict[str, Any]], draws: list[int]) -> tuple[float, float]:
+    """Return ACC and mIoU in percent of the images that were drawn, by plain loops."""
+    drawn = [rows[place] for place in draws]
+    acc = sum(row["pixels_correct"] / row["pixels"] for row in drawn) / len(drawn)
+    shares = []
+    for label in range(CLASSES):
+        union = sum(int(row["union"][label]) for row in drawn)
+        shares.append(sum(int(row["intersection"][label]) for row in drawn) / union)
+    return 100 * acc, 100 * sum(shares) / CLASSES
+
+
+def worst_without(loss: str | None, eps_255: float) -> list[dict[str, Any]]:
+    """Return for each image the row of the worst attack or of none, the clean one last."""
+    attacks = sorted(synthetic_rows(MODEL, "sea", eps_255), key=lambda row: row["attack"])
+    worst: dict[str, dict[str, Any]] = {}
+    for row in [*attacks, *synthetic_rows(MODEL, "clean", 0.0)]:
+        found = worst.get(row["image_id"])
+        if row["loss"] != loss and (
+            found is None or row["pixels_correct"] < found["pixels_correct"]
+        ):
+            worst[row["image_id"]] = row
+    return [worst[image] for image in sorted(worst)]
+
+
+def test_what_a_loss_adds_is_the_worst_case_without_it_minus_that_with_all(tmp_path: Path) -> None:
+    frame, printed = long("leave_one_out", tmp_path)
+    found = frame[frame["eps_255"] == 8].set_index(["attack", "metric"])
+    everything = worst_without(None, 8)
+    images = list(range(len(everything)))
+    generator = np.random.default_rng(3)
+    for loss in ("mask_ce", "bal_ce", "js", "mask_sph"):
+        others, word = worst_without(loss, 8), f"without_{loss}"
+        for metric, part in (("acc", 0), ("miou", 1)):
+            gap = scores(others, images)[part] - scores(everything, images)[part]
+            one = found.loc[word, f"{metric}_added"]
+            assert found.loc[(word, metric), "value"] == pytest.approx(scores(others, images)[part])
+            assert one["value"] == pytest.approx(gap)
+            resampled = [
+                scores(others, draws)[part] - scores(everything, draws)[part]
+                for draws in generator.integers(len(images), size=(400, len(images))).tolist()
+            ]
+            low, high = np.quantile(resampled, [0.025, 0.975])
+            width = high - low
+            assert one["low"] == pytest.approx(low, abs=0.2 * width + 1e-9)
+            assert one["high"] == pytest.approx(high, abs=0.2 * width + 1e-9)
+        assert found.loc[(word, "acc_added"), "value"] >= 0
+    assert found["value"].unstack()["acc_added"].max() > 0
+    assert len(found) == 2 + 4 * 4
+    assert "| Mask-CE |" in printed

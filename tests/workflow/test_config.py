@@ -324,6 +324,11 @@ LACKING = {
         ["alma"],
         "reads no attack on pir_at_5 at a radius; name",
     ),
+    "leave_one_out": (
+        "attacks.suites.sea.losses",
+        ["js"],
+        "needs attacks of at least two losses on pir_at_5 at 4/255 and reads js alone",
+    ),
     "ablation_training": (
         "tables.ablation_training",
         [{"model": "pir_at_5", "suites": ["losses"], "eps_255": [4]}],

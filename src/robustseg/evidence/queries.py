@@ -239,6 +239,19 @@ def interval(attacked: Outcomes, wanted: Sequence[str] = ("acc", "miou")) -> Int
     return Interval(low, high)
 
 
+def difference_interval(attacked: Outcomes, other: Outcomes) -> Interval:
+    """Return paired percentile bootstrap intervals, level 95 %, of `attacked` minus `other`.
+
+    Both are of the same images, which are resampled together.
+    """
+    labelled = attacked.pixels > 0
+    weights = _resamples(int(labelled.sum()))
+    acc = mean_interval((attacked.accuracy - other.accuracy)[labelled])
+    mious = [_resampled_miou(weights, one, labelled) for one in (attacked, other)]
+    miou = _ends(mious[0] - mious[1])
+    return Interval(*(Score(acc[side], miou[side]) for side in (0, 1)))
+
+
 def mean_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[float, float]:
     """Return the percentile bootstrap interval, level 95 %, of the mean of one value an image."""
     weights = _resamples(len(values))

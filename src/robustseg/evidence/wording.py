@@ -52,9 +52,9 @@ def printed(value: float) -> str:
     return f"{value:.1f}"
 
 
-def signed(value: float) -> str:
-    """Return a difference as it is printed: one decimal and a sign."""
-    return f"{value:+.1f}".replace("-", "−")
+def signed(value: float, decimals: int = 1) -> str:
+    """Return a difference as it is printed: one decimal, if nothing else is said, and a sign."""
+    return f"{value:+.{decimals}f}".replace("-", "−")
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.enumerator import ALMA_PROX
 from robustseg.evidence.numbers import (
     Number,
@@ -19,7 +18,7 @@ from robustseg.evidence.wording import MISSING, percent, printed, radius
 from robustseg.exhibits import HOW_ROBUST
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
-from robustseg.tables.table import Table, cell
+from robustseg.tables.table import Table, cell, loss_label
 
 
 def select(runs: Runs) -> Iterator[Selection]:
@@ -75,7 +74,7 @@ def layout(numbers: Numbers) -> Layout:
             cells = [
                 *clean,
                 *(_with_interval(numbers, one) for one in worst),
-                Cell(f"{_loss(strongest)} ({printed(strongest.value)})"),
+                Cell(f"{loss_label(strongest.runs[0].loss)} ({printed(strongest.value)})"),
                 Cell(_cost(worst[0])),
             ]
             rows.append(Row((radius(eps_255),), tuple(cells)))
@@ -132,11 +131,6 @@ def _with_interval(numbers: Numbers, one: Number | None) -> Cell:
     if one is None or one.low is None or one.high is None or one.by_seed:
         return plain
     return Cell(f"{plain.text} ({printed(one.low)} to {printed(one.high)})", note=plain.note)
-
-
-def _loss(one: Number) -> str:
-    name = one.runs[0].loss
-    return LOSSES[name].label if name in LOSSES else name
 
 
 def _cost(one: Number | None) -> str:

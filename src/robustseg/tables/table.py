@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.wording import METRIC_LABELS, MISSING, printed
 from robustseg.exhibits import Exhibit
 from robustseg.tables.layout import Cell, Layout
@@ -47,6 +48,11 @@ def cell(numbers: Numbers, one: Number | None) -> Cell:
             (one.dataset, one.model, one.attack, one.eps_255, one.metric)
         ),
     )
+
+
+def loss_label(name: str) -> str:
+    """Return a loss in print; attacks of their own keep their name."""
+    return LOSSES[name].label if name in LOSSES else name
 
 
 def cells(numbers: Numbers, model: str, attack: str, eps_255: float) -> list[Cell]:
