@@ -26,7 +26,7 @@ from robustseg.attacks.spec import AttackSpec
 from robustseg.models import interpolation
 from robustseg.models.build import SegmentationModel, build_segmentation_model
 from robustseg.plan.memory import Peak, line, peak_of
-from robustseg.plan.networks import PAPER, Network
+from robustseg.plan.networks import BIGGER, PAPER, Network
 from robustseg.plan.throughput import measure
 from robustseg.progress import Progress
 from robustseg.training.inner_attack import TrainingAttack, perturb
@@ -160,14 +160,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Memory and speed at the paper's sizes.")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch-size", type=int, default=16, help="for the speed on a GPU")
-    parser.add_argument("--networks", type=int, nargs="+", default=list(range(len(PAPER))))
+    parser.add_argument(
+        "--networks",
+        type=int,
+        nargs="+",
+        default=list(range(len(PAPER))),
+        help="places in plan/networks.py; those behind the paper's are the bigger ones",
+    )
     parser.add_argument("--out", type=Path, help="folder for throughput.json and memory.json")
     args = parser.parse_args()
     progress, on_gpu = Progress("bench"), args.device == "cuda"
     name = torch.cuda.get_device_name() if on_gpu else "cpu"
     rows, record, throughputs = [], {}, {}
     for network in progress.track(
-        [PAPER[i] for i in args.networks], len(args.networks), "networks"
+        [(*PAPER, *BIGGER)[i] for i in args.networks], len(args.networks), "networks"
     ):
         peaks = memory(network, args.device)
         rates = speed(network, args.device, args.batch_size) if on_gpu else {}

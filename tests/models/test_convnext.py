@@ -80,10 +80,14 @@ def test_layer_norm_normalises_each_pixel():
     assert torch.allclose(result.var(1, unbiased=False), torch.ones(2, 3, 4), atol=1e-3)
 
 
-def test_narrow_networks_start_blind_to_brightness():
-    weight = build_backbone("convnext_demo").stem.stem[0].weight.detach()
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("convnext_demo", "stem.stem.0.weight"), ("vit_demo", "patch_embed.proj.weight")],
+)
+def test_narrow_networks_start_blind_to_brightness(name, first):
+    weight = build_backbone(name).get_parameter(first).detach()
     assert weight.sum((1, 2, 3)).abs().max() < 1e-5
-    assert weight.std().item() == pytest.approx(27**-0.5, rel=0.15)
+    assert weight.std().item() == pytest.approx(weight[0].numel() ** -0.5, rel=0.15)
 
 
 def test_a_backbone_without_head_is_no_classifier():

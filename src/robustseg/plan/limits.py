@@ -12,6 +12,8 @@ from robustseg.plan.networks import OWN, Network, Work
 GIGA_MACS = {
     ("convnext_tiny", "upernet"): 237,
     ("convnext_small", "upernet"): 259,
+    ("convnext_base", "upernet"): 297,
+    ("convnext_large", "upernet"): 401,
     ("vit_small", "segmenter"): 38,
     ("resnet50", "pspnet"): 178,
     ("resnet50_deep_stem", "pspnet"): 185,

@@ -53,3 +53,11 @@ PAPER = (
     Network("vit_small", "segmenter", 151, 512),
 )
 """The paper's networks on its images (arXiv 2306.12941, Tables 3 and 5)."""
+
+BIGGER = (
+    Network("convnext_base", "upernet", 21, 473),
+    Network("convnext_large", "upernet", 21, 473),
+    Network("convnext_base", "upernet", 151, 512),
+    Network("convnext_large", "upernet", 151, 512),
+)
+"""Those of config/bigger.yaml that the paper does not have."""
