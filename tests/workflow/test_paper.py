@@ -134,7 +134,9 @@ def test_training_is_table_5(path: str) -> None:
             off = {"lr_ratio_decoder": 1.0, "auxiliary_loss_weight": 0.0}.get(metric)
             assert value == pytest.approx(reported[place].get(metric, off)), (place, metric)
             compared[place] += 1
-    assert set(compared) == (set(reported) if path == "config" else {"voc/upernet", "ade20k/upernet"})
+    assert set(compared) == (
+        set(reported) if path == "config" else {"voc/upernet", "ade20k/upernet"}
+    )
 
 
 def listing(config: Config) -> list[list[str]]:
