@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -65,7 +66,8 @@ def test_every_table_is_made_in_every_format(made, table):
     frame = long(made, table)
     assert tuple(frame.columns) == (*LONG_COLUMNS, "runs")
     assert all(len(runs) for runs in frame["runs"])
-    assert frame["value"].between(0, 100).all()
+    is_difference = frame["metric"].str.endswith("_added")
+    assert frame["value"].between(np.where(is_difference, -100, 0), 100).all()
     assert {metric.split(":")[0] for metric in frame["metric"]} <= set(TABLES[table].metrics)
     assert not frame.duplicated(["model", "training_seed", "attack", "eps_255", "metric"]).any()
     with made[table]["csv"].open() as file:
@@ -73,8 +75,10 @@ def test_every_table_is_made_in_every_format(made, table):
     for kind in ("md", "tex", "html"):
         text = made[table][kind].read_text(encoding="utf-8")
         shown = {float(number) for number in re.findall(r"(?<![\d.−])\d+\.\d\b", text)}
-        means = frame.groupby(["model", "attack", "eps_255", "metric"])["value"].mean()
+        scores = frame[~is_difference]
+        means = scores.groupby(["model", "attack", "eps_255", "metric"])["value"].mean()
         assert {round(mean, 1) for mean in means} <= {round(s, 1) for s in shown}
+        assert all(f"{abs(gap):.2f} (" in text for gap in frame["value"][is_difference])
 
 
 @pytest.mark.parametrize("table", MADE)
