@@ -83,3 +83,17 @@ def test_a_scheduler_is_asked_for_more() -> None:
         [attack_minutes(CONFIG, model, "sea", 1) for model in models],
     ):
         assert ask == sorted(set(ask))
+
+
+def test_at_demo_scale_each_model_differs_in_what_its_name_says() -> None:
+    small, demo = load("bigger_demo"), load("demo")
+    one = demo.trainings()["pir_at_5"]
+    ours = small.trainings()
+    assert ours["pir_at_5"] == one
+    assert small.backbones["convnext_robust"] == demo.backbones["convnext_robust"]
+    assert ours["pir_at_5_long"] == one | {"epochs": 2 * one["epochs"]}
+    changed = {key for key, value in ours["pir_at_5_larger"].items() if value != one[key]}
+    assert changed == {"backbone", "architecture"}
+    transformers = [ours["vit_at_2"], ours["vit_pir_at_2"]]
+    differ = {key for key in transformers[0] if transformers[0][key] != transformers[1][key]}
+    assert differ == {"scheme", "backbone"}
