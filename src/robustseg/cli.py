@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,10 +90,6 @@ def _parser() -> argparse.ArgumentParser:
         "--out", required=True, type=Path, help="folder of the run; the same command goes on there"
     )
     attack.add_argument(
-        "--suites", nargs="+", default=["sea"], metavar="NAME",
-        help="sea (default), losses, baselines, schedules, iterations, alma",
-    )  # fmt: skip
-    attack.add_argument(
         "--pictures", type=int, default=4, metavar="N",
         help="attacked images to keep for the page of `report`, the first N (4); 0: none",
     )  # fmt: skip
@@ -149,6 +145,10 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--eps", type=float, nargs="+", default=[4.0, 8.0], metavar="EPS",
         help="radii of the attack in 1/255 (4 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--suites", nargs="+", default=["sea"], metavar="NAME",
+        help="sea (default), losses, baselines, schedules, iterations, alma, blackbox",
     )  # fmt: skip
     parser.add_argument(
         "--iterations", type=int, help="of each attack, instead of 300: fewer are a first look"
@@ -225,8 +225,10 @@ def _check(options: argparse.Namespace) -> None:
     from robustseg.attacks.outcomes import Outcome
     from robustseg.attacks.warning_signs import WarningSigns
     from robustseg.data.batching import batches_of
+    from robustseg.evaluation.standard_suites import named_suites
     from robustseg.metrics import PixelCounts, mean_accuracy, miou
 
+    suites = named_suites(options.suites, options.iterations, [])
     setup = _set_up(options)
     model, dataset = setup.model, setup.dataset
     chosen = batches_of(dataset, range(setup.images), options.batch_size)
@@ -251,13 +253,16 @@ def _check(options: argparse.Namespace) -> None:
         f"{100 * miou(counts.intersection, counts.union):.2f} % over {seen} of "
         f"{setup.images} images (ignored pixels in neither)"
     )
-    seconds, peak = _time_passes(model, first)
-    passes = (options.iterations or 300) * 4 * len(options.eps)
-    hours = seconds * passes * setup.images / 3600
-    print(f"one pass      {seconds:.3g} s an image, forward and backward{peak}")
+    each_s, words = 0.0, []
+    for backward, passes in _passes_an_image(suites, options.eps).items():
+        seconds, peak = _time_passes(model, first, backward)
+        how = "forward and backward" if backward else "forward alone"
+        print(f"one pass      {seconds:.3g} s an image, {how}{peak}")
+        each_s += seconds * passes
+        words.append(f"{passes:,} passes an image" + ("" if backward else " forward alone"))
     print(
-        f"attack        SEA at {len(options.eps)} radii on {setup.images} images will take about "
-        f"{_duration(hours)} ({passes:,} passes an image)"
+        f"attack        {', '.join(suites)} at {len(options.eps)} radii on {setup.images} images "
+        f"will take about {_duration(each_s * setup.images / 3600)} ({', '.join(words)})"
     )
     for sentence in signs.found():
         print(f"warning       {sentence}")
@@ -290,22 +295,45 @@ def _say_shapes(setup: _Setup, batch: Any) -> None:
     print(f"labels        {100 * ignored:.1f} % ignored; in the first batch classes {there}")
 
 
-def _time_passes(model: WrappedModel, batch: Any) -> tuple[float, str]:
+def _passes_an_image(suites: Mapping[str, Any], radii: Sequence[float]) -> dict[bool, int]:
+    """Return how many passes with and without a backward pass (the key) suites take."""
+    from robustseg.attacks.spec import SQUARE
+    from robustseg.evidence.enumerator import attacks_of, radius_of
+
+    passes: dict[bool, int] = {}
+    for suite in suites.values():
+        own = radius_of(suite)
+        for eps_255 in radii if own is None else [own]:
+            for attack in attacks_of(suite, eps_255):
+                backward = attack.optimizer != SQUARE
+                passes[backward] = passes.get(backward, 0) + attack.iterations
+    return passes
+
+
+def _time_passes(model: WrappedModel, batch: Any, backward: bool) -> tuple[float, str]:
     """Return the seconds an image and pass, and what is known of the memory."""
     import torch
 
     from robustseg.attacks.attacked_model import AttackedModel, frozen
+    from robustseg.attacks.outcomes import predict
 
     images, labels, ids = batch
     attacked = AttackedModel(model, "ce", labels, ids)
+
+    def once() -> None:
+        if backward:
+            attacked(images, 0.0)
+        else:
+            predict(model, images)
+
     with frozen(model):
-        attacked(images, 0.0)
+        once()
         if images.is_cuda:
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
         started, passes = time.monotonic(), 0
         while passes < 1 or (time.monotonic() - started < 3 and passes < 20):
-            attacked(images, 0.0)
+            once()
             passes += 1
         if images.is_cuda:
             torch.cuda.synchronize()

@@ -38,6 +38,11 @@ EXISTING_ATTACKS = Question(
     "The same models under earlier attacks and under SEA, the image-wise worst case over four "
     "losses. The lower the accuracy, the stronger the attack and the closer to the truth.",
 )
+WITHOUT_GRADIENTS = Question(
+    "Does an attack without gradients find more?",
+    "A random search that sees nothing but predicted classes, beside SEA. Where it leaves fewer "
+    "pixels right than SEA, the model's gradients mislead, and SEA overestimates its robustness.",
+)
 LOSSES_NEEDED = Question(
     "Which losses does an attack need?",
     "Each loss by itself, and the image-wise worst case over several of them.",
@@ -68,6 +73,7 @@ OPEN_CHOICES = Question("Further tables and figures")
 QUESTIONS = (
     HOW_ROBUST,
     EXISTING_ATTACKS,
+    WITHOUT_GRADIENTS,
     LOSSES_NEEDED,
     ITERATIONS_SPENT,
     ROBUST_BACKBONES,

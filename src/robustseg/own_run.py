@@ -15,7 +15,12 @@ from robustseg.page.page import make_page
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
 
-SHOWN = {"robustness": None, "each_attack": None, "by_class": ["sea"]}
+SHOWN = {
+    "robustness": None,
+    "each_attack": None,
+    "by_class": ["sea"],
+    "black_box": ["blackbox", "sea"],
+}
 """Tables that any model has, each with the suites that it reads; None: all that were run."""
 
 

@@ -15,7 +15,7 @@ from robustseg.models.wrap import WrappedModel
 
 NO_GRADIENT = (
     "the model's logits carry no gradient to the image; let it run without torch.no_grad, detach "
-    "and NumPy"
+    "and NumPy, or attack it with the suite blackbox, which needs none"
 )
 
 Model = Callable[[Tensor], Tensor]

@@ -19,7 +19,8 @@ from robustseg.attacks.attacked_model import (
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch, run_attack
 from robustseg.attacks.search_model import exact
-from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec
+from robustseg.attacks.spec import UNBOUNDED_255, Spec, SquareSpec
+from robustseg.attacks.square import square
 from robustseg.metrics import PixelCounts, count_pixels
 
 TOLERANCE = 1e-6
@@ -83,7 +84,7 @@ def in_turn(
 
 
 def attack_and_count(
-    model: Model, spec: AttackSpec, eps_255: float, seed: int, batch: Batch
+    model: Model, spec: Spec, eps_255: float, seed: int, batch: Batch
 ) -> Outcome:
     """Run one attack on a batch and count what the model gets right afterwards.
 
@@ -96,7 +97,7 @@ def attack_and_count(
 
 
 def transfer_and_count(
-    source: Model, target: Model, spec: AttackSpec, eps_255: float, seed: int, batch: Batch
+    source: Model, target: Model, spec: Spec, eps_255: float, seed: int, batch: Batch
 ) -> Outcome:
     """Run one attack on the source and count what the target gets right (C.5 and Table 11).
 
@@ -107,7 +108,11 @@ def transfer_and_count(
     """
     images, labels, ids = batch
     there = device_of(source, images.device)
-    found = run_attack(source, images.to(there), labels.to(there), ids, spec, eps_255, seed)
+    moved = images.to(there), labels.to(there), ids
+    if isinstance(spec, SquareSpec):
+        found = square(source, *moved, spec, eps_255, seed)
+    else:
+        found = run_attack(source, *moved, spec, eps_255, seed)
     adversarial = found.adversarial.to(images.device)
     return Outcome(
         counts=count(target, adversarial, labels, ids),

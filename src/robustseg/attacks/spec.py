@@ -1,9 +1,11 @@
 """What an attack is, in words that configs and evidence share; without torch, to be instant."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from numbers import Real
+from typing import ClassVar
 
 from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
@@ -15,6 +17,11 @@ UNBOUNDED_255 = 255.0
 """eps_255 of ALMA prox, which has no radius: no perturbation of an image is larger."""
 
 OPTIMIZERS = ("pgd", "apgd")
+
+SQUARE = "square"
+"""The optimizer of the Square attack, which takes forward passes alone."""
+RIGHT_PIXELS = "right_pixels"
+"""What it drives down."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,43 @@ class AttackSpec:
     def name(self) -> str:
         """The attack in evidence and seeds, for example `apgd-mask_ce-reduced-300`."""
         return f"{self.optimizer}-{self.loss}-{self.schedule}-{self.iterations}"
+
+
+@dataclass(frozen=True)
+class SquareSpec:
+    """The Square attack, see `attacks.square`.
+
+    Attributes:
+        iterations: queries: forward passes for each image.
+        p_init: p of arXiv 1912.00049, the share of an image's pixels that the first squares cover;
+            above 1, they are as large as they can be for longer.
+
+    Raises:
+        RobustsegError: no query, or a p_init that is not above 0.
+    """
+
+    iterations: int
+    p_init: float
+
+    loss: ClassVar[str] = RIGHT_PIXELS
+    optimizer: ClassVar[str] = SQUARE
+    schedule: ClassVar[str] = "none"
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.p_init, Real) and not isinstance(self.p_init, bool)
+        if self.iterations < 1 or not number or not 0 < self.p_init < math.inf:
+            raise RobustsegError(
+                "the Square attack needs a query or more and a p_init above 0; got "
+                f"{self.iterations!r}, {self.p_init!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The attack in evidence and seeds, for example `square-right_pixels-0.8-5000`."""
+        return f"{self.optimizer}-{self.loss}-{self.p_init:g}-{self.iterations}"
+
+
+Spec = AttackSpec | SquareSpec
 
 
 def suite_attacks(

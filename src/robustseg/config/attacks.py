@@ -87,6 +87,17 @@ class Alma(SuiteKind):
     images: Count | None = Field(None, description="images, drawn at random; all by default")
 
 
+class Square(SuiteKind):
+    """The Square attack, for which a model's labels are enough: forward passes, no gradient."""
+
+    kind: Literal["square"] = Field(description="`square`")
+    iterations: Count = Field(description="queries: forward passes for each image")
+    p_init: Positive = Field(
+        description="p of arXiv 1912.00049: the share of an image that the first squares cover; "
+        "above 1, they stay as large as they can be for longer",
+    )
+
+
 class Objects(SuiteKind):
     """No attack: the model scored on the classes but the background, whose logit is left out."""
 
@@ -99,6 +110,7 @@ AnySuite: TypeAlias = Annotated[
     Annotated[Suite, Tag("kind:white_box")]
     | Annotated[Transfer, Tag("kind:transfer")]
     | Annotated[Alma, Tag("kind:alma")]
+    | Annotated[Square, Tag("kind:square")]
     | Annotated[Objects, Tag("kind:objects")],
     Discriminator(tag_of("white_box")),
 ]

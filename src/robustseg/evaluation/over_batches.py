@@ -17,7 +17,7 @@ from robustseg.attacks.outcomes import (
     look_and_count,
     transfer_and_count,
 )
-from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec
+from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec, Spec
 from robustseg.data.batching import batches_of
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_SUITE
@@ -35,7 +35,7 @@ Planned = tuple[EvidenceRow, Attack]
 def evaluate_suite(
     model: Model,
     dataset: "Dataset",
-    specs: Sequence[AttackSpec],
+    specs: Sequence[Spec],
     *,
     eps_255: float,
     seed: int,
@@ -64,7 +64,7 @@ def evaluate_suite(
     Raises:
         RobustsegError: what `run_attack` refuses, or `parts` for a model that is not a module.
     """
-    attacks = white_box(model, specs, eps_255=eps_255, seed=seed, identity=identity)
+    attacks = on_itself(model, specs, eps_255=eps_255, seed=seed, identity=identity)
     kept = FinishedParts(parts, [model], specs, progress) if parts else None
     return _rows(attacks, model, dataset, batch_size, indices, kept, progress)
 
@@ -163,9 +163,9 @@ def evaluate_clean(
 # What rows of evidence share, with the attack that makes the rest of them.
 
 
-def white_box(
+def on_itself(
     model: Model,
-    specs: Sequence[AttackSpec],
+    specs: Sequence[Spec],
     *,
     eps_255: float,
     seed: int,
@@ -227,7 +227,7 @@ def clean_row(identity: Mapping[str, str | int]) -> EvidenceRow:
     }
 
 
-def _words(spec: AttackSpec) -> EvidenceRow:
+def _words(spec: Spec) -> EvidenceRow:
     """Return what rows say of an attack."""
     return {
         "attack": spec.name,

@@ -1,4 +1,4 @@
-"""The paper's suites by name, for models of one's own; config/config.yaml has the same."""
+"""The paper's suites by name and `blackbox`, for own models; config/config.yaml has the same."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ STANDARD_SUITES: dict[str, Suite] = {
     "schedules": _white_box(SEA_LOSSES, "apgd", ["constant", "restarts"], [300]),
     "iterations": _white_box(SEA_LOSSES, "apgd", ["reduced"], [50, 100, 500]),
     "alma": {"kind": "alma", "threshold": 0.99, "iterations": 500, "images": None},
+    "blackbox": {"kind": "square", "iterations": 5000, "p_init": 3.2},
 }
 """By name; `transfer` needs a source, see `TRANSFER`."""
 
@@ -85,7 +86,7 @@ def named_suites(
     if iterations is None:
         return chosen
     return {
-        name: {**suite, "iterations": iterations if suite["kind"] == "alma" else [iterations]}
+        name: {**suite, "iterations": iterations if suite["kind"] in ALONE else [iterations]}
         for name, suite in chosen.items()
     }
 
@@ -94,8 +95,11 @@ NEEDED = {
     "white_box": ("losses", "schedules", "iterations"),
     "transfer": ("losses", "schedules", "iterations", "sources"),
     "alma": ("threshold", "iterations"),
+    "square": ("iterations", "p_init"),
 }
-"""What a suite of each kind must say; all but those of `alma` are lists."""
+"""What a suite of each kind must say; all are lists but those of the kinds in ALONE."""
+ALONE = ("alma", "square")
+"""Kinds of suites with a single attack."""
 MAY = ("kind", "optimizer", "step_size", "images")
 
 
@@ -108,13 +112,14 @@ def _own_suite(name: str, given: Any, iterations: int | None) -> Suite:
     if not isinstance(given, Mapping):
         raise RobustsegError(f"the suite {name} must be a dict, not {given!r}")
     suite = {"kind": "white_box", "optimizer": "apgd", "step_size": None, **given}
+    alone = suite["kind"] in ALONE
     if iterations is not None:
-        suite["iterations"] = [iterations]
+        suite["iterations"] = iterations if alone else [iterations]
     needed = NEEDED.get(suite["kind"], ())
     for key in needed:
         if key not in suite:
             raise RobustsegError(f"the suite {name} lacks {key}; it needs {', '.join(needed)}")
-        if suite["kind"] != "alma" and not (isinstance(suite[key], list | tuple) and suite[key]):
+        if not (alone or (isinstance(suite[key], list | tuple) and suite[key])):
             raise RobustsegError(f"{key} of the suite {name} must be a list, not {suite[key]!r}")
     for key in suite if needed else ():
         if key not in (*needed, *MAY):
@@ -128,6 +133,6 @@ def _own_suite(name: str, given: Any, iterations: int | None) -> Suite:
     if not isinstance(suite["step_size"], Mapping | None):
         raise RobustsegError(f"step_size of the suite {name} must be a dict: a step by eps_255")
     budgets = suite.get("iterations", 1)
-    for budget in budgets if isinstance(budgets, list | tuple) else [budgets]:
+    for budget in budgets if isinstance(budgets, list | tuple) and not alone else [budgets]:
         check_counts(iterations=budget)
     return suite

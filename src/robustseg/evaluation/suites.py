@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from robustseg.attacks.search_model import exact
-from robustseg.attacks.spec import AttackSpec, images_of_shard, suite_attacks
+from robustseg.attacks.spec import SQUARE, AttackSpec, SquareSpec, images_of_shard, suite_attacks
 from robustseg.data.interface import Dataset
 from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError
@@ -21,8 +21,8 @@ from robustseg.evaluation.over_batches import (
     evaluate_clean,
     evaluate_suite,
     minimal_norm,
+    on_itself,
     transfer,
-    white_box,
 )
 from robustseg.evidence.enumerator import CLEAN_OBJECTS
 from robustseg.progress import Progress
@@ -127,7 +127,9 @@ def planned_attacks(
     kind = suite["kind"]
     bounded: dict[str, Any] = {"eps_255": eps_255, "seed": seed, "identity": identity}
     if kind == "white_box":
-        return white_box(model, _specs(suite, eps_255), **bounded)
+        return on_itself(model, _specs(suite, eps_255), **bounded)
+    if kind == SQUARE:
+        return on_itself(model, [_square_spec(suite)], **bounded)
     if kind == "alma":
         return minimal_norm(model, suite["threshold"], suite["iterations"], identity=identity)
     if kind != "transfer":
@@ -155,9 +157,17 @@ def _specs(suite: Suite, eps_255: float) -> tuple[AttackSpec, ...]:
     )
 
 
+def _square_spec(suite: Suite) -> SquareSpec:
+    return SquareSpec(suite["iterations"], suite["p_init"])
+
+
 def _white_box(suite: Suite, task: Task) -> list[EvidenceRow]:
     specs = _specs(suite, task.eps_255)
     return evaluate_suite(task.model, task.dataset, specs, **task.bounded)
+
+
+def _square(suite: Suite, task: Task) -> list[EvidenceRow]:
+    return evaluate_suite(task.model, task.dataset, [_square_spec(suite)], **task.bounded)
 
 
 def _transfer(suite: Suite, task: Task) -> list[EvidenceRow]:
@@ -199,6 +209,7 @@ KINDS: dict[str, Callable[[Suite, Task], list[EvidenceRow]]] = {
     "white_box": _white_box,
     "transfer": _transfer,
     "alma": _alma,
+    SQUARE: _square,
     "objects": _objects,
 }
 """By the names that the configuration uses."""

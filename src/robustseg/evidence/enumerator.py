@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, suite_attacks
+from robustseg.attacks.spec import SQUARE, TRANSFER, UNBOUNDED_255, SquareSpec, suite_attacks
 from robustseg.errors import RobustsegError
 
 CLEAN_SUITE = "clean"
@@ -80,6 +80,9 @@ def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
         return [Attack(name, "margin", ALMA_PROX, "none", steps)]
     if kind == "objects":
         return [Attack(CLEAN_OBJECTS, "none", "none", "none", 0)]
+    if kind == SQUARE:
+        one = SquareSpec(suite["iterations"], suite["p_init"])
+        return [Attack(one.name, one.loss, one.optimizer, one.schedule, one.iterations)]
     if kind not in ("white_box", "transfer"):
         raise RobustsegError(f"unknown kind of suite {kind!r}")
     specs = suite_attacks(

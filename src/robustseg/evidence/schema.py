@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from robustseg import __version__
 from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.spec import OPTIMIZERS, SCHEDULES
+from robustseg.attacks.spec import OPTIMIZERS, RIGHT_PIXELS, SCHEDULES, SQUARE
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_OBJECTS, CLEAN_SUITE
 
@@ -37,17 +37,19 @@ WORDS: dict[str, dict[str, str]] = {
     "loss": {
         **{name: f"{loss.label}: {loss.about}" for name, loss in LOSSES.items()},
         MARGIN: "what ALMA prox drives below 0: the label's logit minus the largest other",
+        RIGHT_PIXELS: "how many pixels are right, which the Square attack drives down",
         NONE: "no attack",
     },
     "optimizer": {
         "apgd": "APGD (arXiv 2003.01690)",
         "pgd": "PGD with a fixed step (arXiv 2306.12941, B.1)",
         ALMA_PROX: "ALMA prox (arXiv 2206.07179), which minimises the norm",
+        SQUARE: "Square attack (arXiv 1912.00049): random search, with forward passes alone",
         NONE: "no attack",
     },
     "schedule": {
         **{name: f"{SCHEDULES[name].label} (arXiv 2306.12941, Sec. 2.3)" for name in SCHEDULES},
-        NONE: "no attack, or ALMA prox, which has no radius",
+        NONE: "no attack; ALMA prox, which has no radius; or the Square attack, at constant radius",
     },
 }
 """Every word that these columns may hold, and what it means."""
@@ -56,12 +58,13 @@ ATTACK_NAMES = {
     "{optimizer}-{loss}-{schedule}-{iterations}": "an attack on the model itself",
     "transfer-{source}-{optimizer}-{loss}-{schedule}-{iterations}": "found on the model `source`",
     ALMA_PROX + "-{threshold}-{iterations}": "ALMA prox until this share of the pixels is wrong",
+    SQUARE + "-{loss}-{p_init}-{iterations}": "Square attack, whose first squares cover this share",
     CLEAN_SUITE: "no attack",
     CLEAN_OBJECTS: "no attack; pixels of the background neither predicted nor counted",
 }
 """How attacks are named."""
 
-if set(OPTIMIZERS) | {ALMA_PROX, NONE} != set(WORDS["optimizer"]):
+if set(OPTIMIZERS) | {ALMA_PROX, SQUARE, NONE} != set(WORDS["optimizer"]):
     raise AssertionError("evidence.schema.WORDS does not say what each optimizer is")
 
 EPS_TOLERANCE_255 = 1e-3

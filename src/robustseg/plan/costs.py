@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
-from robustseg.config.attacks import Alma, Objects, Suite, Transfer
+from robustseg.config.attacks import Alma, AnySuite, Objects, Square, Transfer
 from robustseg.config.data import Ade20k, Folder, Generated, ImageNet, Voc
 from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
@@ -187,7 +187,7 @@ def attack_work(config: Config, model: str, suite: str, shard: int = -1) -> tupl
 
 
 def _suite_work(
-    config: Config, model: str, section: Suite | Transfer | Alma | Objects, images: int
+    config: Config, model: str, section: AnySuite, images: int
 ) -> Iterator[Work]:
     """Yield the passes that a suite spends on some images."""
     network = network_of(config, model)
@@ -196,6 +196,8 @@ def _suite_work(
     elif isinstance(section, Alma):
         # The last pass looks at the last iterate; one more counts.
         yield Work(network, forward=2 * images, attack=images * (section.iterations - 1))
+    elif isinstance(section, Square):
+        yield Work(network, forward=images * (section.iterations + 1))
     elif isinstance(section, Transfer):
         for source in section.sources:
             for spec in section.attacks():
