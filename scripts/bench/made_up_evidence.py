@@ -43,6 +43,7 @@ SUITES: dict[str, list[Spec]] = {
     ],
     "transfer": [("mask_ce", "apgd", "reduced", 300)],
     "alma": [("margin", "alma_prox", "none", 500)],
+    "blackbox": [("right_pixels", "square", "none", 5000)],
     "classifier": [("ce", "apgd", "reduced", 300)],
 }
 BACKBONES = ("clean_net", "robust_net")
@@ -95,6 +96,7 @@ def reads() -> dict[str, list[dict[str, Any]]]:
         "table10": of(both, "sea", seeds=[0, 1, 2, 3, 4]),
         "table11": of(both, "transfer", "sea"),
         "appendix_c3": of(every, "objects", eps_255=(0.0,)),
+        "black_box": of(both, "blackbox", "sea"),
         **{name: of(both, "sea") for name in ("by_class", "by_size", "worst_miou")},
         "each_attack": of(both, "losses"),
         **{name: of(one, "schedules", "sea") for name in ("figure2", "figure3", "figure4")},
@@ -115,7 +117,12 @@ def attacks_of(suite: str, dataset: str) -> dict[str, Spec]:
         return {
             f"{TRANSFER}{source}-apgd-mask_ce-reduced-300": SUITES[suite][0] for source in sources
         }
-    names = {"clean": "clean", "objects": "clean_objects", "alma": "alma_prox-0.99-500"}
+    names = {
+        "clean": "clean",
+        "objects": "clean_objects",
+        "alma": "alma_prox-0.99-500",
+        "blackbox": "square-right_pixels-3.2-5000",
+    }
     return {
         names.get(suite, f"{optimizer}-{loss}-{schedule}-{count}"): (
             loss,

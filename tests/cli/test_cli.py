@@ -25,6 +25,10 @@ def colours(images):
 def second(images):
     return colours(images).flip(1), colours(images)
 
+
+def hidden(images):
+    return colours(images.detach())
+
 class Net(torch.nn.Conv2d):
     def __init__(self):
         super().__init__(3, 3, 1)
@@ -82,6 +86,40 @@ def test_the_place_of_the_logits_may_be_a_number(
 ) -> None:
     assert main(["check", "mymodels.py:second", *DATA, "--output", "1"]) == 0
     assert "ACC 100.00 %" in capsys.readouterr().out
+
+
+def test_check_prices_forward_passes_by_themselves(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["check", "mymodels.py:hidden", *DATA, "--eps", "4", "8", "--iterations", "10"]
+    assert main([*command, "--suites", "blackbox"]) == 0
+    said = capsys.readouterr().out
+    assert "an image, forward alone" in said
+    assert "blackbox at 2 radii on 4 images will take about" in said
+    assert "(20 passes an image forward alone)" in said
+    assert "forward and backward" not in said
+    assert main(command) == 1
+    assert "attack it with the suite blackbox, which needs none" in capsys.readouterr().err
+    seen = [*command[:1], "mymodels.py:net", *command[2:]]
+    assert main([*seen, "--suites", "sea", "blackbox"]) == 0
+    said = capsys.readouterr().out
+    assert "sea, blackbox at 2 radii" in said
+    assert "(80 passes an image, 20 passes an image forward alone)" in said
+
+
+def test_a_model_without_gradients_is_attacked(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["attack", "mymodels.py:hidden", *DATA, "--eps", "60", "--iterations", "30"]
+    assert main([*command, "--suites", "blackbox", "--out", "runs/hidden"]) == 0
+    assert main(["report", "runs/hidden"]) == 0
+    assert "| 60/255 |" in capsys.readouterr().out
+    assert main(["attack", "mymodels.py:net", *command[2:], "--out", "runs/net"]) == 0
+    assert not Path("runs/net/tables/black_box.md").exists()
+    both = ["--suites", "sea", "blackbox", "--out", "runs/both"]
+    assert main(["attack", "mymodels.py:net", *command[2:], *both]) == 0
+    assert main(["report", "runs/both"]) == 0
+    assert "Square (30 queries)" in Path("runs/both/tables/black_box.md").read_text()
 
 
 def test_attack_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

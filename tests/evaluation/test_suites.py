@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustseg.attacks import outcomes
 from robustseg.attacks.run import run_attack
-from robustseg.attacks.spec import AttackSpec
+from robustseg.attacks.spec import AttackSpec, SquareSpec
+from robustseg.attacks.square import square
 from robustseg.data.arrays import ArrayDataset
 from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError
@@ -89,6 +91,53 @@ def test_alma_draws_the_same_images_for_every_model_and_shard(tmp_path: Path) ->
     assert {row["attack"] for row in whole} == {"alma_prox-0.9-10"}
 
 
+SQUARE = {"kind": "square", "iterations": 20, "p_init": 0.8}
+
+
+def test_square_gives_the_rows_of_the_attack_itself_in_shards_too(tmp_path: Path) -> None:
+    dataset, model = noise(5), network(0)
+    whole = run_suite(SQUARE, task(tmp_path / "a", model, dataset, seed=3))
+    images, labels, ids = dataset.batch(range(5))
+    found = square(model, images, labels, ids, SquareSpec(20, 0.8), 8.0, 3)
+    with torch.no_grad():
+        right = (model(found.adversarial).argmax(1) == labels).flatten(1).sum(1)
+    assert [row["pixels_correct"] for row in whole] == right.tolist()
+    assert {(row["attack"], row["iterations"], row["eps_255"], row["seed"]) for row in whole} == {
+        ("square-right_pixels-0.8-20", 20, 8.0, 3)
+    }
+    parts = [
+        row
+        for i in (0, 1)
+        for row in run_suite(
+            SQUARE, task(tmp_path / f"b{i}", model, dataset, seed=3, shard=(i, 2, 3))
+        )
+    ]
+    assert parts == whole
+    write_evidence(tmp_path / "rows.parquet", whole, {})
+
+
+def test_a_killed_square_attack_goes_on_to_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, model = noise(6), network(0)
+    whole = run_suite(SQUARE, task(tmp_path / "a", model, dataset, batch_size=2))
+    batches = 0
+
+    def killed(*arguments: Any) -> Any:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            raise KeyboardInterrupt
+        return square(*arguments)
+
+    monkeypatch.setattr(outcomes, "square", killed)
+    resumed = task(tmp_path / "b", model, dataset, batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(SQUARE, resumed)
+    assert run_suite(SQUARE, resumed) == whole
+    assert batches == 4  # the third alone is attacked again
+
+
 WHITE_BOX = {
     "kind": "white_box",
     "losses": ["ce"],
@@ -99,7 +148,9 @@ WHITE_BOX = {
 }
 
 
-@pytest.mark.parametrize("suite", [WHITE_BOX, TRANSFER, ALMA], ids=lambda suite: suite["kind"])
+@pytest.mark.parametrize(
+    "suite", [WHITE_BOX, TRANSFER, ALMA, SQUARE], ids=lambda suite: suite["kind"]
+)
 def test_a_damaged_part_is_computed_again(
     suite: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,5 +254,5 @@ def test_a_classifier_is_attacked_as_one_pixel(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(RobustsegError, match="unknown kind of suite 'square'; known are white_box"):
-        run_suite({"kind": "square"}, task(tmp_path, network(0), noise()))
+    with pytest.raises(RobustsegError, match="unknown kind of suite 'pixle'; known are white_box"):
+        run_suite({"kind": "pixle"}, task(tmp_path, network(0), noise()))

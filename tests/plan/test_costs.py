@@ -55,6 +55,9 @@ def test_attacks_are_counted(config: Config) -> None:
     transfer = by_rule(jobs_of(config, "table11"), "attack_model", suite="transfer")
     assert total(transfer) == (2 * 2 * 4, 2 * 2 * 3, 0)
     assert total(by_rule(jobs_of(config, "figure6"), "attack_model", suite="alma")) == (4, 4, 0)
+    # Two images, 4 queries and a pass that counts.
+    black_box = jobs_of(config, "black_box")
+    assert total(by_rule(black_box, "attack_model", suite="blackbox")) == (2 * 5, 0, 0)
     objects = by_rule(jobs_of(config, "appendix_c3"), "attack_model", model="clean")
     assert total(objects) == (2, 0, 0)
     assert total(by_rule(jobs_of(config, "figure8"), "attack_gallery")) == (4, 3, 0)

@@ -1,4 +1,4 @@
-"""Tables that the paper does not have: by class, by size, each attack, leaving out, worst mIoU."""
+"""Tables that the paper does not have: by class and size, each attack, black box, and others."""
 
 from pathlib import Path
 from typing import Any
@@ -261,3 +261,34 @@ def test_what_a_loss_adds_is_the_worst_case_without_it_minus_that_with_all(tmp_p
     assert found["value"].unstack()["acc_added"].max() > 0
     assert len(found) == 2 + 4 * 4
     assert "| Mask-CE |" in printed
+
+
+def square_rows(eps_255: float) -> list[dict[str, Any]]:
+    """Return made-up rows of a Square attack of 50 queries."""
+    words = {"suite": "blackbox", "attack": "square-right_pixels-3.2-50", "loss": "right_pixels"}
+    words |= {"optimizer": "square", "schedule": "none"}
+    costs = {"iterations": 50, "forward_passes": 51, "backward_passes": 0}
+    rows = synthetic_rows(MODEL, "losses", eps_255)
+    return [row | words | costs for row in rows if row["loss"] == "ce"]
+
+
+def test_square_stands_beside_sea_with_the_passes_of_both(tmp_path: Path) -> None:
+    reads = [{"model": MODEL, "suites": ["blackbox", "sea"], "eps_255": [4, 8]}]
+    paths = write_jobs(tmp_path, [{**reads[0], "suites": ["sea"]}])
+    for eps_255 in (4.0, 8.0):
+        path = tmp_path / "blackbox" / MODEL / "seed0" / f"eps{eps_255:g}" / "seed0-shard0.parquet"
+        write_evidence(path, square_rows(eps_255), {})
+        paths.append(path)
+    outputs = {"parquet": tmp_path / "table.parquet", "md": tmp_path / "table.md"}
+    make_table(TABLES["black_box"], paths, reads, MODELS, outputs)
+    frame = pd.read_parquet(outputs["parquet"])
+    found = frame[frame["metric"] == "acc"].set_index(["attack", "eps_255"])["value"]
+    for eps_255 in (4.0, 8.0):
+        for word, rows in (("square", square_rows(eps_255)), ("sea", worst_rows(eps_255))):
+            shares = [row["pixels_correct"] / row["pixels"] for row in rows]
+            assert found[word, eps_255] == pytest.approx(100 * sum(shares) / len(shares))
+    printed = outputs["md"].read_text()
+    assert "Square (50 queries) ACC" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("| 8/255 |")]
+    # SEA: four losses of 30 iterations, and a forward pass more of each.
+    assert line.endswith("| 51 + 0 | 124 + 120 |")

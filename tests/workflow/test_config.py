@@ -122,7 +122,10 @@ WRONG = [
     ("attacks.suites.transfer.iterations", [2], "attacks.suites.transfer is refused: attack apgd"),
     ("attacks.suites.alma.threshold", 1.5, "alma.threshold should be less than or equal to 1"),
     ("attacks.suites.alma.images", 3, "alma.images is more than the 2 validation images"),
-    ("attacks.suites.alma.kind", "square", "alma has the kind 'square'; known are white_box, tra"),
+    ("attacks.suites.alma.kind", "pixle", "alma has the kind 'pixle'; known are white_box, tra"),
+    ("attacks.suites.blackbox.iterations", 0, "blackbox.iterations should be greater than or equa"),
+    ("attacks.suites.blackbox.p_init", 0, "blackbox.p_init should be greater than 0, not 0"),
+    ("tables.table6.0.suites", ["blackbox"], "names blackbox, which attacks no backbone: it is sq"),
     ("gallery.images", 3, "gallery.images is more than the 2 validation images"),
     ("gallery.eps_255", {"pir_at_5": [4, 4]}, "gallery.eps_255.pir_at_5 must ascend, each radius"),
     (
@@ -304,6 +307,7 @@ LACKING = {
     "table10": ("tables.table10.0.seeds", [0], "needs at least two attack seeds of pir_at_5 at 4"),
     "table11": ("tables.table11.0.suites", ["sea"], "reads no transfer to pir_at_5; name a suite"),
     "appendix_c3": ("tables.appendix_c3.0.suites", ["alma"], "needs one run of model clean, attac"),
+    "black_box": ("tables.black_box.0.suites", ["sea"], "needs one run of optimizer square, model"),
     "by_class": (
         "tables.by_class.0.suites",
         ["losses"],

@@ -186,7 +186,9 @@ def test_an_unknown_target_gets_a_list_of_the_known(target: str, tmp_path: Path)
         line for line in run.stdout.splitlines() if f"{target} is not a target; {known}" in line
     ]
     assert len(said) == 1, run.stdout
-    assert "by_class, leave_one_out, each_attack, by_size, worst_miou, figure2" in said[0]
+    assert (
+        "by_class, leave_one_out, each_attack, by_size, worst_miou, black_box, figure2" in said[0]
+    )
     assert "Traceback" not in run.stdout
     assert "Exception" not in run.stdout
 

@@ -83,9 +83,7 @@ def in_turn(
                 places = places[outcome.counts.pixels_correct > 0]
 
 
-def attack_and_count(
-    model: Model, spec: Spec, eps_255: float, seed: int, batch: Batch
-) -> Outcome:
+def attack_and_count(model: Model, spec: Spec, eps_255: float, seed: int, batch: Batch) -> Outcome:
     """Run one attack on a batch and count what the model gets right afterwards.
 
     Arguments as for `run_attack`.

@@ -50,7 +50,7 @@ def square(
     box = ball(images, eps_255 / 255)
     stripes, squares = _draws(images, image_ids, spec, seed)
     found = Found(images)
-    passes = torch.zeros((2, len(images)), dtype=torch.int64)
+    passes = torch.zeros(len(images), dtype=torch.int64)
     with frozen(model), torch.no_grad():
         for query in range(spec.iterations):
             position = found.unfinished()
@@ -68,9 +68,9 @@ def square(
                 check_logits(logits, labels, image_ids, data_classes(model))
             right = (logits.argmax(1) == labels[position]).flatten(1).sum(1)  # never where ignored
             found.offer(position, proposed, torch.where(right == 0, torch.inf, -right.double()))
-            passes[0, position.cpu()] += 1
+            passes[position.cpu()] += 1
     unknown = torch.full((len(images),), torch.nan, dtype=torch.float64)
-    return AttackResult(found.images, *passes, unexplained_zeros=unknown)
+    return AttackResult(found.images, passes, torch.zeros_like(passes), unknown)
 
 
 def side_px(query: int, spec: SquareSpec, height: int, width: int) -> int:

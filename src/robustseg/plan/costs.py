@@ -186,9 +186,7 @@ def attack_work(config: Config, model: str, suite: str, shard: int = -1) -> tupl
     return tuple(_suite_work(config, model, section, own))
 
 
-def _suite_work(
-    config: Config, model: str, section: AnySuite, images: int
-) -> Iterator[Work]:
+def _suite_work(config: Config, model: str, section: AnySuite, images: int) -> Iterator[Work]:
     """Yield the passes that a suite spends on some images."""
     network = network_of(config, model)
     if isinstance(section, Objects):
