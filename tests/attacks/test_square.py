@@ -184,6 +184,21 @@ def test_squares_shrink_by_the_schedule_of_the_paper() -> None:
     assert side_px(9, SquareSpec(10, 1e-4), 20, 50) == 1
 
 
+def test_no_query_is_spent_on_the_same_image() -> None:
+    """By one pattern of signs in eight, a square at a corner would change nothing."""
+    images, _ = scene(images=2)
+    seen = []
+
+    def model(x: Tensor) -> Tensor:
+        seen.append(x[:1].clone())
+        return torch.eye(4)[0].view(1, 4, 1, 1).expand(len(x), 4, 6, 7)  # every proposal is taken
+
+    labels = torch.zeros(2, 6, 7, dtype=torch.int64)
+    square(model, images, labels, names(2), SquareSpec(200, 8), EPS_255, 0)
+    assert len(seen) == 200
+    assert not any(torch.equal(one, other) for one, other in pairwise(seen))
+
+
 @pytest.mark.parametrize(("queries", "p_init"), [(0, 0.8), (5, 0), (5, math.nan), (5, "a")])
 def test_what_is_no_attack_is_a_sentence(queries: int, p_init: float) -> None:
     with pytest.raises(RobustsegError, match="needs a query or more and a p_init above 0; got"):

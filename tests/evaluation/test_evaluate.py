@@ -28,6 +28,7 @@ from tests.attacks.test_alma_prox import linear_model, scene
 from tests.workflow.running import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
+SQUARE = {"kind": "square", "iterations": 5, "p_init": 0.8}
 OWN = {"losses": ["ce"], "schedules": ["constant"]}
 FEW = {"iterations": 4, "progress": False}
 
@@ -466,6 +467,12 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"suites": {"clean": {}}}, "may not be called clean"),
         ({"suites": {"own": ["ce"]}}, "must be a dict"),
         ({"suites": {"own": {"loses": ["ce"]}}}, "lacks losses"),
+        ({"suites": {"own": {"kind": "square", "iterations": 5}}}, "lacks p_init"),
+        (
+            {"suites": {"own": SQUARE | {"iterations": [5]}}, "iterations": None},
+            "iterations must be a whole number",
+        ),
+        ({"suites": {"own": SQUARE | {"p_init": 0}}}, "a p_init above 0; got 4, 0"),
         ({"suites": {"own": OWN | {"losses": "ce"}}}, "losses .* must be a list"),
         ({"suites": {"own": {"kind": "alma", "threshold": "x"}}}, "threshold .* must be a number"),
         ({"suites": {"own": OWN | {"step": 1}}}, "unknown key step"),

@@ -43,8 +43,10 @@ def square(
     (CHANGELOG).
     ASSUME: a proposal is taken also where as many pixels are right as before: counts tie often, and
     the search would stand still. The paper's loss does not tie.
-    ASSUME: the clean image is a query, so that no image gets better by the attack, and it is where
-    the search begins if the stripes, where the paper begins, are not worse.
+    ASSUME: p begins high, 3.2 in the standard suite: a pixel of a segmentation hangs on what lies
+    around it, so that squares of few pixels change little (CHANGELOG).
+    ASSUME: the clean image is a query, so that no image gets better by the attack; the search goes
+    on from the stripes, where the paper begins, only if they are not worse.
     """
     check_batch(images, labels, image_ids, eps_255)
     box = ball(images, eps_255 / 255)
