@@ -67,6 +67,7 @@ rule attack_model:
         weights=weights_to_attack,
         val=images_to_attack,
         sources=weights_of_sources,
+        class_pixels=class_pixels_of,
         own_sources=files_of_own_sources,
         checked=checks_before_attack,
     output:

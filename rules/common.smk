@@ -143,6 +143,13 @@ def weights_of_sources(wildcards):
     return [weights_of(source, wildcards.training_seed) for source in sources]
 
 
+def class_pixels_of(wildcards):
+    """Return the pixels of each class of a model's data set, if a loss of the suite asks for them."""
+    if not CONFIG.weighs_by_class(wildcards.suite):
+        return []
+    return [rules.count_classes.output.pixels.format(dataset=CONFIG.dataset_of(wildcards.model))]
+
+
 def files_of_own_sources(wildcards):
     sources = [name for name in CONFIG.sources_of(wildcards.suite) if name in OWN_MODELS]
     return [file for source in sources for file in CONFIG.models[source].files]

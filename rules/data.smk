@@ -158,3 +158,31 @@ rule list_images:
         "List the images of {wildcards.dataset}"
     script:
         "../scripts/list_images.py"
+
+
+# For losses that weigh pixels by class: of the training set, or where there is none of what is
+# evaluated.
+rule count_classes:
+    input:
+        splits=lambda wildcards: list(splits_of(wildcards.dataset).values()),
+    output:
+        pixels="<results>/data/{dataset}/class_pixels.json",
+    log:
+        "<logs>/data/{dataset}-class_pixels.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}-class_pixels.tsv"
+    wildcard_constraints:
+        dataset=any_of(CONFIG.data),
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        gpu=0,
+    params:
+        classes=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
+    message:
+        "Count the pixels of each class of {wildcards.dataset}"
+    script:
+        "../scripts/count_classes.py"

@@ -1,5 +1,6 @@
 """Run a suite on a model at one radius, and write the evidence."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ def write_attack_evidence(
     own: Mapping[str, Any] | None,
     suite: Mapping[str, Any],
     sources: Mapping[str, str | Mapping[str, Any]],
+    class_pixels: str | None,
     eps_255: float,
     seed: int,
     shard: tuple[int, int, int],
@@ -51,6 +53,7 @@ def write_attack_evidence(
         suite: the suite's section of the configuration.
         sources: models by name that a transfer attack is found on: their weights, or how one of
             one's own is made.
+        class_pixels: the pixels of each class, JSON, where a loss asks for them.
         eps_255, seed, shard, identity, batch_size, progress: see `suites.Task`.
         config_hash: of the settings that the rows follow from.
         precision: of the search, one of `names.PRECISIONS`; what counts is in full precision.
@@ -80,6 +83,7 @@ def write_attack_evidence(
             )
             for name, source in sources.items()
         },
+        class_pixels=json.loads(Path(class_pixels).read_text("utf-8")) if class_pixels else None,
     )
     rows = run_suite(suite, task)
     made_by = provenance(config_hash, device_name(device), model.extra_repr())
@@ -119,6 +123,7 @@ if __name__ == "__main__":
             own=params.own,
             suite=params.suite,
             sources=sources_of(params.sources, snakemake.input.sources),
+            class_pixels=next(iter(snakemake.input.class_pixels), None),
             eps_255=float(wildcards.eps_255),
             seed=int(wildcards.seed),
             shard=(int(wildcards.shard), *params.cut),

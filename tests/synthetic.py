@@ -91,6 +91,8 @@ READS: dict[str, list[dict[str, Any]]] = {
     "figure5": [{"model": "fake_pir_5", "suites": ["iterations", "sea"], "eps_255": [8, 12]}],
 }
 
+UNSCALED = {"logit_margin": 0.0, "choice": "default"}
+
 STRENGTH = {
     "ce": 0.8,
     "cossim_ce": 0.85,
@@ -137,7 +139,7 @@ def synthetic_rows(
 def _attacks(suite: str) -> Iterable[dict[str, Any]]:
     if suite == "clean":
         none = {"loss": "none", "optimizer": "none", "schedule": "none", "iterations": 0}
-        return [{"attack": "clean", **none}]
+        return [{"attack": "clean", **none, **UNSCALED}]
     settings = {"optimizer": "apgd", "schedules": ["constant"]} | SUITES[suite]
     optimizer = settings["optimizer"]
     return [
@@ -147,6 +149,7 @@ def _attacks(suite: str) -> Iterable[dict[str, Any]]:
             "optimizer": optimizer,
             "schedule": schedule,
             "iterations": iterations,
+            **UNSCALED,
         }
         for loss in settings["losses"]
         for schedule in settings["schedules"]
@@ -157,7 +160,8 @@ def _attacks(suite: str) -> Iterable[dict[str, Any]]:
 def _attack_rows(
     run: dict[str, Any], images: int, classes: int, pixels: int
 ) -> list[dict[str, Any]]:
-    generator = np.random.default_rng(derive_seed("synthetic", *run.values()))
+    named = [value for key, value in run.items() if key not in UNSCALED]
+    generator = np.random.default_rng(derive_seed("synthetic", *named))
     strength = STRENGTH.get(run["loss"], 0.0) * (1 - 0.3 / max(run["iterations"], 1))
     strength *= {"pgd": 0.9, "apgd": 1.0, "none": 0.0}[run["optimizer"]]
     strength *= 1.05 if run["schedule"] == "reduced" else 1.0

@@ -148,7 +148,8 @@ def write_job(path: Path, job: EvidenceJob, index: int) -> None:
         words: dict[str, Any] = {
             **{"dataset": dataset, "model": model, "training_seed": 0, "suite": suite},
             **{"attack": name, "loss": loss, "optimizer": optimizer, "schedule": schedule},
-            **{"iterations": iterations, "eps_255": eps_255, "seed": seed},
+            **{"iterations": iterations, "logit_margin": 0.0, "choice": "default"},
+            **{"eps_255": eps_255, "seed": seed},
             **{"pixels": PIXELS, "forward_passes": iterations + 1},
             **{"backward_passes": iterations},
         }

@@ -322,7 +322,7 @@ def _time_passes(model: WrappedModel, batch: Any, backward: bool) -> tuple[float
 
     def once() -> None:
         if backward:
-            attacked(images, 0.0)
+            attacked(images)
         else:
             predict(model, images)
 

@@ -106,7 +106,7 @@ def test_apgd_reaches_the_optimum_of_a_convex_loss_among_all_corners() -> None:
         optimizer = Apgd(ball(image, epsilon), epsilon, 60)
         x = random_start(image, epsilon, ["image"], restart)
         for _ in range(60):
-            x = optimizer.step(x, attacked(x, lam=0.0))
+            x = optimizer.step(x, attacked(x))
         assert optimizer.state is not None
         reached.append(optimizer.state.best_objective.item())
     assert max(reached) <= optimum + 1e-9

@@ -1,17 +1,23 @@
 """Whole attacks: known optima, what a result may depend on, what is spent, what is refused."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from robustseg.attacks import run
-from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.run import AttackResult, run_attack
+from robustseg.attacks.attacked_model import FIRST, Evaluation
+from robustseg.attacks.losses import LOSSES, Moment
+from robustseg.attacks.run import AttackResult
 from robustseg.attacks.spec import SCHEDULES, AttackSpec
 from robustseg.errors import RobustsegError
 from tests.attacks.toys import Counting, Linear, Pointwise, corners
 
 EPS_255 = 12.0
+COUNTS = (40, 30, 20, 10)
+run_attack = partial(run.run_attack, class_pixels=COUNTS)
+"""With what losses by class ask for."""
 SPECS = [
     *(AttackSpec(loss, "apgd", "constant", 12) for loss in LOSSES),
     *(AttackSpec("mask_ce", "apgd", schedule, 12) for schedule in SCHEDULES),
@@ -212,9 +218,9 @@ def test_larger_radii_of_the_reduced_schedule_do_not_count(monkeypatch: pytest.M
     starts: list[tuple[float, float]] = []
     search = run._search
 
-    def watched(attacked, optimizer, images, slot, found, passes, zeros):
+    def watched(attacked, optimizer, images, slot, *more):
         starts.append((slot.scale, (images - 0.5).abs().max().item() * 255 / EPS_255))
-        search(attacked, optimizer, images, slot, found, passes, zeros)
+        search(attacked, optimizer, images, slot, *more)
 
     monkeypatch.setattr(run, "_search", watched)
     spec = AttackSpec("ce", "apgd", "reduced", 20)
@@ -237,21 +243,109 @@ def test_restarts_are_never_worse_than_the_first_alone(monkeypatch: pytest.Monke
     assert (three < one).any()
 
 
-def test_balancing_grows_over_the_whole_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """lambda(t) = (t - 1) / (2 T), not beginning anew when the radius shrinks."""
-    lams: list[float] = []
+def moments_of(spec: AttackSpec, monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
+    """Return what the loss was told in each iteration."""
+    seen: list[Moment] = []
 
     class Watched(run.AttackedModel):
-        def __call__(self, images: Tensor, lam: float) -> run.Evaluation:
-            lams.append(lam)
-            return super().__call__(images, lam)
+        def __call__(self, images: Tensor, at: Moment = FIRST) -> Evaluation:
+            seen.append(at)
+            return super().__call__(images, at)
 
-    monkeypatch.setattr(run, "AttackedModel", Watched)
-    attack(AttackSpec("bal_ce", "apgd", "reduced", 10))
-    assert lams == pytest.approx([t / 20 for t in range(10)])
-    lams.clear()
-    attack(AttackSpec("bal_ce", "apgd", "restarts", 6))
-    assert lams == pytest.approx([0, 1 / 4] * 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "AttackedModel", Watched)
+        attack(spec)
+    return seen
+
+
+def test_balancing_begins_anew_where_the_radius_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lambda(t) = (t - 1) / (2 T), with T the iterations at one radius; `lambda_whole`: of all."""
+    reduced = ("apgd", "reduced", 10)
+    seen = moments_of(AttackSpec("bal_ce", *reduced), monkeypatch)
+    assert [at.lam for at in seen] == pytest.approx(
+        [t / (2 * slot) for slot in (3, 3, 4) for t in range(slot)]
+    )
+    whole = moments_of(AttackSpec("bal_ce", *reduced, None, "lambda_whole"), monkeypatch)
+    assert [at.lam for at in whole] == pytest.approx([t / 20 for t in range(10)])
+    restarts = moments_of(AttackSpec("bal_ce", "apgd", "restarts", 6), monkeypatch)
+    assert [at.lam for at in restarts] == pytest.approx([0, 1 / 4] * 3)
+
+
+def test_q_goes_from_begin_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = moments_of(AttackSpec("tsallis", "apgd", "constant", 6), monkeypatch)
+    assert [at.q for at in seen] == pytest.approx([-2 + t / 2 for t in range(6)])
+    seen = moments_of(AttackSpec("tsallis:0:0.6", "apgd", "constant", 6), monkeypatch)
+    assert [at.q for at in seen] == pytest.approx([0.1 * t for t in range(6)])
+
+
+@pytest.mark.parametrize("factor", [0.25, 16.0, 3.7])
+@pytest.mark.parametrize("loss", sorted({"mask_sph", *(f"{loss}@10" for loss in LOSSES)}))
+def test_a_factor_on_the_logits_changes_nothing(loss: str, factor: float) -> None:
+    """To the bit where the factor is exact, but for weights as p_y^3 that float32 cannot hold."""
+    model, scaled = Pointwise(), Scaled(factor)
+    spec = AttackSpec(loss, "apgd", "reduced", 12)
+    found, other = attack(spec, model), attack(spec, scaled)
+    if factor == 3.7 or loss == "tsallis@10":
+        _, labels = scene()
+        rights = [right_pixels(model, one.adversarial, labels) for one in (found, other)]
+        assert (rights[0] - rights[1]).abs().max() <= 2
+    else:
+        assert torch.equal(found.adversarial, other.adversarial)
+    plain = AttackSpec("js", "apgd", "reduced", 12)
+    assert not torch.equal(attack(plain, model).adversarial, attack(plain, scaled).adversarial)
+
+
+class Scaled(Pointwise):
+    """The same predictions from logits times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.factor * super().forward(images)
+
+
+def test_logits_are_scaled_to_a_mean_margin_of_the_counted_pixels() -> None:
+    logits = torch.zeros(3, 4, 2, 2)
+    logits[0, 1] = torch.tensor([[1.0, 3.0], [5.0, 7.0]])  # ahead of 0 by 4 on average
+    logits[1, 2] = 8.0
+    logits[1, 2, 0, 0] = 100.0  # ignored
+    labels = torch.zeros(3, 2, 2, dtype=torch.int64)
+    labels[1, 0, 0] = -1
+    scale = run.logit_scale(lambda _: logits, torch.zeros(3, 3, 2, 2), labels, 10.0)
+    assert scale.tolist() == pytest.approx([2.5, 1.25, 1.0])  # the last are equal everywhere
+
+
+def test_the_scale_of_the_logits_costs_a_forward_pass() -> None:
+    for loss, looks in (("js", 1), ("js@10", 2)):
+        model = Counting(Pointwise())
+        result = attack(AttackSpec(loss, "apgd", "constant", 5), model)
+        assert result.forward_passes.tolist() == [5 + looks] * 5
+        assert result.forward_passes.sum() == model.forward_images
+
+
+@pytest.mark.parametrize("loss", ["mask_ce_balanced", "miou_ce"])
+@pytest.mark.parametrize("counts", [None, [], [0, 0, 0, 0]])
+def test_losses_by_class_ask_for_its_pixels(loss: str, counts: list[int] | None) -> None:
+    images, labels = scene()
+    spec = AttackSpec(loss, "apgd", "constant", 3)
+    with pytest.raises(RobustsegError, match=f"the loss {loss} weighs pixels by class"):
+        run.run_attack(Pointwise(), images, labels, names(5), spec, EPS_255, 0, counts)
+
+
+def test_returned_is_the_iterate_of_the_lowest_accuracy_or_of_the_highest_loss() -> None:
+    _, labels = scene()
+    lowest = attack(AttackSpec("ce", "apgd", "constant", 12))
+    highest = attack(AttackSpec("ce", "apgd", "constant", 12, None, "returns_highest_loss"))
+    rights = [right_pixels(Pointwise(), one.adversarial, labels) for one in (lowest, highest)]
+    assert (rights[0] <= rights[1]).all()
+    assert (rights[0] < rights[1]).any()
+    losses = [
+        run.AttackedModel(Pointwise(), "ce", labels, names(5)).look(one.adversarial).objective
+        for one in (lowest, highest)
+    ]
+    assert (losses[0] <= losses[1]).all()
 
 
 def test_ignored_pixels_are_neither_attacked_nor_counted() -> None:
@@ -299,10 +393,12 @@ def test_an_image_gets_the_same_bits_alone_in_an_unusual_layout() -> None:
 
     images, labels = scene()
     for loss in LOSSES:
-        together = run.AttackedModel(model, loss, labels, names(5))(images, 0.0)
+        together = run.AttackedModel(model, loss, labels, names(5), None, COUNTS)(images)
         for image in range(5):
             one = slice(image, image + 1)
-            alone = run.AttackedModel(model, loss, labels[one], names(5)[one])(images[one], 0.0)
+            alone = run.AttackedModel(model, loss, labels[one], names(5)[one], None, COUNTS)(
+                images[one]
+            )
             assert torch.equal(alone.objective, together.objective[one])
 
 

@@ -162,11 +162,11 @@ def test_a_killed_evaluation_goes_on_to_the_same_rows(
     expected = suite(toys)
     attack, calls = over_batches.attack_and_count, []
 
-    def killed(*arguments: object) -> object:
+    def killed(*arguments: object, **more: object) -> object:
         calls.append(arguments)
         if len(calls) == 6:
             raise KilledError
-        return attack(*arguments)
+        return attack(*arguments, **more)
 
     monkeypatch.setattr(over_batches, "attack_and_count", killed)
     settings = {"parts": tmp_path / "parts"}

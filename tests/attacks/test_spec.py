@@ -55,6 +55,39 @@ def test_an_attack_named_twice_is_refused() -> None:
         suite_attacks(["ce", "js", "ce"], "apgd", ["constant"], [10], None, 4)
 
 
+@pytest.mark.parametrize(
+    ("member", "loss", "margin", "q_range"),
+    [
+        ("js", "js", None, (-2, 1)),
+        ("mask_ce_balanced@2.5", "mask_ce_balanced", 2.5, (-2, 1)),
+        ("tsallis:0:0", "tsallis", None, (0, 0)),
+        ("tsallis:-4:0.5@10", "tsallis", 10, (-4, 0.5)),
+    ],
+)
+def test_a_member_names_loss_scale_and_q(
+    member: str, loss: str, margin: float | None, q_range: tuple[float, float]
+) -> None:
+    spec = AttackSpec(member, choice="js_by_ce")
+    assert (spec.loss, spec.margin, spec.q_range) == (loss, margin, q_range)
+    assert spec.name == f"apgd-{member}-constant-100-js_by_ce"
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        ("dice", "unknown loss dice; choose one of ce,"),
+        ("js@", "unknown loss js@"),
+        ("js@0", "js@0: a margin must be above 0"),
+        ("js@-3", "js@-3: a margin must be above 0"),
+        ("js:0:1", "js:0:1: only tsallis has q"),
+        ("tsallis:0:2", "tsallis:0:2: only tsallis has q, at most 1"),
+    ],
+)
+def test_what_is_no_member_is_refused(member: str, says: str) -> None:
+    with pytest.raises(RobustsegError, match=says):
+        AttackSpec(member)
+
+
 @pytest.mark.parametrize("eps_255", [-0.1, 255.1, float("nan")])
 def test_impossible_radii_are_refused(eps_255: float) -> None:
     with pytest.raises(RobustsegError, match="between 0 and 255"):

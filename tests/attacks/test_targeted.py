@@ -101,7 +101,7 @@ def test_objective_and_gradient_are_those_of_the_negative_js_divergence() -> Non
     images = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(2)).double()
     model, target = context_model(1).double(), 3
     targets = torch.full((2, 6, 6), target)
-    evaluation = TargetedModel(model, targets, ["a", "b"])(images, 0.0)
+    evaluation = TargetedModel(model, targets, ["a", "b"])(images)
 
     leaf = images.clone().requires_grad_()
     logits = model(leaf)

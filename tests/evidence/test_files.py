@@ -33,6 +33,8 @@ def row(image="a", attack="apgd-ce-constant-10", **changes):
         "optimizer": "apgd",
         "schedule": "constant",
         "iterations": 10,
+        "logit_margin": 0.0,
+        "choice": "default",
         "eps_255": 4.0,
         "seed": 0,
         "image_id": image,
@@ -277,12 +279,12 @@ def as_version(path, version):
     pq.write_table(table.replace_schema_metadata(metadata), path)
 
 
-@pytest.mark.parametrize(("version", "named"), [(None, "1"), (b"1", "1"), (b"3", "3")])
+@pytest.mark.parametrize(("version", "named"), [(None, "1"), (b"2", "2"), (b"4", "4")])
 def test_evidence_of_another_schema_is_refused_by_name(tmp_path, version, named):
     path = tmp_path / "old.parquet"
     write_evidence(path, [row()], {})
     as_version(path, version)
-    says = rf"old\.parquet is evidence of schema version {named}, and this code reads version 2"
+    says = rf"old\.parquet is evidence of schema version {named}, and this code reads version 3"
     with pytest.raises(RobustsegError, match=says):
         read_evidence([path])
 

@@ -42,6 +42,8 @@ def row(model, suite, attack, eps_255, image, correct, pixels=200, linf_255=None
         "optimizer": "apgd",
         "schedule": "reduced",
         "iterations": 30,
+        "logit_margin": 0.0,
+        "choice": "default",
         "eps_255": float(eps_255),
         "seed": 0,
         "image_id": f"val-{image}",

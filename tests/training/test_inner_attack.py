@@ -101,8 +101,8 @@ def test_a_random_start_is_uniform_in_the_radius_and_follows_from_the_seed():
 def test_bal_ces_weight_grows_over_the_steps(monkeypatch):
     lams = []
 
-    def loss(name, logits, labels, lam):
-        lams.append((name, lam))
+    def loss(name, logits, labels, at):
+        lams.append((name, at.lam))
         return logits.sum()
 
     monkeypatch.setattr("robustseg.training.inner_attack.attack_loss", loss)

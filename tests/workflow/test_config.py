@@ -94,7 +94,18 @@ WRONG = [
     ("backbones.convnext_clean.dataset", "scenes", "needs one of kind shapes: shapes"),
     ("backbones.convnext_robust.steps", 0, "backbones.convnext_robust needs both eps_255 and"),
     ("training.upernet.learning_rate", "1e-3", "write 1.0e-3"),
-    (f"{SUITE}.losses", ["dice"], "losses[0] should be 'ce', 'bal_ce', 'cossim_ce', 'js',"),
+    (
+        f"{SUITE}.losses",
+        ["dice"],
+        "losses[0] is no loss: unknown loss dice; choose one of ce, bal_ce",
+    ),
+    (
+        f"{SUITE}.losses",
+        ["js@0"],
+        "losses[0] is no loss: js@0: a margin must be above 0",
+    ),
+    (f"{SUITE}.losses", ["ce:0:1"], "losses[0] is no loss: ce:0:1: only tsallis has q, at most 1"),
+    (f"{SUITE}.choices", ["best"], "choices[0] should be 'default', 'lambda_whole'"),
     (f"{SUITE}.losses", ["js", "js"], "the attack apgd-js-reduced-4, which is already in attacks"),
     (f"{SUITE}.losses", [], "attacks.suites.sea.losses needs at least 1 entry, not []"),
     (f"{SUITE}.iterations", [3], "names the attack apgd-mask_ce-reduced-3, which is already in"),
@@ -572,7 +583,7 @@ def test_a_person_sees_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(config))
     run = snakemake("--dry-run", "--configfile", path, folder=tmp_path)
     assert run.returncode == 1
-    assert f"{path}: attacks.suites.sea.losses[0] should be 'ce', 'bal_ce'" in run.stdout
+    assert f"{path}: attacks.suites.sea.losses[0] is no loss: unknown loss dice" in run.stdout
     assert "Traceback" not in run.stdout
     assert not (tmp_path / "results").exists()
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustseg.attacks.attacked_model import Evaluation
 from robustseg.attacks.projection import Box, choose
+from robustseg.attacks.spec import DEFAULT_CHOICE
 
 MOMENTUM = 0.75
 """alpha: weight of the new step against the last one."""
@@ -14,16 +15,17 @@ SHARE_OF_INCREASES = 0.75
 """rho: with fewer of its steps successful, a step size is halved."""
 
 
-def checkpoints(iterations: int) -> list[int]:
+def checkpoints(iterations: int, floor: bool = False) -> list[int]:
     """Return w_1, w_2, ...: the iterations after which step sizes are looked at.
 
     w_j = ceil(p_j iterations) with p_0 = 0, p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03,
-    0.06); in hundredths, since 0.41 * 100 is not 41 in floating point.
+    0.06); in hundredths, since 0.41 * 100 is not 41 in floating point. RELEASED CODE: `floor`, and
+    at least 1.
     """
     earlier, p = 0, 22
     found = []
     while p <= 100:
-        found.append(-(-p * iterations // 100))
+        found.append(max(1, p * iterations // 100) if floor else -(-p * iterations // 100))
         earlier, p = p, p + max(p - earlier - 3, 6)
     return found
 
@@ -62,16 +64,21 @@ class Apgd:
         box: S of each image.
         epsilon: its radius in [0, 1]; the first step size is twice that.
         iterations: N_iter, from which the checkpoints follow.
+        choice: one of `spec.CHOICES`; `checkpoints_floor` and `returns_highest_loss` matter here.
     """
 
-    def __init__(self, box: Box, epsilon: float, iterations: int) -> None:
-        self.box, self.epsilon = box, epsilon
-        self.checkpoints = checkpoints(iterations)
+    def __init__(
+        self, box: Box, epsilon: float, iterations: int, choice: str = DEFAULT_CHOICE
+    ) -> None:
+        self.box, self.epsilon, self.choice = box, epsilon, choice
+        self.checkpoints = checkpoints(iterations, floor=choice == "checkpoints_floor")
         self.iteration = self.last_checkpoint = 0
         self.state: State | None = None
 
     def score(self, evaluation: Evaluation) -> Tensor:
         """Return (B,) what the returned iterate maximises."""
+        if self.choice == "returns_highest_loss":
+            return evaluation.objective
         return -evaluation.correct.double()
 
     def step(self, images: Tensor, evaluation: Evaluation) -> Tensor:

@@ -1,6 +1,6 @@
 """One forward and one backward pass of the attacked model: all that an iteration costs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks.logits import Labels
+from robustseg.attacks.losses import Moment
 from robustseg.attacks.pixel_losses import check_logits, loss_and_gradient, refuse_images
 from robustseg.attacks.search_model import exact
 from robustseg.errors import RobustsegError
@@ -17,6 +18,8 @@ NO_GRADIENT = (
     "the model's logits carry no gradient to the image; let it run without torch.no_grad, detach "
     "and NumPy, or attack it with the suite blackbox, which needs none"
 )
+
+FIRST = Moment()
 
 Model = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) in [0, 1] to logits (B, K, h, w)."""
@@ -50,11 +53,22 @@ class AttackedModel:
         loss: one of `losses.LOSSES`.
         labels: (B, h, w) int64, -1 where ignored.
         image_ids: of the B images, for messages.
+        scale: (B,) above 0, by which the loss sees an image's logits multiplied; None: as they are.
+        class_pixels: N_k of the K classes, for losses that ask for them.
     """
 
-    def __init__(self, model: Model, loss: str, labels: Tensor, image_ids: list[str]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        loss: str,
+        labels: Tensor,
+        image_ids: list[str],
+        scale: Tensor | None = None,
+        class_pixels: Sequence[int] | None = None,
+    ) -> None:
         self.model, self.loss = model, loss
         self.raw_labels, self.image_ids = labels, image_ids
+        self.scale, self.class_pixels = scale, class_pixels
         self.position = torch.arange(len(labels), device=labels.device)
         self.labels: Labels | None = None
         self.overwrite = True
@@ -63,21 +77,21 @@ class AttackedModel:
         """From now on, evaluate the images at `position` (b,) int64 in the batch."""
         self.position, self.labels = position, None
 
-    def __call__(self, images: Tensor, lam: float) -> Evaluation:
-        """Evaluate loss and gradient at images (b, C, H, W), with lambda(t) of Bal-CE."""
+    def __call__(self, images: Tensor, at: Moment = FIRST) -> Evaluation:
+        """Evaluate loss and gradient at images (b, C, H, W) in an iteration."""
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             logits = self.model(images)
         if isinstance(logits, Tensor) and not logits.requires_grad:
             raise RobustsegError(NO_GRADIENT)
-        objective, correct, logit_gradient = self._loss(logits, images, lam)
+        objective, correct, logit_gradient = self._loss(logits, images, at)
         try:
             (gradient,) = torch.autograd.grad(logits, images, logit_gradient, allow_unused=True)
         except RuntimeError as error:
             if not self.overwrite or "inplace operation" not in str(error):
                 raise RobustsegError(_said(error)) from error
             self.overwrite = False  # the model's last operation needs its own output
-            return self(images, lam)
+            return self(images, at)
         if gradient is None:
             raise RobustsegError(NO_GRADIENT)
         finite = objective.isfinite() & is_finite(gradient)
@@ -86,20 +100,22 @@ class AttackedModel:
     def look(self, images: Tensor) -> Evaluation:
         """Evaluate without a backward pass; the direction is 0."""
         with torch.no_grad():
-            objective, correct, _ = self._loss(self.model(images), images, 0.0)
+            objective, correct, _ = self._loss(self.model(images), images, FIRST)
         return Evaluation(objective, correct, torch.zeros(()), objective.isfinite())
 
-    def _loss(self, logits: Tensor, images: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(self, logits: Tensor, images: Tensor, at: Moment) -> tuple[Tensor, Tensor, Tensor]:
         """Return objective, correct pixels and logit gradient, which may overwrite the logits."""
         if self.labels is None:
             labels = self.raw_labels[self.position]
             ids = [self.image_ids[i] for i in self.position.tolist()]
             check_logits(logits, labels, ids, data_classes(self.model))
-            self.labels = Labels.of(labels, logits.dtype)
+            self.labels = Labels.of(labels, logits.dtype, self.class_pixels)
         gradient = logits.detach()
         if not (self.overwrite and _is_dense(logits) and not _share_memory(logits, images)):
             gradient = gradient.clone(memory_format=torch.contiguous_format)
-        objective, correct = loss_and_gradient(self.loss, gradient, self.labels, lam)
+        if self.scale is not None:  # of the gradient, only the sign is used
+            gradient.mul_(self.scale[self.position].view(-1, 1, 1, 1).to(gradient.dtype))
+        objective, correct = loss_and_gradient(self.loss, gradient, self.labels, at)
         return objective, correct, gradient
 
 

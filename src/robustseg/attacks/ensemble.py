@@ -20,11 +20,11 @@ from robustseg.attacks.inputs import (
     number_of,
     refuse_swapped,
 )
-from robustseg.attacks.losses import SEA_LOSSES
+from robustseg.attacks.losses import LOSSES, SEA_LOSSES
 from robustseg.attacks.outcomes import Batch, Outcome, attack_and_count, in_turn
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.spec import AttackSpec
-from robustseg.attacks.warning_signs import WarningSigns, warn
+from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.errors import RobustsegError
 from robustseg.metrics import PixelCounts, image_accuracy, mean_accuracy, miou, worst_case
 from robustseg.models.wrap import wrap
@@ -111,6 +111,7 @@ def sea(
     batch_size: int = 32,
     seed: int = 0,
     ignore_index: int | None = 255,
+    class_pixels: Sequence[int] | None = None,
 ) -> SeaResult:
     """Evaluate a segmentation model's robustness in the l_inf ball.
 
@@ -137,11 +138,14 @@ def sea(
         labels: (N, H, W) whole numbers in [0, K), see `inputs.as_labels`.
         eps_255: radius in 1/255: 8 for what others call 8/255.
         image_ids: N names; random starts follow from them. None for "0", "1", ...
-        losses: names of `losses.LOSSES`; the paper's four by default.
+        losses: members, see `spec.Member`: names of `losses.LOSSES`, and "js@10" for JS on logits
+            that are scaled to a mean margin of 10; the paper's four by default.
         iterations: of each loss.
         batch_size: images at a time; the result does not depend on it, up to rounding in the model.
         seed: of the random starts.
         ignore_index: label of pixels that are neither attacked nor counted; None: there are none.
+        class_pixels: pixels of each class in the training set, for losses that weigh by class;
+            None: those of `labels`, with a warning.
 
     Raises:
         RobustsegError: input that does not fit, or logits or gradients that are not finite, naming
@@ -170,7 +174,13 @@ def sea(
         batches = ((images[some].to(device), labels[some].to(device), ids[some]) for some in slices)
         signs = WarningSigns(wrapped, [eps_255], ignore_index)
         worst = _Worst(ids, [spec.name for spec in specs], images, eps_255)
-        attacks = [partial(attack_and_count, wrapped, spec, eps_255, int(seed)) for spec in specs]
+        if class_pixels is None and any(LOSSES[spec.loss].weighs_classes for spec in specs):
+            class_pixels = labels[labels >= 0].bincount().tolist()
+            signs.said.append(WEIGHED_BY_EVALUATION)
+        attacks = [
+            partial(attack_and_count, wrapped, spec, eps_255, int(seed), class_pixels=class_pixels)
+            for spec in specs
+        ]
         steps = in_turn(batches, [signs.look, *attacks], until_broken=True)
         for batch, number, places, outcome in steps:
             worst.take(number, worst.place_of[batch[2][0]] + places, outcome, batch)

@@ -1,5 +1,6 @@
 """Logits of some images and their labels, with what losses ask of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,20 +20,38 @@ class Labels:
     Attributes:
         index: (B, 1, H, W) int64, the label, 0 where it is ignored.
         counted: (B, 1, H, W) in the logits' dtype, 1 where the pixel counts, 0 where it is ignored.
+        weights: (K,) in the logits' dtype, N_min / N_k for each class; None: not known.
     """
 
     index: Tensor
     counted: Tensor
+    weights: Tensor | None = None
 
     @classmethod
-    def of(cls, labels: Tensor, dtype: torch.dtype) -> "Labels":
-        """Prepare (B, H, W) int64 labels, where -1 stands for ignored."""
+    def of(
+        cls, labels: Tensor, dtype: torch.dtype, class_pixels: Sequence[int] | None = None
+    ) -> "Labels":
+        """Prepare (B, H, W) int64 labels, where -1 stands for ignored.
+
+        ASSUME: a class without a pixel weighs as much as the rarest one that has some.
+        """
         counted = (labels != IGNORE_LABEL).unsqueeze(1)
-        return cls(labels.unsqueeze(1) * counted, counted.to(dtype))
+        weights = None
+        if class_pixels is not None:
+            pixels = torch.tensor(class_pixels, dtype=torch.float64, device=labels.device)
+            rarest = pixels[pixels > 0].amin()
+            weights = (rarest / pixels.clamp_(min=rarest)).to(dtype)
+        return cls(labels.unsqueeze(1) * counted, counted.to(dtype), weights)
 
     def select(self, kept: Tensor | slice) -> "Labels":
         """Return the labels of the images `kept`."""
-        return Labels(self.index[kept], self.counted[kept])
+        return Labels(self.index[kept], self.counted[kept], self.weights)
+
+    def class_weights(self, classes: Tensor) -> Tensor:
+        """Return N_min / N_k of classes k (b, 1, h, w) int64; 1 for those beyond the data's."""
+        assert self.weights is not None  # refused before any pass
+        beyond = classes >= len(self.weights)
+        return self.weights[classes.masked_fill(beyond, 0)].masked_fill_(beyond, 1)
 
 
 @dataclass
@@ -103,6 +122,12 @@ class Logits:
     def norms(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return u_y, max_k u_k, and ||u||_2 of each pixel, (b, 1, h, w)."""
         return norms(self.values, self.labels.index)
+
+    def strongest_other(self) -> tuple[Tensor, Tensor]:
+        """Return the largest logit of the other classes and its class, (b, 1, h, w)."""
+        others = self.values.scatter(1, self.labels.index, -torch.inf)
+        strongest = others.max(1, keepdim=True)
+        return strongest.values, strongest.indices
 
     def write_gradient(self, weight: Tensor, softmax: Softmax) -> None:
         """Overwrite the logits with the gradient w (p - e_y), with w = 0 where ignored.

@@ -9,7 +9,16 @@ a weight times that of cross-entropy, w_a (p_a - e_y):
     JS          w = -1/2 p_y log(p_y / (1 + p_y))
     Mask-CE     w = 1 where the pixel is right, else 0
 
-Mask-Spherical has a gradient of its own (Appendix A). The gradient goes to `backward` as it is, so
+Mask-Spherical has a gradient of its own (Appendix A). Beyond the paper:
+
+    Tsallis            w = p_y^(1 - q(t)), arXiv 2605.03405: q grows from -2 to 1, which is CE
+    Mask-CE, balanced  w = N_min / N_y where the pixel is right, else 0, with N_y pixels of class y
+                       (ECCV 2024, LNCS 15137, pp. 180-197)
+    mIoU-CE            w = N_min (1 / N_y + 1 / N_k) where the pixel is right, else 0, with k the
+                       strongest other class: what its fall is worth to the IoU of both
+    Smooth-CE          w = 1 where the margin u_y - u_k, averaged over a neighbourhood, is above 0
+
+The gradient goes to `backward` as it is, so
 that a loss costs two passes over the logits, with an exponential each, and no second backward.
 
 Objective and gradient are two things. The objective is what an optimizer compares between iterates:
@@ -19,7 +28,7 @@ Objective and gradient are two things. The objective is what an optimizer compar
 - ASSUME: other weights in front of CE are handled alike, so the objective of Bal-CE and CosSim-CE
   is CE. Bal-CE's own value grows with lambda(t) and cannot be compared between iterations, and
   CosSim-CE's "gradient" is not the gradient of its value.
-- JS steers by JS. RELEASED CODE: by CE.
+- JS steers by JS. RELEASED CODE: by CE, which is the choice `js_by_ce`, see `spec.CHOICES`.
 
 A loss is a function of the logits u of some images, see `logits.Logits`. This file imports no
 torch: configurations read it.
@@ -41,6 +50,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """Where an attack is, as far as losses depend on it.
+
+    Attributes:
+        progress: (t - 1) / T in [0, 1), of T iterations.
+        q_range: of the Tsallis loss, from its begin to its end.
+        by_ce: whether JS returns CE for its objective.
+    """
+
+    progress: float = 0.0
+    q_range: tuple[float, float] = (-2.0, 1.0)
+    by_ce: bool = False
+
+    @property
+    def lam(self) -> float:
+        """lambda(t) of Bal-CE, in [0, 1/2)."""
+        return self.progress / 2
+
+    @property
+    def q(self) -> float:
+        """The Tsallis loss's exponent. ASSUME: linear in (t - 1) / T, as lambda(t) is."""
+        begin, end = self.q_range
+        return begin + (end - begin) * self.progress
+
+
+@dataclass(frozen=True)
 class Loss:
     """What an attack maximises.
 
@@ -49,36 +84,37 @@ class Loss:
         label: in print.
         about: what it is, in a few words.
         of_pixels: turns logits into their gradient in place and returns of each pixel,
-            (b, 1, h, w), the objective and whether the pixel is right. Its second argument is
-            lambda(t) of Bal-CE, in [0, 1/2).
+            (b, 1, h, w), the objective and whether the pixel is right.
+        weighs_classes: whether it asks for the pixels of each class, `Labels.class_weight`.
     """
 
     name: str
     label: str
     about: str
-    of_pixels: Callable[[Logits, float], Pixels]
+    of_pixels: Callable[[Logits, Moment], Pixels]
+    weighs_classes: bool = False
 
 
-def _ce(u: Logits, lam: float) -> Pixels:
+def _ce(u: Logits, at: Moment) -> Pixels:
     softmax = u.softmax()
     u.write_gradient(softmax.total.new_ones(softmax.total.shape), softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _bal_ce(u: Logits, lam: float) -> Pixels:
+def _bal_ce(u: Logits, at: Moment) -> Pixels:
     softmax = u.softmax()
     right = softmax.right.to(softmax.total.dtype)
-    u.write_gradient(right.mul_(1 - 2 * lam).add_(lam), softmax)
+    u.write_gradient(right.mul_(1 - 2 * at.lam).add_(at.lam), softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _cossim_ce(u: Logits, lam: float) -> Pixels:
+def _cossim_ce(u: Logits, at: Moment) -> Pixels:
     softmax, cosine = u.softmax_and_cosine()
     u.write_gradient(cosine, softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _js(u: Logits, lam: float) -> Pixels:
+def _js(u: Logits, at: Moment) -> Pixels:
     """D_JS(p || e_y) = log 2 + (p_y log p_y - (1 + p_y) log(1 + p_y)) / 2.
 
     log p_y is taken from CE, so that p_y log p_y is 0 and not NaN where p_y underflows.
@@ -89,16 +125,16 @@ def _js(u: Logits, lam: float) -> Pixels:
     weight = (log_1_p + minus_log_p).mul_(p).mul_(0.5)
     objective = (weight + 0.5 * log_1_p).neg_().add_(math.log(2))
     u.write_gradient(weight, softmax)
-    return objective, softmax.right
+    return minus_log_p if at.by_ce else objective, softmax.right
 
 
-def _mask_ce(u: Logits, lam: float) -> Pixels:
+def _mask_ce(u: Logits, at: Moment) -> Pixels:
     softmax = u.softmax()
     u.write_gradient(softmax.right.to(softmax.total.dtype), softmax)
     return softmax.cross_entropy, softmax.right
 
 
-def _mask_sph(u: Logits, lam: float) -> Pixels:
+def _mask_sph(u: Logits, at: Moment) -> Pixels:
     """L = -u_y / ||u||_2, with dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
 
     ASSUME: at u = 0, where L has no gradient, gradient and L are 0; and also where ||u|| < 1e-15,
@@ -114,6 +150,51 @@ def _mask_sph(u: Logits, lam: float) -> Pixels:
     return (0 * norm).sub_(cosine), right  # 0 * norm: NaN where any logit is infinite
 
 
+def _tsallis(u: Logits, at: Moment) -> Pixels:
+    softmax = u.softmax()
+    u.write_gradient(softmax.cross_entropy.mul(at.q - 1).exp_(), softmax)
+    return softmax.cross_entropy, softmax.right
+
+
+def _mask_ce_balanced(u: Logits, at: Moment) -> Pixels:
+    softmax = u.softmax()
+    u.write_gradient(u.labels.class_weights(u.labels.index) * softmax.right, softmax)
+    return softmax.cross_entropy, softmax.right
+
+
+def _miou_ce(u: Logits, at: Moment) -> Pixels:
+    """Return CE of right pixels, by what a fall takes from the IoU of two classes.
+
+    Where a pixel of class y falls to k, the intersection of y loses one and the union of k gains
+    one. ASSUME: unions are taken as the labelled pixels N, which no attack changes: 1 / N_y for
+    the loss of y, and as much as 1 / N_k for that of k, whose IoU is taken as 1.
+    """
+    _, other = u.strongest_other()
+    softmax = u.softmax()
+    weight = u.labels.class_weights(u.labels.index) + u.labels.class_weights(other)
+    u.write_gradient(weight * softmax.right, softmax)
+    return softmax.cross_entropy, softmax.right
+
+
+NEIGHBOURHOOD_PX = 5
+"""Side of the square over which Smooth-CE averages margins."""
+
+
+def _smooth_ce(u: Logits, at: Moment) -> Pixels:
+    """Return CE of pixels whose neighbourhood is still right on average.
+
+    ASSUME: ignored pixels and those beyond the border are no neighbours.
+    """
+    from torch.nn.functional import avg_pool2d
+
+    strongest, _ = u.strongest_other()
+    margin = (u.values.gather(1, u.labels.index) - strongest) * u.labels.counted
+    total = avg_pool2d(margin, NEIGHBOURHOOD_PX, 1, NEIGHBOURHOOD_PX // 2)
+    softmax = u.softmax()
+    u.write_gradient((total >= 0).to(total.dtype), softmax)
+    return softmax.cross_entropy, softmax.right
+
+
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
@@ -123,12 +204,34 @@ LOSSES: dict[str, Loss] = {
         Loss("js", "JS", "Jensen-Shannon divergence of softmax and label", _js),
         Loss("mask_ce", "Mask-CE", "CE of the pixels that are still right", _mask_ce),
         Loss("mask_sph", "Mask-Sph.", "spherical loss of the pixels still right", _mask_sph),
+        Loss("tsallis", "Tsallis", "CE weighed by p_y^(1 - q), q growing from -2 to 1", _tsallis),
+        Loss(
+            "mask_ce_balanced",
+            "Mask-CE, bal.",
+            "Mask-CE weighed by one over the pixels of the class",
+            _mask_ce_balanced,
+            weighs_classes=True,
+        ),
+        Loss(
+            "miou_ce",
+            "mIoU-CE",
+            "Mask-CE weighed by what a pixel is worth to the IoU of two classes",
+            _miou_ce,
+            weighs_classes=True,
+        ),
+        Loss("smooth_ce", "Smooth-CE", "CE where the margin around a pixel is above 0", _smooth_ce),
     )
 }
 """All losses, by name."""
 
+TRAINING_LOSSES = tuple(name for name, loss in LOSSES.items() if not loss.weighs_classes)
+"""What PGD inside training may maximise."""
+
 PAPER_LOSSES = ("ce", "bal_ce", "cossim_ce", "js", "mask_ce", "mask_sph")
 """Sec. 2.2 of the paper, in the order of its Table 2."""
+
+ECCV_LOSSES = ("mask_ce_balanced", "mask_ce", "js")
+"""SEA in the version of ECCV 2024, with the mIoU of a greedy search."""
 
 SEA_LOSSES = ("mask_ce", "bal_ce", "js", "mask_sph")
 """Sec. 2.4, in the order of its Table 9."""

@@ -83,7 +83,14 @@ def in_turn(
                 places = places[outcome.counts.pixels_correct > 0]
 
 
-def attack_and_count(model: Model, spec: Spec, eps_255: float, seed: int, batch: Batch) -> Outcome:
+def attack_and_count(
+    model: Model,
+    spec: Spec,
+    eps_255: float,
+    seed: int,
+    batch: Batch,
+    class_pixels: Sequence[int] | None = None,
+) -> Outcome:
     """Run one attack on a batch and count what the model gets right afterwards.
 
     Arguments as for `run_attack`.
@@ -91,11 +98,17 @@ def attack_and_count(model: Model, spec: Spec, eps_255: float, seed: int, batch:
     Raises:
         RobustsegError: what `run_attack` and `count` refuse.
     """
-    return transfer_and_count(model, model, spec, eps_255, seed, batch)
+    return transfer_and_count(model, model, spec, eps_255, seed, batch, class_pixels)
 
 
 def transfer_and_count(
-    source: Model, target: Model, spec: Spec, eps_255: float, seed: int, batch: Batch
+    source: Model,
+    target: Model,
+    spec: Spec,
+    eps_255: float,
+    seed: int,
+    batch: Batch,
+    class_pixels: Sequence[int] | None = None,
 ) -> Outcome:
     """Run one attack on the source and count what the target gets right (C.5 and Table 11).
 
@@ -110,7 +123,7 @@ def transfer_and_count(
     if isinstance(spec, SquareSpec):
         found = square(source, *moved, spec, eps_255, seed)
     else:
-        found = run_attack(source, *moved, spec, eps_255, seed)
+        found = run_attack(source, *moved, spec, eps_255, seed, class_pixels)
     adversarial = found.adversarial.to(images.device)
     return Outcome(
         counts=count(target, adversarial, labels, ids),

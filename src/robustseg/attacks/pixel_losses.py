@@ -7,7 +7,7 @@ from torch import Tensor
 
 from robustseg.attacks.logit_sums import is_swept
 from robustseg.attacks.logits import Labels, Logits
-from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.losses import LOSSES, Moment
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
@@ -18,7 +18,7 @@ CHUNK_VALUES = 2**26
 
 
 def loss_and_gradient(
-    name: str, logits: Tensor, labels: Labels, lam: float
+    name: str, logits: Tensor, labels: Labels, at: Moment
 ) -> tuple[Tensor, Tensor]:
     """Turn logits into a loss's gradient; return objective and correct pixels by image.
 
@@ -30,14 +30,14 @@ def loss_and_gradient(
         logits: u (B, K, H, W), detached, in any dense memory layout; becomes the gradient of the
             loss summed over pixels, 0 at ignored pixels.
         labels: of the same images.
-        lam: lambda(t) of Bal-CE, in [0, 1/2).
+        at: the iteration.
 
     Returns:
         Objective (B,) float64, summed over counted pixels (it is to be maximised), and the number
         of counted pixels whose largest logit is the label's, (B,) int64.
     """
     of_pixels = LOSSES[name].of_pixels
-    pixels = [of_pixels(Logits(logits[p], labels.select(p)), lam) for p in _chunks(logits)]
+    pixels = [of_pixels(Logits(logits[p], labels.select(p)), at) for p in _chunks(logits)]
     objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
     # Rows first: threads share the sum over a whole image, but only if it is alone.
     objective = objectives.mul_(labels.counted).sum(3, dtype=torch.float64).flatten(1).sum(1)

@@ -1,5 +1,6 @@
 """One attack on one batch: schedule, optimizer and loss put together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,11 +14,13 @@ from robustseg.attacks.attacked_model import (
     frozen,
     refuse_gradients,
 )
+from robustseg.attacks.losses import LOSSES, Moment
 from robustseg.attacks.pgd import Pgd
 from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import Box, ball, choose, random_start
 from robustseg.attacks.schedules import Slot, slots
 from robustseg.attacks.spec import AttackSpec, check_radius
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
 Optimizer = Apgd | Pgd
@@ -71,6 +74,7 @@ def run_attack(
     spec: AttackSpec,
     eps_255: float,
     seed: int,
+    class_pixels: Sequence[int] | None = None,
 ) -> AttackResult:
     """Attack a batch (arXiv 2306.12941, Sec. 2.3 and B.1).
 
@@ -92,28 +96,34 @@ def run_attack(
         spec: the attack.
         eps_255: radius of the l_inf ball in 1/255.
         seed: of the random starts.
+        class_pixels: N_k, the pixels of each class in the training set, for losses by class.
 
     Raises:
         RobustsegError: input that does not fit, or logits that are not finite, naming the image.
     """
     check_batch(images, labels, image_ids, eps_255)
+    _check_class_pixels(spec, class_pixels)
     found = Found(images)
     previous = found.images
-    attacked = AttackedModel(model, spec.loss, labels, image_ids)
     passes = torch.zeros((2, len(images)), dtype=torch.int64, device=images.device)
     zeros = torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
     with frozen(model):
+        scale = None
+        if spec.margin is not None:
+            scale = logit_scale(model, images, labels, spec.margin)
+            passes[0] += 1
+        attacked = AttackedModel(model, spec.loss, labels, image_ids, scale, class_pixels)
         for slot in slots(spec.schedule, spec.iterations):
             epsilon = eps_255 / 255 * slot.scale
             box = ball(images, epsilon)
             if slot.before:
                 start = box.project(previous)
             else:
-                key = (seed, spec.name, slot.restart)
+                key = (seed, spec.start, slot.restart)
                 start = random_start(images, epsilon, image_ids, *key)
             result = found if slot.final else Found(images)
             optimizer = _optimizer(spec, box, epsilon, slot)
-            _search(attacked, optimizer, start, slot, result, passes, zeros)
+            _search(attacked, optimizer, start, slot, spec, result, passes, zeros)
             previous = result.images
     forward_passes, backward_passes = passes.cpu()
     return AttackResult(found.images, forward_passes, backward_passes, zeros.cpu())
@@ -122,7 +132,32 @@ def run_attack(
 def _optimizer(spec: AttackSpec, box: Box, epsilon: float, slot: Slot) -> Optimizer:
     if spec.step_size is not None:
         return Pgd(box, spec.step_size)
-    return Apgd(box, epsilon, slot.iterations)
+    return Apgd(box, epsilon, slot.iterations, spec.choice)
+
+
+def logit_scale(model: Model, images: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Return (B,) factors that bring the clean logits of each image to a mean margin.
+
+    The margin of a pixel is the largest logit minus the second, whatever its label; ignored pixels
+    do not count. So a factor that a model has on its logits changes nothing. ASSUME: logits that
+    are equal everywhere are left as they are.
+    """
+    with torch.no_grad():
+        two = model(images).topk(2, dim=1).values.double()
+    counted = labels != IGNORE_LABEL
+    total = ((two[:, 0] - two[:, 1]) * counted).flatten(1).sum(1)
+    mean = total / counted.flatten(1).sum(1).clamp_(min=1)
+    return torch.where(mean > 0, margin / mean, 1.0)
+
+
+def _check_class_pixels(spec: AttackSpec, class_pixels: Sequence[int] | None) -> None:
+    if not LOSSES[spec.loss].weighs_classes:
+        return
+    if class_pixels is None or not any(count > 0 for count in class_pixels):
+        raise RobustsegError(
+            f"the loss {spec.loss} weighs pixels by class and needs class_pixels: how many pixels "
+            "of each class the training set has"
+        )
 
 
 def _search(
@@ -130,6 +165,7 @@ def _search(
     optimizer: Optimizer,
     images: Tensor,
     slot: Slot,
+    spec: AttackSpec,
     found: Found,
     passes: Tensor,
     zeros: Tensor,
@@ -146,14 +182,20 @@ def _search(
         if not len(position):
             return
         last = t == slot.iterations
-        lam = (slot.before + t) / (2 * slot.budget)
-        evaluation = attacked.look(images) if last else attacked(images, lam)
+        evaluation = attacked.look(images) if last else attacked(images, _moment(spec, slot, t))
         passes[: 1 if last else 2, position] += 1
         kept = _record(evaluation, images, position, optimizer, slot, found, attacked.image_ids)
         if slot.before + t == 0:
             zeros[position] = unexplained_zeros(evaluation, attacked.raw_labels)
         if not last:
             images = optimizer.step(images, evaluation)
+
+
+def _moment(spec: AttackSpec, slot: Slot, t: int) -> Moment:
+    """Return what losses need to know of iteration t of a slot."""
+    whole = spec.choice == "lambda_whole"
+    progress = (slot.before + t) / slot.budget if whole else t / slot.iterations
+    return Moment(progress, spec.q_range, by_ce=spec.choice == "js_by_ce")
 
 
 def unexplained_zeros(evaluation: Evaluation, labels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ class Slot:
         iterations: of this slot.
         restart: which independent run of the schedule the slot belongs to.
         before: iterations of the same run that came before; 0 means a random start.
-        budget: T of the run, over which Bal-CE's lambda grows.
+        budget: of the run.
         final: whether the slot is at the attack's own radius, so that what it finds counts.
     """
 
@@ -32,9 +32,6 @@ def slots(schedule: str, iterations: int) -> list[Slot]:
 
     ASSUME: a budget that the shares do not divide is cut at the running totals, rounded down, so
     that a rest goes to the smaller radii; each slot has at least one iteration.
-    ASSUME: each restart is an attack of its own: Bal-CE's lambda(t) = (t - 1) / (2 T) begins anew
-    with T its third of the budget, while red-eps is one attack and T its whole budget.
-    RELEASED CODE: lambda restarts in each slot of red-eps.
     """
     shares, independent = SCHEDULES[schedule].shares, SCHEDULES[schedule].restarts
     totals = enumerate(accumulate(shares), start=1)

@@ -1,11 +1,12 @@
 """What an attack is, in words that configs and evidence share; without torch, to be instant."""
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from numbers import Real
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
@@ -49,30 +50,85 @@ SCHEDULES = {
 """const-eps, const-eps with 3 random restarts, red-eps."""
 
 
+DEFAULT_CHOICE = "default"
+
+CHOICES = {
+    DEFAULT_CHOICE: "as robustseg does it",
+    "lambda_whole": "lambda of Bal-CE and q of Tsallis grow over all radii, not anew in each",
+    "js_by_ce": "JS is steered by CE, as in the released code",
+    "checkpoints_floor": "APGD's checkpoints are rounded down, as in the released code",
+    "returns_highest_loss": "the iterate of the highest objective is returned, not of the lowest "
+    "accuracy",
+}
+"""What the paper leaves open about APGD, one at a time. ASSUME: the default, which is the stronger
+where it was measured (docs/attacks.md)."""
+
+TSALLIS_Q = (-2.0, 1.0)
+"""q of the Tsallis loss at the begin and the end (arXiv 2605.03405)."""
+
+
+class Member(NamedTuple):
+    """A loss as suites name it: `js`, `js@10`, `tsallis:0:0@10`.
+
+    Attributes:
+        loss: one of `losses.LOSSES`.
+        margin: to which the logits are scaled, see AttackSpec.
+        q_range: of the Tsallis loss.
+    """
+
+    loss: str
+    margin: float | None = None
+    q_range: tuple[float, float] = TSALLIS_Q
+
+    @classmethod
+    def read(cls, text: str) -> "Member":
+        """Read a member from its name.
+
+        Raises:
+            RobustsegError: an unknown loss, or what is no number.
+        """
+        found = MEMBER.fullmatch(text)
+        loss, begin, end, margin = found.groups() if found else (text, None, None, None)
+        _check_name("loss", loss, LOSSES)
+        q_range = (float(begin), float(end)) if begin and end else TSALLIS_Q
+        if begin and (loss != "tsallis" or max(q_range) > 1):
+            raise RobustsegError(f"{text}: only tsallis has q, at most 1, like tsallis:-2:1")
+        if margin and float(margin) <= 0:
+            raise RobustsegError(f"{text}: a margin must be above 0, like js@10")
+        return cls(loss, float(margin) if margin else None, q_range)
+
+
+NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
+MEMBER = re.compile(rf"(\w+?)(?::({NUMBER}):({NUMBER}))?(?:@({NUMBER}))?")
+
+
 @dataclass(frozen=True)
 class AttackSpec:
     """One attack: a loss, an optimizer, a schedule of radii and a budget.
 
     Attributes:
-        loss: one of `losses.LOSSES`.
+        member: a loss, and if wanted the scale of the logits and q, see `Member`.
         optimizer: one of OPTIMIZERS.
         schedule: one of SCHEDULES.
         iterations: the whole budget, over all parts of the schedule.
         step_size: of PGD, in [0, 1] image units; None for APGD, which chooses its own.
+        choice: one of CHOICES.
 
     Raises:
         RobustsegError: an unknown name, a budget too small for the schedule, or a step size
             missing, not positive, or given to APGD.
     """
 
-    loss: str
+    member: str
     optimizer: str = "apgd"
     schedule: str = "constant"
     iterations: int = 100
     step_size: float | None = None
+    choice: str = DEFAULT_CHOICE
 
     def __post_init__(self) -> None:
-        _check_name("loss", self.loss, LOSSES)
+        Member.read(self.member)
+        _check_name("choice", self.choice, CHOICES)
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
         _check_name("schedule", self.schedule, SCHEDULES)
         parts = len(SCHEDULES[self.schedule].shares)
@@ -90,8 +146,29 @@ class AttackSpec:
 
     @property
     def name(self) -> str:
-        """The attack in evidence and seeds, for example `apgd-mask_ce-reduced-300`."""
-        return f"{self.optimizer}-{self.loss}-{self.schedule}-{self.iterations}"
+        """The attack in evidence, for example `apgd-mask_ce-reduced-300`."""
+        choice = "" if self.choice == DEFAULT_CHOICE else f"-{self.choice}"
+        return self.start + choice
+
+    @property
+    def start(self) -> str:
+        """What random starts follow from: choices start alike, so that they compare in pairs."""
+        return f"{self.optimizer}-{self.member}-{self.schedule}-{self.iterations}"
+
+    @property
+    def loss(self) -> str:
+        """One of `losses.LOSSES`."""
+        return Member.read(self.member).loss
+
+    @property
+    def margin(self) -> float | None:
+        """The mean margin to which the logits of a clean image are scaled; None: they are not."""
+        return Member.read(self.member).margin
+
+    @property
+    def q_range(self) -> tuple[float, float]:
+        """Q of the Tsallis loss at the begin and the end."""
+        return Member.read(self.member).q_range
 
 
 @dataclass(frozen=True)
@@ -113,6 +190,8 @@ class SquareSpec:
     loss: ClassVar[str] = RIGHT_PIXELS
     optimizer: ClassVar[str] = SQUARE
     schedule: ClassVar[str] = "none"
+    margin: ClassVar[None] = None
+    choice: ClassVar[str] = DEFAULT_CHOICE
 
     def __post_init__(self) -> None:
         number = isinstance(self.p_init, Real) and not isinstance(self.p_init, bool)
@@ -138,11 +217,12 @@ def suite_attacks(
     iterations: Sequence[int],
     step_size_by_eps: Mapping[float, float] | None,
     eps_255: float,
+    choices: Sequence[str] = (DEFAULT_CHOICE,),
 ) -> tuple[AttackSpec, ...]:
-    """Return the attacks of a suite at one radius, in the order schedule, iterations, loss.
+    """Return the attacks of a suite at one radius, in the order choice, schedule, iterations, loss.
 
     Args:
-        losses, schedules, iterations: every combination is an attack.
+        losses, schedules, iterations, choices: every combination is an attack; losses are members.
         optimizer: of all of them.
         step_size_by_eps: PGD's step sizes in [0, 1] image units, by radius in 1/255 (B.1, C.1).
         eps_255: the radius in 1/255.
@@ -161,8 +241,8 @@ def suite_attacks(
             )
         step_size = by_eps[float(eps_255)]
     attacks = tuple(
-        AttackSpec(loss, optimizer, schedule, budget, step_size)
-        for schedule, budget, loss in product(schedules, iterations, losses)
+        AttackSpec(member, optimizer, schedule, budget, step_size, choice)
+        for choice, schedule, budget, member in product(choices, schedules, iterations, losses)
     )
     names = [attack.name for attack in attacks]
     for name in names:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustseg.attacks.apgd import Apgd
 from robustseg.attacks.attacked_model import AttackedModel, Model, frozen, refuse_gradients
+from robustseg.attacks.losses import Moment
 from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import ball, random_start
 from robustseg.attacks.run import Found, check_batch
@@ -43,8 +44,8 @@ class TargetedModel(AttackedModel):
         """Begin; targets: (B, h, w) int64."""
         super().__init__(model, "js", targets, image_ids)
 
-    def _loss(self, logits: Tensor, images: Tensor, lam: float) -> tuple[Tensor, Tensor, Tensor]:
-        divergence, on_target, gradient = super()._loss(logits, images, lam)
+    def _loss(self, logits: Tensor, images: Tensor, at: Moment) -> tuple[Tensor, Tensor, Tensor]:
+        divergence, on_target, gradient = super()._loss(logits, images, at)
         pixels = self.raw_labels[0].numel()
         return divergence.neg_(), pixels - on_target, gradient.neg_()
 
@@ -111,7 +112,7 @@ def _search(
     apgd, iterate = Apgd(box, epsilon, slot.iterations), box.project(start)
     everywhere = torch.arange(len(images), device=images.device)
     for _ in range(slot.iterations):
-        evaluation = attacked(iterate, 0.0)
+        evaluation = attacked(iterate)
         finite = evaluation.objective.isfinite()
         refuse_images(~finite, attacked.image_ids, "got logits that are not finite under attack")
         refuse_gradients(~evaluation.finite, attacked.image_ids)

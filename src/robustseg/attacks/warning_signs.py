@@ -19,6 +19,10 @@ from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.models.wrap import WrappedModel, is_exported, modules_behind
 
+WEIGHED_BY_EVALUATION = (
+    "a loss weighs pixels by class, and those of the evaluation labels were counted for it: pass "
+    "class_pixels, of the training set, to have it as published"
+)
 SMALL_EPS_255 = 0.1
 """Below, a radius is rather one in [0, 1]: 8/255 is 0.03."""
 REPEATS = 1e-4

@@ -3,12 +3,33 @@
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.spec import OPTIMIZERS, SCHEDULES, UNBOUNDED_255, AttackSpec
+from robustseg.attacks.spec import (
+    CHOICES,
+    DEFAULT_CHOICE,
+    OPTIMIZERS,
+    SCHEDULES,
+    UNBOUNDED_255,
+    AttackSpec,
+    Member,
+)
+from robustseg.errors import RobustsegError
 from robustseg.names import PRECISIONS
 from robustseg.sections import Count, Name, Positive, Radius, Section, tag_of
+
+
+def _is_member(text: str) -> str:
+    try:
+        Member.read(text)
+    except RobustsegError as error:
+        raise ValueError(f"is no loss: {error}") from None
+    return text
+
+
+LossMember: TypeAlias = Annotated[str, AfterValidator(_is_member)]
+"""A loss of a suite, see `spec.Member`."""
 
 
 class SuiteKind(Section):
@@ -30,8 +51,11 @@ class Suite(SuiteKind):
     """A named set of attacks: every loss with every schedule and number of iterations."""
 
     kind: Literal["white_box"] = Field("white_box", description="attacks on the model itself")
-    losses: list[Literal[tuple(LOSSES)]] = Field(  # type: ignore[valid-type]
-        min_length=1, description="objectives, in the order in which the attacks run"
+    losses: list[LossMember] = Field(
+        min_length=1,
+        description=f"objectives, in the order in which the attacks run: {', '.join(LOSSES)}; "
+        "`js@10` scales the logits of each image to a mean margin of 10, and `tsallis:-2:1` says "
+        "from where to where q of Tsallis goes (docs/attacks.md)",
     )
     optimizer: Literal[OPTIMIZERS] = Field(description="`apgd` or `pgd`")  # type: ignore[valid-type]
     schedules: list[Literal[tuple(SCHEDULES)]] = Field(  # type: ignore[valid-type]
@@ -46,13 +70,20 @@ class Suite(SuiteKind):
         None,
         description="only for `pgd`: the step, for images in [0, 1], by radius in 1/255",
     )
+    choices: list[Literal[tuple(CHOICES)]] = Field(  # type: ignore[valid-type]
+        [DEFAULT_CHOICE],
+        min_length=1,
+        description="what the paper leaves open about APGD, one at a time (docs/attacks.md)",
+    )
 
     def attacks(self) -> list[AttackSpec]:
         """Return the suite's attacks; PGD's with the step of the first radius."""
         step_size = next(iter(self.step_size.values())) if self.step_size else None
         return [
-            AttackSpec(loss, self.optimizer, schedule, iterations, step_size)
-            for loss, schedule, iterations in product(self.losses, self.schedules, self.iterations)
+            AttackSpec(member, self.optimizer, schedule, iterations, step_size, choice)
+            for member, schedule, iterations, choice in product(
+                self.losses, self.schedules, self.iterations, self.choices
+            )
         ]
 
     def at(self, eps_255: float) -> dict[str, Any]:
@@ -66,7 +97,7 @@ class Transfer(SuiteKind):
 
     kind: Literal["transfer"] = Field(description="`transfer`")
     sources: list[Name] = Field(min_length=1, description="models to attack, some of `models`")
-    losses: list[Literal[tuple(LOSSES)]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
+    losses: list[LossMember] = Field(min_length=1, description="as in a suite")
     schedules: list[Literal[tuple(SCHEDULES)]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
     iterations: list[Count] = Field(min_length=1, description="as in a suite; always `apgd`")
 

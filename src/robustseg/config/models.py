@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag
 
-from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.losses import TRAINING_LOSSES
 from robustseg.models.published import CLASSIFIERS, MARGIN, MODELS, Weights
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import ATTACK_MODES, ATTACK_STARTS, PRECISIONS, SCHEMES, TRAINING_OPTIMIZERS
@@ -47,7 +47,7 @@ class Training(Section):
     step_size: Positive = Field(
         description="step of PGD inside training, for images in [0, 1] (the paper: 0.01)"
     )
-    attack_loss: Literal[tuple(LOSSES)] = Field(  # type: ignore[valid-type]
+    attack_loss: Literal[TRAINING_LOSSES] = Field(  # type: ignore[valid-type]
         "ce", description="what PGD inside training maximises (the paper: `ce`)"
     )
     attack_start: Literal[ATTACK_STARTS] = Field(  # type: ignore[valid-type]

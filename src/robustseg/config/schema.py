@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.config.attacks import Attacks, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
@@ -168,6 +169,12 @@ class Config(Section):
     def sources_of(self, suite: str) -> list[str]:
         """Return the models that a suite's perturbations are found on, if not on the target."""
         return getattr(self.attacks.suites[suite], "sources", [])
+
+    def weighs_by_class(self, suite: str) -> bool:
+        """Return whether a loss of a suite asks for the pixels of each class."""
+        return any(
+            LOSSES[spec.loss].weighs_classes for spec in self.attacks.suites[suite].attacks()
+        )
 
     def cut_of(self, suite: str, victim: str) -> tuple[int, int]:
         """Return how many shards a suite's images are cut into, and the unit that they are cut at.

@@ -15,6 +15,7 @@ from robustseg.attacks.inputs import as_images, as_labels, refuse_swapped, shape
 from robustseg.attacks.outcomes import Batch
 from robustseg.attacks.spec import images_of_shard
 from robustseg.data.batching import batches_of
+from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
 IMAGE_KEYS = ("pixel_values", "image", "images", "img")
@@ -105,6 +106,25 @@ def source_of(
         )
     own_part = len(range(own, total, parts)) if known and total is not None else None
     return Source(batches, own_part, _classes_of(getattr(data, "dataset", data)), said)
+
+
+def counted_pixels(data: Any, *, ignore_index: int | None, images: int | None) -> list[int]:
+    """Return how many pixels each class has in all images that are evaluated.
+
+    Raises:
+        RobustsegError: data that can be read only once, or what `source_of` refuses.
+    """
+    if isinstance(data, Iterator):
+        raise RobustsegError(
+            "the data can be read only once, and a loss needs the pixels of each class before the "
+            "attacks: pass class_pixels, or a loader or data set"
+        )
+    source = source_of(data, batch_size=1, ignore_index=ignore_index, images=images)
+    total = np.zeros(1, dtype=np.int64)
+    for _, labels, _ in source.batches:
+        counted = np.bincount(labels[labels != IGNORE_LABEL].numpy(), minlength=len(total))
+        total = np.pad(total, (0, len(counted) - len(total))) + counted
+    return [int(count) for count in total]
 
 
 def _of_dataset(data: Any, batch_size: int, shard: tuple[int, int], images: int | None) -> Source:

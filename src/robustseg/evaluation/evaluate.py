@@ -16,14 +16,14 @@ import torch
 from robustseg.attacks.inputs import check_counts, is_whole
 from robustseg.attacks.outcomes import Batch, Outcome
 from robustseg.attacks.spec import check_radius
-from robustseg.attacks.warning_signs import WarningSigns, warn
+from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.anybodys_data import source_of, without_repetition
+from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite, named_suites
-from robustseg.evaluation.suites import planned_attacks
+from robustseg.evaluation.suites import planned_attacks, weighs_by_class
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
 from robustseg.evidence.schema import device_name, hash_settings, provenance, said
 from robustseg.files import atomic_path
@@ -100,6 +100,7 @@ def evaluate(
     seed: int = 0,
     shard: tuple[int, int] = (0, 1),
     sources: Mapping[str, Any] | None = None,
+    class_pixels: Sequence[int] | None = None,
     name: str = "model",
     dataset: str = "data",
     class_names: Sequence[str] | None = None,
@@ -138,6 +139,8 @@ def evaluate(
         shard: (i, n): attack the i-th of n parts of the images, counted from 0, so that several
             machines share the work; the result is of the parts that are there.
         sources: models by name, that perturbations are carried over from.
+        class_pixels: pixels of each class in the training set, for losses that weigh by class;
+            None: those of the evaluation labels, with a warning.
         name, dataset: what model and data are called in evidence and tables.
         class_names: K names, for tables; None: those of the data, or numbers.
         progress: whether to say how far it is, and how long it will take.
@@ -175,17 +178,20 @@ def evaluate(
     )
     signs = WarningSigns(wrapped, radii, ignore_index)
     signs.said += source.warnings
+    if class_pixels is None and any(map(weighs_by_class, chosen.values())):
+        class_pixels = counted_pixels(data, ignore_index=ignore_index, images=images)
+        signs.said.append(WEIGHED_BY_EVALUATION)
     identity: dict[str, str | int] = {"dataset": dataset, "model": name, "training_seed": 0}
     attacks = [
         (clean_row(identity), signs.look),
-        *_attacks_of(chosen, wrapped, radii, seed, identity, others),
+        *_attacks_of(chosen, wrapped, radii, seed, identity, others, class_pixels),
     ]
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
         if root.exists() and not root.is_dir():
             raise RobustsegError(f"{root} is a file; name a folder for the evidence")
         told = Progress(f"evaluate {name}") if progress else None
-        kept = FinishedParts(root / "parts", [wrapped, *others.values()], (), told)
+        kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
         first = First(source.batches, pictures if folder and shard[0] == 0 else 0)
         rows = _run(attacks, wrapped, first, source.total, kept, signs, told)
         names = _class_names(class_names or source.class_names, rows)
@@ -205,6 +211,7 @@ def evaluate(
             "eps_255": radii,
             "suites": chosen,
             "images": images,
+            "class_pixels": None if class_pixels is None else [int(n) for n in class_pixels],
             "batch_size": batch_size,
             "seed": seed,
             "device": device_name(str(signs.device)),
@@ -360,6 +367,7 @@ def _attacks_of(
     seed: int,
     identity: Mapping[str, str | int],
     sources: Mapping[str, WrappedModel],
+    class_pixels: Sequence[int] | None,
 ) -> list[Planned]:
     """Return the attacks of all suites, each at the radii asked for or at its own."""
     planned: list[Planned] = []
@@ -373,6 +381,7 @@ def _attacks_of(
                 seed=seed,
                 identity={**identity, "suite": name},
                 sources=sources,
+                class_pixels=class_pixels,
             )
     return planned
 

@@ -17,10 +17,10 @@ from robustseg.attacks.outcomes import (
     look_and_count,
     transfer_and_count,
 )
-from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec, Spec
+from robustseg.attacks.spec import DEFAULT_CHOICE, TRANSFER, UNBOUNDED_255, AttackSpec, Spec
 from robustseg.data.batching import batches_of
 from robustseg.evaluation.resume import FinishedParts
-from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_SUITE
+from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_SUITE, attack_in_words
 from robustseg.evidence.schema import MARGIN, NONE
 from robustseg.progress import Progress
 
@@ -44,6 +44,7 @@ def evaluate_suite(
     indices: Sequence[int] | None = None,
     parts: Path | None = None,
     progress: Progress | None = None,
+    class_pixels: Sequence[int] | None = None,
 ) -> list[EvidenceRow]:
     """Run attacks on a data set and return their rows of evidence.
 
@@ -60,12 +61,15 @@ def evaluate_suite(
             that was killed goes on from there to the same rows. What other settings, weights or
             images left there is not used. Delete it once the evidence is written.
         progress: says how far it is.
+        class_pixels: see `run_attack`.
 
     Raises:
         RobustsegError: what `run_attack` refuses, or `parts` for a model that is not a module.
     """
-    attacks = on_itself(model, specs, eps_255=eps_255, seed=seed, identity=identity)
-    kept = FinishedParts(parts, [model], specs, progress) if parts else None
+    attacks = on_itself(
+        model, specs, eps_255=eps_255, seed=seed, identity=identity, class_pixels=class_pixels
+    )
+    kept = FinishedParts(parts, [model], (specs, class_pixels), progress) if parts else None
     return _rows(attacks, model, dataset, batch_size, indices, kept, progress)
 
 
@@ -83,6 +87,7 @@ def transfer(
     indices: Sequence[int] | None = None,
     parts: Path | None = None,
     progress: Progress | None = None,
+    class_pixels: Sequence[int] | None = None,
 ) -> list[EvidenceRow]:
     """Attack the source and return evidence on the target, one row an image.
 
@@ -95,7 +100,7 @@ def transfer(
         dataset: whose images and labels both models see.
         spec: the attack on the source; the paper's is APGD on Mask-CE.
         source_name: of the source in the rows.
-        eps_255, seed, batch_size, indices, parts, progress: as for `evaluate_suite`.
+        eps_255, seed, batch_size, indices, parts, progress, class_pixels: as for `evaluate_suite`.
         identity: `dataset`, `model` (the target), `training_seed` and `suite` of the rows.
 
     Raises:
@@ -103,9 +108,17 @@ def transfer(
             not a module.
     """
     attacks = carried_over(
-        source, target, spec, source_name, eps_255=eps_255, seed=seed, identity=identity
+        source,
+        target,
+        spec,
+        source_name,
+        eps_255=eps_255,
+        seed=seed,
+        identity=identity,
+        class_pixels=class_pixels,
     )
-    kept = FinishedParts(parts, [target, source], spec, progress) if parts else None
+    settings = (spec, class_pixels)
+    kept = FinishedParts(parts, [target, source], settings, progress) if parts else None
     return _rows(attacks, target, dataset, batch_size, indices, kept, progress)
 
 
@@ -170,11 +183,15 @@ def on_itself(
     eps_255: float,
     seed: int,
     identity: Mapping[str, str | int],
+    class_pixels: Sequence[int] | None,
 ) -> list[Planned]:
     """Return attacks on the model itself; arguments as for `evaluate_suite`."""
     shared = {**identity, "eps_255": float(eps_255), "seed": seed}
     return [
-        ({**shared, **_words(spec)}, partial(attack_and_count, model, spec, eps_255, seed))
+        (
+            {**shared, **attack_in_words(spec)._asdict()},
+            partial(attack_and_count, model, spec, eps_255, seed, class_pixels=class_pixels),
+        )
         for spec in specs
     ]
 
@@ -188,11 +205,13 @@ def carried_over(
     eps_255: float,
     seed: int,
     identity: Mapping[str, str | int],
+    class_pixels: Sequence[int] | None,
 ) -> list[Planned]:
     """Return an attack on `source` that is counted on `target`; arguments as for `transfer`."""
-    words = _words(spec) | {"attack": f"{TRANSFER}{source_name}-{spec.name}"}
+    words = attack_in_words(spec, f"{TRANSFER}{source_name}-")._asdict()
     shared = {**identity, "eps_255": float(eps_255), "seed": seed, **words}
-    return [(shared, partial(transfer_and_count, source, target, spec, eps_255, seed))]
+    carry = partial(transfer_and_count, source, target, spec, eps_255, seed)
+    return [(shared, partial(carry, class_pixels=class_pixels))]
 
 
 def minimal_norm(
@@ -206,6 +225,8 @@ def minimal_norm(
         "optimizer": ALMA_PROX,
         "schedule": NONE,
         "iterations": steps,
+        "logit_margin": 0.0,
+        "choice": DEFAULT_CHOICE,
         "eps_255": UNBOUNDED_255,
         "seed": 0,
     }
@@ -222,19 +243,10 @@ def clean_row(identity: Mapping[str, str | int]) -> EvidenceRow:
         "optimizer": NONE,
         "schedule": NONE,
         "iterations": 0,
+        "logit_margin": 0.0,
+        "choice": DEFAULT_CHOICE,
         "eps_255": 0.0,
         "seed": 0,
-    }
-
-
-def _words(spec: Spec) -> EvidenceRow:
-    """Return what rows say of an attack."""
-    return {
-        "attack": spec.name,
-        "loss": spec.loss,
-        "optimizer": spec.optimizer,
-        "schedule": spec.schedule,
-        "iterations": spec.iterations,
     }
 
 

@@ -1,4 +1,4 @@
-"""The paper's suites by name and `blackbox`, for own models; config/config.yaml has the same."""
+"""Suites by name, for models of one's own: the paper's, and what goes beyond it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from robustseg.attacks.inputs import check_counts
-from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
+from robustseg.attacks.losses import ECCV_LOSSES, PAPER_LOSSES, SEA_LOSSES
 from robustseg.errors import RobustsegError
 
 Suite = Mapping[str, Any]
@@ -29,6 +29,12 @@ def _white_box(
     }
 
 
+PLUS_LOSSES = ("js@5", "js@20", "tsallis@5", "tsallis@20")
+"""At SEA's price the strongest found, on the models of config/strength.yaml (docs/attacks.md)."""
+
+FAST_LOSSES = ("js@10", "tsallis@5")
+"""With a third of SEA's iterations not weaker than SEA on the same models."""
+
 _STEPS_B1: dict[float, float] = {2: 2e-3, 4: 4e-3, 8: 5e-3, 12: 6e-3}
 _STEPS_C1: dict[float, float] = {4: 5e-3, 8: 1e-2, 12: 1e-2, 16: 1e-2}
 
@@ -39,10 +45,13 @@ STANDARD_SUITES: dict[str, Suite] = {
     "baselines_100": _white_box(("bal_ce", "cossim_ce"), "pgd", ["constant"], [100], _STEPS_C1),
     "schedules": _white_box(SEA_LOSSES, "apgd", ["constant", "restarts"], [300]),
     "iterations": _white_box(SEA_LOSSES, "apgd", ["reduced"], [50, 100, 500]),
+    "sea_eccv": _white_box(ECCV_LOSSES, "apgd", ["reduced"], [300]),
+    "sea_plus": _white_box(PLUS_LOSSES, "apgd", ["reduced"], [300]),
+    "sea_fast": _white_box(FAST_LOSSES, "apgd", ["reduced"], [100]),
     "alma": {"kind": "alma", "threshold": 0.99, "iterations": 500, "images": None},
     "blackbox": {"kind": "square", "iterations": 5000, "p_init": 3.2},
 }
-"""By name; `transfer` needs a source, see `TRANSFER`."""
+"""By name; those that begin with `sea_` are not the paper's. `transfer` needs sources: TRANSFER."""
 
 TRANSFER = {
     "kind": "transfer",
@@ -100,7 +109,7 @@ NEEDED = {
 """What a suite of each kind must say; all are lists but those of the kinds in ALONE."""
 ALONE = ("alma", "square")
 """Kinds of suites with a single attack."""
-MAY = ("kind", "optimizer", "step_size", "images")
+MAY = ("kind", "optimizer", "step_size", "choices", "images")
 
 
 def _own_suite(name: str, given: Any, iterations: int | None) -> Suite:

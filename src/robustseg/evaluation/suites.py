@@ -1,14 +1,23 @@
 """The suites of a configuration by kind: from a model and images to rows of evidence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.search_model import exact
-from robustseg.attacks.spec import SQUARE, AttackSpec, SquareSpec, images_of_shard, suite_attacks
+from robustseg.attacks.spec import (
+    DEFAULT_CHOICE,
+    SQUARE,
+    AttackSpec,
+    Member,
+    SquareSpec,
+    images_of_shard,
+    suite_attacks,
+)
 from robustseg.data.interface import Dataset
 from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError
@@ -47,6 +56,7 @@ class Task:
         parts: a folder for what a killed job had finished.
         progress: says how far it is.
         sources: the models that perturbations are found on, by name, where they are others.
+        class_pixels: N_k of the training set, for losses by class; None: not known.
     """
 
     model: nn.Module
@@ -59,6 +69,7 @@ class Task:
     parts: Path
     progress: Progress
     sources: Mapping[str, nn.Module]
+    class_pixels: Sequence[int] | None = None
 
     @property
     def common(self) -> dict[str, Any]:
@@ -69,7 +80,8 @@ class Task:
     @property
     def bounded(self) -> dict[str, Any]:
         """What those take besides that attack inside a radius, with random starts."""
-        return {"eps_255": self.eps_255, "seed": self.seed, "indices": self.indices, **self.common}
+        names = ("eps_255", "seed", "indices", "class_pixels")
+        return {name: getattr(self, name) for name in names} | self.common
 
     @property
     def indices(self) -> range:
@@ -117,6 +129,7 @@ def planned_attacks(
     seed: int,
     identity: Mapping[str, str | int],
     sources: Mapping[str, nn.Module],
+    class_pixels: Sequence[int] | None,
 ) -> list[Planned]:
     """Return a suite's attacks on a model at one radius, for batches from anywhere.
 
@@ -125,7 +138,10 @@ def planned_attacks(
             `attacks.spec` refuses.
     """
     kind = suite["kind"]
-    bounded: dict[str, Any] = {"eps_255": eps_255, "seed": seed, "identity": identity}
+    bounded: dict[str, Any] = {
+        **{"eps_255": eps_255, "seed": seed, "identity": identity},
+        "class_pixels": class_pixels,
+    }
     if kind == "white_box":
         return on_itself(model, _specs(suite, eps_255), **bounded)
     if kind == SQUARE:
@@ -145,6 +161,11 @@ def planned_attacks(
     ]
 
 
+def weighs_by_class(suite: Suite) -> bool:
+    """Return whether a loss of a suite asks for the pixels of each class."""
+    return any(LOSSES[Member.read(one).loss].weighs_classes for one in suite.get("losses", ()))
+
+
 def _specs(suite: Suite, eps_255: float) -> tuple[AttackSpec, ...]:
     """Return the attacks of a suite at one radius; those of a transfer use APGD."""
     return suite_attacks(
@@ -154,6 +175,7 @@ def _specs(suite: Suite, eps_255: float) -> tuple[AttackSpec, ...]:
         suite["iterations"],
         suite.get("step_size"),
         eps_255,
+        suite.get("choices", [DEFAULT_CHOICE]),
     )
 
 

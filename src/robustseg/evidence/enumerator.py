@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robustseg.attacks.spec import SQUARE, TRANSFER, UNBOUNDED_255, SquareSpec, suite_attacks
+from robustseg.attacks.spec import (
+    DEFAULT_CHOICE,
+    SQUARE,
+    TRANSFER,
+    UNBOUNDED_255,
+    Spec,
+    SquareSpec,
+    suite_attacks,
+)
 from robustseg.errors import RobustsegError
 
 CLEAN_SUITE = "clean"
@@ -61,6 +69,8 @@ class Attack(NamedTuple):
     optimizer: str
     schedule: str
     iterations: int
+    logit_margin: float = 0.0
+    choice: str = DEFAULT_CHOICE
 
 
 def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
@@ -81,8 +91,7 @@ def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
     if kind == "objects":
         return [Attack(CLEAN_OBJECTS, "none", "none", "none", 0)]
     if kind == SQUARE:
-        one = SquareSpec(suite["iterations"], suite["p_init"])
-        return [Attack(one.name, one.loss, one.optimizer, one.schedule, one.iterations)]
+        return [attack_in_words(SquareSpec(suite["iterations"], suite["p_init"]))]
     if kind not in ("white_box", "transfer"):
         raise RobustsegError(f"unknown kind of suite {kind!r}")
     specs = suite_attacks(
@@ -92,14 +101,23 @@ def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
         suite["iterations"],
         suite.get("step_size"),
         eps_255,
+        suite.get("choices", [DEFAULT_CHOICE]),
     )
-    return [
-        Attack(prefix + one.name, one.loss, one.optimizer, one.schedule, one.iterations)
-        for prefix in (
-            [f"{TRANSFER}{s}-" for s in suite["sources"]] if kind == "transfer" else [""]
-        )
-        for one in specs
-    ]
+    prefixes = [f"{TRANSFER}{s}-" for s in suite["sources"]] if kind == "transfer" else [""]
+    return [attack_in_words(one, prefix) for prefix in prefixes for one in specs]
+
+
+def attack_in_words(spec: Spec, prefix: str = "") -> Attack:
+    """Return what evidence says of an attack."""
+    return Attack(
+        prefix + spec.name,
+        spec.loss,
+        spec.optimizer,
+        spec.schedule,
+        spec.iterations,
+        spec.margin or 0.0,
+        spec.choice,
+    )
 
 
 def radius_of(suite: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from robustseg.attacks.losses import SEA_LOSSES
-from robustseg.attacks.spec import UNBOUNDED_255
+from robustseg.attacks.spec import DEFAULT_CHOICE, UNBOUNDED_255
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, attacks_of, jobs_read
 
@@ -28,6 +28,8 @@ class Run(NamedTuple):
     iterations: int
     eps_255: float
     seed: int
+    logit_margin: float = 0.0
+    choice: str = DEFAULT_CHOICE
 
     @property
     def job(self) -> EvidenceJob:

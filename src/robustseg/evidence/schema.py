@@ -20,12 +20,12 @@ import pyarrow as pa
 
 from robustseg import __version__
 from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.spec import OPTIMIZERS, RIGHT_PIXELS, SCHEDULES, SQUARE
+from robustseg.attacks.spec import CHOICES, OPTIMIZERS, RIGHT_PIXELS, SCHEDULES, SQUARE
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_OBJECTS, CLEAN_SUITE
 
-SCHEMA_VERSION = "2"
-"""Of the columns and words below; 1 had no `labelled` and a flag `inherited`."""
+SCHEMA_VERSION = "3"
+"""Of the columns and words below; 2 had no `logit_margin` and no `choice`, 1 no `labelled`."""
 
 VERSION_KEY, CLASSES_KEY = "schema_version", "class_names"
 """Keys of the metadata that are no provenance."""
@@ -51,11 +51,14 @@ WORDS: dict[str, dict[str, str]] = {
         **{name: f"{SCHEDULES[name].label} (arXiv 2306.12941, Sec. 2.3)" for name in SCHEDULES},
         NONE: "no attack; ALMA prox, which has no radius; or the Square attack, at constant radius",
     },
+    "choice": CHOICES,
 }
 """Every word that these columns may hold, and what it means."""
 
 ATTACK_NAMES = {
     "{optimizer}-{loss}-{schedule}-{iterations}": "an attack on the model itself",
+    "{optimizer}-{loss}@{logit_margin}-...": "the same, with the logits scaled to a mean margin",
+    "...-{iterations}-{choice}": "the same, with a choice that is not the default",
     "transfer-{source}-{optimizer}-{loss}-{schedule}-{iterations}": "found on the model `source`",
     ALMA_PROX + "-{threshold}-{iterations}": "ALMA prox until this share of the pixels is wrong",
     SQUARE + "-{loss}-{p_init}-{iterations}": "Square attack, whose first squares cover this share",
@@ -90,6 +93,13 @@ SCHEMA: pa.Schema = pa.schema(
         field("optimizer", pa.string(), "name", "how: see the words below"),
         field("schedule", pa.string(), "name", "radius over the iterations: see the words below"),
         field("iterations", pa.int32(), "iterations", "budget of the attack; 0 without one"),
+        field(
+            "logit_margin",
+            pa.float64(),
+            "logits",
+            "mean margin to which the clean logits of the image are scaled; 0: not scaled",
+        ),
+        field("choice", pa.string(), "name", "what the paper leaves open: see the words below"),
         field("eps_255", pa.float64(), "1/255", "radius of the l_inf ball; 0 without an attack"),
         field("seed", pa.int32(), "seed", "seed of the attack's random draws"),
         field("image_id", pa.string(), "name", "the image's id in its data set, never a position"),

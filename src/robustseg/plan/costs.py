@@ -199,19 +199,26 @@ def _suite_work(config: Config, model: str, section: AnySuite, images: int) -> I
     elif isinstance(section, Transfer):
         for source in section.sources:
             for spec in section.attacks():
-                yield _attack_work(network_of(config, source), images, *_budget(spec), counting=0)
+                yield _attack_work(
+                    network_of(config, source), images, *_budget(spec), more=_scaling(spec)
+                )
                 yield Work(network, forward=images)
     else:
         for spec in section.attacks():
-            yield _attack_work(network, images, *_budget(spec))
+            yield _attack_work(network, images, *_budget(spec), more=_scaling(spec) + 1)
 
 
 def _budget(spec: AttackSpec) -> tuple[int, str]:
     return spec.iterations, spec.schedule
 
 
+def _scaling(spec: AttackSpec) -> int:
+    """Return the passes over the clean image that the scale of its logits takes."""
+    return int(spec.margin is not None)
+
+
 def _attack_work(
-    network: Network, images: int, iterations: int, schedule: str, counting: int = 1
+    network: Network, images: int, iterations: int, schedule: str, more: int = 1
 ) -> Work:
     """Return the passes of one attack: one forward pass more for each part of its schedule.
 
@@ -220,7 +227,7 @@ def _attack_work(
         images: how many.
         iterations: of the attack.
         schedule: a name of `spec.SCHEDULES`.
-        counting: forward passes for the counts on record.
+        more: forward passes besides: for the counts on record, and for the scale of the logits.
     """
-    looks = len(SCHEDULES[schedule].shares) + counting
+    looks = len(SCHEDULES[schedule].shares) + more
     return Work(network, forward=images * looks, attack=images * iterations)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks.attacked_model import is_finite
+from robustseg.attacks.losses import Moment
 from robustseg.errors import RobustsegError
 from robustseg.training.inner_losses import attack_loss
 
@@ -72,8 +73,7 @@ def perturb(
             point = perturbed.detach().requires_grad_()
             with autocast(images.device, precision):
                 logits = model(point).float()
-            # lambda(t) = (t - 1) / (2T), of Bal-CE alone (Sec. 2.2)
-            loss = attack_loss(attack.loss, logits, labels, step / (2 * attack.steps))
+            loss = attack_loss(attack.loss, logits, labels, Moment(step / attack.steps))
             gradient = _gradient(loss * weight, point, attack.contaminates)
             if loss.isfinite():  # else the training says so of its own loss
                 _refuse(~is_finite(gradient))

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robustseg.attacks.logits import Labels
+from robustseg.attacks.losses import Moment
 from robustseg.attacks.pixel_losses import loss_and_gradient
 from robustseg.data.interface import IGNORE_LABEL
 
@@ -16,14 +17,14 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL)
 
 
-def attack_loss(name: str, logits: Tensor, labels: Tensor, lam: float) -> Tensor:
+def attack_loss(name: str, logits: Tensor, labels: Tensor, at: Moment) -> Tensor:
     """Return a loss to be maximised, with the gradient that attacks use for it.
 
     Args:
         name: one of `losses.LOSSES`.
         logits: float32 (B, K, H, W), or (B, K) of a classifier: one pixel an image.
         labels: (B, H, W), or (B,); -1 where ignored.
-        lam: lambda(t) of Bal-CE.
+        at: the step.
 
     Returns:
         Mean over the pixels that are not ignored. Its gradient is that of `attacks.losses`: with
@@ -33,7 +34,7 @@ def attack_loss(name: str, logits: Tensor, labels: Tensor, lam: float) -> Tensor
         return cross_entropy(logits, labels)
     if logits.ndim == 2:
         logits, labels = logits[:, :, None, None], labels[:, None, None]
-    loss: Tensor = _ClosedForm.apply(logits, labels, name, lam)
+    loss: Tensor = _ClosedForm.apply(logits, labels, name, at)
     return loss
 
 
@@ -41,10 +42,10 @@ class _ClosedForm(torch.autograd.Function):
     """A loss of `attacks.losses` as a node of the graph."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, name: str, lam: float) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, name: str, at: Moment) -> Tensor:
         gradient = logits.clone()
         prepared = Labels.of(labels, logits.dtype)
-        objective, _ = loss_and_gradient(name, gradient, prepared, lam)
+        objective, _ = loss_and_gradient(name, gradient, prepared, at)
         counted = prepared.counted.sum().clamp_(min=1)
         ctx.save_for_backward(gradient.div_(counted))
         return objective.sum().to(logits.dtype) / counted
