@@ -74,7 +74,7 @@ def layout(numbers: Numbers) -> Layout:
             cells = [
                 *clean,
                 *(_with_interval(numbers, one) for one in worst),
-                Cell(f"{loss_label(strongest.runs[0].loss)} ({printed(strongest.value)})"),
+                Cell(f"{_loss(strongest)} ({printed(strongest.value)})"),
                 Cell(_cost(worst[0])),
             ]
             rows.append(Row((radius(eps_255),), tuple(cells)))
@@ -90,7 +90,9 @@ def layout(numbers: Numbers) -> Layout:
         "Clean and worst case",
         "Scores without an attack, and in the worst case, image by image, over all attacks inside "
         "the radius and the clean image; in brackets 95 % bootstrap intervals over images. "
-        f"Strongest: the attack that leaves least accuracy by itself. {numbers.about()}",
+        "Strongest: the attack that leaves least accuracy by itself; @: the mean margin to which "
+        "it scales logits. Cost: forward and backward passes, counted apart. "
+        f"{numbers.about()}",
         ("ε∞",),
         (
             ("clean", "ACC"),
@@ -103,6 +105,11 @@ def layout(numbers: Numbers) -> Layout:
         tuple(groups),
         (*dict.fromkeys(notes), *numbers.notes()),
     )
+
+
+def _loss(one: Number) -> str:
+    run = one.runs[0]
+    return loss_label(run.loss) + (f"@{run.logit_margin:g}" if run.logit_margin else "")
 
 
 METRICS = ("acc", "miou")
