@@ -143,7 +143,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--divisor", type=int, help="pad images to multiples of so many pixels")
     parser.add_argument(
-        "--eps", type=float, nargs="+", default=[4.0, 8.0], metavar="EPS",
+        "--eps", type=_radius_255, nargs="+", default=[4.0, 8.0], metavar="EPS",
         help="radii of the attack in 1/255 (4 8)",
     )  # fmt: skip
     parser.add_argument(
@@ -256,10 +256,10 @@ def _check(options: argparse.Namespace) -> None:
     each_s, words = 0.0, []
     for backward, passes in _passes_an_image(suites, options.eps).items():
         seconds, peak = _time_passes(model, first, backward)
-        how = "forward and backward" if backward else "forward alone"
+        how = "forward and backward" if backward else "forward"
         print(f"one pass      {seconds:.3g} s an image, {how}{peak}")
         each_s += seconds * passes
-        words.append(f"{passes:,} passes an image" + ("" if backward else " forward alone"))
+        words.append(f"{passes:,} {how} passes an image")
     print(
         f"attack        {', '.join(suites)} at {len(options.eps)} radii on {setup.images} images "
         f"will take about {_duration(each_s * setup.images / 3600)} ({', '.join(words)})"
@@ -287,6 +287,7 @@ def _say_shapes(setup: _Setup, batch: Any) -> None:
     print(f"model         {type(net).__name__}, {_parameters(net)} on {images.device}, eval mode")
     print(f"images        {setup.images}, the first ({ids[0]}) {tuple(images.shape[1:])}, values "
           f"{float(images.min()):.3f} to {float(images.max()):.3f}")  # fmt: skip
+    print(f"normalised    {_normalised(setup.model)}")
     print(f"logits        {tuple(logits.shape[1:])} {str(logits.dtype).removeprefix('torch.')}, "
           f"{float(logits.min()):.3g} to {float(logits.max()):.3g}: "
           f"{classes} classes{extra}")  # fmt: skip
@@ -396,6 +397,15 @@ def _normalisation(how: str) -> dict[str, Any]:
     return {"mean": mean, "std": std}
 
 
+def _normalised(model: WrappedModel) -> str:
+    """Return what the network gets, as far as `wrap` knows: scale, mean and deviation."""
+    said = [f"times {model.scale:g}"] if model.scale != 1 else []
+    for what, buffer in (("mean", model.mean), ("deviation", model.std)):
+        if buffer is not None:
+            said.append(f"{what} {', '.join(f'{one:.4g}' for one in buffer.flatten().tolist())}")
+    return "; ".join(said) or "no: the network gets images in [0, 1]"
+
+
 def _number_or_text(text: str | None) -> Any:
     return int(text) if text and text.removeprefix("-").isdecimal() else text
 
@@ -414,6 +424,14 @@ def _whole(option: str, text: str) -> int:
         return int(text)
     except ValueError as error:
         raise RobustsegError(f"{option} is {text!r} and not a whole number") from error
+
+
+def _radius_255(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        advice = "radii are in 1/255, so write 8 for 8/255"
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; {advice}") from None
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -77,7 +77,8 @@ def test_check_says_what_there_is_and_what_it_costs(
     said = capsys.readouterr().out
     assert "ACC 100.00 %, mIoU 100.00 % over 4 of 4 images" in said
     assert "(3, 10, 12)" in said
-    assert "40 passes an image" in said
+    assert "40 forward and backward passes an image" in said
+    assert "normalised    no: the network gets images in [0, 1]" in said
     assert "warnings      none" in said
 
 
@@ -94,9 +95,9 @@ def test_check_prices_forward_passes_by_themselves(
     command = ["check", "mymodels.py:hidden", *DATA, "--eps", "4", "8", "--iterations", "10"]
     assert main([*command, "--suites", "blackbox"]) == 0
     said = capsys.readouterr().out
-    assert "an image, forward alone" in said
+    assert "an image, forward; " in said
     assert "blackbox at 2 radii on 4 images will take about" in said
-    assert "(20 passes an image forward alone)" in said
+    assert "(20 forward passes an image)" in said
     assert "forward and backward" not in said
     assert main(command) == 1
     assert "attack it with the suite blackbox, which needs none" in capsys.readouterr().err
@@ -104,7 +105,7 @@ def test_check_prices_forward_passes_by_themselves(
     assert main([*seen, "--suites", "sea", "blackbox"]) == 0
     said = capsys.readouterr().out
     assert "sea, blackbox at 2 radii" in said
-    assert "(80 passes an image, 20 passes an image forward alone)" in said
+    assert "(80 forward and backward passes an image, 20 forward passes an image)" in said
 
 
 def test_a_model_without_gradients_is_attacked(
@@ -238,6 +239,38 @@ def test_wrong_input_is_one_sentence(
 def test_a_report_of_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "nowhere"]) == 1
     assert "nowhere holds no run; `robustseg attack" in capsys.readouterr().err
+
+
+def test_a_report_of_a_stopped_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["attack", "mymodels.py:net", *DATA, "--iterations", "3", "--out", "run"]
+    assert main(command) == 0
+    Path("run", "run-shard0-of-1.json").unlink()  # written last
+    assert main(["report", "run"]) == 1
+    assert "the run in run is not finished; repeat its command" in capsys.readouterr().err
+    assert main(command) == main(["report", "run"]) == 0
+
+
+def test_check_says_how_images_are_normalised(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["check", "mymodels.py:net", *DATA, "--normalise"]
+    assert main([*command, "imagenet"]) == 0
+    known = "mean 0.485, 0.456, 0.406; deviation 0.229, 0.224, 0.225"
+    assert f"normalised    {known}" in capsys.readouterr().out
+    assert main([*command, "9,8,7/6,5,4", "--scale", "255"]) == 0
+    assert "normalised    times 255; mean 9, 8, 7; deviation 6, 5, 4" in capsys.readouterr().out
+
+
+def test_radii_are_in_255ths(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", "mymodels.py:net", *DATA, "--eps", "8/255"])
+    assert "'8/255' is no number; radii are in 1/255, so write 8 for" in capsys.readouterr().err
+
+
+def test_the_strongest_loss_is_told_with_its_margin(here: Path) -> None:
+    command = ["attack", "mymodels.py:net", *DATA, "--suites", "sea_fast", "--iterations", "5"]
+    assert main([*command, "--out", "run"]) == main(["report", "run"]) == 0
+    assert "JS@10 (" in Path("run", "tables", "robustness.md").read_text()
 
 
 def test_ctrl_c_ends_in_one_sentence(

@@ -20,8 +20,8 @@ from robustseg.errors import RobustsegError
 from robustseg.models.wrap import WrappedModel, is_exported, modules_behind
 
 WEIGHED_BY_EVALUATION = (
-    "a loss weighs pixels by class, and those of the evaluation labels were counted for it: pass "
-    "class_pixels, of the training set, to have it as published"
+    "a loss weighs pixels by class, and those of the evaluation labels were counted for it; "
+    "robustseg.evaluate(class_pixels=...) takes those of the training set, as published"
 )
 SMALL_EPS_255 = 0.1
 """Below, a radius is rather one in [0, 1]: 8/255 is 0.03."""
@@ -128,8 +128,8 @@ class WarningSigns:
         if self._probabilities:
             said.append(
                 "the model returns probabilities (from 0 to 1): hand over the logits before the "
-                "softmax or sigmoid, else gradients vanish and the model looks more robust than it "
-                "is"
+                "softmax or sigmoid, else gradients vanish and the model may look more robust than "
+                "it is"
             )
         if self._unexplained and (share := float(np.mean(self._unexplained))) > ZEROS_TOLERATED:
             said.append(

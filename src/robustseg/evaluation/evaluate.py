@@ -275,6 +275,11 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
         RobustsegError: there is none, some are missing, or they are of different settings.
     """
     found = sorted(folder.glob("run-shard*-of-*.json"), key=lambda path: path.stat().st_mtime)
+    if not found and (folder / "parts").is_dir():
+        raise RobustsegError(
+            f"the run in {folder} is not finished; repeat its command, which goes on where it was "
+            "stopped, then make the report"
+        )
     if not found:
         raise RobustsegError(
             f"{folder} holds no run; `robustseg attack ... --out {folder}` makes one"

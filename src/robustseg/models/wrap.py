@@ -201,16 +201,16 @@ class WrappedModel(nn.Module):
         """Return what stands for logits in the network's outputs, (B, K, h, w)."""
         queries = self.output is None and _is_queries(outputs)
         found = _logits_of_queries(outputs, size) if queries else self._find(outputs)
+        if isinstance(found, Tensor) and not found.dtype.is_floating_point:
+            raise RobustsegError(
+                f"the model returned {found.dtype} and not logits; attacks need its scores before "
+                "argmax"
+            )
         if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != images:
             raise RobustsegError(
                 f"the model returned {_described(outputs)} for {images} images; it must return "
                 "logits (images, classes, height, width), or say with wrap(model, output=...) "
                 "where they are: a key, an attribute, a place, or a function"
-            )
-        if not found.dtype.is_floating_point:
-            raise RobustsegError(
-                f"the model returned {found.dtype} and not logits; attacks need its scores before "
-                "argmax"
             )
         return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
 
@@ -252,7 +252,8 @@ class WrappedModel(nn.Module):
             if self.data_classes is not None and logits.shape[1] < self.data_classes:
                 raise RobustsegError(
                     f"the model has {logits.shape[1]} outputs and the data {self.data_classes} "
-                    "classes; say with wrap(model, classes=[...]) which class each output is"
+                    "classes; correct the number of classes, or say with "
+                    "wrap(model, classes=[...]) which class each output is"
                 )
             return logits
         if logits.shape[1] != len(self.classes):
