@@ -114,7 +114,9 @@ def test_a_model_without_gradients_is_attacked(
     command = ["attack", "mymodels.py:hidden", *DATA, "--eps", "60", "--iterations", "30"]
     assert main([*command, "--suites", "blackbox", "--out", "runs/hidden"]) == 0
     assert main(["report", "runs/hidden"]) == 0
-    assert "| 60/255 |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| 60/255 |" in said
+    assert "| Square (" in said
     assert main(["attack", "mymodels.py:net", *command[2:], "--out", "runs/net"]) == 0
     assert not Path("runs/net/tables/black_box.md").exists()
     both = ["--suites", "sea", "blackbox", "--out", "runs/both"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from robustseg.attacks.spec import SQUARE
 from robustseg.evidence.enumerator import ALMA_PROX
 from robustseg.evidence.numbers import (
     Number,
@@ -108,7 +109,10 @@ def layout(numbers: Numbers) -> Layout:
 
 
 def _loss(one: Number) -> str:
+    """Return the loss of an attack in print; Square has none and is told by its name."""
     run = one.runs[0]
+    if run.optimizer == SQUARE:
+        return "Square"
     return loss_label(run.loss) + (f"@{run.logit_margin:g}" if run.logit_margin else "")
 
 
