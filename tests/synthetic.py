@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
+from robustseg.evidence.enumerator import attacks_of
 from robustseg.evidence.writing import write_evidence
 from robustseg.seeds import derive_seed
 
@@ -50,6 +51,17 @@ SUITES: dict[str, dict[str, Any]] = {
         "iterations": [30],
     },
     "iterations": {"losses": SEA_LOSSES, "schedules": ["reduced"], "iterations": [5, 10, 50]},
+    "scaled": {
+        "losses": ["bal_ce@10", "js@3", "js@10", "tsallis:0:0", "tsallis:0:0@10", "tsallis@10"],
+        "schedules": ["reduced"],
+        "iterations": [30],
+    },
+    "open": {
+        "losses": ["bal_ce", "js"],
+        "schedules": ["reduced"],
+        "iterations": [30],
+        "choices": ["lambda_whole", "checkpoints_floor"],
+    },
 }
 
 READS: dict[str, list[dict[str, Any]]] = {
@@ -118,7 +130,7 @@ def synthetic_rows(
     """Return the rows of one job: accuracy falls with the radius, faster for weaker training."""
     return [
         row
-        for attack in _attacks(suite)
+        for attack in _attacks(suite, eps_255)
         for row in _attack_rows(
             {
                 "dataset": MODELS[model]["dataset"],
@@ -136,25 +148,14 @@ def synthetic_rows(
     ]
 
 
-def _attacks(suite: str) -> Iterable[dict[str, Any]]:
+def _attacks(suite: str, eps_255: float) -> Iterable[dict[str, Any]]:
     if suite == "clean":
         none = {"loss": "none", "optimizer": "none", "schedule": "none", "iterations": 0}
         return [{"attack": "clean", **none, **UNSCALED}]
-    settings = {"optimizer": "apgd", "schedules": ["constant"]} | SUITES[suite]
-    optimizer = settings["optimizer"]
-    return [
-        {
-            "attack": f"{optimizer}-{loss}-{schedule}-{iterations}",
-            "loss": loss,
-            "optimizer": optimizer,
-            "schedule": schedule,
-            "iterations": iterations,
-            **UNSCALED,
-        }
-        for loss in settings["losses"]
-        for schedule in settings["schedules"]
-        for iterations in settings["iterations"]
-    ]
+    settings = {"kind": "white_box", "schedules": ["constant"]} | SUITES[suite]
+    step_size = {eps_255: 0.01} if settings.get("optimizer") == "pgd" else None
+    attacks = attacks_of(settings | {"step_size": step_size}, eps_255)
+    return [attack._asdict() for attack in attacks]
 
 
 def _attack_rows(

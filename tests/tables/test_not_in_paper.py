@@ -137,9 +137,11 @@ def test_the_clean_image_is_a_candidate_beside_a_single_attack(tmp_path: Path) -
     """An attack that leaves all pixels right leaves the scores of the clean images."""
     paths = write_jobs(tmp_path, [{"model": MODEL, "suites": [], "eps_255": []}])
     attack = [row for row in synthetic_rows(MODEL, "sea", 8.0) if row["loss"] == "mask_ce"]
+    labelled = {row["image_id"]: row["labelled"] for row in synthetic_rows(MODEL, "clean", 0.0)}
     for row in attack:
         row |= {"pixels_correct": row["pixels"]}
-        row |= dict.fromkeys(("intersection", "union"), row["labelled"])
+        whole = labelled[row["image_id"]]
+        row |= dict.fromkeys(("labelled", "intersection", "union"), whole)
     path = tmp_path / "sea" / MODEL / "seed0" / "eps8" / "seed0-shard0.parquet"
     write_evidence(path, attack, {})
     reads = [{"model": MODEL, "suites": ["sea"], "eps_255": [8]}]

@@ -344,6 +344,29 @@ LACKING = {
         ["js"],
         "needs attacks of at least two losses on pir_at_5 at 4/255 and reads js alone",
     ),
+    "strength": (
+        "tables.strength.0.suites",
+        ["alma"],
+        "reads no attack on pir_at_5 at a radius; name",
+    ),
+    "strength_by_passes": (
+        "figures.strength_by_passes",
+        [
+            {"model": "pir_at_5", "suites": ["sea"], "eps_255": [4], "seeds": [0, 1]},
+            {"model": "pir_at_5", "suites": ["losses"], "eps_255": [4]},
+        ],
+        "compares suites with the same attack seeds, and reads [0, 1] of sea and [0] of losses",
+    ),
+    "logit_scales": (
+        "attacks.suites.open.losses",
+        ["js@10"],
+        "needs a loss with one schedule and number of iterations on logits of two scales on pir_",
+    ),
+    "open_choices": (
+        "attacks.suites.open.choices",
+        ["js_by_ce"],
+        "needs one run of model pir_at_5, eps_255 4.0, seed 0, attack apgd-js-reduced-6 and finds",
+    ),
     "ablation_training": (
         "tables.ablation_training",
         [{"model": "pir_at_5", "suites": ["losses"], "eps_255": [4]}],

@@ -346,8 +346,10 @@ def _need_problems(config: Config) -> Iterator[tuple[str, str]]:
                 continue
             section = "seeds" if over_seeds else "tables" if name in config.tables else "figures"
             runs = config.planned_runs(name, over_seeds)
+            models = config.models_of(name, over_seeds)
+            reads = config.reads_of(name, over_seeds)
             try:
-                for _ in select(Runs(name, runs, config.models_of(name, over_seeds))):
+                for _ in select(Runs(name, runs, models, reads)):
                     pass
             except RobustsegError as error:
                 yield f"{section}.{name}", str(error).removeprefix(f"{name} ")

@@ -38,10 +38,10 @@ LONG_COLUMNS = (
     "low",
     "high",
 )
-"""Long form of tables and figures. `value`, `std`, `low`, `high` are in percent, but for the metric
-norm_255, in 1/255; `metric` is acc or miou, for example, and `attack` is in the words of
-config/paper/README.md where the paper has it. `std` is over attack seeds; `low` and `high` are the
-ends of the 95 % bootstrap interval over images."""
+"""Long form of tables and figures. `value`, `std`, `low`, `high` are in percent, but for the
+metrics norm_255, in 1/255, and passes; `metric` is acc or miou, for example, and `attack` is in
+the words of config/paper/README.md where the paper has it. `std` is over attack seeds; `low` and
+`high` are the ends of the 95 % bootstrap interval over images."""
 
 ImageScores = tuple[NDArray[np.object_], NDArray[np.float64]]
 """Image ids (N,), and a score of each in percent (N,)."""
@@ -145,15 +145,18 @@ def outcome_numbers(
     ]
 
 
-def share_number(
-    evidence: Evidence, selection: Selection, metric: str, held: NDArray[np.bool_]
+def mean_number(
+    evidence: Evidence,
+    selection: Selection,
+    metric: str,
+    values: NDArray[np.float64] | NDArray[np.bool_],
 ) -> Number:
-    """Return the share of images (N,) for which something holds, with its interval."""
+    """Return the mean of one fraction an image (N,), or how often something holds: a percentage."""
     from robustseg.evidence.queries import mean_interval
 
-    low, high = map(percent, mean_interval(held))
-    share = percent(float(held.mean()))
-    return number(evidence, selection, metric, share, images=len(held), low=low, high=high)
+    low, high = map(percent, mean_interval(values))
+    mean = percent(float(values.mean()))
+    return number(evidence, selection, metric, mean, images=len(values), low=low, high=high)
 
 
 def aimed_share(alma: Run) -> float:

@@ -233,8 +233,7 @@ def interval(attacked: Outcomes, wanted: Sequence[str] = ("acc", "miou")) -> Int
     if "acc" in wanted:
         ends["acc"] = mean_interval(attacked.accuracy[labelled])
     if "miou" in wanted:
-        weights = _resamples(int(labelled.sum()))
-        ends["miou"] = _ends(_resampled_miou(weights, attacked, labelled))
+        ends["miou"] = miou_interval([attacked])
     low, high = (Score(ends["acc"][side], ends["miou"][side]) for side in (0, 1))
     return Interval(low, high)
 
@@ -256,6 +255,22 @@ def mean_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[floa
     """Return the percentile bootstrap interval, level 95 %, of the mean of one value an image."""
     weights = _resamples(len(values))
     return _ends(weights @ values / weights.shape[1])
+
+
+def miou_interval(attacked: Sequence[Outcomes]) -> tuple[float, float]:
+    """Return the percentile bootstrap interval, level 95 %, of the mean of the mIoU of outcomes.
+
+    All are of the same images, which are resampled together.
+    """
+    labelled = attacked[0].pixels > 0
+    weights = _resamples(int(labelled.sum()))
+    return _ends(np.mean([_resampled_miou(weights, one, labelled) for one in attacked], axis=0))
+
+
+def mean_image_accuracy(attacked: Sequence[Outcomes]) -> NDArray[np.float64]:
+    """Return of each labelled image the mean of its accuracy over outcomes of the same images."""
+    mean: NDArray[np.float64] = np.mean([one.accuracy for one in attacked], axis=0)
+    return mean[attacked[0].pixels > 0]
 
 
 class ClassInterval(NamedTuple):
@@ -344,7 +359,7 @@ class Evidence:
         files: Iterable[str | Path] = (),
         counts: CountsReader | None = None,
     ) -> None:
-        self.wanted_by, self.models = wanted_by, models
+        self.wanted_by, self.models, self._reads = wanted_by, models, reads
         named = {read["model"] for read in reads}
         suites = {CLEAN_SUITE, *(suite for read in reads for suite in read["suites"])}
         frame = frame[frame["model"].isin(named) & frame["suite"].isin(suites)]
@@ -397,7 +412,7 @@ class Evidence:
     def runs(self, training_seed: int) -> Runs:
         """Return the runs of one training seed."""
         chosen = (run for run in self._rows if run.training_seed == training_seed)
-        return Runs(self.wanted_by, chosen, self.models)
+        return Runs(self.wanted_by, chosen, self.models, self._reads)
 
     def outcomes(self, run: Run) -> Outcomes:
         """Return what the images look like after this run."""
@@ -406,6 +421,17 @@ class Evidence:
     def worst(self, runs: Sequence[Run]) -> Outcomes:
         """Return the image-wise worst case over runs, see `candidates`."""
         return worst_case(self.candidates(runs))
+
+    def worst_by_seed(self, runs: Sequence[Run]) -> list[Outcomes]:
+        """Return the image-wise worst case over the runs of each attack seed, ascending.
+
+        A run without an attack is a candidate of each.
+        """
+        seeds = sorted({run.seed for run in runs if run.eps_255})
+        return [
+            self.worst([run for run in runs if run.seed == seed or not run.eps_255])
+            for seed in seeds
+        ]
 
     def candidates(self, runs: Sequence[Run]) -> list[Outcomes]:
         """Return the outcomes among which the worst case over runs is.

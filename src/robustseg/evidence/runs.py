@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from robustseg.attacks.losses import SEA_LOSSES
-from robustseg.attacks.spec import DEFAULT_CHOICE, UNBOUNDED_255
+from robustseg.attacks.spec import DEFAULT_CHOICE, UNBOUNDED_255, Member
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, attacks_of, jobs_read
 
@@ -36,6 +37,14 @@ class Run(NamedTuple):
         """The job that the run is a part of."""
         return EvidenceJob(self.suite, self.model, self.training_seed, self.eps_255, self.seed)
 
+    @property
+    def member(self) -> Member:
+        """The loss with all that suites say of it; of attacks that have one of `losses.LOSSES`."""
+        budget = f"-{self.schedule}-{self.iterations}"
+        found = re.search(rf"{self.optimizer}-({self.loss}.*?){budget}", self.attack)
+        assert found is not None, f"{self.attack} is not named after its loss"
+        return Member.read(found[1])
+
 
 class Selection(NamedTuple):
     """The runs behind some numbers: their image-wise worst case, if nothing else is said.
@@ -59,10 +68,13 @@ class Runs:
         name: of the table or figure, for messages.
         runs: all of them.
         models: settings of the configuration's models; they are shown in this order.
+        reads: what the configuration lists, each suite at its own radius.
     """
 
-    def __init__(self, name: str, runs: Iterable[Run], models: Models) -> None:
-        self.name, self.settings = name, models
+    def __init__(
+        self, name: str, runs: Iterable[Run], models: Models, reads: Sequence[Read]
+    ) -> None:
+        self.name, self.settings, self._reads = name, models, reads
         self.all = sorted(runs)
         self._of_model: dict[str, list[Run]] = {}
         for run in self.all:
@@ -133,6 +145,28 @@ class Runs:
         """Return the radii at which the model was attacked, ascending."""
         return sorted({run.eps_255 for run in self.find(model=model) if run.eps_255})
 
+    def bounded_radii(self, model: str) -> list[float]:
+        """Return the radii of attacks that have one, ascending: not that of ALMA prox.
+
+        Raises:
+            RobustsegError: there is none.
+        """
+        radii = [eps_255 for eps_255 in self.radii(model) if eps_255 != UNBOUNDED_255]
+        if not radii:
+            raise self.refusal(f"reads no attack on {model} at a radius; name a suite with one")
+        return radii
+
+    def suites(self, model: str, eps_255: float) -> list[str]:
+        """Return the suites that attack a model at a radius, as the configuration lists them."""
+        found = {run.suite for run in self.find(model=model, eps_255=eps_255)}
+        listed = (
+            suite
+            for read in self._reads
+            if read["model"] == model and eps_255 in map(float, read["eps_255"])
+            for suite in read["suites"]
+        )
+        return [suite for suite in dict.fromkeys(listed) if suite in found]
+
     def attacked(self) -> Iterator[tuple[str, float]]:
         """Yield each model with each of its radii."""
         return ((model, eps_255) for model in self.models() for eps_255 in self.radii(model))
@@ -157,10 +191,7 @@ def clean_and_worst(runs: Runs) -> Iterator[Selection]:
     at.
     """
     for model in runs.models():
-        radii = [eps_255 for eps_255 in runs.radii(model) if eps_255 != UNBOUNDED_255]
-        if not radii:
-            raise runs.refusal(f"reads no attack on {model} at a radius; name a suite with one")
-        clean = runs.clean(model)
+        radii, clean = runs.bounded_radii(model), runs.clean(model)
         yield Selection("clean", (clean,))
         for eps_255 in radii:
             yield Selection("worst", (*runs.find(model=model, eps_255=eps_255), clean))

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.spec import TSALLIS_Q, Member
 from robustseg.names import SCHEME_LABELS
 
 METRIC_LABELS = {"acc": "ACC", "miou": "mIoU", "macc": "mAcc", "robust_images": "robust images"}
@@ -55,6 +57,15 @@ def printed(value: float) -> str:
 def signed(value: float, decimals: int = 1) -> str:
     """Return a difference as it is printed: one decimal, if nothing else is said, and a sign."""
     return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def member_label(member: Member) -> str:
+    """Return a loss in print, with its q where that is not the usual one."""
+    label = LOSSES[member.loss].label
+    if member.q_range == TSALLIS_Q:
+        return label
+    begin, end = member.q_range
+    return f"{label}, q = {begin:g}" + (f" to {end:g}" if end != begin else "")
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -25,8 +25,8 @@ INK = "#1b1e23"
 GRID = "#c9ced6"
 """Colours of text and of grid lines; the page replaces them by those of its theme."""
 
-LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-LINE_MARKERS = ("o", "s", "^", "D")
+LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
+LINE_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 

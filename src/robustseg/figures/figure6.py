@@ -17,7 +17,7 @@ from robustseg.evidence.numbers import (
     evidence_in,
     flipped,
     image_counts,
-    share_number,
+    mean_number,
 )
 from robustseg.evidence.runs import Run, Runs, Selection
 from robustseg.evidence.wording import percent, training
@@ -73,7 +73,7 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
     """Return the share of robust images; intervals resample images alike for all attacks."""
     eps_255 = selection.eps_255 or 0.0
     _, robust = _robust(sources, selection.runs, eps_255)
-    return [share_number(evidence_in(sources), selection, "robust_images", robust)]
+    return [mean_number(evidence_in(sources), selection, "robust_images", robust)]
 
 
 def scores(sources: Sources, one: Number) -> ImageScores:

@@ -10,9 +10,9 @@ from robustseg.evidence.numbers import (
     aimed_share,
     evidence_in,
     flipped,
+    mean_number,
     number,
     outcome_numbers,
-    share_number,
 )
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import MISSING, percent, printed, radius
@@ -51,7 +51,7 @@ def measure(sources: Sources, selection: Selection) -> Sequence[Number]:
     import numpy as np
 
     held = flipped(evidence.outcomes(run), aimed_share(run))
-    found = [share_number(evidence, selection, "flipped_images", held)]
+    found = [mean_number(evidence, selection, "flipped_images", held)]
     if held.any():
         norm = float(np.median(evidence.norms(run)[held]))
         found.append(number(evidence, selection, "norm_255", norm, images=int(held.sum())))
