@@ -62,6 +62,7 @@ SUITES: dict[str, dict[str, Any]] = {
         "iterations": [30],
         "choices": ["lambda_whole", "checkpoints_floor"],
     },
+    "eccv": {"losses": ["mask_ce_balanced"], "schedules": ["reduced"], "iterations": [30]},
 }
 
 READS: dict[str, list[dict[str, Any]]] = {
@@ -96,6 +97,7 @@ READS: dict[str, list[dict[str, Any]]] = {
     "by_class": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "by_size": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "worst_miou": [{"model": "fake_pir_5", "suites": ["losses", "sea"], "eps_255": [4, 8]}],
+    "sea_eccv": [{"model": "fake_pir_5", "suites": ["sea", "eccv"], "eps_255": [4, 8]}],
     "each_attack": [{"model": "fake_pir_5", "suites": ["losses", "sea"], "eps_255": [4, 8]}],
     "figure2": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],
     "figure3": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],
@@ -112,6 +114,7 @@ STRENGTH = {
     "js": 1.05,
     "mask_ce": 1.1,
     "mask_sph": 1.0,
+    "mask_ce_balanced": 1.05,
 }
 HALF_LIFE_255 = {"clean": 0.6, "half_at": 3.0, "at": 6.0, "pir_at": 10.0}
 

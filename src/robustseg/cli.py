@@ -147,8 +147,9 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         help="radii of the attack in 1/255 (4 8)",
     )  # fmt: skip
     parser.add_argument(
-        "--suites", nargs="+", default=["sea"], metavar="NAME",
-        help="sea (default), losses, baselines, schedules, iterations, alma, blackbox",
+        "--suites", "--attack", nargs="+", default=["sea"], metavar="NAME",
+        help="sea (default); sea_plus: the strongest, at its price; sea_fast: as strong, at a "
+        "sixth of it; sea_eccv, losses, baselines, schedules, iterations, alma, blackbox",
     )  # fmt: skip
     parser.add_argument(
         "--iterations", type=int, help="of each attack, instead of 300: fewer are a first look"

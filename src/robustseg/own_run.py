@@ -11,6 +11,7 @@ from robustseg.evaluation.evaluate import (
     read_records,
     reads_of,
 )
+from robustseg.evidence.enumerator import radius_of
 from robustseg.page.page import make_page
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
@@ -18,10 +19,14 @@ from robustseg.tables.registry import TABLES
 SHOWN = {
     "robustness": None,
     "each_attack": None,
+    "worst_miou": [],
     "by_class": ["sea"],
+    "by_size": [],
+    "sea_eccv": ["sea_eccv"],
     "black_box": ["blackbox", "sea"],
 }
-"""Tables that any model has, each with the suites that it reads; None: all that were run."""
+"""Tables that any model has, each with the suites that it reads; None: all that were run, and []:
+all that have a radius."""
 
 
 def report(folder: str | Path) -> Path:
@@ -37,8 +42,10 @@ def report(folder: str | Path) -> Path:
     records = read_records(root)
     first, models = records[0], own_models(records)
     layouts = {}
-    for name, suites in SHOWN.items():
-        if suites and not set(suites) <= set(first["suites"]):
+    at_radii = [name for name, suite in first["suites"].items() if radius_of(suite) is None]
+    for name, wanted in SHOWN.items():
+        suites = at_radii if wanted == [] else wanted
+        if suites is not None and not (suites and set(suites) <= set(first["suites"])):
             continue
         kinds = ("parquet", "csv", "md", "tex", "html", "json")
         paths = {kind: root / "tables" / f"{name}.{kind}" for kind in kinds}

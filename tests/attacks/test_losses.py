@@ -83,18 +83,19 @@ GRADIENT_OF: dict[str, Definition] = {
         (-cross_entropy(u, y).detach()).exp() ** (1 - (-2 + 3 * 2 * lam)) * cross_entropy(u, y)
     ),
     "mask_ce_balanced": lambda u, y, lam: right(u, y) * weight_of(y) * cross_entropy(u, y),
+    "wide_mask_ce": lambda u, y, lam: (u[y] - u[strongest_other(u, y)] > -1) * cross_entropy(u, y),
     "miou_ce": lambda u, y, lam: (
         right(u, y) * (weight_of(y) + weight_of(strongest_other(u, y))) * cross_entropy(u, y)
     ),
 }
 """For one pixel, word by word (the paper's: Sec. 2.2); what is treated as constant is detached."""
 
-OF_NEIGHBOURS = {"smooth_ce"}
+OF_NEIGHBOURS = {"smooth_ce", "object_mask_ce"}
 """Losses in which pixels are not alone, tested below."""
 
 OBJECTIVE: dict[str, Callable[[Tensor, int], Tensor]] = {
     **dict.fromkeys(("ce", "bal_ce", "cossim_ce", "mask_ce"), cross_entropy),
-    **dict.fromkeys(("tsallis", "mask_ce_balanced", "miou_ce"), cross_entropy),
+    **dict.fromkeys(("tsallis", "mask_ce_balanced", "miou_ce", "wide_mask_ce"), cross_entropy),
     "js": jensen_shannon,
     "mask_sph": spherical,
 }
@@ -420,6 +421,23 @@ def test_smooth_cross_entropy_asks_the_neighbourhood() -> None:
         torch.testing.assert_close(own, expected)
         asked.add(total >= 0)
     assert asked == {False, True}
+
+
+def test_object_masks_keep_classes_of_which_most_is_right() -> None:
+    logits, labels = random_case(4)
+    _, _, gradient = closed_form("object_mask_ce", logits, labels)
+    _, _, plain = closed_form("ce", logits, labels)
+    seen = set()
+    for image in range(len(labels)):
+        right = logits[image].argmax(0) == labels[image]
+        for k in range(4):
+            pixels = labels[image] == k
+            if pixels.any():
+                kept = int(right[pixels].sum()) * 2 >= int(pixels.sum())
+                expected = plain[image][:, pixels] * kept
+                torch.testing.assert_close(gradient[image][:, pixels], expected)
+                seen.add(kept)
+    assert seen == {False, True}
 
 
 def test_a_class_beyond_those_counted_weighs_as_much_as_the_rarest() -> None:

@@ -294,3 +294,33 @@ def test_square_stands_beside_sea_with_the_passes_of_both(tmp_path: Path) -> Non
     (line,) = [line for line in printed.splitlines() if line.startswith("| 8/255 |")]
     # SEA: four losses of 30 iterations, and a forward pass more of each.
     assert line.endswith("| 51 + 0 | 124 + 120 |")
+
+
+def test_the_version_of_eccv_has_three_losses_and_a_greedy_search(tmp_path: Path) -> None:
+    frame, printed = long("sea_eccv", tmp_path)
+    for eps_255 in (4.0, 8.0):
+        rows = synthetic_rows(MODEL, "sea", eps_255) + synthetic_rows(MODEL, "eccv", eps_255)
+        losses = {"sea": ["mask_ce", "bal_ce", "js", "mask_sph"]}
+        losses["eccv"] = ["mask_ce_balanced", "mask_ce", "js"]
+        for name, wanted in losses.items():
+            some = [row for row in rows if row["loss"] in wanted]
+            some += synthetic_rows(MODEL, "clean", 0.0)
+            ids = sorted({row["image_id"] for row in some})
+            lowest = [
+                min(row["pixels_correct"] / row["pixels"] for row in some if row["image_id"] == one)
+                for one in ids
+            ]
+            found = frame[(frame["attack"] == name) & (frame["eps_255"] == eps_255)]
+            values = found.set_index("metric")["value"]
+            assert values["acc"] == pytest.approx(100 * np.mean(lowest))
+            if name == "eccv":
+                order = [*wanted, "none"]
+                by_loss = [[r for r in some if r["loss"] == loss] for loss in order]
+                parts, wholes = (
+                    np.array([[row[what] for row in attack] for attack in by_loss])
+                    for what in ("intersection", "union")
+                )
+                greedy = greedy_miou(parts, wholes)
+                assert values["greedy_miou"] == pytest.approx(100 * greedy.miou, abs=0.2)
+                assert values["miou_bound"] == pytest.approx(100 * greedy.lower_bound)
+    assert "mIoU, greedy" in printed

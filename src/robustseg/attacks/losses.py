@@ -17,6 +17,8 @@ Mask-Spherical has a gradient of its own (Appendix A). Beyond the paper:
     mIoU-CE            w = N_min (1 / N_y + 1 / N_k) where the pixel is right, else 0, with k the
                        strongest other class: what its fall is worth to the IoU of both
     Smooth-CE          w = 1 where the margin u_y - u_k, averaged over a neighbourhood, is above 0
+    Wide-Mask-CE       w = 1 where the margin u_y - u_k is above -1
+    Object-Mask-CE     w = 1 where most pixels of the class are right in the image
 
 The gradient goes to `backward` as it is, so
 that a loss costs two passes over the logits, with an exponential each, and no second backward.
@@ -134,6 +136,35 @@ def _mask_ce(u: Logits, at: Moment) -> Pixels:
     return softmax.cross_entropy, softmax.right
 
 
+def _wide_mask_ce(u: Logits, at: Moment) -> Pixels:
+    """Return CE of pixels that are right or wrong by less than WIDE_BY."""
+    strongest, _ = u.strongest_other()
+    margin = u.values.gather(1, u.labels.index) - strongest
+    softmax = u.softmax()
+    u.write_gradient((margin > -WIDE_BY).to(softmax.total.dtype), softmax)
+    return softmax.cross_entropy, softmax.right
+
+
+WIDE_BY = 1.0
+"""Logits by which a pixel may be wrong and still be attacked by Wide-Mask-CE."""
+
+
+def _object_mask_ce(u: Logits, at: Moment) -> Pixels:
+    """Return CE of the pixels of classes of which at least half are right in the image.
+
+    ASSUME: an object is all pixels of a class in an image; labels tell no more.
+    """
+    softmax = u.softmax()
+    counted = u.labels.counted.flatten(1)
+    classes = u.labels.index.flatten(1)
+    right = softmax.right.flatten(1) * counted
+    zeros = counted.new_zeros(len(counted), int(classes.max()) + 1)
+    share = zeros.scatter_add(1, classes, right) / zeros.scatter_add(1, classes, counted).clamp(1)
+    kept = (share >= 0.5).to(counted.dtype).gather(1, classes).view_as(softmax.total)
+    u.write_gradient(kept, softmax)
+    return softmax.cross_entropy, softmax.right
+
+
 def _mask_sph(u: Logits, at: Moment) -> Pixels:
     """L = -u_y / ||u||_2, with dL/du_t = (u_y u_t / ||u||^2 - [t = y]) / ||u|| (Appendix A).
 
@@ -219,6 +250,8 @@ LOSSES: dict[str, Loss] = {
             _miou_ce,
             weighs_classes=True,
         ),
+        Loss("wide_mask_ce", "Wide-Mask-CE", "CE of pixels right, or nearly so", _wide_mask_ce),
+        Loss("object_mask_ce", "Object-Mask-CE", "CE of classes mostly right", _object_mask_ce),
         Loss("smooth_ce", "Smooth-CE", "CE where the margin around a pixel is above 0", _smooth_ce),
     )
 }

@@ -109,11 +109,11 @@ class Runs:
             )
         return found[0]
 
-    def sea(self, **criteria: Any) -> tuple[Run, ...]:
+    def sea(self, losses: Sequence[str] = SEA_LOSSES, **criteria: Any) -> tuple[Run, ...]:
         """Return SEA's runs of one model, radius and seed: red-eps APGD on each of its losses."""
+        criteria |= {"logit_margin": 0.0, "choice": DEFAULT_CHOICE}
         return tuple(
-            self.one(loss=loss, optimizer="apgd", schedule="reduced", **criteria)
-            for loss in SEA_LOSSES
+            self.one(loss=loss, optimizer="apgd", schedule="reduced", **criteria) for loss in losses
         )
 
     def clean(self, model: str) -> Run:
