@@ -494,3 +494,39 @@ def test_bad_input_is_one_sentence(changes: dict, match: str) -> None:
     arguments = {"model": network(), "data": pairs(), "eps_255": 8, **FEW} | changes
     with pytest.raises(RobustsegError, match=match):
         evaluate(**arguments)
+
+
+def test_losses_by_class_weigh_by_what_is_given_or_by_the_evaluation_labels(tmp_path: Path) -> None:
+    data, suite = pairs(), {"balanced": {**OWN, "losses": ["mask_ce_balanced"]}}
+    counted = np.zeros(4, dtype=np.int64)
+    for _, label in data:
+        counted += np.bincount(label[label != 255].numpy(), minlength=4)[:4]
+    found = evaluate(network(), data, 8, suites=suite, folder=tmp_path / "a", **FEW)
+    assert "evaluation labels were counted" in str(found)
+    given = counted.tolist()
+    same = evaluate(
+        network(), data, 8, suites=suite, folder=tmp_path / "b", class_pixels=given, **FEW
+    )
+    assert "counted" not in str(same)
+    assert same.robust == found.robust
+    record = json.loads((tmp_path / "a" / "run-shard0-of-1.json").read_text())
+    assert record["class_pixels"] == given
+    for i in range(2):  # each counts all labels
+        evaluate(network(), data, 8, suites=suite, folder=tmp_path / "c", shard=(i, 2), **FEW)
+    assert read_evaluation(tmp_path / "c").robust == found.robust
+    images, labels = (torch.stack(part) for part in zip(*data, strict=True))
+    alone = sea(network(), images, labels, 8, losses=["mask_ce_balanced"], iterations=4)
+    assert any("evaluation labels were counted" in sentence for sentence in alone.warnings)
+    with pytest.raises(RobustsegError, match="can be read only once"):
+        evaluate(network(), iter([(images, labels)]), 8, suites=suite, **FEW)
+
+
+def test_the_strongest_suites_do_not_depend_on_a_factor_on_the_logits() -> None:
+    def scaled(images: Tensor) -> Tensor:
+        return 8 * network()(images)
+
+    for name in ("sea_plus", "sea_fast"):
+        found, other = (
+            evaluate(model, pairs(), 8, suites=[name], **FEW) for model in (network(), scaled)
+        )
+        assert other.robust == found.robust

@@ -102,6 +102,15 @@ NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 MEMBER = re.compile(rf"(\w+?)(?::({NUMBER}):({NUMBER}))?(?:@({NUMBER}))?")
 
 
+def asks_for_class_pixels(member: str) -> bool:
+    """Return whether a member's loss weighs pixels by their class.
+
+    Raises:
+        RobustsegError: what is no member.
+    """
+    return LOSSES[Member.read(member).loss].weighs_classes
+
+
 @dataclass(frozen=True)
 class AttackSpec:
     """One attack: a loss, an optimizer, a schedule of radii and a budget.

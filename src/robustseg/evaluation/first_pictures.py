@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robustseg.attacks.outcomes import Batch
-from robustseg.attacks.spec import AttackSpec
+from robustseg.attacks.spec import AttackSpec, asks_for_class_pixels
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.data.labels import palette
 from robustseg.errors import RobustsegError
@@ -21,7 +21,7 @@ from robustseg.models.wrap import WrappedModel
 from robustseg.progress import Progress
 
 SHOWN_LOSS = "mask_ce"
-"""Whose pictures are kept where a suite runs it: the loss of the paper's figures."""
+"""Whose pictures are kept where a suite runs it, or no loss that needs no pixels of each class."""
 MADE_FROM = "made_from"
 """The array of a file that tells it from those of other models, images and settings."""
 
@@ -50,8 +50,8 @@ def attack_to_show(suites: Mapping[str, Mapping[str, Any]]) -> AttackSpec | None
     """Return the attack of some suites that pictures are of; None if none of them uses APGD."""
     for suite in suites.values():
         if suite["kind"] == "white_box" and suite.get("optimizer", "apgd") == "apgd":
-            losses = suite["losses"]
-            loss = SHOWN_LOSS if SHOWN_LOSS in losses else losses[0]
+            losses = [one for one in suite["losses"] if not asks_for_class_pixels(one)]
+            loss = losses[0] if losses and SHOWN_LOSS not in losses else SHOWN_LOSS
             return AttackSpec(loss, "apgd", suite["schedules"][0], max(suite["iterations"]))
     return None
 

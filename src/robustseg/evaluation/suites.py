@@ -7,14 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.search_model import exact
 from robustseg.attacks.spec import (
     DEFAULT_CHOICE,
     SQUARE,
     AttackSpec,
-    Member,
     SquareSpec,
+    asks_for_class_pixels,
     images_of_shard,
     suite_attacks,
 )
@@ -163,7 +162,7 @@ def planned_attacks(
 
 def weighs_by_class(suite: Suite) -> bool:
     """Return whether a loss of a suite asks for the pixels of each class."""
-    return any(LOSSES[Member.read(one).loss].weighs_classes for one in suite.get("losses", ()))
+    return any(map(asks_for_class_pixels, suite.get("losses", ())))
 
 
 def _specs(suite: Suite, eps_255: float) -> tuple[AttackSpec, ...]:

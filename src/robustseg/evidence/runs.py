@@ -109,8 +109,12 @@ class Runs:
             )
         return found[0]
 
-    def sea(self, losses: Sequence[str] = SEA_LOSSES, **criteria: Any) -> tuple[Run, ...]:
-        """Return SEA's runs of one model, radius and seed: red-eps APGD on each of its losses."""
+    def sea(self, **criteria: Any) -> tuple[Run, ...]:
+        """Return SEA's runs of one model, radius and seed."""
+        return self.reduced(SEA_LOSSES, **criteria)
+
+    def reduced(self, losses: Sequence[str], **criteria: Any) -> tuple[Run, ...]:
+        """Return the runs of red-eps APGD on each of some losses, with the logits as they are."""
         criteria |= {"logit_margin": 0.0, "choice": DEFAULT_CHOICE}
         return tuple(
             self.one(loss=loss, optimizer="apgd", schedule="reduced", **criteria) for loss in losses
