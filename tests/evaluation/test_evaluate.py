@@ -512,7 +512,8 @@ def test_losses_by_class_weigh_by_what_is_given_or_by_the_evaluation_labels(tmp_
     record = json.loads((tmp_path / "a" / "run-shard0-of-1.json").read_text())
     assert record["class_pixels"] == given
     for i in range(2):  # each counts all labels
-        evaluate(network(), data, 8, suites=suite, folder=tmp_path / "c", shard=(i, 2), **FEW)
+        part = {"shard": (i, 2), "batch_size": 3}
+        evaluate(network(), data, 8, suites=suite, folder=tmp_path / "c", **part, **FEW)
     assert read_evaluation(tmp_path / "c").robust == found.robust
     images, labels = (torch.stack(part) for part in zip(*data, strict=True))
     alone = sea(network(), images, labels, 8, losses=["mask_ce_balanced"], iterations=4)

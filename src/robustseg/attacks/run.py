@@ -14,12 +14,12 @@ from robustseg.attacks.attacked_model import (
     frozen,
     refuse_gradients,
 )
-from robustseg.attacks.losses import LOSSES, Moment
+from robustseg.attacks.losses import Moment
 from robustseg.attacks.pgd import Pgd
 from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import Box, ball, choose, random_start
 from robustseg.attacks.schedules import Slot, slots
-from robustseg.attacks.spec import AttackSpec, check_radius
+from robustseg.attacks.spec import AttackSpec, asks_for_class_pixels, check_radius
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
@@ -151,7 +151,7 @@ def logit_scale(model: Model, images: Tensor, labels: Tensor, margin: float) -> 
 
 
 def _check_class_pixels(spec: AttackSpec, class_pixels: Sequence[int] | None) -> None:
-    if not LOSSES[spec.loss].weighs_classes:
+    if not asks_for_class_pixels(spec.member):
         return
     if class_pixels is None or not any(count > 0 for count in class_pixels):
         raise RobustsegError(

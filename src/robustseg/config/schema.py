@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.spec import asks_for_class_pixels
 from robustseg.config.attacks import Attacks, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
@@ -172,9 +172,8 @@ class Config(Section):
 
     def weighs_by_class(self, suite: str) -> bool:
         """Return whether a loss of a suite asks for the pixels of each class."""
-        return any(
-            LOSSES[spec.loss].weighs_classes for spec in self.attacks.suites[suite].attacks()
-        )
+        losses = getattr(self.attacks.suites[suite], "losses", [])
+        return any(map(asks_for_class_pixels, losses))
 
     def cut_of(self, suite: str, victim: str) -> tuple[int, int]:
         """Return how many shards a suite's images are cut into, and the unit that they are cut at.
