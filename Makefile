@@ -6,13 +6,14 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo demo-seeds ablation bigger-demo reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
+.PHONY: help demo demo-seeds ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
 	@echo "make demo-seeds  its claims over several training seeds: results/demo/report/seeds.html"
 	@echo "make ablation    what the paper leaves open about training, tried out on the demo's data"
 	@echo "make bigger-demo a larger backbone, longer training and a vision transformer, at demo scale"
+	@echo "make strength    how strong attacks are for what they cost: hours (a GPU: scripts/bench/strength.py)"
 	@echo "make reference   both, and a small copy of them in results/reference/demo/"
 	@echo "make test        lint and all tests"
 	@echo "make lint        style and types"
@@ -42,6 +43,10 @@ ablation: $(ENVIRONMENT)
 bigger-demo: $(ENVIRONMENT)
 	$(SNAKEMAKE) --profile profiles/demo --configfile config/bigger_demo.yaml -- table3 seeds
 	@cat results/bigger_demo/tables/table3.md results/bigger_demo/seeds/table3.md
+
+strength: $(ENVIRONMENT)
+	$(SNAKEMAKE) --profile profiles/demo --configfile config/strength.yaml -- all
+	@cat results/strength/tables/strength.md results/strength/tables/open_choices.md
 
 # What the README shows, kept small: tables and claims to read, figures, and the two pages.
 reference: demo demo-seeds
