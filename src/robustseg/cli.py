@@ -262,7 +262,8 @@ def _check(options: argparse.Namespace) -> None:
         each_s += seconds * passes
         words.append(f"{passes:,} {how} passes an image")
     print(
-        f"attack        {', '.join(suites)} at {len(options.eps)} radii on {setup.images} images "
+        f"attack        {', '.join(suites)} at {_counted(len(options.eps), 'radius', 'radii')} on "
+        f"{_counted(setup.images, 'image', 'images')} "
         f"will take about {_duration(each_s * setup.images / 3600)} ({', '.join(words)})"
     )
     for sentence in signs.found():
@@ -396,6 +397,10 @@ def _normalisation(how: str) -> dict[str, Any]:
             f"--normalise is {how!r}; choose {', '.join(names)}, or write 0.4,0.4,0.4/0.2,0.2,0.2"
         ) from error
     return {"mean": mean, "std": std}
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _normalised(model: WrappedModel) -> str:

@@ -124,7 +124,10 @@ class WrappedModel(nn.Module):
 
     def extra_repr(self) -> str:
         """Say how images are prepared and which classes there are."""
-        mean, std = (None if v is None else v.flatten().tolist() for v in (self.mean, self.std))
+        mean, std = (
+            None if v is None else [float(f"{one:.6g}") for one in v.flatten().tolist()]
+            for v in (self.mean, self.std)
+        )
         return (
             f"mean={mean}, std={std}, scale={self.scale}, classes={self.classes}, "
             f"data_classes={self.data_classes}, divisor={self.divisor}, size_px={self.size_px}"
