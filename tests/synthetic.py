@@ -97,7 +97,7 @@ READS: dict[str, list[dict[str, Any]]] = {
     "by_class": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "by_size": [{"model": "fake_pir_5", "suites": ["sea"], "eps_255": [4, 8]}],
     "worst_miou": [{"model": "fake_pir_5", "suites": ["losses", "sea"], "eps_255": [4, 8]}],
-    "sea_eccv": [{"model": "fake_pir_5", "suites": ["sea", "eccv"], "eps_255": [4, 8]}],
+    "eccv_2024": [{"model": "fake_pir_5", "suites": ["sea", "eccv"], "eps_255": [4, 8]}],
     "each_attack": [{"model": "fake_pir_5", "suites": ["losses", "sea"], "eps_255": [4, 8]}],
     "figure2": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],
     "figure3": [{"model": "fake_pir_5", "suites": ["schedules", "sea"], "eps_255": [8, 12]}],

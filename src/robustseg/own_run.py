@@ -22,7 +22,7 @@ SHOWN = {
     "worst_miou": [],
     "by_class": ["sea"],
     "by_size": [],
-    "sea_eccv": ["sea_eccv"],
+    "eccv_2024": ["sea_eccv"],
     "black_box": ["blackbox", "sea"],
 }
 """Tables that any model has, each with the suites that it reads; None: all that were run, and []:

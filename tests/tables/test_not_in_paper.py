@@ -297,7 +297,7 @@ def test_square_stands_beside_sea_with_the_passes_of_both(tmp_path: Path) -> Non
 
 
 def test_the_version_of_eccv_has_three_losses_and_a_greedy_search(tmp_path: Path) -> None:
-    frame, printed = long("sea_eccv", tmp_path)
+    frame, printed = long("eccv_2024", tmp_path)
     for eps_255 in (4.0, 8.0):
         rows = synthetic_rows(MODEL, "sea", eps_255) + synthetic_rows(MODEL, "eccv", eps_255)
         losses = {"sea": ["mask_ce", "bal_ce", "js", "mask_sph"]}

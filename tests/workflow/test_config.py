@@ -339,7 +339,7 @@ LACKING = {
         ["alma"],
         "reads no attack on pir_at_5 at a radius; name",
     ),
-    "sea_eccv": ("tables.sea_eccv.0.suites", ["sea"], "needs one run of loss mask_ce_balanced"),
+    "eccv_2024": ("tables.eccv_2024.0.suites", ["sea"], "needs one run of loss mask_ce_balanced"),
     "leave_one_out": (
         "attacks.suites.sea.losses",
         ["js"],

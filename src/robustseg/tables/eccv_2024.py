@@ -1,4 +1,4 @@
-"""The table `sea_eccv`: SEA as the paper has it, beside the version of ECCV 2024; not in the paper.
+"""The table `eccv_2024`: SEA as the paper has it, beside the version of ECCV 2024; not in the paper.
 
 Croce, Singh, Hein, ECCV 2024 (arXiv 2306.12941v2): Mask-CE, class-balanced Mask-CE and JS, with the
 mIoU of a greedy search.
@@ -86,7 +86,7 @@ def layout(numbers: Numbers) -> Layout:
 
 
 TABLE = Table(
-    id="sea_eccv",
+    id="eccv_2024",
     label="ECCV 2024",
     question=HOW_ROBUST,
     shows="SEA beside its version of ECCV 2024: three losses, and mIoU by a greedy search.",
