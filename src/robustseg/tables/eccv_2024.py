@@ -1,4 +1,4 @@
-"""The table `eccv_2024`: SEA as the paper has it, beside the version of ECCV 2024; not in the paper.
+"""The table `eccv_2024`: SEA as the paper has it, beside the version of ECCV 2024.
 
 Croce, Singh, Hein, ECCV 2024 (arXiv 2306.12941v2): Mask-CE, class-balanced Mask-CE and JS, with the
 mIoU of a greedy search.
