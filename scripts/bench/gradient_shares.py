@@ -63,7 +63,7 @@ def main() -> None:
                 for margin in MARGINS:
                     factor = torch.ones(len(images))
                     if margin is not None:
-                        factor = logit_scale(model, images, labels, margin).float()
+                        factor = logit_scale(model, images, labels, ids, margin).float()
                     scaled = factor.view(-1, 1, 1, 1) * logits
                     parts = shares(loss, scaled, labels, kinds)
                     cells = " | ".join(f"{100 * part:.0f} %" for part in parts)

@@ -313,8 +313,13 @@ def test_logits_are_scaled_to_a_mean_margin_of_the_counted_pixels() -> None:
     logits[1, 2, 0, 0] = 100.0  # ignored
     labels = torch.zeros(3, 2, 2, dtype=torch.int64)
     labels[1, 0, 0] = -1
-    scale = run.logit_scale(lambda _: logits, torch.zeros(3, 3, 2, 2), labels, 10.0)
+    images = torch.zeros(3, 3, 2, 2)
+    scale = run.logit_scale(lambda _: logits, images, labels, names(3), 10.0)
     assert scale.tolist() == pytest.approx([2.5, 1.25, 1.0])  # the last are equal everywhere
+    one_class = run.logit_scale(lambda _: logits[:, :1], images, labels, names(3), 10.0)
+    assert one_class.tolist() == [1, 1, 1]
+    with pytest.raises(RobustsegError, match="logits are"):
+        run.logit_scale(lambda _: logits, images, labels[:, :1], names(3), 10.0)
 
 
 def test_the_scale_of_the_logits_costs_a_forward_pass() -> None:

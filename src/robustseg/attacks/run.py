@@ -11,12 +11,13 @@ from robustseg.attacks.attacked_model import (
     AttackedModel,
     Evaluation,
     Model,
+    data_classes,
     frozen,
     refuse_gradients,
 )
 from robustseg.attacks.losses import Moment
 from robustseg.attacks.pgd import Pgd
-from robustseg.attacks.pixel_losses import refuse_images
+from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.projection import Box, ball, choose, random_start
 from robustseg.attacks.schedules import Slot, slots
 from robustseg.attacks.spec import AttackSpec, asks_for_class_pixels, check_radius
@@ -110,7 +111,7 @@ def run_attack(
     with frozen(model):
         scale = None
         if spec.margin is not None:
-            scale = logit_scale(model, images, labels, spec.margin)
+            scale = logit_scale(model, images, labels, image_ids, spec.margin)
             passes[0] += 1
         attacked = AttackedModel(model, spec.loss, labels, image_ids, scale, class_pixels)
         for slot in slots(spec.schedule, spec.iterations):
@@ -135,17 +136,24 @@ def _optimizer(spec: AttackSpec, box: Box, epsilon: float, slot: Slot) -> Optimi
     return Apgd(box, epsilon, slot.iterations, spec.choice)
 
 
-def logit_scale(model: Model, images: Tensor, labels: Tensor, margin: float) -> Tensor:
+def logit_scale(
+    model: Model, images: Tensor, labels: Tensor, image_ids: list[str], margin: float
+) -> Tensor:
     """Return (B,) factors that bring the clean logits of each image to a mean margin.
 
     The margin of a pixel is the largest logit minus the second, whatever its label; ignored pixels
     do not count. So a factor that a model has on its logits changes nothing. ASSUME: logits that
-    are equal everywhere are left as they are.
+    are equal everywhere, or of a single class, are left as they are.
+
+    Raises:
+        RobustsegError: logits that do not fit the labels.
     """
     with torch.no_grad():
-        two = model(images).topk(2, dim=1).values.double()
+        logits = model(images)
+    check_logits(logits, labels, image_ids, data_classes(model))
+    two = logits.topk(min(2, logits.shape[1]), dim=1).values.double()
     counted = labels != IGNORE_LABEL
-    total = ((two[:, 0] - two[:, 1]) * counted).flatten(1).sum(1)
+    total = ((two[:, 0] - two[:, -1]) * counted).flatten(1).sum(1)
     mean = total / counted.flatten(1).sum(1).clamp_(min=1)
     return torch.where(mean > 0, margin / mean, 1.0)
 
