@@ -51,6 +51,10 @@ if TYPE_CHECKING:
     Pixels = tuple[Tensor, Tensor]
 
 
+TSALLIS_Q = (-2.0, 1.0)
+"""q of the Tsallis loss at the begin and the end (arXiv 2605.03405)."""
+
+
 @dataclass(frozen=True)
 class Moment:
     """Where an attack is, as far as losses depend on it.
@@ -62,7 +66,7 @@ class Moment:
     """
 
     progress: float = 0.0
-    q_range: tuple[float, float] = (-2.0, 1.0)
+    q_range: tuple[float, float] = TSALLIS_Q
     by_ce: bool = False
 
     @property
@@ -87,7 +91,7 @@ class Loss:
         about: what it is, in a few words.
         of_pixels: turns logits into their gradient in place and returns of each pixel,
             (b, 1, h, w), the objective and whether the pixel is right.
-        weighs_classes: whether it asks for the pixels of each class, `Labels.class_weight`.
+        weighs_classes: whether it asks for the pixels of each class, `Labels.class_weights`.
     """
 
     name: str

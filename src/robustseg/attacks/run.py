@@ -200,7 +200,11 @@ def _search(
 
 
 def _moment(spec: AttackSpec, slot: Slot, t: int) -> Moment:
-    """Return what losses need to know of iteration t of a slot."""
+    """Return what losses need to know of iteration t of a slot.
+
+    ASSUME: Bal-CE's lambda and the Tsallis loss's q begin anew in each slot, which was measured to
+    be the stronger for Bal-CE and no weaker for Tsallis (docs/attacks.md); the paper is silent.
+    """
     whole = spec.choice == "lambda_whole"
     progress = (slot.before + t) / slot.budget if whole else t / slot.iterations
     return Moment(progress, spec.q_range, by_ce=spec.choice == "js_by_ce")

@@ -8,7 +8,7 @@ from itertools import product
 from numbers import Real
 from typing import ClassVar, NamedTuple
 
-from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.losses import LOSSES, TSALLIS_Q
 from robustseg.errors import RobustsegError
 
 TRANSFER = "transfer-"
@@ -62,9 +62,6 @@ CHOICES = {
 }
 """What the paper leaves open about APGD, one at a time. ASSUME: the default, which is the stronger
 where it was measured (docs/attacks.md)."""
-
-TSALLIS_Q = (-2.0, 1.0)
-"""q of the Tsallis loss at the begin and the end (arXiv 2605.03405)."""
 
 
 class Member(NamedTuple):
@@ -176,7 +173,7 @@ class AttackSpec:
 
     @property
     def q_range(self) -> tuple[float, float]:
-        """Q of the Tsallis loss at the begin and the end."""
+        """The Tsallis loss's q at the begin and the end."""
         return Member.read(self.member).q_range
 
 
