@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from robustseg.attacks.losses import LOSSES, TSALLIS_Q, Member
+from robustseg.attacks.losses import LOSSES, TSALLIS_Q
+from robustseg.attacks.spec import Member
 from robustseg.names import SCHEME_LABELS
 
 METRIC_LABELS = {"acc": "ACC", "miou": "mIoU", "macc": "mAcc", "robust_images": "robust images"}
