@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks.attacked_model import frozen
-from robustseg.attacks.losses import LOSSES
+from robustseg.attacks.losses import PAPER_LOSSES
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.progress import Progress
@@ -110,7 +110,7 @@ def main() -> None:
     """Print the table of efficiencies of the demo's model."""
     parser = argparse.ArgumentParser(description="Attack efficiency on the demo's model.")
     parser.add_argument("--classes", type=int, nargs="+", default=[21, 151])
-    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--losses", nargs="+", default=[*PAPER_LOSSES, "tsallis", "js@10"])
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--size-px", type=int, default=48)
     parser.add_argument("--iterations", type=int, default=60)
