@@ -75,8 +75,7 @@ def perturb(
                 logits = model(point).float()
             loss = attack_loss(attack.loss, logits, labels, Moment(step / attack.steps))
             gradient = _gradient(loss * weight, point, attack.contaminates)
-            if loss.isfinite():  # else the training says so of its own loss
-                _refuse(~is_finite(gradient))
+            _refuse(~is_finite(gradient) & loss.isfinite())  # else the training says so itself
             moved = point.detach() + attack.step_size * gradient.sign()
             perturbed = torch.minimum(torch.maximum(moved, lower), upper)
     return perturbed.detach()
