@@ -181,7 +181,7 @@ rule count_classes:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=0,
     params:
-        classes=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
+        settings=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
     message:
         "Count the pixels of each class of {wildcards.dataset}"
     script:

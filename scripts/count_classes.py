@@ -25,7 +25,9 @@ def count_classes(splits: Sequence[str], pixels: str, progress: Progress) -> Non
         pixels: the output.
         progress: says how far it is.
     """
-    dataset = next(one for one in map(load_split, splits) if len(one))
+    opened = zip(splits, map(load_split, splits), strict=True)
+    split, dataset = next(one for one in opened if len(one[1]))
+    progress.say(f"counting {split}" + ("" if split == splits[0] else ": no images to train on"))
     total = torch.zeros(dataset.num_classes, dtype=torch.int64)
     for index in progress.track(range(len(dataset)), len(dataset), "images"):
         _, labels, _ = dataset.batch([index])

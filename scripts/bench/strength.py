@@ -1,10 +1,12 @@
-"""Make the evidence that a configuration's tables read, of trained models and one set of images.
+r"""Make the evidence that a configuration's tables read, of trained models and one set of images.
 
-For a machine with a GPU and without Snakemake: what it writes lies where the workflow has it, so
-that `snakemake --configfile config/strength.yaml -- all` goes on from there. Jobs that are done are
-left out, and several processes share the GPU, since small networks do not fill it.
+For a machine with a GPU and without Snakemake; files have the names that the workflow gives them.
+Jobs that are done are left out, and several processes share the GPU, since small networks do not
+fill it.
 
-    python scripts/bench/strength.py --models results/strength/models --val val.npz --device cuda
+    RUN=results/strength
+    python scripts/bench/strength.py --models $RUN/models --val $RUN/data/scenes/val.npz \
+        --class-pixels $RUN/data/scenes/class_pixels.json --device cuda --workers 12
 """
 
 import argparse
