@@ -145,7 +145,7 @@ def weights_of_sources(wildcards):
 
 def class_pixels_of(wildcards):
     """Return the pixels of each class of a model's data set, if a loss of the suite asks for them."""
-    if not CONFIG.weighs_by_class(wildcards.suite):
+    if not CONFIG.asks_for_class_pixels(wildcards.suite):
         return []
     return [rules.count_classes.output.pixels.format(dataset=CONFIG.dataset_of(wildcards.model))]
 

@@ -23,7 +23,7 @@ from robustseg.attacks.inputs import (
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import Batch, Outcome, attack_and_count, in_turn
 from robustseg.attacks.run import check_batch
-from robustseg.attacks.spec import AttackSpec, asks_for_class_pixels
+from robustseg.attacks.spec import AttackSpec, ask_for_class_pixels
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.errors import RobustsegError
 from robustseg.metrics import PixelCounts, image_accuracy, mean_accuracy, miou, worst_case
@@ -174,7 +174,7 @@ def sea(
         batches = ((images[some].to(device), labels[some].to(device), ids[some]) for some in slices)
         signs = WarningSigns(wrapped, [eps_255], ignore_index)
         worst = _Worst(ids, [spec.name for spec in specs], images, eps_255)
-        if class_pixels is None and any(map(asks_for_class_pixels, losses)):
+        if class_pixels is None and ask_for_class_pixels(losses):
             class_pixels = labels[labels >= 0].bincount().tolist()
             signs.said.append(WEIGHED_BY_EVALUATION)
         attacks = [

@@ -20,7 +20,7 @@ from robustseg.attacks.pgd import Pgd
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.projection import Box, ball, choose, random_start
 from robustseg.attacks.schedules import Slot, slots
-from robustseg.attacks.spec import AttackSpec, asks_for_class_pixels, check_radius
+from robustseg.attacks.spec import AttackSpec, ask_for_class_pixels, check_radius
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
@@ -159,7 +159,7 @@ def logit_scale(
 
 
 def _check_class_pixels(spec: AttackSpec, class_pixels: Sequence[int] | None) -> None:
-    if not asks_for_class_pixels(spec.member):
+    if not ask_for_class_pixels([spec.member]):
         return
     if class_pixels is None or not any(count > 0 for count in class_pixels):
         raise RobustsegError(

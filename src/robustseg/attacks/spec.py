@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from numbers import Real
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from robustseg.attacks.losses import LOSSES, TSALLIS_Q
 from robustseg.errors import RobustsegError
@@ -99,13 +99,13 @@ NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 MEMBER = re.compile(rf"(\w+?)(?::({NUMBER}):({NUMBER}))?(?:@({NUMBER}))?")
 
 
-def asks_for_class_pixels(member: str) -> bool:
-    """Return whether a member's loss weighs pixels by their class.
+def ask_for_class_pixels(members: Iterable[str]) -> bool:
+    """Return whether the loss of any member weighs pixels by their class.
 
     Raises:
         RobustsegError: what is no member.
     """
-    return LOSSES[Member.read(member).loss].weighs_classes
+    return any(LOSSES[Member.read(member).loss].weighs_classes for member in members)
 
 
 @dataclass(frozen=True)
@@ -255,6 +255,23 @@ def suite_attacks(
         if names.count(name) > 1:
             raise RobustsegError(f"attack {name} is in the suite twice; name it once")
     return attacks
+
+
+def specs_of(suite: Mapping[str, Any], eps_255: float) -> tuple[AttackSpec, ...]:
+    """Return the attacks of a suite's section at one radius; those of a transfer use APGD.
+
+    Raises:
+        RobustsegError: what `suite_attacks` refuses.
+    """
+    return suite_attacks(
+        suite["losses"],
+        suite.get("optimizer", "apgd"),
+        suite["schedules"],
+        suite["iterations"],
+        suite.get("step_size"),
+        eps_255,
+        suite.get("choices", [DEFAULT_CHOICE]),
+    )
 
 
 def check_radius(eps_255: float) -> None:

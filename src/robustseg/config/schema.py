@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from robustseg.attacks.spec import asks_for_class_pixels
+from robustseg.attacks.spec import ask_for_class_pixels
 from robustseg.config.attacks import Attacks, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
@@ -170,10 +170,10 @@ class Config(Section):
         """Return the models that a suite's perturbations are found on, if not on the target."""
         return getattr(self.attacks.suites[suite], "sources", [])
 
-    def weighs_by_class(self, suite: str) -> bool:
+    def asks_for_class_pixels(self, suite: str) -> bool:
         """Return whether a loss of a suite asks for the pixels of each class."""
         losses = getattr(self.attacks.suites[suite], "losses", [])
-        return any(map(asks_for_class_pixels, losses))
+        return ask_for_class_pixels(losses)
 
     def cut_of(self, suite: str, victim: str) -> tuple[int, int]:
         """Return how many shards a suite's images are cut into, and the unit that they are cut at.

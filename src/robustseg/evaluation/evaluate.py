@@ -15,7 +15,7 @@ import torch
 
 from robustseg.attacks.inputs import check_counts, is_whole
 from robustseg.attacks.outcomes import Batch, Outcome
-from robustseg.attacks.spec import check_radius
+from robustseg.attacks.spec import ask_for_class_pixels, check_radius
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
@@ -23,7 +23,7 @@ from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pict
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite, named_suites
-from robustseg.evaluation.suites import planned_attacks, weighs_by_class
+from robustseg.evaluation.suites import planned_attacks
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
 from robustseg.evidence.schema import device_name, hash_settings, provenance, said
 from robustseg.files import atomic_path
@@ -178,7 +178,9 @@ def evaluate(
     )
     signs = WarningSigns(wrapped, radii, ignore_index)
     signs.said += source.warnings
-    if class_pixels is None and any(map(weighs_by_class, chosen.values())):
+    if class_pixels is None and ask_for_class_pixels(
+        member for suite in chosen.values() for member in suite.get("losses", ())
+    ):
         class_pixels = counted_pixels(data, ignore_index=ignore_index, images=images)
         signs.said.append(WEIGHED_BY_EVALUATION)
     identity: dict[str, str | int] = {"dataset": dataset, "model": name, "training_seed": 0}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robustseg.attacks.outcomes import Batch
-from robustseg.attacks.spec import AttackSpec, asks_for_class_pixels
+from robustseg.attacks.spec import AttackSpec, ask_for_class_pixels
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.data.labels import palette
 from robustseg.errors import RobustsegError
@@ -50,7 +50,7 @@ def attack_to_show(suites: Mapping[str, Mapping[str, Any]]) -> AttackSpec | None
     """Return the attack of some suites that pictures are of; None if none of them uses APGD."""
     for suite in suites.values():
         if suite["kind"] == "white_box" and suite.get("optimizer", "apgd") == "apgd":
-            losses = [one for one in suite["losses"] if not asks_for_class_pixels(one)]
+            losses = [one for one in suite["losses"] if not ask_for_class_pixels([one])]
             loss = losses[0] if losses and SHOWN_LOSS not in losses else SHOWN_LOSS
             return AttackSpec(loss, "apgd", suite["schedules"][0], max(suite["iterations"]))
     return None

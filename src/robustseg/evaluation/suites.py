@@ -9,13 +9,10 @@ from torch import nn
 
 from robustseg.attacks.search_model import exact
 from robustseg.attacks.spec import (
-    DEFAULT_CHOICE,
     SQUARE,
-    AttackSpec,
     SquareSpec,
-    asks_for_class_pixels,
     images_of_shard,
-    suite_attacks,
+    specs_of,
 )
 from robustseg.data.interface import Dataset
 from robustseg.data.relabelled import background_class, without_background
@@ -142,7 +139,7 @@ def planned_attacks(
         "class_pixels": class_pixels,
     }
     if kind == "white_box":
-        return on_itself(model, _specs(suite, eps_255), **bounded)
+        return on_itself(model, specs_of(suite, eps_255), **bounded)
     if kind == SQUARE:
         return on_itself(model, [_square_spec(suite)], **bounded)
     if kind == "alma":
@@ -155,27 +152,9 @@ def planned_attacks(
     return [
         planned
         for name in suite["sources"]
-        for spec in _specs(suite, eps_255)
+        for spec in specs_of(suite, eps_255)
         for planned in carried_over(sources[name], model, spec, name, **bounded)
     ]
-
-
-def weighs_by_class(suite: Suite) -> bool:
-    """Return whether a loss of a suite asks for the pixels of each class."""
-    return any(map(asks_for_class_pixels, suite.get("losses", ())))
-
-
-def _specs(suite: Suite, eps_255: float) -> tuple[AttackSpec, ...]:
-    """Return the attacks of a suite at one radius; those of a transfer use APGD."""
-    return suite_attacks(
-        suite["losses"],
-        suite.get("optimizer", "apgd"),
-        suite["schedules"],
-        suite["iterations"],
-        suite.get("step_size"),
-        eps_255,
-        suite.get("choices", [DEFAULT_CHOICE]),
-    )
 
 
 def _square_spec(suite: Suite) -> SquareSpec:
@@ -183,7 +162,7 @@ def _square_spec(suite: Suite) -> SquareSpec:
 
 
 def _white_box(suite: Suite, task: Task) -> list[EvidenceRow]:
-    specs = _specs(suite, task.eps_255)
+    specs = specs_of(suite, task.eps_255)
     return evaluate_suite(task.model, task.dataset, specs, **task.bounded)
 
 
@@ -195,7 +174,7 @@ def _transfer(suite: Suite, task: Task) -> list[EvidenceRow]:
     return [
         row
         for name in suite["sources"]
-        for spec in _specs(suite, task.eps_255)
+        for spec in specs_of(suite, task.eps_255)
         for row in transfer(
             task.sources[name], task.model, task.dataset, spec, source_name=name, **task.bounded
         )

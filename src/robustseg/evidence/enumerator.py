@@ -17,7 +17,7 @@ from robustseg.attacks.spec import (
     UNBOUNDED_255,
     Spec,
     SquareSpec,
-    suite_attacks,
+    specs_of,
 )
 from robustseg.errors import RobustsegError
 
@@ -94,15 +94,7 @@ def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
         return [attack_in_words(SquareSpec(suite["iterations"], suite["p_init"]))]
     if kind not in ("white_box", "transfer"):
         raise RobustsegError(f"unknown kind of suite {kind!r}")
-    specs = suite_attacks(
-        suite["losses"],
-        suite.get("optimizer", "apgd"),
-        suite["schedules"],
-        suite["iterations"],
-        suite.get("step_size"),
-        eps_255,
-        suite.get("choices", [DEFAULT_CHOICE]),
-    )
+    specs = specs_of(suite, eps_255)
     prefixes = [f"{TRANSFER}{s}-" for s in suite["sources"]] if kind == "transfer" else [""]
     return [attack_in_words(one, prefix) for prefix in prefixes for one in specs]
 
