@@ -5,7 +5,7 @@ rule make_claims:
     input:
         claims=CLAIMS_FILE,
         reported=REPORTED,
-        numbers=claimed_numbers(),
+        numbers=numbers_of(*claimed()),
         evidence=lambda wildcards: evidence_of(*claimed()),
     output:
         parquet="<results>/claims/claims.parquet",
@@ -39,7 +39,7 @@ use rule make_claims as make_claims_over_seeds with:
     input:
         claims=CLAIMS_FILE,
         reported=REPORTED,
-        numbers=claimed_numbers(over_seeds=True),
+        numbers=numbers_of(*claimed(over_seeds=True), over_seeds=True),
         evidence=lambda wildcards: evidence_of(*claimed(over_seeds=True), over_seeds=True),
     output:
         parquet="<results>/seeds/claims.parquet",

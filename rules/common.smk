@@ -201,8 +201,8 @@ def claimed(over_seeds=False):
     return [name for name in CONFIG.exhibits(over_seeds) if ({**TABLES, **FIGURES})[name].in_paper]
 
 
-def claimed_numbers(over_seeds=False):
-    """Return the files of their numbers."""
+def numbers_of(*names, over_seeds=False):
+    """Return the files of the numbers of tables and figures."""
     table, figure = (
         (rules.make_table_over_seeds, rules.make_figure_over_seeds)
         if over_seeds
@@ -214,7 +214,7 @@ def claimed_numbers(over_seeds=False):
             if name in TABLES
             else figure.output.parquet.format(figure=name)
         )
-        for name in claimed(over_seeds)
+        for name in names
     ]
 
 

@@ -6,6 +6,8 @@ rule make_page:
         tables=expand(rules.make_table.output.json, table=SHOWN_TABLES),
         figures=expand(rules.make_figure.output.svg, figure=SHOWN_FIGURES),
         words=expand(rules.make_figure.output.json, figure=SHOWN_FIGURES),
+        numbers=numbers_of(*claimed(), *(name for name in ["robustness"] if name in CONFIG.tables)),
+        findings=CLAIMS_FILE if claimed() else [],
         claims=rules.make_claims.output.parquet if claimed() else [],
         gallery=expand(
             rules.attack_gallery.output.shots,
@@ -48,6 +50,8 @@ use rule make_page as make_page_over_seeds with:
         tables=expand(rules.make_table_over_seeds.output.json, table=TABLES_OVER_SEEDS),
         figures=expand(rules.make_figure_over_seeds.output.svg, figure=FIGURES_OVER_SEEDS),
         words=expand(rules.make_figure_over_seeds.output.json, figure=FIGURES_OVER_SEEDS),
+        numbers=numbers_of(*claimed(over_seeds=True), over_seeds=True),
+        findings=CLAIMS_FILE,
         claims=rules.make_claims_over_seeds.output.parquet,
         gallery=[],
         evidence=lambda wildcards: evidence_of(*CONFIG.seeds, over_seeds=True),

@@ -26,5 +26,7 @@ if __name__ == "__main__":
             snakemake.input.claims or None,
             dict(zip(snakemake.params.gallery, snakemake.input.gallery, strict=True)),
             snakemake.params.over_seeds,
+            snakemake.input.numbers,
+            snakemake.input.findings or None,
         )
         progress.say(f"written to {snakemake.output.page}")

@@ -93,6 +93,8 @@ def build_page(folder: Path) -> None:
         folder / "out" / "index.html",
         folder / "out" / "claims.parquet",
         {m: path for one in untargeted for m, path in shots_of(folder, one).items()},
+        numbers=_files(folder, "parquet", [*tables, *figures]).values(),
+        findings=CONFIG / "claims.yaml",
     )
 
 

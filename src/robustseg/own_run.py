@@ -41,7 +41,7 @@ def report(folder: str | Path) -> Path:
     root = Path(folder)
     records = read_records(root)
     first, models = records[0], own_models(records)
-    layouts = {}
+    layouts, numbers = {}, {}
     at_radii = [name for name, suite in first["suites"].items() if radius_of(suite) is None]
     for name, wanted in SHOWN.items():
         suites = at_radii if wanted == [] else wanted
@@ -51,7 +51,7 @@ def report(folder: str | Path) -> Path:
         paths = {kind: root / "tables" / f"{name}.{kind}" for kind in kinds}
         reads, files = reads_of(records, suites), evidence_files(root, records, suites)
         make_table(TABLES[name], files, reads, models, paths)
-        layouts[name] = paths["json"]
+        layouts[name], numbers[name] = paths["json"], paths["parquet"]
     config = {
         "run": first["name"],
         "models": models,
@@ -61,5 +61,14 @@ def report(folder: str | Path) -> Path:
     page = root / "report" / "index.html"
     shown = root / PICTURES.format(name=first["name"])
     gallery = {first["name"]: shown} if shown.exists() else {}
-    make_page(layouts, {}, config, evidence_files(root, records), [], page, gallery=gallery)
+    make_page(
+        layouts,
+        {},
+        config,
+        evidence_files(root, records),
+        [],
+        page,
+        gallery=gallery,
+        numbers=[numbers["robustness"]],
+    )
     return page

@@ -5,6 +5,7 @@ printed numbers, because they speak of roles ("pir_at_5") and a place (a data se
 architecture) says which model plays which role there.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -79,6 +80,10 @@ class Cells(Words):
         """The dimensions that are named."""
         return frozenset(self.model_fields_set) & frozenset(DIMENSIONS)
 
+    def with_words_of(self, other: "Cells") -> "Cells":
+        """Return these cells with all that others name in place of what these do."""
+        return self.model_copy(update={key: getattr(other, key) for key in other.model_fields_set})
+
 
 Side: TypeAlias = Annotated[
     Annotated[Cells, Tag(f"{TAG}cells")] | Annotated[Percent, Tag(f"{TAG}number")],
@@ -103,14 +108,13 @@ class Predicate(Words):
     @property
     def left(self) -> Cells:
         """The cells that the verb speaks of."""
-        left: Cells = getattr(self, self.verb)
-        return self._with_shared(left)
+        return self.at.with_words_of(getattr(self, self.verb))
 
     @property
     def right(self) -> Cells | float:
         """What they are compared with."""
         right: Cells | float = getattr(self, self.preposition)
-        return self._with_shared(right) if isinstance(right, Cells) else right
+        return self.at.with_words_of(right) if isinstance(right, Cells) else right
 
     @property
     def own(self) -> frozenset[str]:
@@ -128,9 +132,6 @@ class Predicate(Words):
     def must_exceed_spread(self) -> bool:
         """Whether the difference must exceed its standard deviation over training seeds."""
         return isinstance(self, Ordered) and self.beyond_spread
-
-    def _with_shared(self, side: Cells) -> Cells:
-        return self.at.model_copy(update={key: getattr(side, key) for key in side.model_fields_set})
 
 
 class Ordered(Predicate):
@@ -206,6 +207,41 @@ class Claim(Words):
         return _as_list(self.datasets)
 
 
+SLOT = re.compile(r"\{([^{}]*)\}")
+"""A place in a sentence that is filled in: the radius, a figure, or one figure against another."""
+RADIUS = "radius"
+
+
+class Answer(Words):
+    """A sentence made of figures, and the claim whose verdict stands beside it."""
+
+    claim: Name
+    at: Cells = Field(default=Cells(), description="words that all figures share")
+    figures: dict[Text, Cells] = Field(
+        min_length=2,
+        description="one cell each, by the name that it has in print; the first two are drawn. A "
+        "figure that names no radius is shown at the middle one of those that all have",
+    )
+    sentence: Text = Field(
+        description="with {radius} (of figures that name theirs the largest), {A} for the figure A "
+        'and {A to B} for how they differ: "2.8 points less than"'
+    )
+
+    @property
+    def cells(self) -> dict[str, Cells]:
+        """The figures with the words that they share."""
+        return {name: self.at.with_words_of(cells) for name, cells in self.figures.items()}
+
+
+class Finding(Words):
+    """A question of the paper's, which the page answers first."""
+
+    question: Text
+    answers: list[Answer] = Field(
+        min_length=1, description="at each place the first counts that can be given"
+    )
+
+
 class Place(Words):
     """Where claims can be checked: a data set, and which model plays which role there."""
 
@@ -219,6 +255,7 @@ class ClaimsFile(Words):
 
     places: list[Place]
     claims: list[Claim]
+    findings: list[Finding] = Field([], description="what the page says first")
 
 
 def read_claims(path: str | Path) -> tuple[list[Claim], list[Place]]:
@@ -237,6 +274,26 @@ def parse_claims(content: Any, file: str) -> tuple[list[Claim], list[Place]]:
     """Return the claims and places of a mapping with the keys `places` and `claims`.
 
     Raises:
+        RobustsegError: as `parse_file`.
+    """
+    parsed = parse_file(content, file)
+    return parsed.claims, parsed.places
+
+
+def read_findings(path: str | Path) -> tuple[list[Finding], list[Place]]:
+    """Read and check the questions that the page answers first, and the places.
+
+    Raises:
+        RobustsegError: as `read_claims`.
+    """
+    parsed = parse_file(read_yaml(path), str(path))
+    return parsed.findings, parsed.places
+
+
+def parse_file(content: Any, file: str) -> ClaimsFile:
+    """Return what a mapping with the keys `places`, `claims` and `findings` says.
+
+    Raises:
         RobustsegError: a sentence for each key that is unknown, missing or of a wrong type, each
             word that the vocabulary or the places do not have, and each name given twice; it
             names `file`, the claim and the key.
@@ -246,9 +303,13 @@ def parse_claims(content: Any, file: str) -> tuple[list[Claim], list[Place]]:
     except ValidationError as error:
         wrong = problems(error, ClaimsFile)
     else:
-        wrong = [*_problems_of_places(parsed.places), *_problems_of_claims(parsed)]
+        wrong = [
+            *_problems_of_places(parsed.places),
+            *_problems_of_claims(parsed),
+            *_problems_of_findings(parsed),
+        ]
         if not wrong:
-            return parsed.claims, parsed.places
+            return parsed
     sentences = (f"{_where(location, content, file)} {problem}" for location, problem in wrong)
     raise RobustsegError("\n".join(" ".join(one.split()) for one in sentences))
 
@@ -275,9 +336,7 @@ def _problems_of_places(places: list[Place]) -> Iterator[tuple[Location, str]]:
 
 def _problems_of_claims(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
     yield from _twice("claims", "id", [claim.id for claim in parsed.claims])
-    tables, metrics = vocabulary()
-    roles = sorted({role for place in parsed.places for role in place.roles})
-    known = {"table": tables, "role": roles, "metric": metrics}
+    known = _known_words(parsed.places)
     datasets = sorted({place.dataset for place in parsed.places})
     for number, claim in enumerate(parsed.claims):
         at: Location = ("claims", number)
@@ -287,6 +346,47 @@ def _problems_of_claims(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
             yield from _problems_of_predicate(predicate, known, (*at, "predicate", *place))
 
 
+def _problems_of_findings(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
+    yield from _twice("findings", "question", [one.question for one in parsed.findings])
+    known, claims = _known_words(parsed.places), [claim.id for claim in parsed.claims]
+    for number, finding in enumerate(parsed.findings):
+        for index, answer in enumerate(finding.answers):
+            at: Location = ("findings", number, "answers", index)
+            yield from _unknown([answer.claim], claims, (*at, "claim"))
+            yield from _problems_of_words(answer.at, known, (*at, "at"))
+            for name, cells in answer.figures.items():
+                yield from _problems_of_words(cells, known, (*at, "figures", name))
+            for name, cells in answer.cells.items():
+                yield from _problems_of_figure(cells, (*at, "figures", name))
+            slots = [one for one in SLOT.findall(answer.sentence) if one != RADIUS]
+            for name in (name for slot in slots for name in slot.split(" to ", 1)):
+                yield from _unknown([name], [*answer.figures], (*at, "sentence"))
+
+
+def _problems_of_figure(cells: Cells, at: Location) -> Iterator[tuple[Location, str]]:
+    if "table" not in cells.model_fields_set:
+        yield at, "names no table; name one here or in `at`"
+    for name in ("role", "attack", "metric"):
+        words = cells.words.get(name, [])
+        if len(words) != 1 and not (words and cells.take):
+            yield at, f"names {len(words)} words as {name}, but a figure is one cell; name one"
+    if len(cells.words.get("eps_255", [])) > 1:
+        yield at, "names several radii, but a figure is one cell; name one or none"
+
+
+def _known_words(places: list[Place]) -> dict[str, Sequence[str]]:
+    tables, metrics = vocabulary()
+    roles = sorted({role for place in places for role in place.roles})
+    return {"table": tables, "role": roles, "metric": metrics}
+
+
+def _problems_of_words(
+    cells: Cells, known: Mapping[str, Sequence[str]], at: Location
+) -> Iterator[tuple[Location, str]]:
+    for key in (key for key in known if key in cells.model_fields_set):
+        yield from _unknown(_as_list(getattr(cells, key)), known[key], (*at, key))
+
+
 def _problems_of_predicate(
     predicate: Predicate, known: Mapping[str, Sequence[str]], at: Location
 ) -> Iterator[tuple[Location, str]]:
@@ -294,8 +394,7 @@ def _problems_of_predicate(
     for part in ("at", *sides):
         cells = getattr(predicate, part)
         if isinstance(cells, Cells):
-            for key in (key for key in known if key in cells.model_fields_set):
-                yield from _unknown(_as_list(getattr(cells, key)), known[key], (*at, part, key))
+            yield from _problems_of_words(cells, known, (*at, part))
     for part, side in sides.items():
         if isinstance(side, Cells) and "table" not in side.model_fields_set:
             yield (*at, part), "names no table; name one here or in `at`"

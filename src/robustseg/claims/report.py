@@ -12,6 +12,7 @@ from robustseg.claims.verdicts import (
     NOT_EVALUATED,
     RESULT_COLUMNS,
     SUPPORTED,
+    UNDECIDED,
     evaluate_claims,
     overall_verdicts,
 )
@@ -31,7 +32,7 @@ SEEDS_CAPTION = (
     " Over training seeds the margin is mean ± sample standard deviation; a comparison holds if it "
     "does in each, and training seeds says in how many the one that decides does."
 )
-SIGNS = {SUPPORTED: "✓", CONTRADICTED: "✗", NOT_EVALUATED: "–"}
+SIGNS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", NOT_EVALUATED: "–"}
 
 
 def make_claims(

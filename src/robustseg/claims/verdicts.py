@@ -35,6 +35,7 @@ _ByTable: TypeAlias = "dict[str, pd.DataFrame]"
 """By table, the numbers of a place in one training seed, with the column `role`."""
 
 SUPPORTED, CONTRADICTED, NOT_EVALUATED = "supported", "contradicted", "not evaluated"
+UNDECIDED = "undecided"
 
 RESULT_COLUMNS = (
     *("claim", "sentence", "source", "place", "verdict", "comparisons", "holding"),

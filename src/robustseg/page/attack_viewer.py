@@ -38,8 +38,8 @@ def encode_gallery(
             least one.
 
     Returns:
-        `models`: for each its name, classes, radii and `images`; `pictures`: data URIs, each once,
-        which images name by index; `left_out`: images of the largest file that did not fit;
+        `models`: for each its name, loss, classes, radii and `images`; `pictures`: data URIs, each
+        once, which images name by index; `left_out`: images of the largest file that did not fit;
         `lossy`: whether pictures are too large to be kept exactly; `unlabelled`: the colour of
         pixels without a label.
 
@@ -86,6 +86,7 @@ def amplification(eps_255: NDArray[np.float64]) -> float:
 def _about(shots: AttackedImages) -> dict[str, Any]:
     colours = map(_hex, shots.palette.tolist())
     return {
+        "loss": str(shots.loss),
         "eps_255": shots.eps_255.tolist(),
         "amplification": round(amplification(shots.eps_255), 1),
         "classes": list(zip(shots.class_names.tolist(), colours, strict=True)),

@@ -1,17 +1,19 @@
-"""One self-contained page of a run: tables, figures, settings, versions and cost."""
+"""One self-contained page of a run: what was found, tables, figures, settings and cost."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robustseg import __version__
 from robustseg.evidence.enumerator import check_files
+from robustseg.evidence.numbers import LONG_COLUMNS
 from robustseg.evidence.reading import merged_provenance
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import QUESTIONS, Shown
@@ -20,8 +22,12 @@ from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS
 from robustseg.page.attack_viewer import encode_gallery
+from robustseg.page.first_screen import answers_of, picture_of
 from robustseg.tables.layout import from_json, to_html
 from robustseg.tables.registry import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEMPLATE = "page.html.j2"
 
@@ -55,6 +61,8 @@ def make_page(
     claims: str | Path | None = None,
     gallery: Mapping[str, str | Path] | None = None,
     over_seeds: bool = False,
+    numbers: Iterable[str | Path] = (),
+    findings: str | Path | None = None,
 ) -> None:
     """Write the page of a run; it needs no other file and no network.
 
@@ -69,14 +77,18 @@ def make_page(
         claims: the claims' results (make_claims' `parquet`).
         gallery: files of attacked images by model.
         over_seeds: whether it is the page over all training seeds.
+        numbers: what the first screen is made from: the long forms (make_table's and make_figure's
+            `parquet`) of the table `robustness` and of those that claims are about.
+        findings: config/claims.yaml, whose questions are answered first; needs `claims`.
 
     Raises:
-        RobustsegError: evidence is missing or a file of the gallery damaged; it says which.
+        RobustsegError: evidence is missing, a file of the gallery damaged or a finding wrong; it
+            says which.
     """
     import pandas as pd
     from jinja2 import Environment, FileSystemLoader
 
-    from robustseg.claims.report import claims_html
+    from robustseg.claims.report import MEASURED, SIGNS, claims_html
 
     paths = sorted(map(str, evidence_paths))
     check_files("the page", paths)
@@ -90,12 +102,21 @@ def make_page(
     listed = list(map(Path, benchmarks))
     there = [path for path in listed if path.exists()]
     provenance = merged_provenance(paths)
+    results = pd.read_parquet(claims) if claims else None
+    of_run = None if results is None else results[results["numbers"] == MEASURED]
+    answers = answers_of(_long_form(numbers), of_run, findings)
     said = [line for text in provenance.pop("warnings", []) for line in text.splitlines()]
     page = environment.get_template(TEMPLATE).render(
         run=config["run"],
         over_seeds=over_seeds,
         has_seeds=bool(config.get("seeds")),
-        claims=claims_html(pd.read_parquet(claims)) if claims else "",
+        answers=answers,
+        counts=Counter(one.verdict for of_one in answers for one in of_one if one.verdict),
+        places=list(dict.fromkeys(one.place for of_one in answers for one in of_one if one.place)),
+        signs=SIGNS,
+        picture=picture_of(shown, config["models"]),
+        claims="" if results is None else claims_html(results),
+        claims_checked=0 if of_run is None else of_run["claim"].nunique(),
         beside=any(layout.has_reported for layout in layouts.values()),
         gallery=shown,
         gallery_json=_as_script(shown),
@@ -118,6 +139,15 @@ def make_page(
 
 def _read(path: str | Path) -> str:
     return Path(path).read_text(encoding="utf-8")
+
+
+def _long_form(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Return the numbers of several tables and figures, without the runs behind them."""
+    import pandas as pd
+
+    columns = [name for name in LONG_COLUMNS if name != "runs"]
+    frames = [pd.read_parquet(path, columns=columns) for path in paths]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
 def _as_script(data: Any) -> str:

@@ -1,0 +1,180 @@
+"""What the page says first: of each question a sentence of measured figures, and a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from robustseg.claims.language import RADIUS, SLOT, Answer, Cells, Finding, Place
+from robustseg.claims.verdicts import NOT_EVALUATED
+from robustseg.evidence.wording import mean_and_spread, printed, radius
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DECIMALS = 2
+"""What differs by less is as much."""
+BySeed: TypeAlias = Mapping[float, float]
+"""A figure in each training seed that has it, in percent."""
+
+
+class Answered(NamedTuple):
+    """The answer to a question at one place.
+
+    Attributes:
+        question: as it is written.
+        place: where; empty if the question can be answered nowhere.
+        sentence: with figures; if it can be answered nowhere, why not.
+        verdict: on `claim`.
+        claim: its id.
+        holding, comparisons: how many of the claim's comparisons hold, and how many it has.
+        bars: the two figures that the sentence compares, by name, in percent.
+    """
+
+    question: str
+    place: str
+    sentence: str
+    verdict: str
+    claim: str
+    holding: int = 0
+    comparisons: int = 0
+    bars: Mapping[str, float] = {}
+
+
+def answer_findings(
+    findings: Iterable[Finding],
+    places: Sequence[Place],
+    numbers: pd.DataFrame,
+    results: pd.DataFrame,
+) -> list[Answered]:
+    """Answer each question at each place that has the numbers, or say once why none has.
+
+    Args:
+        findings, places: from `language.read_findings`.
+        numbers: as for `verdicts.evaluate_claims`, which has made `results` of them.
+        results: the verdicts.
+    """
+    at_places = [(place, here) for place in places if len(here := _numbers_at(place, numbers))]
+    answered: list[Answered] = []
+    for finding in findings:
+        found = [
+            one
+            for place, here in at_places
+            if (one := _first_answer(finding, place, here, results))
+        ]
+        answered += found or [_unanswered(finding, results)]
+    return answered
+
+
+def _numbers_at(place: Place, numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return the numbers of a place's models, with their `role`."""
+    role_of = {model: role for role, model in place.roles.items()}
+    here = numbers[numbers["dataset"] == place.dataset]
+    return here.assign(role=here["model"].map(role_of)).dropna(subset=["role", "value"])
+
+
+def _first_answer(
+    finding: Finding, place: Place, numbers: pd.DataFrame, results: pd.DataFrame
+) -> Answered | None:
+    """Return the first answer with a verdict at a place, or else the first with its figures."""
+    found = list(_answers(finding, place, numbers, results))
+    judged = (one for one in found if one.verdict != NOT_EVALUATED)
+    return next(judged, found[0] if found else None)
+
+
+def _answers(
+    finding: Finding, place: Place, numbers: pd.DataFrame, results: pd.DataFrame
+) -> Iterator[Answered]:
+    """Yield the answers that can be given at a place: with a verdict, with figures, or both."""
+    for answer in finding.answers:
+        judged = results[(results["claim"] == answer.claim) & (results["place"] == place.title)]
+        eps_255, figures = _figures_of(answer, numbers)
+        if not len(judged) and not figures:
+            continue
+        result = judged.iloc[0].to_dict() if len(judged) else {"verdict": NOT_EVALUATED}
+        yield Answered(
+            finding.question,
+            place.title,
+            _sentence(answer, eps_255, figures) if figures else f"Decided by {result['detail']}.",
+            result["verdict"],
+            answer.claim,
+            result.get("holding", 0),
+            result.get("comparisons", 0),
+            {name: fmean(values.values()) for name, values in list(figures.items())[:2]},
+        )
+
+
+def _unanswered(finding: Finding, results: pd.DataFrame) -> Answered:
+    claim = finding.answers[0].claim
+    reasons = results["detail"][results["claim"] == claim]
+    reason = reasons.iloc[0] if len(reasons) else "the claim has not been checked"
+    return Answered(finding.question, "", f"{reason[0].upper()}{reason[1:]}.", NOT_EVALUATED, claim)
+
+
+def _figures_of(answer: Answer, numbers: pd.DataFrame) -> tuple[float, dict[str, BySeed]]:
+    """Return the radius of an answer and its figures there; no figures where one is missing."""
+    found = {name: _by_radius(cells, numbers) for name, cells in answer.cells.items()}
+    fixed = {name: cells.words.get("eps_255", []) for name, cells in answer.cells.items()}
+    free = [set(found[name]) for name in found if not fixed[name]]
+    shared = sorted(set.intersection(*free)) if free else []
+    middle = shared[(len(shared) - 1) // 2] if shared else None
+    named = max((words[0] for words in fixed.values() if words), default=0.0)
+    figures = {name: found[name].get((fixed[name] or [middle])[0], {}) for name in found}
+    seeds = set.intersection(*map(set, figures.values()))
+    if not seeds:
+        return 0.0, {}
+    chosen = {name: {seed: one[seed] for seed in sorted(seeds)} for name, one in figures.items()}
+    return named if middle is None else middle, chosen
+
+
+def _by_radius(cells: Cells, numbers: pd.DataFrame) -> dict[float, BySeed]:
+    """Return a figure at each radius that has it, in each training seed."""
+    rows = numbers[(numbers["table"] == cells.table) & numbers["value"].notna()]
+    for name, words in cells.words.items():
+        rows = rows[rows[name].isin(words)]
+    grouped = rows.groupby(["eps_255", "training_seed"], dropna=False)["value"]
+    chosen = grouped.max() if cells.take == "highest" else grouped.min()
+    listed = {**cells.words, "eps_255": [0.0]}.values()  # the best of three is not that of two
+    chosen = chosen[grouped.count() == math.prod(map(len, listed))]
+    found: dict[float, dict[float, float]] = {}
+    for (eps_255, seed), value in chosen.items():
+        found.setdefault(eps_255, {})[0 if seed != seed else seed] = value  # NaN: has none
+    return found
+
+
+def _sentence(answer: Answer, eps_255: float, figures: Mapping[str, BySeed]) -> str:
+    """Return the sentence with its figures filled in."""
+
+    def fill(slot: str) -> str:
+        if slot == RADIUS:
+            return radius(eps_255)
+        left, *right = ([*figures[name].values()] for name in slot.split(" to "))
+        return _compared(left, right[0]) if right else f"{_with_spread(left)} %"
+
+    return SLOT.sub(lambda slot: fill(slot[1]), answer.sentence)
+
+
+def _compared(left: Sequence[float], right: Sequence[float]) -> str:
+    """Return for example "2.8 points less than", whichever way the two differ."""
+    gaps = [one - other for one, other in zip(left, right, strict=True)]
+    mean = round(fmean(gaps), DECIMALS)
+    if not mean:
+        return "as much as"
+    less_or_more = "less" if mean < 0 else "more"
+    return (
+        f"{_with_spread([math.copysign(1, mean) * gap for gap in gaps])} points {less_or_more} than"
+    )
+
+
+def _with_spread(values: Sequence[float]) -> str:
+    """Return a figure in print; over several training seeds "9.8 ± 3.2"."""
+    if len(values) == 1:
+        return _printed(values[0])
+    return " ± ".join(map(_printed, mean_and_spread(values)))
+
+
+def _printed(value: float) -> str:
+    """Return a figure with one decimal, or with two where it would be 0."""
+    return printed(value) if round(value, 1) or not round(value, 2) else f"{value:.2f}"

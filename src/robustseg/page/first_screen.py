@@ -1,0 +1,150 @@
+"""What the page says first: the answers of a run, and one image under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from robustseg.claims.answers import Answered, answer_findings
+from robustseg.claims.language import read_findings
+from robustseg.evidence.wording import printed, radius
+from robustseg.names import SCHEME_LABELS
+from robustseg.tables.registry import TABLES
+from robustseg.tables.table import loss_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIDE_BY_SIDE = 2
+"""Models, and radii of one model, that the picture shows."""
+WORST = "worst"
+"""The table `robustness` calls the worst case over all attacks so."""
+
+
+def answers_of(
+    numbers: pd.DataFrame, results: pd.DataFrame | None, findings: str | Path | None
+) -> list[list[Answered]]:
+    """Return the answers of a run, those to one question together; what it does not answer is last.
+
+    Args:
+        numbers: long form of the table `robustness` and of those that claims are about.
+        results: verdicts on these numbers; None where no claims are checked.
+        findings: config/claims.yaml; None: no questions of the paper's.
+
+    Raises:
+        RobustsegError: a finding is wrong; it names file and key.
+    """
+    found: list[Answered] = []
+    if results is not None and findings is not None:
+        found = answer_findings(*read_findings(findings), numbers, results)
+    questions = dict.fromkeys(one.question for one in found)
+    grouped = [[one for one in found if one.question == question] for question in questions]
+    grouped.sort(key=lambda answers: not answers[0].place)
+    return [*([one] for one in _of_each_model(numbers)), *grouped]
+
+
+def _of_each_model(numbers: pd.DataFrame) -> Iterator[Answered]:
+    """Yield what is left of each model of the table `robustness`, by radius."""
+    table = numbers[numbers["table"] == TABLES["robustness"].id]
+    for model, rows in table.groupby("model", sort=False, observed=True):
+        cells = {
+            (row.attack, row.eps_255, row.metric): row
+            for row in rows.itertuples()
+            if row.attack in ("clean", WORST)
+        }
+        radii = sorted(
+            eps_255 for attack, eps_255, metric in cells if (attack, metric) == (WORST, "acc")
+        )
+        clean = f"It gets {_scores(cells, 'clean', 0.0)} of the pixels of clean images right."
+        left = [f"at {radius(eps)} {_scores(cells, WORST, eps)}" for eps in radii]
+        attacked = f" The worst attack leaves {', '.join(left)}." if left else ""
+        bars = {"clean": cells["clean", 0.0, "acc"].value}
+        bars |= {radius(eps): cells[WORST, eps, "acc"].value for eps in radii}
+        yield Answered(f"How robust is {model}?", "", clean + attacked, "", "", bars=bars)
+
+
+def _scores(cells: Mapping[tuple[str, float, str], Any], attack: str, eps_255: float) -> str:
+    """Return ACC with its interval, and mIoU, in words."""
+    acc, miou = (cells[attack, eps_255, metric] for metric in ("acc", "miou"))
+    more = [f"mIoU {printed(miou.value)}"]
+    if acc.low == acc.low:  # NaN is unlike itself
+        more.insert(0, f"{printed(acc.low)} to {printed(acc.high)}")
+    return f"{printed(acc.value)} % ({'; '.join(more)})"
+
+
+def picture_of(
+    gallery: Mapping[str, Any] | None, models: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Return one image of the gallery and what models see in it; None without a gallery.
+
+    The first two models that keep the same images stand side by side, each attacked at the radius
+    next to the one that they are trained for; one alone is shown at its first two radii.
+
+    ASSUME: the image is the one under which the models' accuracy is nearest to the mean over all
+    images that are kept, so that the picture shows neither the best nor the worst case.
+
+    Args:
+        gallery: of `attack_viewer.encode_gallery`.
+        models: settings by name.
+
+    Returns:
+        `id` of the image, how many are kept (`of`), the `loss` of the attack, the `image` as a data
+        URI, and `rows`: each model's label with a cell for each radius (0 first): `radius`,
+        `attacked`, `prediction` (data URIs) and `accuracy` (percent).
+    """
+    if gallery is None:
+        return None
+    first = gallery["models"][0]
+    ids = [image["id"] for image in first["images"]]
+    same = [one for one in gallery["models"] if [image["id"] for image in one["images"]] == ids]
+    chosen = same[:SIDE_BY_SIDE]
+    steps = {one["name"]: _steps(one, chosen, models) for one in chosen}
+    index = _typical(
+        [[image["accuracy"][steps[one["name"]][-1]] for image in one["images"]] for one in chosen]
+    )
+    pictures = gallery["pictures"]
+    rows = []
+    for one in chosen:
+        image = one["images"][index]
+        cells = [
+            {
+                "radius": radius(one["eps_255"][step]),
+                "attacked": pictures[image["attacked"][step]],
+                "prediction": pictures[image["prediction"][step]],
+                "accuracy": printed(image["accuracy"][step]),
+            }
+            for step in steps[one["name"]]
+        ]
+        rows.append({"label": _label(one["name"], models), "cells": cells})
+    return {"id": ids[index], "of": len(ids), "loss": loss_label(first["loss"]), "rows": rows}
+
+
+def _steps(
+    shown: Mapping[str, Any], chosen: Sequence[Any], models: Mapping[str, Mapping[str, Any]]
+) -> list[int]:
+    """Return at which of its radii a model is shown: 0, and one or two more."""
+    radii = shown["eps_255"]
+    if len(chosen) == 1:
+        return [*range(len(radii))][: 1 + SIDE_BY_SIDE]
+    trained_for = [models[one["name"]].get("eps_255") or 0.0 for one in chosen]
+    aim = max(trained_for) or max(radii)
+    return [0, min(range(1, len(radii)), key=lambda step: abs(radii[step] - aim), default=0)]
+
+
+def _typical(accuracies: Sequence[Sequence[float]]) -> int:
+    """Return the image whose accuracies, one a model, are nearest to the means over images."""
+    means = [fmean(of_model) for of_model in accuracies]
+    distances = [
+        sum(abs(one - mean) for one, mean in zip(of_image, means, strict=True))
+        for of_image in zip(*accuracies, strict=True)
+    ]
+    return distances.index(min(distances))
+
+
+def _label(name: str, models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what a model is called beside its pictures."""
+    scheme = models[name]["scheme"]
+    label = SCHEME_LABELS[scheme]
+    return name if scheme == "own" else f"{label[0].upper()}{label[1:]} model"
