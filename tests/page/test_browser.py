@@ -7,10 +7,9 @@ import pytest
 
 from robustseg.claims.report import make_claims
 from robustseg.page.page import make_page
-from tests.claims.test_report import CLAIMS, PAPER
 from tests.needs import BROWSER, needs
 from tests.page.browser import Browser
-from tests.page.parts import CONFIG, make_parts
+from tests.page.parts import CONFIG, PAPER, claims_of_tests, make_parts
 from tests.page.test_attack_viewer import write
 from tests.synthetic import READS
 
@@ -20,12 +19,14 @@ pytestmark = needs(BROWSER)
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browsed")
-    parts = make_parts(folder, "table2", "table3", "table9", "figure5")
-    claims = folder / "claims.parquet"
-    make_claims(CLAIMS, parts.long, parts.evidence, READS, PAPER, {"parquet": claims})
+    names = ("table1", "table2", "table3", "table4", "table7", "table9", "figure2", "figure5")
+    parts = make_parts(folder, *names)
+    findings, claims = claims_of_tests(folder / "claims.yaml"), folder / "claims.parquet"
+    make_claims(findings, parts.long, parts.evidence, READS, PAPER, {"parquet": claims})
     shots = {name: write(folder / f"{name}.npz") for name in ("fake_clean", "fake_pir_5")}
     out = folder / "index.html"
-    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, [], out, claims, shots)
+    more = {"numbers": parts.long, "findings": findings}
+    make_page(parts.tables, parts.figures, CONFIG, parts.evidence, [], out, claims, shots, **more)
     return out
 
 
@@ -206,6 +207,72 @@ def test_the_slider_follows_the_mouse(browser):
     browser.click("#gallery-image")
     browser.type("ArrowDown", "Enter")
     assert gallery(browser)["truth"] != before["truth"]
+
+
+ANSWERS = (
+    "return [...document.querySelectorAll('.answers > li')].map(answer => ({"
+    "bottom: answer.getBoundingClientRect().bottom, text: answer.innerText,"
+    "verdict: answer.querySelector('.verdict a').textContent.slice(2),"
+    "colour: getComputedStyle(answer.querySelector('.verdict')).color,"
+    "claim: answer.querySelector('.verdict a').hash}))"
+)
+
+
+def test_the_first_screen_holds_all_answers_and_the_picture(browser):
+    browser.set_width(1280, 800)
+    answers = browser.run(ANSWERS)
+    assert len(answers) == 8
+    assert max(answer["bottom"] for answer in answers) <= 800
+    assert sum("points" in answer["text"] for answer in answers) >= 5
+    pictures = browser.run(
+        "return [...document.querySelectorAll('.attacked img')].map(one => "
+        "[one.naturalWidth, one.getBoundingClientRect().bottom])"
+    )
+    assert len(pictures) == 6
+    assert all(wide == 6 and bottom <= 800 for wide, bottom in pictures)
+
+
+def test_verdicts_of_answers_are_those_of_their_claims_in_their_colours(browser):
+    colour = "return getComputedStyle(document.querySelector('.claims > .{} .verdict')).color"
+    answers = browser.run(ANSWERS)
+    assert {answer["verdict"] for answer in answers} >= {"supported", "contradicted"}
+    for answer in answers:
+        verdict = answer["verdict"]
+        listed = f"return document.querySelector('{answer['claim']}').dataset.verdict"
+        assert browser.run(listed) == verdict
+        assert answer["colour"] == browser.run(colour.format(verdict.replace(" ", "-")))
+    assert len({answer["colour"] for answer in answers}) == 3
+
+
+def test_a_verdict_leads_to_its_claim_by_keyboard(browser):
+    browser.run("document.querySelector('.answers .verdict a').focus()")
+    browser.type("Enter")
+    top = "return document.querySelector(location.hash).getBoundingClientRect().top"
+    assert abs(browser.run(top)) < 5
+
+
+def test_bars_are_as_long_as_their_figures(browser):
+    bars = browser.run(
+        "return [...document.querySelectorAll('.bars i')].map(bar => [bar.clientWidth,"
+        "parseFloat(getComputedStyle(bar, '::before').width), bar.nextElementSibling.textContent])"
+    )
+    assert len(bars) >= 10
+    for whole, filled, figure in bars:
+        assert filled / whole == pytest.approx(float(figure) / 100, abs=0.02)
+
+
+def test_nothing_of_the_first_screen_leaves_a_phone(browser):
+    browser.set_width(390, 844)
+    outside = browser.run(
+        "return [...document.querySelectorAll('.found *, header *')].filter(one => {"
+        "const at = one.getBoundingClientRect(); return at.left < 0 || at.right > 390;"
+        "}).map(one => one.outerHTML.slice(0, 80))"
+    )
+    cut = browser.run(
+        "return [...document.querySelectorAll('.bars span, .bars b')]"
+        ".filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"
+    )
+    assert (outside, cut) == ([], [])
 
 
 def test_a_phone_shows_the_page_without_scrolling_sideways(browser):

@@ -110,7 +110,8 @@ def _unanswered(finding: Finding, results: pd.DataFrame) -> Answered:
     claim = finding.answers[0].claim
     reasons = results["detail"][results["claim"] == claim]
     reason = reasons.iloc[0] if len(reasons) else "the claim has not been checked"
-    return Answered(finding.question, "", f"{reason[0].upper()}{reason[1:]}.", NOT_EVALUATED, claim)
+    sentence = f"These numbers do not tell: {reason}."
+    return Answered(finding.question, "", sentence, NOT_EVALUATED, claim)
 
 
 def _figures_of(answer: Answer, numbers: pd.DataFrame) -> tuple[float, dict[str, BySeed]]:
