@@ -34,7 +34,7 @@ def test_a_model_of_ones_own_is_told_in_a_sentence():
     assert one.question == "How robust is “net”?"
     assert one.sentence == (
         "On clean images 91.0 % of the pixels are right (88.0 to 93.5; mIoU 61.2). The worst "
-        "attack leaves 40.2 % at 1/255 (37.0 to 44.0; mIoU 20.3) and 3.1 % at 4/255 "
+        "attack leaves 40.2 % at 1/255 (37.0 to 44.0; mIoU 20.3), 3.1 % at 4/255 "
         "(1.0 to 5.5; mIoU 0.9)."
     )
     assert one.bars == {"clean": 91.04, "1/255": 40.21, "4/255": 3.14}

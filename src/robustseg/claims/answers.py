@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from robustseg.claims.language import RADIUS, SLOT, Answer, Cells, Finding, Place
 from robustseg.claims.verdicts import NOT_EVALUATED
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DECIMALS = 2
 """What differs by less is as much."""
+UNJUDGED = {"verdict": NOT_EVALUATED, "holding": 0, "comparisons": 0}
 BySeed: TypeAlias = Mapping[float, float]
 """A figure in each training seed that has it, in percent."""
 
@@ -93,15 +94,15 @@ def _answers(
         eps_255, figures = _figures_of(answer, numbers)
         if not len(judged) and not figures:
             continue
-        result = judged.iloc[0].to_dict() if len(judged) else {"verdict": NOT_EVALUATED}
+        result: dict[Any, Any] = judged.iloc[0].to_dict() if len(judged) else UNJUDGED
         yield Answered(
             finding.question,
             place.title,
             _sentence(answer, eps_255, figures) if figures else f"Decided by {result['detail']}.",
             result["verdict"],
             answer.claim,
-            result.get("holding", 0),
-            result.get("comparisons", 0),
+            result["holding"],
+            result["comparisons"],
             {name: fmean(values.values()) for name, values in list(figures.items())[:2]},
         )
 
@@ -117,31 +118,31 @@ def _unanswered(finding: Finding, results: pd.DataFrame) -> Answered:
 def _figures_of(answer: Answer, numbers: pd.DataFrame) -> tuple[float, dict[str, BySeed]]:
     """Return the radius of an answer and its figures there; no figures where one is missing."""
     found = {name: _by_radius(cells, numbers) for name, cells in answer.cells.items()}
-    fixed = {name: cells.words.get("eps_255", []) for name, cells in answer.cells.items()}
-    free = [set(found[name]) for name in found if not fixed[name]]
+    named = {name: cells.radius for name, cells in answer.cells.items()}
+    free = [set(found[name]) for name in found if named[name] is None]
     shared = sorted(set.intersection(*free)) if free else []
-    middle = shared[(len(shared) - 1) // 2] if shared else None
-    named = max((words[0] for words in fixed.values() if words), default=0.0)
-    figures = {name: found[name].get((fixed[name] or [middle])[0], {}) for name in found}
-    seeds = set.intersection(*map(set, figures.values()))
+    largest = max((eps for eps in named.values() if eps is not None), default=0.0)
+    shown = shared[(len(shared) - 1) // 2] if shared else largest
+    at = {name: shown if eps_255 is None else eps_255 for name, eps_255 in named.items()}
+    figures = {name: found[name].get(at[name], {}) for name in found}
+    seeds = sorted(set.intersection(*({*by_seed} for by_seed in figures.values())))
     if not seeds:
-        return 0.0, {}
-    chosen = {name: {seed: one[seed] for seed in sorted(seeds)} for name, one in figures.items()}
-    return named if middle is None else middle, chosen
+        return shown, {}
+    return shown, {name: {seed: one[seed] for seed in seeds} for name, one in figures.items()}
 
 
-def _by_radius(cells: Cells, numbers: pd.DataFrame) -> dict[float, BySeed]:
+def _by_radius(cells: Cells, numbers: pd.DataFrame) -> dict[float, dict[float, float]]:
     """Return a figure at each radius that has it, in each training seed."""
     rows = numbers[(numbers["table"] == cells.table) & numbers["value"].notna()]
     for name, words in cells.words.items():
         rows = rows[rows[name].isin(words)]
     grouped = rows.groupby(["eps_255", "training_seed"], dropna=False)["value"]
     chosen = grouped.max() if cells.take == "highest" else grouped.min()
-    listed = {**cells.words, "eps_255": [0.0]}.values()  # the best of three is not that of two
-    chosen = chosen[grouped.count() == math.prod(map(len, listed))]
+    listed = math.prod(len(words) for name, words in cells.words.items() if name != "eps_255")
+    chosen = chosen[grouped.count() == listed]  # the best of three is not that of two
     found: dict[float, dict[float, float]] = {}
-    for (eps_255, seed), value in chosen.items():
-        found.setdefault(eps_255, {})[0 if seed != seed else seed] = value  # NaN: has none
+    for eps_255, seed, value in chosen.reset_index().itertuples(index=False):
+        found.setdefault(eps_255, {})[0.0 if seed != seed else seed] = value  # NaN: has none
     return found
 
 

@@ -76,6 +76,11 @@ class Cells(Words):
         return {name: _as_list(getattr(self, name)) for name in DIMENSIONS if name in self.named}
 
     @property
+    def radius(self) -> float | None:
+        """The first radius that is named, None if none is."""
+        return next(iter(_as_list(self.eps_255)), None)
+
+    @property
     def named(self) -> frozenset[str]:
         """The dimensions that are named."""
         return frozenset(self.model_fields_set) & frozenset(DIMENSIONS)

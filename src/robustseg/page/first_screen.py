@@ -48,31 +48,32 @@ def answers_of(
 def _of_each_model(numbers: pd.DataFrame) -> Iterator[Answered]:
     """Yield what is left of each model of the table `robustness`, by radius."""
     table = numbers[numbers["table"] == TABLES["robustness"].id]
-    for model, rows in table.groupby("model", sort=False, observed=True):
-        cells = {
-            (row.attack, row.eps_255, row.metric): row
-            for row in rows.itertuples()
-            if row.attack in ("clean", WORST)
-        }
-        radii = sorted(
-            eps_255 for attack, eps_255, metric in cells if (attack, metric) == (WORST, "acc")
-        )
+    by_model: dict[str, dict[tuple[str, float, str], Mapping[Any, Any]]] = {}
+    for row in table.to_dict("records"):
+        cells = by_model.setdefault(row["model"], {})
+        cells[row["attack"], row["eps_255"], row["metric"]] = row
+    for model, cells in by_model.items():
+        radii = sorted(eps for attack, eps, metric in cells if (attack, metric) == (WORST, "acc"))
         clean = _left(cells, "clean", 0.0, "of the pixels are right")
         left = [_left(cells, WORST, eps, f"at {radius(eps)}") for eps in radii]
-        attacked = f" The worst attack leaves {' and '.join(left)}." if left else ""
+        attacked = f" The worst attack leaves {', '.join(left)}." if left else ""
         sentence = f"On clean images {clean}.{attacked}"
-        bars = {"clean": cells["clean", 0.0, "acc"].value}
-        bars |= {radius(eps): cells[WORST, eps, "acc"].value for eps in radii}
+        bars = {"clean": cells["clean", 0.0, "acc"]["value"]}
+        bars |= {radius(eps): cells[WORST, eps, "acc"]["value"] for eps in radii}
         yield Answered(f"How robust is “{model}”?", "", sentence, "", "", bars=bars)
 
 
 def _left(
-    cells: Mapping[tuple[str, float, str], Any], attack: str, eps_255: float, where: str
+    cells: Mapping[tuple[str, float, str], Mapping[Any, Any]],
+    attack: str,
+    eps_255: float,
+    where: str,
 ) -> str:
     """Return "40.2 % at 4/255 (38.1 to 42.0; mIoU 20.3)"; without an interval if there is none."""
     acc, miou = (cells[attack, eps_255, metric] for metric in ("acc", "miou"))
-    interval = f"{printed(acc.low)} to {printed(acc.high)}; " if acc.low == acc.low else ""
-    return f"{printed(acc.value)} % {where} ({interval}mIoU {printed(miou.value)})"
+    has_interval = acc["low"] == acc["low"]  # NaN is unlike itself
+    interval = f"{printed(acc['low'])} to {printed(acc['high'])}; " if has_interval else ""
+    return f"{printed(acc['value'])} % {where} ({interval}mIoU {printed(miou['value'])})"
 
 
 def picture_of(
