@@ -6,7 +6,7 @@ rule make_page:
         tables=expand(rules.make_table.output.json, table=SHOWN_TABLES),
         figures=expand(rules.make_figure.output.svg, figure=SHOWN_FIGURES),
         words=expand(rules.make_figure.output.json, figure=SHOWN_FIGURES),
-        numbers=numbers_of(*claimed(), *(name for name in ["robustness"] if name in CONFIG.tables)),
+        numbers=numbers_of(*claimed(), *(name for name in SHOWN_TABLES if TABLES[name].tell)),
         findings=CLAIMS_FILE if claimed() else [],
         claims=rules.make_claims.output.parquet if claimed() else [],
         gallery=expand(

@@ -7,11 +7,13 @@ nothing slow, since the configuration is read whenever the workflow is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from robustseg.evidence.numbers import Number, Sources
     from robustseg.evidence.runs import Runs, Selection
 
@@ -103,6 +105,20 @@ class Shown:
     shows: str
 
 
+class Told(NamedTuple):
+    """What a table says in a sentence: the first screen of the page has room for little more.
+
+    Attributes:
+        question: that the sentence answers.
+        sentence: with figures.
+        bars: figures to draw, by name, in percent.
+    """
+
+    question: str
+    sentence: str
+    bars: Mapping[str, float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exhibit(Shown):
     """A table or a figure of numbers.
@@ -118,6 +134,7 @@ class Exhibit(Shown):
             see `evidence.numbers.worst_case_numbers`.
         scores: the score of each image behind a number (image ids, percent), where the number is
             their mean; claims take intervals from it. None for numbers that are no such mean.
+        tell: what the page says first of its long form, a sentence for each model; None: nothing.
         of_backbones: whether it reads backbones, as classifiers, instead of models.
         of_settings: whether it shows how models are trained, and `models` are these settings.
         on_request: whether it is made only when asked for by name.
@@ -129,6 +146,7 @@ class Exhibit(Shown):
     select: Callable[[Runs], Iterator[Selection]] | None
     measure: Callable[[Sources, Selection], Sequence[Number]] | None = None
     scores: Callable[[Sources, Number], tuple[Any, Any]] | None = None
+    tell: Callable[[pd.DataFrame], Iterator[Told]] | None = None
     of_backbones: bool = False
     of_settings: bool = False
     on_request: bool = False

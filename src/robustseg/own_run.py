@@ -69,6 +69,6 @@ def report(folder: str | Path) -> Path:
         [],
         page,
         gallery=gallery,
-        numbers=[numbers["robustness"]],
+        numbers=numbers.values(),
     )
     return page

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 2
 """Models, and radii of one model, that the picture shows."""
-WORST = "worst"
-"""The table `robustness` calls the worst case over all attacks so."""
 
 
 def answers_of(
@@ -29,7 +27,7 @@ def answers_of(
     """Return the answers of a run, those to one question together; what it does not answer is last.
 
     Args:
-        numbers: long form of the table `robustness` and of those that claims are about.
+        numbers: long forms of tables that tell something and of those that claims are about.
         results: verdicts on these numbers; None where no claims are checked.
         findings: config/claims.yaml; None: no questions of the paper's.
 
@@ -42,38 +40,15 @@ def answers_of(
     questions = dict.fromkeys(one.question for one in found)
     grouped = [[one for one in found if one.question == question] for question in questions]
     grouped.sort(key=lambda answers: not answers[0].place)
-    return [*([one] for one in _of_each_model(numbers)), *grouped]
+    return [*([one] for one in _told(numbers)), *grouped]
 
 
-def _of_each_model(numbers: pd.DataFrame) -> Iterator[Answered]:
-    """Yield what is left of each model of the table `robustness`, by radius."""
-    table = numbers[numbers["table"] == TABLES["robustness"].id]
-    by_model: dict[str, dict[tuple[str, float, str], Mapping[Any, Any]]] = {}
-    for row in table.to_dict("records"):
-        cells = by_model.setdefault(row["model"], {})
-        cells[row["attack"], row["eps_255"], row["metric"]] = row
-    for model, cells in by_model.items():
-        radii = sorted(eps for attack, eps, metric in cells if (attack, metric) == (WORST, "acc"))
-        clean = _left(cells, "clean", 0.0, "of the pixels are right")
-        left = [_left(cells, WORST, eps, f"at {radius(eps)}") for eps in radii]
-        attacked = f" The worst attack leaves {', '.join(left)}." if left else ""
-        sentence = f"On clean images {clean}.{attacked}"
-        bars = {"clean": cells["clean", 0.0, "acc"]["value"]}
-        bars |= {radius(eps): cells[WORST, eps, "acc"]["value"] for eps in radii}
-        yield Answered(f"How robust is “{model}”?", "", sentence, "", "", bars=bars)
-
-
-def _left(
-    cells: Mapping[tuple[str, float, str], Mapping[Any, Any]],
-    attack: str,
-    eps_255: float,
-    where: str,
-) -> str:
-    """Return "40.2 % at 4/255 (38.1 to 42.0; mIoU 20.3)"; without an interval if there is none."""
-    acc, miou = (cells[attack, eps_255, metric] for metric in ("acc", "miou"))
-    has_interval = acc["low"] == acc["low"]  # NaN is unlike itself
-    interval = f"{printed(acc['low'])} to {printed(acc['high'])}; " if has_interval else ""
-    return f"{printed(acc['value'])} % {where} ({interval}mIoU {printed(miou['value'])})"
+def _told(numbers: pd.DataFrame) -> Iterator[Answered]:
+    """Yield what tables say of themselves."""
+    for name, table in TABLES.items():
+        rows = numbers[numbers["table"] == name]
+        for told in table.tell(rows) if table.tell else ():
+            yield Answered(told.question, "", told.sentence, "", "", bars=told.bars)
 
 
 def picture_of(

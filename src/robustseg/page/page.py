@@ -78,7 +78,7 @@ def make_page(
         gallery: files of attacked images by model.
         over_seeds: whether it is the page over all training seeds.
         numbers: what the first screen is made from: the long forms (make_table's and make_figure's
-            `parquet`) of the table `robustness` and of those that claims are about.
+            `parquet`) of tables that tell something and of those that claims are about.
         findings: config/claims.yaml, whose questions are answered first; needs `claims`.
 
     Raises:
