@@ -125,14 +125,19 @@ def test_image_scores_are_those_of_the_evidence(run: dict[str, Any]) -> None:
 
 def test_the_written_tables_read_well(run: dict[str, Any], results: pd.DataFrame) -> None:
     text = (run["folder"] / "claims.md").read_text()
-    assert "On the paper's own numbers: 42 supported, 7 contradicted, 8 not evaluated" in text
+    assert (
+        "On the paper's own numbers: 42 supported, 7 contradicted, 0 undecided, 8 not evaluated"
+        in text
+    )
     assert "On this run: " in text
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.replace("\\|", "").count("|") == 9
     html = (run["folder"] / "claims.html").read_text()
     assert '<span class="verdict supported">42 supported</span>' not in html.split("<details")[0]
-    assert "42 supported, 7 contradicted, 8 not evaluated." in html.split("<details")[1]
+    assert (
+        "42 supported, 7 contradicted, 0 undecided, 8 not evaluated." in html.split("<details")[1]
+    )
     written = pd.read_csv(run["folder"] / "claims.csv")
     assert len(written) == len(results)
     assert written.columns[-4:].tolist() == ["numbers", "seeds", "seeds_holding", "std"]

@@ -156,9 +156,7 @@ def claims_layout(results: pd.DataFrame) -> Layout:
     groups = []
     for numbers, chosen in results.groupby("numbers", sort=False):
         verdicts = list(overall_verdicts(chosen).values())
-        counts = ", ".join(
-            f"{verdicts.count(word)} {word}" for word in (SUPPORTED, CONTRADICTED, NOT_EVALUATED)
-        )
+        counts = ", ".join(f"{verdicts.count(word)} {word}" for word in SIGNS)
         first = ~chosen["claim"].duplicated()
         lines = [
             _line(result, named, several_seeds)
