@@ -255,7 +255,7 @@ def test_verdicts_and_figures_of_the_answers_are_those_of_claims_and_tables(made
     assert {claim: verdict.replace("-", " ") for verdict, claim in said} == dict(
         results[[claim for _, claim in said]]
     )
-    assert {verdict for verdict, _ in said} >= {"not-evaluated", "supported"}
+    assert len({verdict for verdict, _ in said}) > 1
     table = pd.read_parquet(made[0] / "table9.parquet").set_index(
         ["model", "attack", "eps_255", "metric"]
     )["value"]
