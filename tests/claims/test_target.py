@@ -29,7 +29,8 @@ def copy(tmp_path: Path) -> Path:
 
 def test_a_claim_about_an_unknown_table_stops_the_plan_with_one_sentence(copy: Path) -> None:
     claims = copy / "config" / "claims.yaml"
-    claims.write_text(claims.read_text().replace("table: table1,", "table: table99,", 1))
+    wrong = claims.read_text().replace("{table: table1, metric: [", "{table: table99, metric: [", 1)
+    claims.write_text(wrong)
     result = plan(copy)
     assert result.returncode == 1
     said = [line for line in (result.stdout + result.stderr).splitlines() if "table99" in line]
