@@ -127,6 +127,24 @@ def miou(intersection: Ints, union: Ints) -> float:
     return mean_over_classes(class_shares(intersection, union))
 
 
+def miou_pseudo_values(intersection: Ints, union: Ints) -> Floats:
+    """Return the jackknife's pseudo-values (N,) of mIoU, of (N, K) counts.
+
+    What mIoU loses without an image, N - 1 times over, is how much it differs for that image: the
+    standard error of their mean is that of mIoU, also where a class is in few images.
+    """
+    count = len(union)
+    if count < 2:
+        return np.full(count, miou(intersection, union))
+    parts, wholes = (
+        counts.sum(axis=0, dtype=np.int64) - counts for counts in (intersection, union)
+    )
+    there = wholes > 0
+    shares = np.divide(parts, wholes, out=np.zeros(wholes.shape), where=there)
+    without: Floats = shares.sum(axis=1) / there.sum(axis=1)
+    return count * miou(intersection, union) - (count - 1) * without
+
+
 def image_miou(intersection: Ints, union: Ints) -> Floats:
     """Return for each image of (N, K) counts the mean of its classes' IoU, (N,); NaN without any.
 

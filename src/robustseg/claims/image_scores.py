@@ -1,4 +1,4 @@
-"""The score of each image behind a number, from the runs that the number names."""
+"""The images behind a number, from the runs that the number names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustseg.claims.verdicts import ImageScores, NumberKey, Scores
+from robustseg import metrics
+from robustseg.claims.comparisons import NumberKey
+from robustseg.claims.noise import ImageScores, Scores
 from robustseg.evidence.enumerator import Read, check_files
-from robustseg.evidence.numbers import Number, Sources, worst_case_scores
+from robustseg.evidence.numbers import Number, Sources, evidence_in
 from robustseg.evidence.queries import Evidence
-from robustseg.evidence.reading import read_evidence
+from robustseg.evidence.reading import CountsReader, read_evidence
 from robustseg.evidence.runs import Run
+from robustseg.evidence.wording import percent
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES
 from robustseg.tables.registry import TABLES
@@ -26,11 +29,12 @@ def image_scores(
     evidence_paths: Iterable[str | Path],
     reads: Mapping[str, Sequence[Read]],
 ) -> ImageScores:
-    """Return what gives the images whose mean score a number is; None where it is no such mean.
+    """Return what gives the images behind a number; None for one that they do not tell.
 
     Args:
         numbers: long form of tables and figures, with the column `runs` of their Parquet files.
-        evidence_paths: evidence behind all of `reads`; read once, without counts of classes.
+        evidence_paths: evidence behind all of `reads`; read once, and the counts of classes of
+            what has mIoU.
         reads: what each table and figure reads, as for `tables.making.make_table`.
     """
     paths = list(evidence_paths)
@@ -42,21 +46,35 @@ def image_scores(
     }
 
     @cache
-    def sources(name: str) -> Sources:
+    def sources(name: str, with_classes: bool) -> Sources:
         assert frame is not None  # a number with runs has evidence
-        return Sources(Evidence(frame, reads[name], name, {}, paths), {})
+        counts = CountsReader() if with_classes else None
+        return Sources(Evidence(frame, reads[name], name, {}, paths, counts), {})
 
+    @cache
     def scores_of(key: NumberKey) -> Scores | None:
         exhibit: Exhibit = {**TABLES, **FIGURES}[key.table]
-        if exhibit.scores is None and (exhibit.measure is not None or key.metric != "acc"):
-            return None
         row = by_key[key]
         if not len(row["runs"]):
             return None  # a setting
         runs = tuple(Run(**run) for run in row["runs"])
-        what = key._asdict()
-        del what["table"]
-        one = Number(**what, value=row["value"], runs=runs)
-        return (exhibit.scores or worst_case_scores)(sources(key.table), one)
+        evidence = sources(key.table, key.metric == "miou")
+        if exhibit.scores is not None:
+            what = key._asdict()
+            del what["table"]
+            return Scores(*exhibit.scores(evidence, Number(**what, value=row["value"], runs=runs)))
+        return None if exhibit.measure else _worst_case(evidence, runs, key.metric)
 
     return scores_of
+
+
+def _worst_case(sources: Sources, runs: tuple[Run, ...], metric: str) -> Scores:
+    """Return the images of an image-wise worst case over runs, but those without labels."""
+    attacked = evidence_in(sources).worst(runs)
+    labelled = attacked.pixels > 0
+    if metric == "acc":
+        values, candidates = attacked.accuracy[labelled], frozenset(runs)
+    else:
+        counts = (attacked.intersection[labelled], attacked.union[labelled])
+        values, candidates = metrics.miou_pseudo_values(*counts), frozenset()
+    return Scores(attacked.image_ids[labelled], percent(1) * values, candidates)

@@ -133,18 +133,12 @@ class Predicate(Words):
         by: float | None = getattr(self, "within" if self.verb == "close" else "by_at_least")
         return by
 
-    @property
-    def must_exceed_spread(self) -> bool:
-        """Whether the difference must exceed its standard deviation over training seeds."""
-        return isinstance(self, Ordered) and self.beyond_spread
-
 
 class Ordered(Predicate):
     """One side is lower or higher than the other."""
 
     than: Side
     by_at_least: Points | None = None
-    beyond_spread: bool = False
 
 
 class Lower(Ordered):

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MEASURED, REPORTED = "this run", "the paper's own numbers"
 
 SEEDS_CAPTION = (
-    " Over training seeds the margin is mean ± sample standard deviation; a comparison holds if it "
-    "does in each, and training seeds says in how many the one that decides does."
+    " Over training seeds the margin is mean ± sample standard deviation, the interval allows for "
+    "other seeds, and training seeds says in how many the comparison that decides holds."
 )
 SIGNS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?", NOT_EVALUATED: "–"}
 
@@ -133,7 +133,6 @@ def _shown(result: Mapping[Any, Any]) -> dict[str, Any]:
         **result,
         "margin": _margin(result),
         "interval": f"{_signed(low)} to {_signed(high)}" if has_interval else "",
-        "undecided": has_interval and low < 0 < high,
         "plot": plot,
     }
 
@@ -166,8 +165,9 @@ def claims_layout(results: pd.DataFrame) -> Layout:
     return Layout(
         "Claims of the paper",
         "Each claim is a predicate over tables (docs/claims.md). The margin is what the comparison "
-        "that decides has left beyond what the claim asks, in points of a percent, with its 95 % "
-        "bootstrap interval over pairs of images where there is one."
+        "that decides has left beyond what the claim asks, in points of a percent, with the 95 % "
+        "interval of what truly decides: a claim is undecided where other images could give "
+        "either verdict. Without an interval the verdict is that of the margin as it is."
         + SEEDS_CAPTION
         * several_seeds,
         ("Claim", "Where the paper says so", "Checked on"),

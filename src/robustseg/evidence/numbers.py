@@ -171,12 +171,6 @@ def flipped(outcomes: Outcomes, share: float) -> NDArray[np.bool_]:
     return np.asarray(outcomes.pixels - outcomes.pixels_correct >= needed)
 
 
-def worst_case_scores(sources: Sources, one: Number) -> ImageScores:
-    """Return the accuracy of each image in the worst case over the runs behind a number."""
-    attacked = evidence_in(sources).worst(one.runs)
-    return attacked.image_ids, percent(1) * attacked.accuracy
-
-
 def behind(one: Number) -> list[str]:
     """Return, in a few lines, the evidence that a number was made from."""
     runs = one.runs

@@ -1,0 +1,154 @@
+"""How far differences of two numbers may be off, over images and training seeds.
+
+docs/claims.md describes the method. Everything is in points of a percent.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Ends: TypeAlias = tuple[float, float]
+"""Lower and upper end of an interval."""
+K = TypeVar("K", bound=Hashable)
+
+TAIL = 0.025
+"""Probability beyond each end of an interval: 95 % lie within."""
+DRAWS = 2000
+"""Draws of the largest of several deviations; its 97.5 % point is then right to some 2 %."""
+WHOLE = 100.0
+"""No score is below 0 or above this, so no two are further apart."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The difference of two numbers, and what is known of its noise.
+
+    Attributes:
+        by_seed: (S,), the difference in each training seed.
+        pulls: (N,), what each image adds to the error of their mean; the squares add up to its
+            variance. 0 for an image that neither number is about.
+        images: how many images the numbers are about; None where images do not tell.
+        least, most: what it cannot be beyond, whatever the images.
+        share: where it is a share of images beside a constant, that share, in [0, 1].
+    """
+
+    by_seed: Floats
+    pulls: Floats
+    images: int | None
+    least: float = -WHOLE
+    most: float = WHOLE
+    share: float | None = None
+
+
+def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
+    """Return intervals of true differences.
+
+    Args:
+        gaps: by any name; their `pulls` are of the same images in the same order.
+        chances: R; of any R true differences all are above their lower ends with a probability of
+            97.5 %, and below their upper ends likewise.
+    """
+    tail = TAIL / chances
+    counts = [gap.images for gap in gaps.values() if gap.images is not None]
+    q = np.inf
+    if chances > 1 and counts:
+        q = joint_quantile(np.stack([gap.pulls for gap in gaps.values()]), min(counts) - 1)
+    return {name: _ends(gap, q, tail) for name, gap in gaps.items()}
+
+
+def _ends(gap: Gap, q: float, tail: float) -> Ends:
+    """Return the interval of one difference, at most `q` standard errors over images to each side.
+
+    The part of images and that of training seeds add up as independent errors do. With one seed the
+    difference is that of the models as they are.
+    """
+    mean, seeds = float(gap.by_seed.mean()), len(gap.by_seed)
+    below, above = _over_images(gap, q, tail)
+    over_seeds = 0.0
+    if seeds > 1:
+        error = float(gap.by_seed.std(ddof=1)) / np.sqrt(seeds)
+        over_seeds = student_quantile(seeds - 1, tail) * error
+    low, high = mean - np.hypot(below, over_seeds), mean + np.hypot(above, over_seeds)
+    return float(np.clip(low, gap.least, gap.most)), float(np.clip(high, gap.least, gap.most))
+
+
+def _over_images(gap: Gap, q: float, tail: float) -> tuple[float, float]:
+    """Return how far below and above its estimate a difference may be, over images."""
+    if gap.images is None:
+        return 0.0, 0.0
+    if gap.images < 2:
+        return np.inf, np.inf
+    q = min(q, student_quantile(gap.images - 1, tail))
+    if gap.share is None:
+        error = float(np.sqrt((gap.pulls**2).sum()))
+        skew = float((gap.pulls**3).sum()) / error**3 if error else 0.0
+        longer = skew * (2 * q**2 + 1) / 3
+        return error * (q + max(0.0, -longer)), error * (q + max(0.0, longer))
+    # Wilson's interval of a share, which 0 of N images do not make empty.
+    each = q**2 / gap.images
+    center = (gap.share + each / 2) / (1 + each)
+    half = np.sqrt(each * gap.share * (1 - gap.share) + each**2 / 4) / (1 + each)
+    of_share = gap.share - center + half, center + half - gap.share
+    above, below = (WHOLE * float(end) for end in of_share)  # the gap is constant minus share
+    return below, above
+
+
+def joint_quantile(pulls: Floats, degrees: int) -> float:
+    """Return how many standard errors none of M errors exceeds, with a probability of 97.5 %.
+
+    The errors are taken as normal, correlated as the images say, and their standard errors as
+    known from as many images as there are.
+
+    Args:
+        pulls: (M, N), see `Gap`.
+        degrees: of freedom of the standard errors.
+    """
+    single = student_quantile(degrees, TAIL)
+    errors = np.sqrt((pulls**2).sum(axis=1, keepdims=True))
+    noisy = errors[:, 0] > 0
+    if degrees < 1 or noisy.sum() < 2:
+        return single
+    normal, scale = _draws(pulls.shape[1], degrees)
+    largest = (normal @ (pulls[noisy] / errors[noisy]).T).max(axis=1) / scale
+    return max(single, float(np.quantile(largest, 1 - TAIL)))
+
+
+@lru_cache(maxsize=4)
+def _draws(images: int, degrees: int) -> tuple[Floats, Floats]:
+    """Return standard normal draws (DRAWS, images), and estimates (DRAWS,) of their deviation."""
+    random = np.random.default_rng(0)
+    normal = random.standard_normal((DRAWS, images))
+    return normal, np.sqrt(random.chisquare(degrees, DRAWS) / degrees)
+
+
+@lru_cache(maxsize=1024)
+def student_quantile(degrees: int, tail: float) -> float:
+    """Return what Student's t exceeds with the probability `tail`; infinite without freedom.
+
+    With t = sqrt(degrees) tan(angle) the density of the angle goes as cos(angle)^(degrees - 1).
+    """
+    if degrees < 1:
+        return np.inf
+    step = np.pi / 200_000
+    angles = np.arange(-np.pi / 2 + step / 2, np.pi / 2, step)
+    density = np.exp((degrees - 1) * np.log(np.cos(angles)))
+    beyond = np.cumsum(density / density.sum())
+    return float(np.sqrt(degrees) * np.tan(np.interp(1 - tail, beyond, angles + step / 2)))
+
+
+def contributions(values: Floats) -> Floats:
+    """Return what each of N images adds to the error of a number, (N,), see `Gap.pulls`.
+
+    Args:
+        values: (N,) scores whose mean the number is, or its pseudo-values by the jackknife.
+    """
+    count = len(values)
+    if count < 2:
+        return np.zeros(count)
+    pulls: Floats = (values - values.mean()) / np.sqrt(count * (count - 1))
+    return pulls

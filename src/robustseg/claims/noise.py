@@ -1,0 +1,110 @@
+"""What the images behind numbers say of the noise of their differences."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustseg.claims.comparisons import SMALLEST, Cell, NumberKey, Pair
+from robustseg.claims.intervals import WHOLE, Gap, contributions
+
+
+class Scores(NamedTuple):
+    """What the images behind a number say of it.
+
+    Attributes:
+        image_ids: (N,).
+        values: (N,), scores in percent whose mean the number is, or its pseudo-values by the
+            jackknife where it is no mean.
+        candidates: the runs whose image-wise worst case the scores are; empty if they are none.
+    """
+
+    image_ids: NDArray[np.object_]
+    values: NDArray[np.float64]
+    candidates: frozenset[Any] = frozenset()
+
+
+ImageScores: TypeAlias = Callable[[NumberKey], Scores | None]
+"""Gives the images behind a number; None where images do not tell."""
+
+
+def gaps_of(pairs: Sequence[Pair], image_scores: ImageScores | None) -> dict[Pair, Gap] | None:
+    """Return what is known of the noise of pairs; None if nothing is of one of them.
+
+    Numbers without images that stand for several training seeds have the noise of these alone.
+    """
+    scores = {pair: _scores(pair, image_scores) for pair in pairs}
+    if any(found is None and len(pair.gaps) == 1 for pair, found in scores.items()):
+        return None
+    behind = [one for found in scores.values() for sides in found or () for one in sides]
+    ids = _different([one.image_ids for one in behind])
+    images = np.unique(np.concatenate(ids)) if ids else np.empty(0, dtype=object)
+    return {pair: _gap(pair, found, images) for pair, found in scores.items()}
+
+
+def _scores(pair: Pair, image_scores: ImageScores | None) -> list[list[Scores]] | None:
+    """Return the images behind each cell of a pair, by training seed; None if some do not tell."""
+    if image_scores is None or not pair.are_scores:
+        return None
+    cells = [
+        [side for side in sides if isinstance(side, Cell)]
+        for sides in zip(pair.lefts, pair.rights, strict=True)
+    ]
+    found = [[image_scores(cell.key) for cell in of_seed] for of_seed in cells]
+    if any(one is None for of_seed in found for one in of_seed):
+        return None
+    return found  # type: ignore[return-value]
+
+
+def _gap(pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.object_]) -> Gap:
+    """Return what is known of the noise of a pair, by the images behind it in each seed."""
+    if scores is None:
+        return Gap(pair.gaps, np.zeros(len(images)), images=None)
+    pulls = np.zeros(len(images))
+    for of_seed in scores:
+        for one, sign in zip(of_seed, (-1, 1), strict=False):  # the gap is right minus left
+            pulls[np.searchsorted(images, one.image_ids)] += sign * contributions(one.values)
+    of_both = [of_seed for of_seed in scores if len(of_seed) == 2]
+    never_below = of_both and all(_covers(left, right) for left, right in of_both)
+    never_above = of_both and all(_covers(right, left) for left, right in of_both)
+    return Gap(
+        pair.gaps,
+        pulls / len(scores),
+        images=min(len(one.values) for of_seed in scores for one in of_seed),
+        least=_nearest(pair.gap) if never_below else -WHOLE,
+        most=_nearest(pair.gap) if never_above else WHOLE,
+        share=None if of_both else _share([one.values for (one,) in scores]),
+    )
+
+
+def _nearest(gap: float) -> float:
+    """Return how near to 0 a gap may truly be that cannot change sign, as far as is counted.
+
+    If an image is worse under one side, and none can be better, the truth is not 0.
+    """
+    return float(np.sign(gap)) * SMALLEST
+
+
+def _covers(one: Scores, other: Scores) -> bool:
+    """Return whether one is a worst case over all that the other is one over, and so never above.
+
+    The clean image, which every worst case over several runs may choose, changes nothing in that.
+    """
+    return bool(other.candidates) and one.candidates >= other.candidates
+
+
+def _share(by_seed: Sequence[NDArray[np.float64]]) -> float | None:
+    """Return the share of images with 100 % where each has 0 % or 100 %; None for other scores."""
+    values = np.concatenate(by_seed)
+    is_share = np.isin(values, (0.0, WHOLE)).all()
+    return float(np.mean([one.mean() for one in by_seed])) / WHOLE if is_share else None
+
+
+def _different(arrays: Iterable[NDArray[np.object_]]) -> list[NDArray[np.object_]]:
+    """Return arrays without those that equal an earlier one."""
+    kept: list[NDArray[np.object_]] = []
+    for array in arrays:
+        if not any(array is one or np.array_equal(array, one) for one in kept):
+            kept.append(array)
+    return kept

@@ -1,0 +1,132 @@
+"""Simulated evidence whose truth is known, and how often verdicts on it are false.
+
+Run as `python -m tests.claims.simulated` it prints the table of docs/claims.md.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from robustseg import metrics
+from robustseg.claims.comparisons import NumberKey
+from robustseg.claims.language import parse_claims
+from robustseg.claims.noise import Scores
+from robustseg.claims.verdicts import evaluate_claims
+
+Images = dict[tuple[str, float], list[np.ndarray]]
+"""By attack and radius, the images' scores in each training seed; (N, 2, K) counts for mIoU."""
+Draw = Callable[[np.random.Generator], Images]
+
+SEA, OTHERS = {"attack": "sea"}, {"attack": ["js", "ce"]}
+RADII = (2.0, 4.0, 8.0, 12.0, 16.0, 24.0)
+
+
+def evaluate(predicate: Any, places: list[Images]) -> pd.DataFrame:
+    """Return the results of one claim at many places."""
+    rows, scores = [], {}
+    for number, images in enumerate(places):
+        for (attack, eps_255), by_seed in images.items():
+            for seed, values in enumerate(by_seed):
+                counts = values.ndim == 3
+                metric = "miou" if counts else "acc"
+                key = NumberKey("table3", "toy", f"m{number}", seed, attack, eps_255, metric)
+                ids = np.arange(len(values)).astype("U4").astype(object)
+                if counts:
+                    parts, wholes = values[:, 0], values[:, 1]
+                    number_is = 100 * metrics.miou(parts, wholes)
+                    values = 100 * metrics.miou_pseudo_values(parts, wholes)
+                else:
+                    number_is = values.mean()
+                scores[key] = Scores(ids, values)
+                rows.append({**key._asdict(), "value": number_is, "std": np.nan})
+    content = {
+        "places": [
+            {"title": f"p{number}", "dataset": "toy", "roles": {"one": f"m{number}"}}
+            for number in range(len(places))
+        ],
+        "claims": [{"id": "one", "sentence": "s", "source": "t", "predicate": predicate}],
+    }
+    return evaluate_claims(*parse_claims(content, "claims.yaml"), pd.DataFrame(rows), scores.get)
+
+
+def normal(random: np.random.Generator, size: Any) -> np.ndarray:
+    return random.normal(0, 6, size)
+
+
+def heavy(random: np.random.Generator, size: Any) -> np.ndarray:
+    """Draw from Student's t with 3 degrees of freedom: now and then an image is far off."""
+    return 3 * random.standard_t(3, size)
+
+
+def skewed(random: np.random.Generator, size: Any) -> np.ndarray:
+    """Draw what is a little below its mean for most images and far above for some."""
+    return 6 * (random.exponential(1, size) - 1)
+
+
+def accuracies(
+    random: np.random.Generator,
+    margin: float = 0.0,
+    weakest: float | None = None,
+    images: int = 32,
+    radii: int = 1,
+    seeds: int = 1,
+    over_seeds: float = 0.0,
+    noise: Callable[..., np.ndarray] = normal,
+) -> Images:
+    """Return images on which both others are truly `margin` above SEA, at one radius `weakest`."""
+    found: Images = {}
+    hard = random.normal(50, 15, images)  # common to all attacks: images are compared in pairs
+    for radius in RADII[:radii]:
+        own = hard + random.normal(0, 5, images)
+        found["sea", radius] = [own + random.normal(0, over_seeds) for _ in range(seeds)]
+        for attack in ("js", "ce"):
+            truth = weakest if weakest is not None and radius == RADII[0] else margin
+            differ = noise(random, images)
+            found[attack, radius] = [
+                own + truth + differ + random.normal(0, over_seeds) for _ in range(seeds)
+            ]
+    return found
+
+
+RARE = np.array([0.6, 0.3, 0.08, 0.02])
+
+
+def counts(
+    random: np.random.Generator, images: int = 32, quality: Mapping[str, float] | None = None
+) -> Images:
+    """Return counts of four classes, one of which is in few images, under equally strong attacks."""
+    pixels = random.multinomial(1, RARE, (images, 6)).sum(axis=1) * 400
+    found: Images = {}
+    hard = random.beta(6, 3, (images, 1))
+    for attack in ("sea", "js", "ce"):
+        right = np.clip(hard + random.normal(0, 0.1, pixels.shape), 0, 1)
+        part = np.round(pixels * right * (quality or {}).get(attack, 1.0))
+        wrong = np.round(random.dirichlet(np.ones(4), images) * (pixels - part).sum(1)[:, None])
+        found[attack, 4.0] = [np.stack([part, pixels + wrong], axis=1).astype(np.int64)]
+    return found
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A claim on evidence of which it is true or false; at the border of both, where not said."""
+
+    about: str
+    draw: Draw
+    truth: bool
+    words: Mapping[str, Any]
+    metric: str = "acc"
+
+    def predicate(self) -> dict[str, Any]:
+        at = {"table": "table3", "metric": self.metric}
+        return {"at": at, "lower": SEA, "than": OTHERS, **self.words}
+
+
+def rates(setting: Setting, claims: int, seed: int = 0) -> dict[str, float]:
+    """Return how often each verdict is given."""
+    random = np.random.default_rng(seed)
+    results = evaluate(setting.predicate(), [setting.draw(random) for _ in range(claims)])
+    return results["verdict"].value_counts(normalize=True).to_dict()
