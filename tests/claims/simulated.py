@@ -4,7 +4,7 @@ Run as `python -m tests.claims.simulated` it prints the table of docs/claims.md.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -98,7 +98,7 @@ RARE = np.array([0.6, 0.3, 0.08, 0.02])
 def counts(
     random: np.random.Generator, images: int = 32, quality: Mapping[str, float] | None = None
 ) -> Images:
-    """Return counts of four classes, one of which is in few images, under equally strong attacks."""
+    """Return counts of four classes, one of them in few images, under equally strong attacks."""
     pixels = random.multinomial(1, RARE, (images, 6)).sum(axis=1) * 400
     found: Images = {}
     hard = random.beta(6, 3, (images, 1))
@@ -110,23 +110,78 @@ def counts(
     return found
 
 
+def shares(random: np.random.Generator, truth: float = 0.02, images: int = 32) -> Images:
+    """Return images of which each is robust or not, as a share `truth` of all is."""
+    return {("sea", 4.0): [100.0 * (random.random(images) < truth)]}
+
+
 @dataclass(frozen=True)
 class Setting:
-    """A claim on evidence of which it is true or false; at the border of both, where not said."""
+    """A claim on evidence at the border between true and false, on the side of `truth`."""
 
     about: str
     draw: Draw
     truth: bool
-    words: Mapping[str, Any]
+    words: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "acc"
 
+    @property
     def predicate(self) -> dict[str, Any]:
         at = {"table": "table3", "metric": self.metric}
-        return {"at": at, "lower": SEA, "than": OTHERS, **self.words}
+        ordered = {"lower": SEA, "than": OTHERS}
+        return {"at": at, **({} if "close" in self.words else ordered), **self.words}
+
+    @property
+    def false_verdict(self) -> str:
+        return "contradicted" if self.truth else "supported"
+
+
+MOST, SOME, EQUAL = {"in": "most"}, {"in": "some"}, {"by_at_least": 0}
+SEEDS = {"seeds": 3, "over_seeds": 1.0}
+CLOSE = {"close": SEA, "to": {"attack": "js"}, "within": 3}
+BORDER = [
+    Setting("every of 12, all equal", partial(accuracies, radii=6), True, EQUAL),
+    Setting("every of 12, two equal", partial(accuracies, radii=6, margin=5, weakest=0), False),
+    Setting("most of 4, two equal", partial(accuracies, radii=2, margin=5, weakest=0), False, MOST),
+    Setting("some of 12, all equal", partial(accuracies, radii=6), False, SOME),
+    Setting(
+        "below the lowest of two, 6 radii",
+        partial(accuracies, radii=6),
+        True,
+        {**EQUAL, "than": {**OTHERS, "take": "lowest"}},
+    ),
+    Setting("within 3, 3 apart", partial(accuracies, margin=3), True, CLOSE),
+    Setting("within 3, 3.001 apart", partial(accuracies, margin=3.001), False, CLOSE),
+    Setting("8 images, some of 6", partial(accuracies, radii=3, images=8), False, SOME),
+    Setting("heavy tails, some of 12", partial(accuracies, radii=6, noise=heavy), False, SOME),
+    Setting("skewed, every of 6", partial(accuracies, radii=3, noise=skewed), True, EQUAL),
+    Setting("3 seeds, every of 2", partial(accuracies, **SEEDS), True, EQUAL),
+    Setting("3 seeds, some of 6", partial(accuracies, **SEEDS, radii=3), False, SOME),
+    Setting("mIoU, a class in few images, every of 2", counts, True, EQUAL, "miou"),
+    Setting("mIoU, a class in few images, some of 2", counts, False, SOME, "miou"),
+    Setting("2 % of images, below 2", shares, False, {"than": 2}),
+]
+"""All on 32 images if nothing else is said."""
+
+CLEAR = [
+    Setting("every of 12, 5 points apart", partial(accuracies, radii=6, margin=5), True),
+    Setting("every of 12, one 5 above", partial(accuracies, radii=6, weakest=-5), False),
+    Setting("3 seeds, 8 points apart", partial(accuracies, **SEEDS, margin=8), True),
+    Setting("mIoU, SEA leaves 0.8", partial(counts, quality={"sea": 0.8}), True, {}, "miou"),
+]
+"""Claims that are clearly true or false."""
 
 
 def rates(setting: Setting, claims: int, seed: int = 0) -> dict[str, float]:
     """Return how often each verdict is given."""
     random = np.random.default_rng(seed)
-    results = evaluate(setting.predicate(), [setting.draw(random) for _ in range(claims)])
-    return results["verdict"].value_counts(normalize=True).to_dict()
+    results = evaluate(setting.predicate, [setting.draw(random) for _ in range(claims)])
+    found: dict[str, float] = results["verdict"].value_counts(normalize=True).to_dict()
+    return found
+
+
+if __name__ == "__main__":
+    for setting in BORDER + CLEAR:
+        found = rates(setting, 1000, seed=1)
+        shown = (f"{100 * found.get(word, 0.0):.1f}" for word in ("supported", "contradicted"))
+        print(f"| {setting.about} | {setting.truth} | {' | '.join(shown)} |".lower())

@@ -36,12 +36,10 @@ SLIPS = [
     ([None], r"predicate\[0\] should have one verb of lower, higher, close, not None"),
     (
         sides("lower", WEAK, 1, within=2),
-        r"within is not a known key; known here: at, in, than, by_at_least, beyond_spread, lower$",
+        r"within is not a known key; known here: at, in, than, by_at_least, lower$",
     ),
     ({"close": WEAK | {"table": "table3"}, "to": 1}, r"predicate\.within is missing"),
-    (sides("close", WEAK, 1, within=1, beyond_spread=True), r"beyond_spread is not a known key"),
-    (sides("lower", WEAK, 1, beyond_spread="yes"), r"beyond_spread should be true or false, not"),
-    (sides("lower", WEAK, 1, beyond_spread=None), r"beyond_spread is empty"),
+    (sides("lower", WEAK, 1, by_at_least=None), r"by_at_least is empty"),
     ({"lower": WEAK, "than": 1}, r"predicate\.lower names no table; name one here or in `at`"),
     (
         [sides("lower", WEAK, 1), {"lower": WEAK | {"table": "table3"}, "than": {"attack": "js"}}],

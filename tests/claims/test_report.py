@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from robustseg.claims.comparisons import NumberKey
 from robustseg.claims.image_scores import image_scores
 from robustseg.claims.report import make_claims
-from robustseg.claims.verdicts import NumberKey
 from robustseg.errors import RobustsegError
 from robustseg.evidence.reading import read_evidence
 from robustseg.figures.making import make_figure
@@ -116,7 +116,7 @@ def test_image_scores_are_those_of_the_evidence(run: dict[str, Any]) -> None:
     by_image = share.groupby(["loss", "image_id"], observed=True)["acc"].sum().unstack(0)
     for attack, losses in {"js": ["js"], "sea": ["mask_ce", "bal_ce", "js", "mask_sph"]}.items():
         dataset = evidence["dataset"].iloc[0]
-        ids, found = images(NumberKey("table9", dataset, "pir_at_5", 0, attack, 8.0, "acc"))
+        ids, found, _ = images(NumberKey("table9", dataset, "pir_at_5", 0, attack, 8.0, "acc"))
         expected = by_image[losses].min(axis=1)
         assert dict(zip(ids, found, strict=True)) == pytest.approx(expected.to_dict())
     mean = numbers.set_index(["attack", "eps_255", "metric"])["value"]

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robustseg.claims.comparisons import NumberKey
 from robustseg.claims.language import Cells, parse_claims, read_claims
-from robustseg.claims.verdicts import NumberKey, Scores, evaluate_claims, overall_verdicts
+from robustseg.claims.noise import Scores
+from robustseg.claims.verdicts import evaluate_claims, overall_verdicts
 from robustseg.errors import RobustsegError
 from robustseg.evidence.reported import read_reported
 
@@ -174,7 +176,7 @@ def toy_images(gap: np.ndarray) -> dict[NumberKey, Scores]:
     ids = np.array([f"i{n}" for n in range(len(gap))], dtype=object)
     strong = ids[::-1], (noise + gap)[::-1]  # images are matched by id, not by position
     return {
-        NumberKey("table3", "toy", model, 0, "sea", 8.0, "acc"): scores
+        NumberKey("table3", "toy", model, 0, "sea", 8.0, "acc"): Scores(*scores)
         for model, scores in (("m0", (ids, noise)), ("m1", strong))
     }
 
@@ -184,17 +186,17 @@ def test_the_interval_is_that_of_paired_images() -> None:
     predicate = sides("lower", WEAK | {"eps_255": 8}, STRONG | {"eps_255": 8}, by_at_least=15)
     result = evaluate(predicate, toy_images(gap))
     half = 1.96 * gap.std(ddof=1) / np.sqrt(len(gap))  # the normal interval of a mean
-    assert result.low == pytest.approx(gap.mean() - 15 - half, abs=0.1)
-    assert result.high == pytest.approx(gap.mean() - 15 + half, abs=0.1)
+    assert result.low == pytest.approx(result.margin - half, abs=0.05)
+    assert result.high == pytest.approx(result.margin + half, abs=0.05)
     mirrored = sides("higher", STRONG | {"eps_255": 8}, WEAK | {"eps_255": 8}, by_at_least=15)
     assert evaluate(mirrored, toy_images(gap)).low == pytest.approx(result.low)
 
 
 def test_an_interval_against_a_number() -> None:
     images = toy_images(np.full(50, 20.0))
-    _, weak = images[NumberKey("table3", "toy", "m0", 0, "sea", 8.0, "acc")]
+    _, weak, _ = images[NumberKey("table3", "toy", "m0", 0, "sea", 8.0, "acc")]
     result = evaluate(sides("lower", WEAK | {"eps_255": 8}, 35), images)
-    assert result.low < 35 - weak.mean() < result.high
+    assert result.low < result.margin == 25 < result.high
     assert result.high - result.low == pytest.approx(4 * weak.std(ddof=1) / np.sqrt(50), rel=0.15)
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
+from robustseg.claims.comparisons import NumberKey
 from robustseg.claims.image_scores import image_scores
-from robustseg.claims.verdicts import NumberKey
 from robustseg.errors import RobustsegError
 from robustseg.evidence.writing import write_evidence
 from robustseg.figures.making import make_figure
@@ -408,7 +408,7 @@ def test_shares_of_robust_images_are_means_over_images(tmp_path):
     scores = image_scores(numbers, write(tmp_path, rows), {"figure6": FIGURE6_READS})
     assert len(numbers) == 9
     for one in numbers.to_dict("records"):
-        image_ids, held = scores(NumberKey(*(one[key] for key in NumberKey._fields)))
+        image_ids, held, _ = scores(NumberKey(*(one[key] for key in NumberKey._fields)))
         assert list(image_ids) == ["val-0", "val-2", "val-3", "val-5"]
         assert held.mean() == pytest.approx(one["value"])
 

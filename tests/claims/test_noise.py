@@ -1,0 +1,137 @@
+"""Verdicts and noise: simulated evidence whose truth is known, and what has no noise."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom, binomtest, t
+
+from robustseg import metrics
+from robustseg.claims.comparisons import NumberKey
+from robustseg.claims.intervals import joint_quantile, student_quantile
+from robustseg.claims.noise import Scores
+from robustseg.claims.verdicts import evaluate_claims
+from tests.claims.simulated import BORDER, CLEAR, Setting, rates
+from tests.claims.test_verdicts import parse, sides
+
+CLAIMS, STATED = 200, 0.05
+
+
+@pytest.mark.parametrize("setting", BORDER, ids=[setting.about for setting in BORDER])
+def test_verdicts_are_false_at_most_as_often_as_stated(setting: Setting) -> None:
+    found = rates(setting, CLAIMS)
+    assert found.get(setting.false_verdict, 0) * CLAIMS <= binom.ppf(0.999, CLAIMS, STATED)
+
+
+@pytest.mark.parametrize("setting", CLEAR, ids=[setting.about for setting in CLEAR])
+def test_what_is_clear_is_found(setting: Setting) -> None:
+    found = rates(setting, 60)
+    assert found.get("supported" if setting.truth else "contradicted", 0) > 0.6
+    assert setting.false_verdict not in found
+
+
+def judged(
+    left: Any, right: Any, left_runs: Any = (), right_runs: Any = (), **words: Any
+) -> pd.Series:
+    """Return the result of "sea is lower than js" on scores of images; `right` may be a number."""
+    scores, rows = {}, []
+    sided = {"sea": (left, left_runs), "js": (right, right_runs)}
+    for attack, (values, runs) in sided.items():
+        if np.ndim(values):
+            key = NumberKey("table3", "toy", "m0", 0, attack, 4.0, "acc")
+            ids = np.array([f"i{n}" for n in range(len(values))], dtype=object)
+            scores[key] = Scores(ids, np.asarray(values, dtype=float), frozenset(runs))
+            rows.append({**key._asdict(), "value": np.mean(values), "std": np.nan})
+    other = {"attack": "js"} if np.ndim(right) else right
+    verb = "close" if "within" in words else "lower"
+    predicate = sides(verb, {"attack": "sea"}, other, **words)
+    results = evaluate_claims(*parse(predicate), pd.DataFrame(rows), scores.get)
+    return results.iloc[0]
+
+
+ZERO, ONE_BELOW = np.zeros(32), np.eye(32)[0]
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict"),
+    [
+        # equal on every image
+        (judged(ZERO, ZERO, by_at_least=0), "supported"),
+        (judged(ZERO, ZERO), "contradicted"),
+        (judged(ZERO + 30, ZERO + 31), "supported"),
+        (judged(ZERO, ZERO, within=0), "supported"),
+        # the worst case over more runs can never be above that over fewer
+        (judged(ZERO, ONE_BELOW, "ab", "a", by_at_least=0), "supported"),
+        (judged(ZERO, ONE_BELOW, "ab", "a"), "supported"),
+        (judged(ZERO, ONE_BELOW, "ab", "a", by_at_least=0.01), "undecided"),
+        (judged(ONE_BELOW, ZERO, "a", "ab", by_at_least=0), "contradicted"),
+        (judged(ONE_BELOW, ONE_BELOW, "ab", "a"), "contradicted"),
+        (judged(ZERO, ONE_BELOW, "b", "a", by_at_least=0), "undecided"),
+        (judged(ZERO, ONE_BELOW), "undecided"),
+        # a share of images: none of 32 is not none of all
+        (judged(ZERO, 1), "undecided"),
+        (judged(ZERO, 15), "supported"),
+        (judged(np.zeros(400), 1), "supported"),
+        (judged(100 - ZERO, 99), "undecided"),
+        # a single image says nothing of others
+        (judged([10.0], [60.0]), "undecided"),
+        (judged([10.0], 60), "undecided"),
+        (judged([10.0], [60.0], within=100), "supported"),
+        (judged([10.0], [60.0], "ab", "a", by_at_least=0), "supported"),
+        (judged([10.0], [10.0], "a", "a", by_at_least=0), "supported"),
+    ],
+)
+def test_what_has_little_noise_or_none(result: pd.Series, verdict: str) -> None:
+    assert result.verdict == verdict
+    assert result.low <= result.margin <= result.high
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    held = np.repeat([100.0, 0.0], [3, 397])
+    result = judged(held, 1)
+    wilson = binomtest(3, 400).proportion_ci(method="wilson")
+    assert (1 - result.high, 1 - result.low) == pytest.approx(
+        (100 * wilson.low, 100 * wilson.high), abs=0.01
+    )
+
+
+def test_a_claim_without_evidence_goes_by_its_numbers() -> None:
+    predicate = sides("lower", {"attack": "sea", "column": "std"}, 0.5)
+    rows = [{"table": "table3", "dataset": "toy", "model": "m0", "attack": "sea", "eps_255": 4.0}]
+    numbers = pd.DataFrame(rows).assign(training_seed=0, metric="acc", value=50.0, std=0.4)
+    (result,) = evaluate_claims(*parse(predicate), numbers).itertuples()
+    assert (result.verdict, np.isnan(result.low), np.isnan(result.high)) == ("supported", 1, 1)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 5, 31, 2000])
+@pytest.mark.parametrize("tail", [0.025, 0.025 / 36])
+def test_quantiles_are_students(degrees: int, tail: float) -> None:
+    assert student_quantile(degrees, tail) == pytest.approx(t.isf(tail, degrees), rel=1e-6)
+
+
+def test_the_joint_quantile_knows_what_goes_together() -> None:
+    pulls = np.random.default_rng(0).normal(size=(1, 400))
+    alone = student_quantile(399, 0.025)
+    assert joint_quantile(np.repeat(pulls, 20, axis=0), 399) == pytest.approx(alone, rel=0.05)
+    apart = joint_quantile(np.random.default_rng(1).normal(size=(20, 400)), 399)
+    assert apart == pytest.approx(student_quantile(399, 0.025 / 20), rel=0.05)
+
+
+def test_the_error_of_miou_is_that_of_many_samples() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(1, 200, (4000, 3))
+    part = random.binomial(pixels, 0.3 + 0.6 * random.random((4000, 1)))
+    samples = [random.choice(4000, 60, replace=False) for _ in range(800)]
+    mious = [metrics.miou(part[some], pixels[some]) for some in samples]
+    errors = [
+        metrics.miou_pseudo_values(part[some], pixels[some]).std(ddof=1) / np.sqrt(60)
+        for some in samples[:100]
+    ]
+    assert np.mean(errors) == pytest.approx(np.std(mious), rel=0.1)
+
+
+def test_pseudo_values_of_acc_would_be_its_scores() -> None:
+    part, whole = np.array([[3], [1], [4]]), np.full((3, 1), 5)
+    assert metrics.miou_pseudo_values(part, whole) == pytest.approx([0.6, 0.2, 0.8])
+    assert metrics.miou_pseudo_values(part[:1], whole[:1]) == pytest.approx([0.6])
