@@ -67,6 +67,11 @@ def skewed(random: np.random.Generator, size: Any) -> np.ndarray:
     return 6 * (random.exponential(1, size) - 1)
 
 
+def very_skewed(random: np.random.Generator, size: Any) -> np.ndarray:
+    """Draw as `skewed` does, with some images much further above (log-normal)."""
+    return 5 * (random.lognormal(0, 1, size) - np.exp(0.5))
+
+
 def accuracies(
     random: np.random.Generator,
     margin: float = 0.0,
@@ -137,7 +142,7 @@ class Setting:
 
 
 MOST, SOME, EQUAL = {"in": "most"}, {"in": "some"}, {"by_at_least": 0}
-SEEDS = {"seeds": 3, "over_seeds": 1.0}
+SEEDS = {"seeds": 3, "over_seeds": 4.0}
 CLOSE = {"close": SEA, "to": {"attack": "js"}, "within": 3}
 BORDER = [
     Setting("every of 12, all equal", partial(accuracies, radii=6), True, EQUAL),
@@ -166,10 +171,32 @@ BORDER = [
 CLEAR = [
     Setting("every of 12, 5 points apart", partial(accuracies, radii=6, margin=5), True),
     Setting("every of 12, one 5 above", partial(accuracies, radii=6, weakest=-5), False),
-    Setting("3 seeds, 8 points apart", partial(accuracies, **SEEDS, margin=8), True),
-    Setting("mIoU, SEA leaves 0.8", partial(counts, quality={"sea": 0.8}), True, {}, "miou"),
+    Setting("3 seeds, 8 points apart", partial(accuracies, seeds=3, over_seeds=1, margin=8), True),
+    Setting(
+        "mIoU, SEA leaves 0.8 of the right pixels",
+        partial(counts, quality={"sea": 0.8}),
+        True,
+        {},
+        "miou",
+    ),
 ]
 """Claims that are clearly true or false."""
+
+BEYOND = [
+    Setting(
+        "8 images, skewed, every of 2", partial(accuracies, noise=skewed, images=8), True, EQUAL
+    ),
+    Setting(
+        "8 images, skewed, every of 6",
+        partial(accuracies, noise=skewed, images=8, radii=3),
+        True,
+        EQUAL,
+    ),
+    Setting(
+        "very skewed, every of 6", partial(accuracies, noise=very_skewed, radii=3), True, EQUAL
+    ),
+]
+"""Where verdicts are false more often than stated: very skewed differences on few images."""
 
 
 def rates(setting: Setting, claims: int, seed: int = 0) -> dict[str, float]:
@@ -181,7 +208,8 @@ def rates(setting: Setting, claims: int, seed: int = 0) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    for setting in BORDER + CLEAR:
+    for setting in BORDER + CLEAR + BEYOND:
         found = rates(setting, 1000, seed=1)
         shown = (f"{100 * found.get(word, 0.0):.1f}" for word in ("supported", "contradicted"))
-        print(f"| {setting.about} | {setting.truth} | {' | '.join(shown)} |".lower())
+        truth = str(setting.truth).lower()
+        print(f"| {setting.about} | {truth} | {' | '.join(shown)} |")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,10 @@ from robustseg.tables.registry import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+KEPT_SOURCES = 4
+"""Tables whose outcomes are kept, with counts of classes or without: these are the memory."""
 
 
 def image_scores(
@@ -45,7 +49,7 @@ def image_scores(
         for row in numbers.to_dict("records")
     }
 
-    @cache
+    @lru_cache(KEPT_SOURCES)
     def sources(name: str, with_classes: bool) -> Sources:
         assert frame is not None  # a number with runs has evidence
         counts = CountsReader() if with_classes else None
