@@ -188,7 +188,7 @@ def _line(result: pd.Series[Any], named: bool, several_seeds: bool) -> Row:
         empty = [Cell(MISSING)] * (3 + several_seeds)
         return Row((*about, MISSING), (verdict, *empty, Cell(result["detail"])))
     has_interval = result["low"] == result["low"]
-    span = f"{printed(result['low'])} to {printed(result['high'])}" if has_interval else MISSING
+    span = f"{_signed(result['low'])} to {_signed(result['high'])}" if has_interval else MISSING
     seeds = f"{result['seeds_holding']} of {result['seeds']}"
     return Row(
         (*about, result["place"]),
