@@ -36,7 +36,13 @@ from robustseg.data.archives import ARCHIVES
 from robustseg.data.listing import settings_fingerprint
 from robustseg.data.splits import archives_of
 from robustseg.errors import RobustsegError
-from robustseg.evidence.enumerator import CLEAN_FILE, CLEAN_SUITE, EVIDENCE_FILE
+from robustseg.evidence.enumerator import (
+    CLEAN_FILE,
+    CLEAN_SUITE,
+    EVIDENCE_FILE,
+    RADII_IN_PATH,
+    radii_of_path,
+)
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.gpus import SLOTS
 from robustseg.plan.limits import (
@@ -80,7 +86,7 @@ wildcard_constraints:
     table="|".join(TABLES),
     figure="|".join(FIGURES),
     training_seed=r"\d+",
-    eps_255=r"[\d.]+",
+    eps_255=RADII_IN_PATH,
     seed=r"\d+",
     shard=r"\d+",
 

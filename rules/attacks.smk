@@ -84,7 +84,11 @@ rule attack_model:
     resources:
         mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
         runtime=lambda wildcards, attempt: attack_minutes(
-            CONFIG, wildcards.model, wildcards.suite, attempt
+            CONFIG,
+            wildcards.model,
+            wildcards.suite,
+            attempt,
+            len(radii_of_path(wildcards.eps_255)),
         ),
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
@@ -92,7 +96,9 @@ rule attack_model:
         dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
         lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
         own=lambda wildcards: CONFIG.own_of(wildcards.model),
-        suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(float(wildcards.eps_255)),
+        suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(
+            *radii_of_path(wildcards.eps_255)
+        ),
         sources=lambda wildcards: {
             name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
         },

@@ -172,13 +172,13 @@ def checks_before_attack(wildcards):
 def evidence_of(*names, over_seeds=False):
     """Return the evidence that tables and figures read, each file once."""
     jobs = [job for name in names for job in CONFIG.evidence_of(name, over_seeds)]
-    return [evidence_file(job) for job in dict.fromkeys(jobs)]
+    return list(dict.fromkeys(map(evidence_file, dict.fromkeys(jobs))))
 
 
 def evidence_file(job):
     """Return where the evidence of a job lies."""
     made_by = rules.evaluate_clean if job.suite == CLEAN_SUITE else rules.attack_model
-    return made_by.output.evidence.format(**job.wildcards)
+    return made_by.output.evidence.format(**CONFIG.wildcards_of(job))
 
 
 def shots_of(figure):

@@ -1,8 +1,9 @@
-"""Run a suite on a model at one radius, and write the evidence."""
+"""Run a suite on a model at one radius or several, and write the evidence."""
 
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from robustseg.workflow_job import choose_device, job
 from robustseg.attacks.search_model import SearchModel
 from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.suites import Task, run_suite
+from robustseg.evidence.enumerator import radii_of_path
 from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
 from robustseg.models.checkpoints import load_model
@@ -29,7 +31,7 @@ def write_attack_evidence(
     suite: Mapping[str, Any],
     sources: Mapping[str, str | Mapping[str, Any]],
     class_pixels: str | None,
-    eps_255: float,
+    radii_255: Sequence[float],
     seed: int,
     shard: tuple[int, int, int],
     identity: Mapping[str, str | int],
@@ -40,7 +42,7 @@ def write_attack_evidence(
     device: str,
     progress: Progress,
 ) -> None:
-    """Run a suite on the model in `weights` and write one row for each image and attack.
+    """Run a suite on the model in `weights` and write a row for each image, attack and radius.
 
     What a killed job had finished lies beside the output, in a folder of the same name that ends
     in `.parts`; the job continues from it and then removes it.
@@ -54,7 +56,8 @@ def write_attack_evidence(
         sources: models by name that a transfer attack is found on: their weights, or how one of
             one's own is made.
         class_pixels: the pixels of each class, JSON, where a loss asks for them.
-        eps_255, seed, shard, identity, batch_size, progress: see `suites.Task`.
+        radii_255: of the attacks, in 1/255, one after the other.
+        seed, shard, identity, batch_size, progress: see `suites.Task`.
         config_hash: of the settings that the rows follow from.
         precision: of the search, one of `names.PRECISIONS`; what counts is in full precision.
         compiled: whether the search goes through torch.compile.
@@ -66,7 +69,7 @@ def write_attack_evidence(
     task = Task(
         model=model,
         dataset=dataset,
-        eps_255=eps_255,
+        eps_255=radii_255[0],
         seed=seed,
         shard=shard,
         batch_size=batch_size,
@@ -85,7 +88,9 @@ def write_attack_evidence(
         },
         class_pixels=json.loads(Path(class_pixels).read_text("utf-8")) if class_pixels else None,
     )
-    rows = run_suite(suite, task)
+    rows = [
+        row for eps_255 in radii_255 for row in run_suite(suite, replace(task, eps_255=eps_255))
+    ]
     made_by = provenance(config_hash, device_name(device), model.extra_repr())
     write_evidence(evidence, rows, made_by, dataset.class_names)
     shutil.rmtree(parts, ignore_errors=True)
@@ -124,7 +129,7 @@ if __name__ == "__main__":
             suite=params.suite,
             sources=sources_of(params.sources, snakemake.input.sources),
             class_pixels=next(iter(snakemake.input.class_pixels), None),
-            eps_255=float(wildcards.eps_255),
+            radii_255=radii_of_path(wildcards.eps_255),
             seed=int(wildcards.seed),
             shard=(int(wildcards.shard), *params.cut),
             identity={

@@ -101,7 +101,7 @@ def test_evidence_says_which_passes_found_it(tmp_path: Path) -> None:
         suite={**suite, "iterations": [1], "step_size": None},
         sources={},
         class_pixels=None,
-        eps_255=4,
+        radii_255=[4],
         seed=0,
         shard=(0, 1, 1),
         identity={"dataset": "d", "model": "m", "training_seed": 0, "suite": "s"},

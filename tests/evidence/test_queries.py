@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.enumerator import check_files, job_of_file
+from robustseg.evidence.enumerator import (
+    EvidenceJob,
+    check_files,
+    jobs_of_file,
+    radii_of_path,
+    radii_to_path,
+)
 from robustseg.evidence.queries import (
     Evidence,
     Outcomes,
@@ -334,10 +340,19 @@ def test_files_that_are_gone_are_named_as_jobs_with_their_shards(tmp_path):
 def test_jobs_and_paths_are_those_of_the_workflow(tmp_path):
     """What a path says and what a job is called are two ways of one rule."""
     for path in write_jobs(tmp_path / "attacks", READS["table10"]):
-        job = job_of_file(path)
+        (job,) = jobs_of_file(path)
         assert str(path).endswith(job.path)
         assert str(path).startswith(str(tmp_path / job._replace(shard=None).path))
-    assert job_of_file("somewhere/else.parquet") is None
+    assert jobs_of_file("somewhere/else.parquet") == []
+
+
+def test_a_file_of_several_radii_holds_a_job_each(tmp_path):
+    first, second = jobs_of_file(tmp_path / "sea/m/seed1/eps0.25,12/seed2-shard3.parquet")
+    assert first == EvidenceJob("sea", "m", 1, 0.25, 2, 3)
+    assert second == first._replace(eps_255=12.0)
+    assert radii_of_path(radii_to_path([12.0, 0.25])) == [0.25, 12.0]
+    with pytest.raises(RobustsegError, match=r"1 job: .* at 0.25/255 and 12/255, seed 2, shard 3"):
+        check_files("table9", [tmp_path / "sea/m/seed1/eps0.25,12/seed2-shard3.parquet"])
 
 
 def test_runs_are_found_by_what_they_are_and_never_guessed(tmp_path):

@@ -42,8 +42,8 @@ class SuiteKind(Section):
         """Return the combinations of a loss, an optimizer and a schedule that it is made of."""
         return []
 
-    def at(self, eps_255: float) -> dict[str, Any]:
-        """Return the settings that matter at one radius."""
+    def at(self, *radii_255: float) -> dict[str, Any]:
+        """Return the settings that matter at some radii."""
         return self.model_dump()
 
 
@@ -86,10 +86,11 @@ class Suite(SuiteKind):
             )
         ]
 
-    def at(self, eps_255: float) -> dict[str, Any]:
-        """Return the settings that matter at one radius: without the steps of other radii."""
+    def at(self, *radii_255: float) -> dict[str, Any]:
+        """Return the settings that matter at some radii: without the steps of other radii."""
         steps = self.step_size
-        return self.model_dump() | {"step_size": steps and {eps_255: steps[eps_255]}}
+        own = steps and {eps_255: steps[eps_255] for eps_255 in radii_255}
+        return self.model_dump() | {"step_size": own}
 
 
 class Transfer(SuiteKind):
@@ -157,6 +158,12 @@ class Attacks(Section):
         1,
         description="jobs that share the images of one attack, cut between batches of "
         "`batch_size`; where there are fewer batches, one job a batch",
+    )
+    radii: Literal["apart", "together"] = Field(
+        "apart",
+        description="whether a suite attacks a model in one job a radius (`apart`), or in one job "
+        "at all radii that tables and figures read (`together`), which saves small attacks most "
+        "of the time that jobs take to start; the same rows either way",
     )
     precision: Literal[tuple(PRECISIONS)] = Field(  # type: ignore[valid-type]
         "fp32",

@@ -1,6 +1,7 @@
 """The whole configuration, and what follows from it for each table, model and attack."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -20,7 +21,7 @@ from robustseg.config.models import (
 )
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
-from robustseg.evidence.enumerator import EvidenceJob, by_radius, jobs_read
+from robustseg.evidence.enumerator import EvidenceJob, by_radius, jobs_read, radii_to_path
 from robustseg.evidence.enumerator import Read as EvidenceRead
 from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
@@ -117,6 +118,26 @@ class Config(Section):
             for job in jobs_read(read, training_seed, lambda *what: self.cut_of(*what)[0])
         )
         return list(dict.fromkeys(jobs))
+
+    def radii_with(self, job: EvidenceJob) -> list[float]:
+        """Return the radii that the workflow attacks at in one job with this one, ascending."""
+        if self.attacks.radii == "apart":
+            return [job.eps_255]
+        return sorted(self._radii_together[job._replace(eps_255=0.0)])
+
+    def wildcards_of(self, job: EvidenceJob) -> dict[str, str]:
+        """Return the words of the path that the evidence of a job lies at."""
+        return job.wildcards | {"eps_255": radii_to_path(self.radii_with(job))}
+
+    @cached_property
+    def _radii_together(self) -> dict[EvidenceJob, set[float]]:
+        """All radii that are read, by jobs without theirs."""
+        radii: dict[EvidenceJob, set[float]] = {}
+        for over_seeds in (False, True):
+            for name in self.exhibits(over_seeds):
+                for job in self.evidence_of(name, over_seeds):
+                    radii.setdefault(job._replace(eps_255=0.0), set()).add(job.eps_255)
+        return radii
 
     def planned_runs(self, name: str, over_seeds: bool = False) -> list[Run]:
         """Return the runs of one training seed that a table or figure will find."""

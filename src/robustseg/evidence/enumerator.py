@@ -33,14 +33,21 @@ EVIDENCE_FILE = STEM + "-shard{shard}.parquet"
 """Where the evidence of a job lies, below the folder of a run."""
 CLEAN_FILE = "attacks/clean/{model}/seed{training_seed}/eps0/seed0-shard0.parquet"
 """The same of a clean evaluation."""
-_FILE = re.compile(r"([^/]+)/([^/]+)/seed(\d+)/eps(\d+(?:\.\d+)?)/seed(\d+)-shard(\d+)\.parquet$")
+RADII_IN_PATH = r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)*"
+"""One radius or, of a job that attacks at several, all of them, ascending: `4,8,12`."""
+_FILE = re.compile(
+    rf"([^/]+)/([^/]+)/seed(\d+)/eps({RADII_IN_PATH})/seed(\d+)-shard(\d+)\.parquet$"
+)
 
 Read = Mapping[str, Any]
 """What a table reads of one model: `model`, `suites`, `eps_255` and, by default [0], `seeds`."""
 
 
 class EvidenceJob(NamedTuple):
-    """A suite on a model at one radius with one seed; all of its shards if `shard` is None."""
+    """A suite on a model at one radius with one seed; all of its shards if `shard` is None.
+
+    What tables ask for. The workflow may run several radii as one job, see `Config.radii_with`.
+    """
 
     suite: str
     model: str
@@ -155,19 +162,32 @@ def jobs_read(
                     yield job
 
 
-def job_of_file(path: str | Path) -> EvidenceJob | None:
-    """Return the job that the workflow writes to this path; None for a path of another form."""
+def radii_to_path(radii_255: Iterable[float]) -> str:
+    """Return radii as a path names them, see `RADII_IN_PATH`."""
+    return ",".join(f"{eps_255:g}" for eps_255 in sorted(radii_255))
+
+
+def radii_of_path(words: str) -> list[float]:
+    """Return the radii that a path names."""
+    return list(map(float, words.split(",")))
+
+
+def jobs_of_file(path: str | Path) -> list[EvidenceJob]:
+    """Return what lies in a file of this path, radius by radius; none for another form of path."""
     found = _FILE.search(Path(path).as_posix())
     if not found:
-        return None
-    suite, model, training_seed, eps_255, seed, shard = found.groups()
-    return EvidenceJob(suite, model, int(training_seed), float(eps_255), int(seed), int(shard))
+        return []
+    suite, model, training_seed, radii, seed, shard = found.groups()
+    return [
+        EvidenceJob(suite, model, int(training_seed), eps_255, int(seed), int(shard))
+        for eps_255 in radii_of_path(radii)
+    ]
 
 
 def shards_of(paths: Iterable[str | Path]) -> dict[EvidenceJob, list[int]]:
     """Return the shards of each job that files hold, as far as their paths tell."""
     shards: dict[EvidenceJob, list[int]] = {}
-    for job in sorted(filter(None, map(job_of_file, paths))):
+    for job in sorted(job for path in paths for job in jobs_of_file(path)):
         if job.shard is not None:
             shards.setdefault(job._replace(shard=None), []).append(job.shard)
     return shards
@@ -180,8 +200,8 @@ def check_files(wanted_by: str, paths: Iterable[str | Path]) -> None:
         RobustsegError: it names `wanted_by` and all jobs whose files are missing.
     """
     absent = [path for path in paths if not Path(path).exists()]
-    jobs = [job for job in map(job_of_file, absent) if job]
-    other = [str(path) for path in absent if not job_of_file(path)]
+    jobs = [job for path in absent for job in jobs_of_file(path)]
+    other = [str(path) for path in absent if not jobs_of_file(path)]
     if absent:
         raise missing_evidence(wanted_by, len(absent), [*in_words(jobs), *sorted(other)])
 

@@ -58,7 +58,8 @@ def _evidence_jobs(config: Config, name: str, over_seeds: bool) -> Iterator[Plan
         for source in config.sources_of(job.suite):
             yield from _training_jobs(config, source, job.training_seed)
         work = attack_work(config, job.model, job.suite, job.shard or 0)
-        yield PlannedJob("attack_model", tuple(job.wildcards.items()), work)
+        work *= len(config.radii_with(job))
+        yield PlannedJob("attack_model", tuple(config.wildcards_of(job).items()), work)
 
 
 def _picture_jobs(config: Config, name: str) -> Iterator[PlannedJob]:

@@ -33,9 +33,9 @@ SHORTEST_MIN, LONGEST_MIN = 30, 24 * 60
 """ASSUME: most clusters allow a day. What takes longer goes on in the next attempt."""
 
 
-def attack_minutes(config: Config, model: str, suite: str, attempt: int) -> int:
-    """Return the time for the largest shard of a suite at one radius, in minutes."""
-    return _minutes(attack_work(config, model, suite), attempt)
+def attack_minutes(config: Config, model: str, suite: str, attempt: int, radii: int = 1) -> int:
+    """Return the time for the largest shard of a suite at some number of radii, in minutes."""
+    return _minutes(attack_work(config, model, suite) * radii, attempt)
 
 
 def clean_minutes(config: Config, model: str, attempt: int) -> int:
