@@ -1,5 +1,6 @@
 """What surrounds a job: its log, its errors, its share of the images."""
 
+import ast
 import itertools
 import os
 import signal
@@ -15,6 +16,7 @@ from robustseg.attacks.spec import images_of_shard
 from robustseg.errors import RobustsegError
 from robustseg.evidence.schema import hash_settings
 from robustseg.progress import Progress
+from tests.workflow.running import ROOT
 
 
 def test_progress_goes_to_the_terminal_and_to_the_log(
@@ -40,6 +42,50 @@ def test_garbage_is_left_until_the_job_begins(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(robustseg.__file__).parents[1])}
     command = [sys.executable, "-c", program, tmp_path / "job.log"]
     subprocess.run(command, env=environment, check=True)
+
+
+SCRIPT = """
+import atexit, sys
+from robustseg.workflow_job import job
+
+class Told:
+    def __del__(self):
+        print("taken apart")
+
+kept, snakemake = Told(), None
+atexit.register(print, "at exit")
+with job("attack", sys.argv[1]):
+    print("done")
+    if len(sys.argv) > 2:
+        raise ZeroDivisionError
+"""
+
+
+def test_a_script_ends_with_its_job_and_is_not_taken_apart(tmp_path: Path) -> None:
+    """That takes as long as a small attack; what modules do at the exit is done all the same."""
+    environment = os.environ | {"PYTHONPATH": str(Path(robustseg.__file__).parents[1])}
+
+    def run(script: str, *arguments: str) -> tuple[int, list[str]]:
+        command = [sys.executable, "-c", script, str(tmp_path / "job.log"), *arguments]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return ended.returncode, ended.stdout.splitlines()
+
+    assert run(SCRIPT) == (0, ["done", "at exit"])
+    assert run(SCRIPT, "fails") == (1, ["done", "at exit", "taken apart"])
+    library = SCRIPT.replace("snakemake", "other")
+    assert run(library) == (0, ["done", "at exit", "taken apart"])
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name
+)
+def test_nothing_follows_a_job(script: Path) -> None:
+    """The process ends with it, and well."""
+    main = ast.parse(script.read_text()).body[-1]
+    assert isinstance(main, ast.If)
+    last = main.body[-1]
+    assert isinstance(last, ast.With)
+    assert ast.unparse(last.items[0].context_expr).startswith("job(")
 
 
 def test_the_time_left_follows_from_the_speed_of_this_run(
