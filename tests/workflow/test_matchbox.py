@@ -275,6 +275,37 @@ def test_a_changed_attack_that_is_killed_continues_to_the_same_evidence(
     assert pq.read_table(evidence) == continued
 
 
+def test_radii_together_hold_the_rows_of_radii_apart(finished: Path, tmp_path: Path) -> None:
+    """Also where the one job was killed at its second radius."""
+    changes = {
+        "figures.figure5.0.eps_255": [4, 8],
+        "attacks.suites.iterations.iterations": [300],
+    }
+    apart = matchbox(tmp_path, "apart.yaml", **changes)
+    together = tmp_path / "together.yaml"
+    together.write_text(apart.read_text().replace("shards: 1", "shards: 1\n  radii: together"))
+    folder = finished / RUN / "attacks/iterations/pir_at_5/seed0"
+    name = "seed0-shard0.parquet"
+    run = snakemake(*CPU, "--configfile", apart, "--", "figure5", folder=finished)
+    assert run.returncode == 0, run.stdout
+    drawn = (finished / RUN / "figures" / "figure5.csv").read_text()
+
+    arguments = [*CPU, "--configfile", together, "--"]
+    parts = folder / "eps4,8" / Path(name).with_suffix(".parts")
+    kill_when(lambda: len(list(parts.glob("*.json"))) >= 5, *arguments, "figure5", folder=finished)
+    assert len(list(parts.glob("*.json"))) < 8
+    run = snakemake(*arguments, "figure5", folder=finished)
+    assert run.returncode == 0, run.stdout
+    assert not parts.exists()
+    whole = pq.read_table(folder / "eps4,8" / name)
+    cut = pa.concat_tables(pq.read_table(folder / f"eps{eps_255}" / name) for eps_255 in (4, 8))
+    assert len(whole) == 8 * 2
+    assert whole.equals(cut)
+    assert (finished / RUN / "figures" / "figure5.csv").read_text() == drawn
+    # A table that reads SEA at one of its radii finds it there.
+    assert plan(finished, together, "table9") == {"make_table": 1}
+
+
 def kill_when(condition: Callable[[], bool], *arguments: str | Path, folder: Path) -> None:
     """Start Snakemake, and kill it and its jobs without warning as soon as the condition holds."""
     process = subprocess.Popen(
