@@ -9,6 +9,7 @@ import yaml
 from robustseg.config import load_config
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
+from robustseg.evidence.enumerator import radii_of_path
 from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of, num_classes
 from robustseg.plan.networks import Network, Work
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
@@ -46,6 +47,24 @@ def test_trainings_are_counted(config: Config) -> None:
     assert total(by_rule(jobs, "pretrain_backbone", backbone="convnext_clean")) == (4, 0, 16)
     half = by_rule(jobs_of(config, "table1"), "train_model", model="half_at_3")
     assert total(half) == (2, 4, 8)
+
+
+def test_radii_together_are_as_many_passes_in_fewer_jobs() -> None:
+    demo = ROOT / "config" / "demo.yaml"
+    settings = yaml.safe_load(demo.read_text())
+
+    def attacks(radii: str) -> list[PlannedJob]:
+        settings["attacks"]["radii"] = radii
+        config = load_config(settings, [demo])
+        exhibits = [(name, seeds) for seeds in (False, True) for name in config.exhibits(seeds)]
+        jobs = dict.fromkeys(job for exhibit in exhibits for job in jobs_of(config, *exhibit))
+        return [job for job in jobs if job.rule == "attack_model"]
+
+    apart, together = attacks("apart"), attacks("together")
+    assert len(together) < len(apart) / 2
+    assert sum(map(passes, together)) == sum(map(passes, apart))
+    radii = [radii_of_path(dict(job.wildcards)["eps_255"]) for job in together]
+    assert sum(map(len, radii)) == len(apart)
 
 
 def test_attacks_are_counted(config: Config) -> None:
