@@ -279,7 +279,7 @@ def test_radii_together_hold_the_rows_of_radii_apart(finished: Path, tmp_path: P
     """Also where the one job was killed at its second radius."""
     changes = {
         "figures.figure5.0.eps_255": [4, 8],
-        "attacks.suites.iterations.iterations": [300],
+        "attacks.suites.iterations.iterations": [100],
     }
     apart = matchbox(tmp_path, "apart.yaml", **changes)
     together = tmp_path / "together.yaml"
