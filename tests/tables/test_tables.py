@@ -318,7 +318,7 @@ def test_unequal_budgets_and_single_seeds_are_refused(tmp_path):
 def test_a_table_needs_neither_torch_nor_drawing_nor_templates():
     code = (
         "import robustseg.tables.registry, robustseg.tables.making, sys; "
-        "print({'torch', 'matplotlib', 'jinja2', 'pydantic', 'snakemake', 'pandas'} "
+        "print({'torch', 'matplotlib', 'seaborn', 'jinja2', 'pydantic', 'snakemake', 'pandas'} "
         "& set(sys.modules))"
     )
     result = subprocess.run(

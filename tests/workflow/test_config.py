@@ -618,7 +618,7 @@ def test_reading_a_configuration_imports_nothing_slow() -> None:
         "import sys\n"
         "from robustseg.config import load_config, read_yaml\n"
         f"load_config(read_yaml({str(MATCHBOX)!r}), [])\n"
-        "slow = {'torch', 'timm', 'pandas', 'pyarrow', 'matplotlib', 'jinja2'}\n"
+        "slow = {'torch', 'timm', 'pandas', 'pyarrow', 'matplotlib', 'seaborn', 'jinja2'}\n"
         "print(slow & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -71,12 +71,23 @@ def draw(numbers: Numbers) -> Drawing:
 
 def _bars(axis: Axes, drawn: dict[tuple[str, str], Number], label: str) -> None:
     """Draw grouped bars with intervals, and write each value on its bar."""
-    width = 0.8 / len(COLOURS)
-    for place, (schedule, colour) in enumerate(COLOURS.items()):
-        centres = [at + (place + 0.5) * width - 0.4 for at in range(len(BARS))]
-        axis.bar(centres, [drawn[loss, schedule].value for loss in BARS], width, color=colour)
-    axis.set_xticks(range(len(BARS)), list(BARS.values()))
-    axis.set_xlim(-0.5, len(BARS) - 0.5)
+    import pandas as pd
+    import seaborn as sns
+
+    rows = [(BARS[loss], schedule, one.value) for (loss, schedule), one in drawn.items()]
+    sns.barplot(
+        pd.DataFrame(rows, columns=["loss", "schedule", "value"]),
+        x="loss",
+        y="value",
+        hue="schedule",
+        order=list(BARS.values()),
+        hue_order=list(COLOURS),
+        palette=COLOURS,
+        saturation=1,
+        errorbar=None,
+        legend=False,
+        ax=axis,
+    )
     for container, schedule in zip(axis.containers, COLOURS, strict=True):
         numbers = [drawn[loss, schedule] for loss in BARS]
         centres = [bar.get_x() + bar.get_width() / 2 for bar in container]
@@ -86,7 +97,8 @@ def _bars(axis: Axes, drawn: dict[tuple[str, str], Number], label: str) -> None:
             high = one.value if one.high is None else one.high
             _write_value(axis, centre, one.value, high, ON_BAR[schedule])
     axis.axvline(len(SEA_LOSSES) - 0.5, color=GRID, linewidth=0.8)
-    axis.set_ylabel(label)
+    axis.set(xlabel="", ylabel=label)
+    axis.yaxis.label.set_visible(True)  # seaborn hides those of panels that share a scale
     axis.tick_params(axis="x", length=0, labelsize=8)
     axis.tick_params(axis="y", labelleft=True)
 
