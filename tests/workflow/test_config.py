@@ -42,7 +42,7 @@ WRONG = [
     ("downloads", {"weights": {"weights_vit_s.pt": HASH}}, "sha256 should match pattern"),
     ("foo", 1, "foo is not a known key; known here: run, training_seeds"),
     ("models.clean.foo", 1, "models.clean.foo is not a known key; known here: kind, scheme"),
-    ("attacks.foo", 1, "attacks.foo is not a known key; known here: batch_size, shards, precision"),
+    ("attacks.foo", 1, "attacks.foo is not a known key; known here: batch_size, shards, radii"),
     (f"{READ}.foo", 1, "tables.table9[0].foo is not a known key; known here: model, suites"),
     ("tables.table99", [], "tables.table99 should be 'table1', 'table2'"),
     ("run", "a/b", "run should match pattern"),
