@@ -5,7 +5,10 @@
 # Groups of names.
 
 GENERATED = [name for name, data in CONFIG.data.items() if data.kind in ("scenes", "shapes")]
-DOWNLOADED = [name for name, data in CONFIG.data.items() if data.kind in ("voc", "ade20k")]
+DOWNLOADED = [
+    name for name, data in CONFIG.data.items() if data.kind in ("voc", "ade20k", "camvid")
+]
+CIFAR10 = [name for name, data in CONFIG.data.items() if data.kind == "cifar10"]
 FOLDERS = [name for name, data in CONFIG.data.items() if data.kind == "folder"]
 TRAINED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "trained"]
 FETCHED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "fetched"]
@@ -63,6 +66,8 @@ def rule_of(dataset):
     """Return the rule that makes both splits of a data set."""
     if dataset in GENERATED:
         return rules.generate_data
+    if dataset in CIFAR10:
+        return rules.prepare_cifar10
     return rules.prepare_folder if dataset in FOLDERS else rules.prepare_data
 
 

@@ -9,6 +9,8 @@ rule generate_data:
         "<logs>/data/{dataset}.log",
     benchmark:
         "<benchmarks>/data/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(GENERATED),
     conda:
         "../envs/robustseg.yaml"
     threads: 1
@@ -137,6 +139,35 @@ rule prepare_folder:
         "Check the images of {wildcards.dataset} and list its splits"
     script:
         "../scripts/prepare_folder.py"
+
+
+rule prepare_cifar10:
+    input:
+        archives=archives_input,
+    output:
+        train="<results>/data/{dataset}/train.npz",
+        val="<results>/data/{dataset}/val.npz",
+    log:
+        "<logs>/data/{dataset}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(CIFAR10),
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=20,
+        gpu=0,
+    params:
+        settings=lambda wildcards: CONFIG.data[wildcards.dataset].model_dump(),
+        root=lambda wildcards: CONFIG.data[wildcards.dataset].root or CONFIG.downloads.folder,
+        folders=lambda wildcards: CONFIG.folders_of(wildcards.dataset),
+    message:
+        "Read CIFAR-10 for {wildcards.dataset}"
+    script:
+        "../scripts/prepare_cifar10.py"
 
 
 rule list_images:

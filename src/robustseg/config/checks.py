@@ -5,7 +5,15 @@ from pathlib import Path
 
 from robustseg.attacks.spec import TRANSFER
 from robustseg.config.attacks import Alma, Suite, Transfer
-from robustseg.config.data import SEGMENTATION_KINDS, Folder, Generated, Voc
+from robustseg.config.data import (
+    CLASSIFICATION_KINDS,
+    SEGMENTATION_KINDS,
+    Camvid,
+    Cifar10,
+    Folder,
+    Generated,
+    Voc,
+)
 from robustseg.config.models import (
     FetchedBackbone,
     OwnModel,
@@ -112,12 +120,13 @@ def _training_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _training_images(config: Config, training: str) -> dict[str, int]:
-    """Return how many images there are, by generated data set that a training is used on."""
+    """Return how many images there are, by data set of known size that a training is used on."""
     every = [*config.backbones.values(), *config.models.values()]
     trained = [one for one in every if isinstance(one, TrainedBackbone | TrainedModel)]
     names = {one.dataset for one in trained if one.training == training}
     data = {name: config.data[name] for name in sorted(names & set(config.data))}
-    return {name: one.train_images for name, one in data.items() if isinstance(one, Generated)}
+    known = Generated | Camvid | Cifar10
+    return {name: one.train_images for name, one in data.items() if isinstance(one, known)}
 
 
 def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str]]:
@@ -183,11 +192,12 @@ def _released_problems(config: Config, key: str, model: ReleasedModel) -> Iterat
         )
 
 
-def _own_problems(config: Config, key: str, model: OwnModel) -> Iterator[tuple[str, str]]:
+def _own_problems(config: Config, name: str, model: OwnModel) -> Iterator[tuple[str, str]]:
     """Yield what a model of one's own lacks: files that are not there, mean without deviation."""
+    key = f"models.{name}"
     yield from _dataset_problems(config, key, model.dataset, SEGMENTATION_KINDS)
     for path in model.files:
-        if not Path(path).exists():
+        if not Path(path).exists() and not (path == model.weights and config.fetched_of(name)):
             field = "weights" if path == model.weights else "load"
             yield f"{key}.{field}", f"names {path}, which does not exist"
     if (model.mean is None) != (model.std is None):
@@ -208,7 +218,7 @@ def _backbone_problems(config: Config) -> Iterator[tuple[str, str]]:
             if backbone.dataset is not None:
                 yield from _dataset_problems(config, key, backbone.dataset, ["imagenet"])
             continue
-        yield from _trained_problems(config, key, backbone, ["shapes"])
+        yield from _trained_problems(config, key, backbone, CLASSIFICATION_KINDS)
         training = config.training.get(backbone.training)
         if training and training.learning_rate_ratio != 1:
             yield (
@@ -227,7 +237,7 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
             yield from _released_problems(config, key, model)
             continue
         if isinstance(model, OwnModel):
-            yield from _own_problems(config, key, model)
+            yield from _own_problems(config, name, model)
             continue
         yield from _trained_problems(config, key, model, SEGMENTATION_KINDS)
         adversarial = model.scheme != "clean"

@@ -7,7 +7,18 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.classes import OTHERS, class_lines, ignored_values, read_classes
 from robustseg.data.listing import count_images
-from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, VOC_VAL_SPLITS
+from robustseg.data.splits import (
+    ADE20K_SPLITS,
+    ADE20K_VAL,
+    CAMVID_CLASSES,
+    CAMVID_IMAGES,
+    CAMVID_SIZE_PX,
+    CIFAR10_CLASSES,
+    CIFAR10_IMAGES,
+    VOC_SPLITS,
+    VOC_VAL,
+    VOC_VAL_SPLITS,
+)
 from robustseg.errors import RobustsegError
 from robustseg.models.published import FILES
 from robustseg.names import INTERPOLATIONS
@@ -232,6 +243,77 @@ FOLDER_PATHS = ("images", "masks", "ids", "train_images", "train_masks", "train_
 """Keys of kind `folder` whose values are there when the configuration is read."""
 
 
+class Camvid(Section):
+    """CamVid: street scenes, the photographs and classes chosen for SegNet."""
+
+    kind: Literal["camvid"] = Field(description="`camvid`")
+    root: str | None = Field(
+        None,
+        description="folder of a copy of your own (docs/data.md); without it the photographs are "
+        "downloaded",
+    )
+    check_pixels: bool = Field(
+        True, description="whether photographs and masks must be the published ones to the pixel"
+    )
+    resize_px: int = Field(
+        CAMVID_SIZE_PX[0],
+        ge=32,
+        le=CAMVID_SIZE_PX[0],
+        description="short side to which photographs are resized for evaluation, pixels; 360 is "
+        "their own",
+    )
+    interpolation: Literal[INTERPOLATIONS] = Field(  # type: ignore[valid-type]
+        "bilinear", description=Folder.model_fields["interpolation"].description
+    )
+    crop_px: int = Field(
+        CAMVID_SIZE_PX[0], ge=32, description="height and width of a training view, pixels"
+    )
+    base_px: int = Field(
+        CAMVID_SIZE_PX[0],
+        ge=32,
+        description="in training the short side is 0.5 to 2 times this, pixels",
+    )
+    padding: Literal["ignore"] = Field(
+        "ignore", description="label of what is added to a training image smaller than the crop"
+    )
+    val_images: Annotated[int, Field(ge=1, le=CAMVID_IMAGES["test"])] = Field(
+        CAMVID_IMAGES["test"],
+        description="how many of the test photographs are evaluated and attacked, evenly spread",
+    )
+
+    @property
+    def train_images(self) -> int:
+        """Images in the training split."""
+        return CAMVID_IMAGES["train"]
+
+    @property
+    def num_classes(self) -> int:
+        """Those of SegNet's choice."""
+        return len(CAMVID_CLASSES)
+
+
+class Cifar10(Section):
+    """CIFAR-10: small photographs to classify, to pretrain backbones on."""
+
+    kind: Literal["cifar10"] = Field(description="`cifar10`")
+    root: str | None = Field(
+        None,
+        description="folder of a copy of your own (docs/data.md); without it the published binary "
+        "version is downloaded",
+    )
+    train_images: Annotated[int, Field(ge=1, le=CIFAR10_IMAGES["train"])] = Field(
+        CIFAR10_IMAGES["train"], description="how many of the training images, evenly spread"
+    )
+    val_images: Annotated[int, Field(ge=1, le=CIFAR10_IMAGES["test"])] = Field(
+        CIFAR10_IMAGES["test"], description="how many of the test images, evenly spread"
+    )
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(CIFAR10_CLASSES)
+
+
 class ImageNet(Section):
     """ImageNet's validation images, of your own, to check fetched backbones on."""
 
@@ -300,8 +382,11 @@ AnyData: TypeAlias = Annotated[
     | Annotated[Generated, Tag("kind:shapes")]
     | Annotated[Voc, Tag("kind:voc")]
     | Annotated[Ade20k, Tag("kind:ade20k")]
+    | Annotated[Camvid, Tag("kind:camvid")]
+    | Annotated[Cifar10, Tag("kind:cifar10")]
     | Annotated[Folder, Tag("kind:folder")]
     | Annotated[ImageNet, Tag("kind:imagenet")],
     Discriminator(tag_of()),
 ]
-SEGMENTATION_KINDS = ("scenes", "voc", "ade20k", "folder")
+SEGMENTATION_KINDS = ("scenes", "voc", "ade20k", "camvid", "folder")
+CLASSIFICATION_KINDS = ("shapes", "cifar10")

@@ -170,7 +170,12 @@ class OwnModel(Section):
         "`torchvision:NAME` or `smp:NAME`; the code that this names is run"
     )
     dataset: Name = Field(description="segmentation set, one of `data`")
-    weights: str | None = Field(None, description="state dict to load: .pth or .safetensors")
+    weights: str | None = Field(
+        None,
+        description="state dict to load: .pth or .safetensors. A published file that the workflow "
+        "knows (docs/weights.md) is fetched if it is named where it will be kept: "
+        "`data/weights/FILE`",
+    )
     normalise: Literal["auto", "none", "imagenet", "half"] = Field(
         "auto",
         description="of images in [0, 1]: `imagenet`, `half` (to [-1, 1]), `none`; `auto`: as its "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -26,7 +27,7 @@ from robustseg.evidence.enumerator import Read as EvidenceRead
 from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES, PICTURES
-from robustseg.models.published import MARGIN, MODELS, SegmentationWeights, Weights
+from robustseg.models.published import FILES, MARGIN, MODELS, SegmentationWeights, Weights
 from robustseg.sections import Name, Radius, Section, Seed
 from robustseg.tables.registry import TABLES
 
@@ -147,7 +148,7 @@ class Config(Section):
 
     def data_of(self, name: str) -> dict[str, Any]:
         """Return what the images and labels of a data set follow from, not where they lie."""
-        return self.data[name].model_dump(exclude={"root", "check_counts"})
+        return self.data[name].model_dump(exclude={"root", "check_counts", "check_pixels"})
 
     def folders_of(self, name: str) -> dict[str, str]:
         """Return the folder of each archive of a data set, relative to its root."""
@@ -170,8 +171,21 @@ class Config(Section):
 
     def weights_files(self) -> list[str]:
         """Return the files of published weights that this configuration needs."""
-        published = map(self.published_of, [*self.backbones, *self.models])
-        return list(dict.fromkeys(weights.file for weights in published if weights))
+        names = [*self.backbones, *self.models]
+        files = [weights.file for name in names if (weights := self.published_of(name))]
+        return list(dict.fromkeys([*files, *filter(None, map(self.fetched_of, self.models))]))
+
+    def fetched_of(self, name: str) -> str | None:
+        """Return the published file that holds the weights of a model of one's own, if one does.
+
+        It does if the model names the place where the workflow keeps this file once it is fetched.
+        """
+        model = self.models[name]
+        if not isinstance(model, OwnModel) or model.weights is None:
+            return None
+        path = Path(model.weights)
+        kept = Path(self.downloads.folder, "weights", path.name)
+        return path.name if path.name in FILES and path == kept else None
 
     def min_clean_accuracy_of(self, name: str) -> float | None:
         """Return the percentage that published weights must reach to be attacked; else None."""

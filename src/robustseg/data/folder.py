@@ -91,11 +91,32 @@ def prepare_folder(
     Raises:
         RobustsegError: as `open_folder`, or an image or mask is damaged, or no such thing.
     """
-    shared = _shared(settings)
     pairs = {
         split: _pairs(settings, prefix) if settings[f"{prefix}images"] else []
         for split, prefix in SPLITS.items()
     }
+    write_splits(pairs, settings, outputs, threads, progress)
+
+
+def write_splits(
+    pairs: Mapping[str, Sequence[Pair]],
+    settings: Mapping[str, Any],
+    outputs: Mapping[str, str | Path],
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Check the images and masks of `train` and `val`, and write the manifest and both splits.
+
+    Args:
+        pairs: of each split; none to train on if there is no such split.
+        settings: classes, values, ignore, resize_px, interpolation, crop_px, base_px, padding, as
+            of kind `folder`.
+        outputs, threads, progress: see `prepare_folder`.
+
+    Raises:
+        RobustsegError: an image or mask is damaged, or no such thing.
+    """
+    shared = _shared(settings)
     rows = _checked_rows(pairs, mask_labels(shared), threads, progress)
     write_rows(outputs["manifest"], [*rows["train"], *rows["val"]], MANIFEST_SCHEMA, shared)
     for split in SPLITS:

@@ -1,4 +1,4 @@
-"""The named splits of PASCAL-VOC and ADE20K, as sets of the lists that their archives contain."""
+"""The splits of published data sets: for PASCAL-VOC and ADE20K sets of their archives' lists."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -55,15 +55,31 @@ ADE20K_SPLITS = {
     "train": Split(("train",), lambda lists: set(lists["train"]), 20210, own_masks="train"),
 }
 ADE20K_VAL = Split(("val",), lambda lists: set(lists["val"]), 2000, own_masks="val")
+CAMVID_IMAGES = {"train": 367, "test": 233}
+"""SegNet's choice of CamVid's photographs (arXiv 1511.00561)."""
+CAMVID_CLASSES = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",
+    "bicyclist",
+)  # fmt: skip
+"""Likewise, in the order of its masks' values."""
+CAMVID_SIZE_PX = (360, 480)
+"""Height and width of each."""
+CIFAR10_IMAGES = {"train": 50_000, "test": 10_000}
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+"""In the order of the published labels."""
+CIFAR10_SIZE_PX = 32
+"""Height and width of each image."""
 
 
 def archives_of(settings: Mapping[str, Any]) -> list[str]:
     """Return the archives that a data set needs, by their names in `archives.ARCHIVES`.
 
     Args:
-        settings: its config section, kind `voc` or `ade20k`.
+        settings: its config section, of a kind that is downloaded.
     """
-    if settings["kind"] == "ade20k":
-        return ["ade20k"]
+    if settings["kind"] != "voc":
+        return ["segnet_camvid" if settings["kind"] == "camvid" else settings["kind"]]
     listed = "train_noval" in VOC_SPLITS[settings["train_split"]].lists
     return ["voc2012", "sbd", *(["train_noval"] if listed else [])]

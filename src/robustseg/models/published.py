@@ -82,6 +82,7 @@ def _in_share(
 
 DDC_AT_ZIP = "ddcat_pretrained_models.zip"
 DDC_AT_DRIVE = "120xLY_pGZlm3tqaLxTLVp99e06muBjJC"
+ESPNET_CAMVID = "espnet_p_2_q_8_camvid.pth"
 
 FILES = {
     "convnext_tiny_cvst_robust.pt": _in_share(
@@ -125,6 +126,16 @@ FILES = {
             f"https://drive.usercontent.google.com/download?id={DDC_AT_DRIVE}"
             "&export=download&confirm=t",
         )
+    ),
+    # Of no network of the paper: examples/espnet_camvid.
+    ESPNET_CAMVID: PublishedFile(
+        (
+            "https://raw.githubusercontent.com/sacmehta/ESPNet/afe71c38/pretrained/decoder/"
+            f"{ESPNET_CAMVID}",
+            f"https://github.com/sacmehta/ESPNet/raw/master/pretrained/decoder/{ESPNET_CAMVID}",
+        ),
+        "7d354a257170322086dcd4c1e89a482454cf2c9d30b085e70883878dd59301af",
+        1_460_677,
     ),
 }
 """By the name under which a file is kept; that of the publisher where it has one."""

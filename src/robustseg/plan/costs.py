@@ -4,24 +4,32 @@ Counted are images times passes, as the code spends them when no image leaves it
 (an image without a right pixel does), so the figures are upper bounds.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, AnySuite, Objects, Square, Transfer
-from robustseg.config.data import Ade20k, Folder, Generated, ImageNet, Voc
+from robustseg.config.data import Ade20k, Camvid, Cifar10, Folder, Generated, ImageNet, Voc
 from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
 from robustseg.data.listing import mean_side_px
 from robustseg.data.scenes import OBJECT_NAMES
-from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL
+from robustseg.data.splits import (
+    ADE20K_SPLITS,
+    ADE20K_VAL,
+    CAMVID_SIZE_PX,
+    CIFAR10_SIZE_PX,
+    VOC_SPLITS,
+    VOC_VAL,
+)
 from robustseg.evidence.enumerator import CLEAN_SUITE
 from robustseg.figures.registry import PICTURES
 from robustseg.names import ADVERSARIAL_SHARE, IMAGENET_CLASSES
 from robustseg.plan.networks import OWN, Network, Work
 
 IMAGENET_VAL_IMAGES = 50_000
-AnySet = Generated | Voc | Ade20k | Folder | ImageNet
+AnySet = Generated | Voc | Ade20k | Camvid | Cifar10 | Folder | ImageNet
 
 
 @dataclass(frozen=True)
@@ -102,13 +110,18 @@ def _size_px(data: AnySet, training: bool) -> int:
         return data.size_px
     if isinstance(data, Folder) and not (training and data.crop_px):
         return mean_side_px(data.images, data.ids, data.resize_px)
+    if isinstance(data, Camvid) and not training:
+        height, width = CAMVID_SIZE_PX
+        return round(data.resize_px * math.sqrt(width / height))
+    if isinstance(data, Cifar10):
+        return CIFAR10_SIZE_PX
     assert data.crop_px is not None  # of Folder alone
     return data.crop_px
 
 
 def num_classes(data: AnySet) -> int:
     """Return K of a data set, known before any file is there."""
-    if isinstance(data, Voc | Ade20k | Folder):
+    if isinstance(data, Voc | Ade20k | Camvid | Cifar10 | Folder):
         return data.num_classes
     if isinstance(data, ImageNet):
         return IMAGENET_CLASSES
@@ -124,7 +137,7 @@ def images_in(data: AnySet) -> tuple[int, int]:
     Raises:
         RobustsegError: the folder of a person's own is missing.
     """
-    if isinstance(data, Generated):
+    if isinstance(data, Generated | Camvid | Cifar10):
         return data.train_images, data.val_images
     if isinstance(data, ImageNet):
         return 0, data.images or IMAGENET_VAL_IMAGES
