@@ -6,11 +6,13 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo demo-seeds ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
+.PHONY: help demo demo-seeds street ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
 	@echo "make demo-seeds  its claims over several training seeds: results/demo/report/seeds.html"
+	@echo "make street      the paper on photographs: results/street/report/index.html (an hour or two)"
+	@echo "                 ROOT=FOLDER make street uses copies of the photographs, docs/street.md"
 	@echo "make ablation    what the paper leaves open about training, tried out on the demo's data"
 	@echo "make bigger-demo a larger backbone, longer training and a vision transformer, at demo scale"
 	@echo "make strength    how strong attacks are for what they cost: hours (a GPU: scripts/bench/strength.py)"
@@ -35,6 +37,14 @@ demo: $(ENVIRONMENT)
 demo-seeds: $(ENVIRONMENT)
 	$(SNAKEMAKE) --profile profiles/demo seeds
 	@echo "Open results/demo/report/seeds.html"
+
+ifdef ROOT  # copies of one's own: of both data sets, and of ESPNet's weights
+street: COPIES := --config 'data={camvid: {root: "$(abspath $(ROOT))"}, cifar10: {root: "$(abspath $(ROOT))"}}' \
+	'downloads={weights: {espnet_p_2_q_8_camvid.pth: {urls: ["file://$(abspath $(ROOT))/espnet/espnet_p_2_q_8_camvid.pth"]}}}'
+endif
+street: $(ENVIRONMENT)
+	$(SNAKEMAKE) --profile profiles/demo --configfile config/street.yaml $(COPIES) -- all
+	@echo "Open results/street/report/index.html"
 
 ablation: $(ENVIRONMENT)
 	$(SNAKEMAKE) --profile profiles/demo --configfile config/ablation.yaml -- ablation_training
