@@ -64,10 +64,12 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def prepare(root: Path, work: Path, **settings: object) -> dict[str, Path]:
-    section = Camvid(kind="camvid", resize_px=36, crop_px=32, base_px=32).model_dump() | settings
+    section = Camvid(kind="camvid", resize_px=36, crop_px=32, base_px=32).model_dump()
     outputs = {name: work / f"{name}.parquet" for name in ("manifest", "train", "val")}
     work.mkdir()
-    prepare_camvid({"val_images": 6} | section | settings, root, outputs, 1, Silence())
+    prepare_camvid(
+        section | {"train_images": 4, "val_images": 6} | settings, root, outputs, 1, Silence()
+    )
     return outputs
 
 

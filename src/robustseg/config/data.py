@@ -15,6 +15,7 @@ from robustseg.data.splits import (
     CAMVID_SIZE_PX,
     CIFAR10_CLASSES,
     CIFAR10_IMAGES,
+    CIFAR10_SIZE_PX,
     VOC_SPLITS,
     VOC_VAL,
     VOC_VAL_SPLITS,
@@ -276,15 +277,14 @@ class Camvid(Section):
     padding: Literal["ignore"] = Field(
         "ignore", description="label of what is added to a training image smaller than the crop"
     )
+    train_images: Annotated[int, Field(ge=1, le=CAMVID_IMAGES["train"])] = Field(
+        CAMVID_IMAGES["train"],
+        description="how many of the training photographs, evenly spread",
+    )
     val_images: Annotated[int, Field(ge=1, le=CAMVID_IMAGES["test"])] = Field(
         CAMVID_IMAGES["test"],
         description="how many of the test photographs are evaluated and attacked, evenly spread",
     )
-
-    @property
-    def train_images(self) -> int:
-        """Images in the training split."""
-        return CAMVID_IMAGES["train"]
 
     @property
     def num_classes(self) -> int:
@@ -296,6 +296,9 @@ class Cifar10(Section):
     """CIFAR-10: small photographs to classify, to pretrain backbones on."""
 
     kind: Literal["cifar10"] = Field(description="`cifar10`")
+    size_px: Literal[CIFAR10_SIZE_PX] = Field(  # type: ignore[valid-type]
+        CIFAR10_SIZE_PX, description="height and width of an image, pixels"
+    )
     root: str | None = Field(
         None,
         description="folder of a copy of your own (docs/data.md); without it the published binary "

@@ -49,7 +49,10 @@ def prepare_camvid(
     if settings["check_pixels"]:
         for name, split in found.items():
             _check_pixels(name, split, progress)
-    pairs = {"train": found["train"], "val": spread(found["test"], settings["val_images"])}
+    pairs = {
+        "train": spread(found["train"], settings["train_images"]),
+        "val": spread(found["test"], settings["val_images"]),
+    }
     masks = {"classes": list(CAMVID_CLASSES), "values": None, "ignore": VOID}
     write_splits(pairs, {**settings, **masks}, outputs, threads, progress)
 

@@ -19,7 +19,6 @@ from robustseg.data.splits import (
     ADE20K_SPLITS,
     ADE20K_VAL,
     CAMVID_SIZE_PX,
-    CIFAR10_SIZE_PX,
     VOC_SPLITS,
     VOC_VAL,
 )
@@ -106,15 +105,13 @@ def network_of(config: Config, name: str, training: bool = False) -> Network:
 
 def _size_px(data: AnySet, training: bool) -> int:
     """Return height and width of the images; of a square as large where they differ."""
-    if isinstance(data, Generated):
+    if isinstance(data, Generated | Cifar10):
         return data.size_px
     if isinstance(data, Folder) and not (training and data.crop_px):
         return mean_side_px(data.images, data.ids, data.resize_px)
     if isinstance(data, Camvid) and not training:
         height, width = CAMVID_SIZE_PX
         return round(data.resize_px * math.sqrt(width / height))
-    if isinstance(data, Cifar10):
-        return CIFAR10_SIZE_PX
     assert data.crop_px is not None  # of Folder alone
     return data.crop_px
 
