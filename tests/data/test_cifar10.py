@@ -53,11 +53,15 @@ def folders(root: Path) -> Path:
 
 
 def packed(root: Path) -> Path:
-    folders(root / "x")
+    root.mkdir()
+    pack(folders(root / "x"), root)
+    return root
+
+
+def pack(found: Path, root: Path) -> None:
     for name in COUNTS:
         with tarfile.open(root / f"cifar10_{name}.tar.gz", "w:gz") as archive:
-            archive.add(root / "x" / name, name)
-    return root
+            archive.add(found / name, name)
 
 
 def prepare(root: Path, work: Path, train_images: int = 20, val_images: int = 10) -> None:
@@ -107,4 +111,14 @@ def test_what_is_no_complete_copy_is_refused(tmp_path: Path) -> None:
     root = folders(tmp_path / "few")
     next((root / "train" / "cat").iterdir()).unlink()
     with pytest.raises(RobustsegError, match=r"has 19 images .* instead of 20"):
+        prepare(root, tmp_path)
+    (root / "train" / "cat" / "new.png").write_bytes(b"no image")
+    with pytest.raises(RobustsegError, match=r"cat/new.png is damaged"):
+        prepare(root, tmp_path)
+    (tmp_path / "packed").mkdir()
+    pack(root, tmp_path / "packed")
+    with pytest.raises(RobustsegError, match=r"cifar10_train.tar.gz/train/cat/new.png is damaged"):
+        prepare(tmp_path / "packed", tmp_path)
+    Image.new("RGB", (30, 32)).save(root / "train" / "cat" / "new.png")
+    with pytest.raises(RobustsegError, match=r"new.png has 30x32 pixels instead of 32x32"):
         prepare(root, tmp_path)

@@ -1,18 +1,18 @@
 """CIFAR-10 (Krizhevsky 2009): small photographs of ten classes, to pretrain backbones on."""
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from robustseg.data.archives import CIFAR10
 from robustseg.data.arrays import ArrayDataset, save_split
-from robustseg.data.image_files import read_image
+from robustseg.data.image_files import DAMAGED, read_image
 from robustseg.data.splits import CIFAR10_CLASSES, CIFAR10_IMAGES, CIFAR10_SIZE_PX
-from robustseg.data.unpacking import unpack
+from robustseg.data.unpacking import open_archive
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 
@@ -21,8 +21,6 @@ FILES = {
     "test": ["test_batch.bin"],
 }
 """Of the published binary version: for each image its label, then red, green and blue by rows."""
-LIMIT_BYTES = 10**9
-"""Beyond which an archive of a split cannot be the right one."""
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -45,9 +43,8 @@ def prepare_cifar10(
     Raises:
         RobustsegError: a split is not there or not complete, or damaged.
     """
-    work = Path(outputs["train"]).with_name("unpacked")
     for split, name in (("train", "train"), ("val", "test")):
-        images, labels, ids = read_split(Path(root), name, work, progress)
+        images, labels, ids = read_split(Path(root), name, progress)
         count = settings[f"{split}_images"]
         # Evenly spread: a copy in folders has one class after the other.
         chosen = [place * len(ids) // count for place in range(count)]
@@ -60,30 +57,25 @@ def prepare_cifar10(
         )
         save_split(outputs[split], dataset)
         progress.say(f"{split}: {count} images")
-    shutil.rmtree(work, ignore_errors=True)
 
 
-def read_split(
-    root: Path, name: str, work: Path, progress: Progress
-) -> tuple[Images, Labels, list[str]]:
+def read_split(root: Path, name: str, progress: Progress) -> tuple[Images, Labels, list[str]]:
     """Return images uint8 (N, 32, 32, 3), labels (N,) and ids of `train` or `test`.
 
     They lie in `cifar-10-batches-bin`, as published, or as image files in `train` and `test`, a
-    folder for each class. Or `train` is packed in `cifar10_train.tar.gz`, which is unpacked into
-    `work`, and so is `test`.
+    folder for each class; or these are packed in `cifar10_train.tar.gz` and `cifar10_test.tar.gz`.
 
     Raises:
         RobustsegError: there is none of this, it is not complete, or a file is damaged.
     """
     binary, folders = root / CIFAR10, root / name
     packed = root / f"cifar10_{name}.tar.gz"
-    if packed.is_file():
-        unpacked = unpack(packed, work / name, limit_bytes=LIMIT_BYTES, progress=progress)
-        folders = unpacked / name
     if binary.is_dir():
         return _read_binary(binary, name)
     if folders.is_dir():
-        return _read_folders(folders, name, progress)
+        return _stack(_read_folders(folders), folders, name, progress)
+    if packed.is_file():
+        return _stack(_read_packed(packed), packed, name, progress)
     raise RobustsegError(
         f"{root} has neither {binary.name}, nor {name} with a folder for each class, nor "
         f"{packed.name}; correct `root`"
@@ -114,23 +106,48 @@ def _read_binary(folder: Path, name: str) -> tuple[Images, Labels, list[str]]:
     return images, labels[:, 0], [f"{name}-{place:05d}" for place in range(len(images))]
 
 
-def _read_folders(folder: Path, name: str, progress: Progress) -> tuple[Images, Labels, list[str]]:
-    """Read a split of image files, sorted by class and name."""
-    files = [
-        (label, path)
-        for label, class_name in enumerate(CIFAR10_CLASSES)
-        for path in sorted((folder / class_name).glob("*.*"))
-    ]
-    if len(files) != CIFAR10_IMAGES[name]:
+def _read_folders(folder: Path) -> Iterator[tuple[str, Path, Image.Image]]:
+    """Yield class, name and image of each file in the folders of the classes."""
+    for class_name in CIFAR10_CLASSES:
+        for path in sorted((folder / class_name).glob("*.*")):
+            yield class_name, path, read_image(path)
+
+
+def _read_packed(archive: Path) -> Iterator[tuple[str, Path, Image.Image]]:
+    """Yield the same of each file in an archive of such folders."""
+    with open_archive(archive) as members:
+        for member in members:
+            if member.content is None:
+                continue
+            path = archive / member.name
+            try:
+                with Image.open(member.content) as file:
+                    yield path.parent.name, path, file.convert("RGB")
+            except DAMAGED as error:
+                raise RobustsegError(f"{path} is damaged ({error}); restore the archive") from error
+
+
+def _stack(
+    found: Iterable[tuple[str, Path, Image.Image]], where: Path, name: str, progress: Progress
+) -> tuple[Images, Labels, list[str]]:
+    """Return all images of a split, sorted by class and name."""
+    images = {}
+    for class_name, path, image in progress.track(found, CIFAR10_IMAGES[name], "images"):
+        if class_name not in CIFAR10_CLASSES:
+            raise RobustsegError(
+                f"{path} is in the folder {class_name}, which is no class of CIFAR-10; remove it"
+            )
+        if image.size != (CIFAR10_SIZE_PX, CIFAR10_SIZE_PX):
+            raise RobustsegError(
+                f"{path} has {image.width}x{image.height} pixels instead of "
+                f"{CIFAR10_SIZE_PX}x{CIFAR10_SIZE_PX}; restore it"
+            )
+        images[class_name, path.stem] = np.asarray(image)
+    if len(images) != CIFAR10_IMAGES[name]:
         raise RobustsegError(
-            f"{folder} has {len(files)} images in the folders of CIFAR-10's classes instead of "
+            f"{where} has {len(images)} images in the folders of CIFAR-10's classes instead of "
             f"{CIFAR10_IMAGES[name]}; complete the copy"
         )
-    images = np.empty((len(files), CIFAR10_SIZE_PX, CIFAR10_SIZE_PX, 3), np.uint8)
-    for place, (_, path) in enumerate(progress.track(files, len(files), "images")):
-        image = read_image(path)
-        if image.size != (CIFAR10_SIZE_PX, CIFAR10_SIZE_PX):
-            raise RobustsegError(f"{path} has {image.width}x{image.height} pixels instead of 32x32")
-        images[place] = np.asarray(image)
-    labels = np.array([label for label, _ in files], np.uint8)
-    return images, labels, [f"{CIFAR10_CLASSES[label]}/{path.stem}" for label, path in files]
+    names = sorted(images)
+    labels = np.array([CIFAR10_CLASSES.index(class_name) for class_name, _ in names], np.uint8)
+    return np.stack([images[one] for one in names]), labels, ["/".join(one) for one in names]

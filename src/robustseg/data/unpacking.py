@@ -96,7 +96,7 @@ def _unpack_all(
 ) -> None:
     """Unpack the wanted members; check all of them."""
     total = 0
-    with _opened(archive) as members:
+    with open_archive(archive) as members:
         for member in progress.track(members, 0, "members"):
             path = PurePosixPath(member.name)
             total += member.size_bytes
@@ -126,8 +126,12 @@ def _refusal(archive: Path, why: str) -> RobustsegError:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[Member]]:
-    """Yield an archive's members; what is wrong with the archive becomes one sentence."""
+def open_archive(archive: Path) -> Iterator[Iterator[Member]]:
+    """Yield an archive's members, each to be read before the next one is asked for.
+
+    Raises:
+        RobustsegError: it is truncated, encrypted or no archive.
+    """
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened_zip:
