@@ -105,7 +105,10 @@ def test_a_network_from_outside_stands_beside_one_trained_here(finished: Path) -
     assert table["images"].unique().tolist() == [4]
 
 
-def test_what_is_downloaded_is_what_is_trained_on(finished: Path) -> None:
+def test_what_is_downloaded_is_what_is_trained_on(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished)  # where the paths of photographs begin
     data = finished / "results" / "street" / "data"
     photographs = load_split(data / "camvid" / "val.parquet")
     assert photographs.image_ids == ["000", "058", "116", "174"]  # evenly spread over 233
