@@ -33,6 +33,15 @@ def net() -> nn.Module:
     return ESPNet()
 
 
+def net_for_small() -> nn.Module:
+    """Return the same network for photographs of a third of the size that it was trained on.
+
+    It sees them enlarged to twice their size, and its logits are reduced again. On CamVid's at
+    160 x 120 pixels this keeps its accuracy near what it is on whole ones; as they are they do not.
+    """
+    return EnlargedESPNet()
+
+
 class ESPNet(nn.Module):
     """Images to logits of the same height and width."""
 
@@ -88,6 +97,17 @@ class ESPNet(nn.Module):
         merged = self.conv(torch.cat([up, at_2], dim=1))
         full: Tensor = self.classifier(merged)  # 1/2 -> 1
         return full
+
+
+class EnlargedESPNet(ESPNet):
+    """ESPNet that looks at images of twice the size."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits of the images' size; 2H and 2W are multiples of 8, see `ESPNet.forward`."""
+        enlarged = functional.interpolate(images, scale_factor=2, mode="bilinear")
+        return functional.interpolate(
+            super().forward(enlarged), size=images.shape[-2:], mode="bilinear"
+        )
 
 
 class Encoder(nn.Module):

@@ -259,3 +259,15 @@ def test_published_scores_on_camvid(espnet: ModuleType) -> None:
     assert {name: 100 * score for name, score in scores.items()} == pytest.approx(
         expected, abs=0.01
     )
+
+
+def test_small_images_are_seen_enlarged(espnet: ModuleType, model: torch.nn.Module) -> None:
+    """Pixels doubled by hand for an image that does not vary, where bilinear is exact."""
+    enlarged = espnet.net_for_small().eval()
+    enlarged.load_state_dict(model.state_dict())
+    image = torch.full((1, 3, 12, 20), 0.25)
+    with torch.no_grad():
+        logits, whole = enlarged(image), model(torch.full((1, 3, 24, 40), 0.25))
+    assert logits.shape == (1, 12, 12, 20)
+    means = whole.unflatten(2, (12, 2)).unflatten(4, (20, 2)).mean((3, 5))
+    assert torch.allclose(logits, means, atol=1e-5)
