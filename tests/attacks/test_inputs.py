@@ -458,7 +458,7 @@ def test_names_of_images() -> None:
     ("model", "says"),
     [
         (None, "not NoneType"),
-        (NET.state_dict(), "a state dict belongs into its network first"),
+        (NET.state_dict(), "a state dict has to be loaded into its network first"),
         (nn.Conv2d, "Conv2d is a class"),
         ("model.pt", "not str"),
         (lambda images: NET(images).detach(), "carry no gradient"),

@@ -349,7 +349,7 @@ def wrap(
     if not callable(model):
         raise RobustsegError(
             f"a model must be a module or a function of images, not {type(model).__name__}; "
-            "a state dict belongs into its network first (load_state_dict)"
+            "a state dict has to be loaded into its network first (load_state_dict)"
         )
     if isinstance(model, type):
         name = model.__name__
