@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception:
         traceback.print_exc()
-        print("robustseg: error: this is a defect of robustseg, please report it", file=sys.stderr)
+        print("robustseg: error: this is a bug in robustseg, please report it", file=sys.stderr)
         return 1
     return 0
 
@@ -87,23 +87,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model_and_data(attack)
     attack.add_argument(
-        "--out", required=True, type=Path, help="folder of the run; the same command goes on there"
+        "--out", required=True, type=Path, help="folder for the run; the same command resumes there"
     )
     attack.add_argument(
         "--pictures", type=int, default=4, metavar="N",
         help="attacked images to keep for the page of `report`, the first N (4); 0: none",
     )  # fmt: skip
-    attack.add_argument("--seed", type=int, default=0, help="of the random starts (0)")
+    attack.add_argument("--seed", type=int, default=0, help="seed of the random starts (0)")
     attack.add_argument(
         "--shard", type=_shard, default=(0, 1), metavar="I/N",
         help="attack the I-th of N parts of the images, from 0: for several machines or jobs",
     )  # fmt: skip
-    attack.add_argument("--name", default="model", help="of the model, in tables (model)")
+    attack.add_argument("--name", default="model", help="name of the model in tables (model)")
     attack.set_defaults(run=_attack)
     report = commands.add_parser(
         "report", help="tables and a page of a run", description=_report.__doc__
     )
-    report.add_argument("folder", type=Path, help="of the run")
+    report.add_argument("folder", type=Path, help="folder of the run")
     report.set_defaults(run=_report)
     return parser
 
@@ -123,8 +123,8 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--ignore", metavar="NUMBERS",
-        help="values of the masks that are no class (255), with commas; others: all that are none; "
-        "none: there are none",
+        help="mask values that are no class (255), separated by commas; others: every value that "
+        "is no class; none: no value is ignored",
     )  # fmt: skip
     parser.add_argument(
         "--ids", type=Path, help="file with the ids of the images to use, one a line"
@@ -137,11 +137,11 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         help="imagenet, half (to [-1, 1]), none, or mean and deviation: 0.4,0.4,0.4/0.2,0.2,0.2; "
         "auto (default): as the model's publisher says, none for a model of your own",
     )  # fmt: skip
-    parser.add_argument("--scale", type=float, default=1.0, help="255 if it wants 0..255 (1)")
+    parser.add_argument("--scale", type=float, default=1.0, help="255 if the model takes 0..255")
     parser.add_argument(
-        "--output", help="key, attribute or place in the model's output of the logits"
+        "--output", help="key, attribute or index of the logits in the model's output"
     )
-    parser.add_argument("--divisor", type=int, help="pad images to multiples of so many pixels")
+    parser.add_argument("--divisor", type=int, help="pad images to multiples of this many pixels")
     parser.add_argument(
         "--eps", type=_radius_255, nargs="+", default=[4.0, 8.0], metavar="EPS",
         help="radii of the attack in 1/255 (4 8)",
@@ -152,11 +152,11 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "sixth of it; sea_eccv, losses, baselines, schedules, iterations, alma, blackbox",
     )  # fmt: skip
     parser.add_argument(
-        "--iterations", type=int, help="of each attack, instead of 300: fewer are a first look"
+        "--iterations", type=int, help="of each attack, instead of 300: fewer give a first look"
     )
-    parser.add_argument("--images", type=int, help="only the first so many")
+    parser.add_argument("--images", type=int, help="use only this many images, the first ones")
     parser.add_argument("--batch-size", type=int, default=8, help="images at a time (8)")
-    parser.add_argument("--device", help="of torch; a GPU if there is one")
+    parser.add_argument("--device", help="torch device; by default a GPU if there is one")
 
 
 @dataclass
@@ -284,7 +284,7 @@ def _say_shapes(setup: _Setup, batch: Any) -> None:
     logits = predict(setup.model, images)
     classes = setup.dataset.num_classes
     more = logits.shape[1] - classes
-    extra = f" and {more} of none" if more > 0 else ""
+    extra = f" and {more} of no class" if more > 0 else ""
     net = setup.model.net
     print(f"model         {type(net).__name__}, {_parameters(net)} on {images.device}, eval mode")
     print(f"images        {setup.images}, the first ({ids[0]}) {tuple(images.shape[1:])}, values "
@@ -429,7 +429,7 @@ def _whole(option: str, text: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise RobustsegError(f"{option} is {text!r} and not a whole number") from error
+        raise RobustsegError(f"{option} is {text!r}, not a whole number") from error
 
 
 def _radius_255(text: str) -> float:
@@ -437,7 +437,7 @@ def _radius_255(text: str) -> float:
         return float(text)
     except ValueError:
         advice = "radii are in 1/255, so write 8 for 8/255"
-        raise argparse.ArgumentTypeError(f"{text!r} is no number; {advice}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; {advice}") from None
 
 
 def _shard(text: str) -> tuple[int, int]:

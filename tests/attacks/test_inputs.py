@@ -285,10 +285,10 @@ def test_labels_of_another_size_than_the_images() -> None:
 
 def test_advice_on_one_hot_and_coloured_labels(expected: SeaResult) -> None:
     one_hot = nn.functional.one_hot(LABELS, CLASSES)
-    assert "of one-hot labels take labels.argmax(3)" in labels_error(one_hot)
+    assert "for one-hot labels take labels.argmax(3)" in labels_error(one_hot)
     same(attack(labels=one_hot.argmax(3)), expected)
     first = one_hot.permute(0, 3, 1, 2)
-    assert "of one-hot labels take labels.argmax(1)" in labels_error(first)
+    assert "for one-hot labels take labels.argmax(1)" in labels_error(first)
     same(attack(labels=first.numpy().argmax(1)), expected)
     colours = (IMAGES * 255).to(torch.uint8)
     assert "one number, its class" in labels_error(colours)
@@ -300,7 +300,7 @@ def test_labels_before_images() -> None:
         assert "look like labels and images; give (images, labels), in this order" in said
     grey, one_hot = IMAGES[:, :1], torch.nn.functional.one_hot(LABELS, CLASSES).permute(0, 3, 1, 2)
     said = sentence(lambda: attack(grey, one_hot))
-    assert "of one-hot labels take" in said
+    assert "for one-hot labels take" in said
 
 
 def test_labels_that_are_no_classes() -> None:
@@ -308,10 +308,10 @@ def test_labels_that_are_no_classes() -> None:
     wrong[1, 3, 3] = CLASSES
     said = labels_error(wrong)
     assert "image 1 has the label 4, which is none of the classes 0..3" in said
-    assert "image 0 has labels that are no whole numbers" in labels_error(LABELS / 255 + 0.001)
+    assert "image 0 has labels that are not whole numbers" in labels_error(LABELS / 255 + 0.001)
     missing = LABELS.float()
     missing[2, 0, 0] = torch.nan
-    assert "image 2 has labels that are no whole numbers" in labels_error(missing)
+    assert "image 2 has labels that are not whole numbers" in labels_error(missing)
     assert "whole numbers, not torch.complex64" in labels_error(LABELS.to(torch.complex64))
 
 
@@ -341,7 +341,7 @@ def test_advice_on_labels_below_0() -> None:
     for ignored in (255, None):
         said = labels_error(some, ignore_index=ignored)
         assert said.startswith("image 1 has the label -1")
-        assert f"ignored is {ignored}; pass ignore_index=-1" in said
+        assert f"the ignored label is {ignored}; pass ignore_index=-1" in said
     without(some)
 
 
@@ -395,7 +395,7 @@ NO_COUNT = [0, -1, True, None, "10", 2.5, 3.0, [3]]
 @pytest.mark.parametrize("name", ["iterations", "batch_size"])
 def test_numbers_of_something(name: str, value: Any) -> None:
     said = sentence(lambda: attack(**{name: value}))
-    assert said == f"{name} must be a whole number from 1 on; got {value!r}"
+    assert said == f"{name} must be a whole number of at least 1; got {value!r}"
 
 
 def test_iterations_too_few_for_the_schedule() -> None:

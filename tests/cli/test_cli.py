@@ -266,7 +266,7 @@ def test_check_says_how_images_are_normalised(
 def test_radii_are_in_255ths(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["check", "mymodels.py:net", *DATA, "--eps", "8/255"])
-    assert "'8/255' is no number; radii are in 1/255, so write 8 for" in capsys.readouterr().err
+    assert "'8/255' is not a number; radii are in 1/255, so write 8 for" in capsys.readouterr().err
 
 
 def test_the_strongest_loss_is_told_with_its_margin(here: Path) -> None:

@@ -143,7 +143,7 @@ def test_two_files_of_one_name_are_one_sentence(root: Path) -> None:
     save(root / "images" / "a.JPG", picture((9, 9)))
     save(root / "images" / "b.PNG", picture((9, 9)))
     files = f"{root}/images/a.JPG and {root}/images/a.png have the same id, and so have the files"
-    refused(lambda: opened(root), f"{files} of 1 ids more; leave one file for each name")
+    refused(lambda: opened(root), f"{files} of 1 more ids; keep one file for each name")
     assert opened(root, ids=["deep/z.1"]).image_ids == ["deep/z.1"]
     (root / "images" / "a.JPG").unlink()
     (root / "images" / "b.PNG").unlink()
@@ -157,7 +157,7 @@ def test_two_files_of_one_name_are_one_sentence(root: Path) -> None:
         ("a\na.png\nc\n", "2 of the 3 ids have no image in {root}/images (a.png, c); an id is a f"),
         ("a\nb\na\n", "the list of ids {root}/ids.txt names a twice; name each once"),
         ("\n", "the list of ids {root}/ids.txt is empty"),
-        (None, "the list of ids {root}/ids.txt is missing or no text ("),
+        (None, "the list of ids {root}/ids.txt is missing or not text ("),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused(root: Path, text: str | None, sentence: str) -> None:
@@ -535,7 +535,7 @@ def test_the_default_does_not_leave_out_a_class_in_silence(root: Path) -> None:
         ([*COLOURS, "sea 70 130 180"], "`classes` gives the colour (70, 130, 180) to two classes"),
         ([True, "sky"], "`classes` should be a file, a list of names or a number, not [True, 'sky"),
         (2.5, "`classes` should be a file, a list of names or a number, not 2.5"),
-        (Path("none.txt"), "the file of classes none.txt is missing or no text ("),
+        (Path("none.txt"), "the file of classes none.txt is missing or not text ("),
     ],
 )
 def test_classes_that_are_refused(root: Path, classes: Any, sentence: str) -> None:
@@ -543,7 +543,7 @@ def test_classes_that_are_refused(root: Path, classes: Any, sentence: str) -> No
 
 
 def test_a_file_that_is_no_list_of_classes_is_named(root: Path) -> None:
-    refused(lambda: opened(root, classes=root / "images" / "a.png"), "a.png is missing or no text")
+    refused(lambda: opened(root, classes=root / "images" / "a.png"), "a.png is missing or not text")
     (root / "classes.txt").write_text("sky\n")
     refused(lambda: opened(root, classes=root / "classes.txt"), "classes.txt names 1 classes; at")
 

@@ -250,7 +250,7 @@ def test_shards_are_the_whole(tmp_path: Path) -> None:
     for own in (1, 0):
         evaluate(network(), data, 8, folder=tmp_path / "parts", batch_size=2, shard=(own, 2), **FEW)
         if own == 1:
-            with pytest.raises(RobustsegError, match="misses 1 of 2 parts: shard 0/2"):
+            with pytest.raises(RobustsegError, match="lacks 1 of 2 parts: start with shard 0/2"):
                 report(tmp_path / "parts")
     merged = read_evaluation(tmp_path / "parts")
     assert merged.robust == whole.robust
@@ -458,7 +458,7 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"batch_size": 0}, "batch_size must be"),
         ({"images": -1}, "images must be"),
         ({"images": 0}, "images must be"),
-        ({"pictures": -1}, "pictures must be a whole number from 0 on"),
+        ({"pictures": -1}, "pictures must be a whole number of at least 0"),
         ({"seed": -1}, "seed must be"),
         ({"shard": "0/2"}, "shard must be"),
         ({"name": None}, "letters, digits"),

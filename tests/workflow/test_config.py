@@ -194,7 +194,7 @@ NO_LIST = "should be a file, a list of names or a number, not"
 WRONG_FOLDERS = [
     (
         {"classes": "none.txt"},
-        ".classes is refused: the file of classes none.txt is missing or no ",
+        ".classes is refused: the file of classes none.txt is missing or not ",
     ),
     ({"classes": ["a", "a"]}, ".classes is refused: `classes` names the class 'a' twice"),
     ({"classes": 1}, ".classes is refused: `classes` names 1 classes; at least 2 are needed"),

@@ -37,7 +37,7 @@ def as_images(images: Any, image_ids: list[str]) -> Tensor:
     if tensor.shape[1] not in (1, 3, 4) and tensor.shape[3] in (1, 3, 4):
         raise RobustsegError(
             f"images are {tuple(tensor.shape)}, with the channels last; put them second: "
-            "images.permute(0, 3, 1, 2), of NumPy arrays images.transpose(0, 3, 1, 2)"
+            "images.permute(0, 3, 1, 2), or for NumPy arrays images.transpose(0, 3, 1, 2)"
         )
     if tensor.dtype == torch.uint8 or tensor.dtype in WHOLE:
         bad = (tensor < 0) | (tensor > 255)
@@ -52,7 +52,7 @@ def as_images(images: Any, image_ids: list[str]) -> Tensor:
     if outside.any():
         low, high = float(tensor.min()), float(tensor.max())
         if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
-            advice = "cut off what resizing or noise added: images.clip(0, 1)"
+            advice = "clip what resizing or noise added: images.clip(0, 1)"
         elif low >= 0:
             advice = "divide 8-bit values by 255"
         else:
@@ -89,7 +89,7 @@ def as_labels(labels: Any, image_ids: list[str], ignore_index: int | None = 255)
     whole = tensor.long()
     if tensor.dtype.is_floating_point:
         broken = ~(tensor == whole).flatten(1).all(1)
-        refuse_images(broken, image_ids, "has labels that are no whole numbers")
+        refuse_images(broken, image_ids, "has labels that are not whole numbers")
     ignored = torch.zeros_like(whole, dtype=torch.bool) if label is None else whole == label
     negative = (whole < 0) & ~ignored
     if negative.any():
@@ -97,8 +97,8 @@ def as_labels(labels: Any, image_ids: list[str], ignore_index: int | None = 255)
         refuse_images(
             negative.flatten(1).any(1),
             image_ids,
-            f"has the label {value}, but classes count from 0 and ignored is {label}; pass "
-            f"ignore_index={value} if such pixels are to be ignored",
+            f"has the label {value}, but classes count from 0 and the ignored label is {label}; "
+            f"pass ignore_index={value} if such pixels are to be ignored",
         )
     return whole.masked_fill(ignored, IGNORE_LABEL)
 
@@ -133,8 +133,8 @@ def as_ids(image_ids: Sequence[Any] | None, count: int) -> list[str]:
     ids = list(map(str, range(count) if image_ids is None else image_ids))
     if len(ids) != count or len(set(ids)) != count:
         raise RobustsegError(
-            f"{count} images need as many different image_ids; got {len(ids)}, {len(set(ids))} of "
-            "them different"
+            f"{count} images need as many different image_ids; got {len(ids)}, of which "
+            f"{len(set(ids))} are different"
         )
     return ids
 
@@ -152,7 +152,7 @@ def number_of(images: Any) -> int:
     except TypeError as error:
         raise RobustsegError(
             f"images must be a tensor, an array or a list of them, not {type(images).__name__}; "
-            "of a loader or data set use robustseg.evaluate"
+            "for a loader or data set use robustseg.evaluate"
         ) from error
 
 
@@ -196,7 +196,7 @@ def check_counts(**counts: Any) -> None:
     """
     for name, count in counts.items():
         if not is_whole(count) or count < 1:
-            raise RobustsegError(f"{name} must be a whole number from 1 on; got {count!r}")
+            raise RobustsegError(f"{name} must be a whole number of at least 1; got {count!r}")
 
 
 def _check_shape(shape: Sequence[int]) -> None:
@@ -208,11 +208,11 @@ def _check_shape(shape: Sequence[int]) -> None:
         advice = "; add a batch dimension: images[None]"
     elif len(shape) == 3 and shape[2] in (1, 3, 4):
         advice = (
-            "; put the channels first and add a batch dimension: images.permute(2, 0, 1)[None], of "
-            "NumPy arrays images.transpose(2, 0, 1)[None]"
+            "; put the channels first and add a batch dimension: images.permute(2, 0, 1)[None], or "
+            "for NumPy arrays images.transpose(2, 0, 1)[None]"
         )
     elif len(shape) == 3:
-        advice = "; of images without colours, add a channel: images[:, None]"
+        advice = "; for images without colour, add a channel: images[:, None]"
     raise RobustsegError(
         f"images must be (images, channels, height, width), at least one; got {tuple(shape)}"
         f"{advice}"
@@ -225,7 +225,7 @@ def _advice_on_labels(labels: Tensor) -> str:
         return "; add a batch dimension: labels[None]"
     for axis in (1, 3):
         if labels.ndim == 4 and labels.numel() and bool((labels.sum(axis) == 1).all()):
-            return f"; of one-hot labels take labels.argmax({axis})"
+            return f"; for one-hot labels take labels.argmax({axis})"
     return "; a pixel must have one number, its class" if labels.ndim == 4 else ""
 
 

@@ -129,8 +129,8 @@ def _lines_of(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"the file of classes {path} is missing or no text ({error}); it should have one class "
-            "a line: `name`, or `name R G B` with its colour"
+            f"the file of classes {path} is missing or not text ({error}); it should have one "
+            "class a line: `name`, or `name R G B` with its colour"
         ) from error
     return [line for line in text.splitlines() if line.strip()]
 

@@ -106,7 +106,7 @@ def read_ids(ids: Ids) -> list[str]:
             lines = Path(ids).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:
             raise RobustsegError(
-                f"{where} is missing or no text ({error}); it should have one image id a line"
+                f"{where} is missing or not text ({error}); it should have one image id a line"
             ) from error
         ids = [line.strip() for line in lines if line.strip()]
     names = sorted(ids)
@@ -135,7 +135,7 @@ def _refuse_lonely(
         lacks.append(f"{count} without an image in {images} ({_examples(no_image)})")
     if lacks:
         raise RobustsegError(
-            f"there are {' and '.join(lacks)}; a mask has the name of its image but for the "
+            f"there are {' and '.join(lacks)}; a mask has the name of its image except for the "
             "suffix: rename them, or list the images to use in `ids`"
         )
 
@@ -148,8 +148,8 @@ def _refuse_absent(
     if absent:
         raise RobustsegError(
             f"{len(absent)} of the {len(wanted)} ids have no {what} in {folder} "
-            f"({_examples(absent)}); an id is a file's path in there without its suffix: correct "
-            "`ids` or the folder"
+            f"({_examples(absent)}); an id is a file's path in that folder without its suffix: "
+            "correct `ids` or the folder"
         )
 
 
@@ -160,8 +160,8 @@ def _refuse_twice(wanted: Iterable[str], files: Files) -> None:
         first, second, *_ = twice[0]
         raise RobustsegError(
             f"{first} and {second} have the same id"
-            + (f", and so have the files of {len(twice) - 1} ids more" if twice[1:] else "")
-            + "; leave one file for each name without its suffix"
+            + (f", and so have the files of {len(twice) - 1} more ids" if twice[1:] else "")
+            + "; keep one file for each name without its suffix"
         )
 
 

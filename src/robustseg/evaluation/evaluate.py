@@ -156,7 +156,7 @@ def evaluate(
     check_counts(batch_size=batch_size)
     check_counts(**{key: n for key, n in given.items() if n is not None})
     if not is_whole(pictures) or pictures < 0:
-        raise RobustsegError(f"pictures must be a whole number from 0 on; got {pictures!r}")
+        raise RobustsegError(f"pictures must be a whole number of at least 0; got {pictures!r}")
     if not is_whole(seed) or not 0 <= seed < 2**31:
         raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
     _check_shard(shard)
@@ -200,7 +200,7 @@ def evaluate(
         if class_names and names is None:
             signs.said.append(
                 f"there are {len(class_names)} class_names and {len(rows[0]['union'])} classes, "
-                "so that tables number the classes"
+                "so tables number the classes"
             )
         record: dict[str, Any] = {
             "name": name,
@@ -293,8 +293,8 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
     lacking = [one for one, path in zip(wanted, paths, strict=True) if not path.exists()]
     if lacking:
         raise RobustsegError(
-            f"{folder} misses {len(lacking)} of {shards} parts: shard {lacking[0]}/{shards} comes "
-            "first; run the same command with it, then make the report again"
+            f"{folder} lacks {len(lacking)} of {shards} parts: start with shard "
+            f"{lacking[0]}/{shards}; run the same command with it, then make the report again"
         )
     records = [_read_record(path) for path in paths]
     own = ("shard", "warnings", "runtime_s", "device")
@@ -303,7 +303,7 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
             if key not in own and record.get(key) != value:
                 raise RobustsegError(
                     f"{folder}: shard {record['shard']} was run with another {key} than shard "
-                    f"{records[0]['shard']}; run both alike"
+                    f"{records[0]['shard']}; run both with the same settings"
                 )
     return records
 
@@ -458,7 +458,7 @@ def _check_names(**names: str) -> None:
     for what, name in names.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise RobustsegError(
-                f"{what} is {name!r}; it may hold letters, digits and _, and begins with a letter"
+                f"{what} is {name!r}; use letters, digits and _ only, beginning with a letter"
             )
 
 

@@ -141,7 +141,7 @@ class WrappedModel(nn.Module):
                 if buffer.shape[1] not in (1, images.shape[1]):
                     raise RobustsegError(
                         f"{name} has {buffer.shape[1]} values and images have {images.shape[1]} "
-                        f"channels; give one value a channel"
+                        f"channels; give one value per channel"
                     )
                 buffer = buffer.to(values)
                 values = values - buffer if name == "mean" else values / buffer
@@ -206,14 +206,14 @@ class WrappedModel(nn.Module):
         found = _logits_of_queries(outputs, size) if queries else self._find(outputs)
         if isinstance(found, Tensor) and not found.dtype.is_floating_point:
             raise RobustsegError(
-                f"the model returned {found.dtype} and not logits; attacks need its scores before "
+                f"the model returned {found.dtype}, not logits; attacks need its scores before "
                 "argmax"
             )
         if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != images:
             raise RobustsegError(
                 f"the model returned {_described(outputs)} for {images} images; it must return "
                 "logits (images, classes, height, width), or say with wrap(model, output=...) "
-                "where they are: a key, an attribute, a place, or a function"
+                "where they are: a key, an attribute, an index, or a function"
             )
         return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
 
@@ -336,7 +336,7 @@ def wrap(
         named = [name for name, value in given.items() if value is not None]
         if named or scale != 1:
             raise RobustsegError(
-                f"the model is wrapped already; give {', '.join(named) or 'scale'} to that call"
+                f"the model is wrapped already; pass {', '.join(named) or 'scale'} to that call"
             )
         return model
     if isinstance(model, torch.export.ExportedProgram):
@@ -450,17 +450,17 @@ def _as_numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] 
         numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError) as error:
         raise RobustsegError(
-            f"{name} must be a list of numbers, one a channel; got {values!r}"
+            f"{name} must be a list of numbers, one per channel; got {values!r}"
         ) from error
     if not numbers or not all(map(isfinite, numbers)):
-        raise RobustsegError(f"{name} must be finite numbers, one a channel; got {numbers}")
+        raise RobustsegError(f"{name} must be finite numbers, one per channel; got {numbers}")
     return numbers
 
 
 def _check_whole(name: str, number: Any) -> None:
     whole = isinstance(number, SupportsIndex) and not isinstance(number, bool)
     if number is not None and not (whole and number > 0):
-        raise RobustsegError(f"{name} must be a whole number from 1 on; got {number!r}")
+        raise RobustsegError(f"{name} must be a whole number of at least 1; got {number!r}")
 
 
 def _as_classes(classes: Sequence[int | None]) -> tuple[int | None, ...]:
@@ -475,8 +475,8 @@ def _as_classes(classes: Sequence[int | None]) -> tuple[int | None, ...]:
 def _data_classes(classes: tuple[int | None, ...] | None, wanted: int | None) -> int | None:
     if wanted is not None and wanted < 2:
         raise RobustsegError(
-            f"num_classes is {wanted}; there are at least two, a head of one channel has the "
-            "classes 0 and 1"
+            f"num_classes is {wanted}; there must be at least two (a head with one channel has "
+            "the classes 0 and 1)"
         )
     if classes is None:
         return wanted
@@ -484,7 +484,7 @@ def _data_classes(classes: tuple[int | None, ...] | None, wanted: int | None) ->
     if not named or min(named) < 0 or (wanted is not None and max(named) >= wanted):
         raise RobustsegError(
             f"`classes` must name classes of the data, 0..{(wanted or len(classes)) - 1}, or None "
-            f"for outputs that are none; got {list(classes)}"
+            f"for outputs that are no class; got {list(classes)}"
         )
     return max(named) + 1 if wanted is None else wanted
 
