@@ -5,8 +5,9 @@ CORES ?= 2
 BIN := .venv/bin
 ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+STREET := $(SNAKEMAKE) --profile profiles/demo --configfile config/street.yaml
 
-.PHONY: help demo demo-seeds street ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
+.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -39,11 +40,11 @@ demo-seeds: $(ENVIRONMENT)
 	@echo "Open results/demo/report/seeds.html"
 
 ifdef ROOT  # copies of one's own: of both data sets, and of ESPNet's weights
-street: COPIES := --config 'data={camvid: {root: "$(abspath $(ROOT))"}, cifar10: {root: "$(abspath $(ROOT))"}}' \
+COPIES := --config 'data={camvid: {root: "$(abspath $(ROOT))"}, cifar10: {root: "$(abspath $(ROOT))"}}' \
 	'downloads={weights: {espnet_p_2_q_8_camvid.pth: {urls: ["file://$(abspath $(ROOT))/espnet/espnet_p_2_q_8_camvid.pth"]}}}'
 endif
 street: $(ENVIRONMENT)
-	$(SNAKEMAKE) --profile profiles/demo --configfile config/street.yaml $(COPIES) -- all
+	$(STREET) config/street_pictures.yaml $(COPIES) -- all
 	@echo "Open results/street/report/index.html"
 
 ablation: $(ENVIRONMENT)
@@ -58,14 +59,25 @@ strength: $(ENVIRONMENT)
 	$(SNAKEMAKE) --profile profiles/demo --configfile config/strength.yaml -- all
 	@cat results/strength/tables/strength.md results/strength/tables/open_choices.md
 
-# What the README shows, kept small: tables and claims to read, figures, and the two pages.
+# What the README shows, kept small: tables and claims to read, figures, and the pages.
+define keep
+	mkdir -p results/reference/$(1)
+	cd results/reference/$(1) && rm -rf tables figures seeds claims report
+	mkdir -p results/reference/$(1)/tables results/reference/$(1)/figures
+	cp results/$(1)/tables/*.md results/$(1)/tables/*.csv results/reference/$(1)/tables/
+	cp $(2) results/reference/$(1)/figures/
+	cp -r results/$(1)/claims results/$(1)/report results/reference/$(1)/
+endef
+
 reference: demo demo-seeds
-	rm -rf results/reference/demo
-	mkdir -p results/reference/demo/tables results/reference/demo/figures results/reference/demo/seeds
-	cp results/demo/tables/*.md results/demo/tables/*.csv results/reference/demo/tables/
-	cp results/demo/figures/*.png results/reference/demo/figures/
+	$(call keep,demo,results/demo/figures/*.png)
+	mkdir -p results/reference/demo/seeds
 	cp results/demo/seeds/*.md results/demo/seeds/*.csv results/reference/demo/seeds/
-	cp -r results/demo/claims results/demo/report results/reference/demo/
+
+# Without photographs, which are not ours to pass on.
+street-reference: street
+	$(STREET) $(COPIES) -- all
+	$(call keep,street,results/street/figures/figure[23].png)
 
 test: lint
 	$(BIN)/pytest -n $(CORES) --dist loadfile
