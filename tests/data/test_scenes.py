@@ -52,6 +52,22 @@ def test_every_class_occurs_and_background_does_not_dominate():
     assert 0.2 < shares[0] < 0.45
 
 
+def test_objects_are_as_large_as_asked_for():
+    """A disc of radius 3 has 29 pixels, of radius 4 has 49; squares and diamonds fewer of 81."""
+    few = SCENES | {"train_images": 40}
+    small = generate_split(few | {"object_radius_px": [3, 4]}, "train").labels
+    large = generate_split(few | {"object_radius_px": [12, 13]}, "train").labels
+    covered = (small > 0).mean(), (large > 0).mean()
+    assert covered[0] < 7 * 81 / 32**2
+    assert covered[0] < 0.5 * covered[1]
+
+
+def test_the_size_of_objects_is_as_before_without_it():
+    given = generate_split(SCENES | {"object_radius_px": [6, 10]}, "train")
+    usual = generate_split(SCENES, "train")
+    assert np.array_equal(given.images, usual.images)
+
+
 def test_shapes_are_balanced_and_hold_one_object():
     _, labels = generate_shapes("train", 450, 32, seed=0)
     counts = np.bincount(labels, minlength=9)

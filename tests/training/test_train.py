@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,15 @@ def test_classifier_learns_and_writes_its_metrics(data, tmp_path):
     assert set(rows["miou"].to_pylist() + rows["robust_accuracy"].to_pylist()) == {None}
     assert read_weights(made.weights)[1]["architecture"]["kind"] == "classifier"
     assert not made.checkpoint.exists()
+
+
+def test_a_small_training_split_is_not_outweighed_by_its_validation(data, tmp_path):
+    few = data / "few.npz"
+    settings = {"kind": "shapes", "size_px": 32, "train_images": 8, "val_images": 8, "seed": 0}
+    generate(settings, "train", few)
+    made = replace(files(data, tmp_path, "shapes"), train=few)
+    train_classifier(BACKBONE | {"epochs": 8}, TRAINING, made, 0, quiet())
+    assert pq.read_table(made.metrics)["epoch"].to_pylist() == [3, 6, 8]
 
 
 def test_robust_classifier_reports_robust_accuracy(data, tmp_path):

@@ -56,6 +56,8 @@ WRONG = [
         "scenes has the kind 'coco'; known are scenes, shapes, voc, ade20k",
     ),
     ("data.scenes", {"size_px": 32}, "data.scenes needs a kind"),
+    ("data.scenes.object_radius_px", [9, 8], "has object_radius_px [9, 8], which should be the sm"),
+    ("data.shapes.object_radius_px", [8, 9], "has object_radius_px, which only scenes have"),
     (
         "data.voc",
         {"kind": "voc", "split": "x"},

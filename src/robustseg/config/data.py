@@ -37,6 +37,23 @@ class Generated(Section):
     train_images: Count = Field(description="images in the training split")
     val_images: Count = Field(description="images in the validation split, which is attacked")
     seed: Seed = Field(description="seed of the generator")
+    object_radius_px: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
+        None,
+        description="of `scenes`: smallest and largest radius of an object, pixels; by default "
+        "10/48 and 16/48 of `size_px`",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Generated":
+        radius = self.object_radius_px
+        if radius and self.kind != "scenes":
+            raise ValueError("has object_radius_px, which only scenes have")
+        if radius and not radius[0] <= radius[1] <= self.size_px:
+            raise ValueError(
+                f"has object_radius_px {radius}, which should be the smaller and the larger, "
+                f"neither above size_px {self.size_px}"
+            )
+        return self
 
 
 class Downloaded(Section):

@@ -21,7 +21,8 @@ def generate_split(settings: Mapping[str, Any], split: str) -> ArrayDataset:
     """Generate "train" or "val" of a data set as its config section describes it.
 
     Args:
-        settings: kind ("scenes" or "shapes"), size_px, train_images, val_images, seed.
+        settings: kind ("scenes" or "shapes"), size_px, train_images, val_images, seed, and of
+            scenes maybe object_radius_px.
         split: "train" or "val".
 
     Raises:
@@ -31,8 +32,10 @@ def generate_split(settings: Mapping[str, Any], split: str) -> ArrayDataset:
     if kind not in GENERATORS:
         raise RobustsegError(f"unknown kind of data {kind!r}; known are {', '.join(GENERATORS)}")
     count = settings[f"{split}_images"]
-    images, labels = GENERATORS[kind](split, count, settings["size_px"], settings["seed"])
     background = kind == "scenes"
+    radius = settings.get("object_radius_px")
+    layout = {"radius_px": tuple(radius)} if radius else {}
+    images, labels = GENERATORS[kind](split, count, settings["size_px"], settings["seed"], **layout)
     return ArrayDataset(
         images=images,
         labels=labels,

@@ -87,7 +87,12 @@ class Row:
 
 
 def generate_scenes(
-    split: str, count: int, size_px: int, seed: int, look: Look = LOOK
+    split: str,
+    count: int,
+    size_px: int,
+    seed: int,
+    look: Look = LOOK,
+    radius_px: tuple[int, int] | None = None,
 ) -> tuple[Bytes, Bytes]:
     """Generate segmentation scenes with several overlapping objects.
 
@@ -97,11 +102,12 @@ def generate_scenes(
         size_px: height and width S.
         seed: of the data set.
         look: strength of the cues.
+        radius_px: of the objects, smallest and largest; None: 10/48 to 16/48 of the size.
 
     Returns:
         Images (N, S, S, 3) and labels (N, S, S): 0 for background, 1..9 for the objects.
     """
-    radius = (size_px * 10 // 48, size_px * 16 // 48)
+    radius = radius_px or (size_px * 10 // 48, size_px * 16 // 48)
     layout = Layout(objects=(5, 7), radius=radius, margin=0)
     return _generate(("scenes", split, seed), count, size_px, layout, look)
 

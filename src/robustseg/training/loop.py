@@ -29,7 +29,10 @@ from robustseg.training.stopping import stop_on_sigterm
 from robustseg.training.tasks import Task
 
 ROBUST_VAL_IMAGES = 128
-"""Validation images that are attacked after each epoch: a glance at the progress, no result."""
+"""Validation images that are attacked for a row of metrics: a glance at the progress, no result."""
+TRAINED_PER_SCORED = 3
+"""Images trained on, at least, for each image of the validation split that is scored: after each
+epoch of a small training split, that would take as long as the training."""
 SAVING_SHARE = 0.05
 """Checkpoints of large models are written less often, so as to take this share of the time."""
 RAREST_SAVES = 30
@@ -96,10 +99,10 @@ class Trainer:
         self.losses: list[float] = []
         self.rows: list[dict[str, Any]] = []
         self.stopping = False
-        self.epoch_started = monotonic()
+        self.scored = monotonic()
 
     def run(self) -> list[dict[str, Any]]:
-        """Train to the end, from the checkpoint if there is one, and return a row an epoch.
+        """Train to the end, from the checkpoint if there is one, and return the rows of metrics.
 
         Raises:
             RobustsegError: damaged checkpoint, full disk, loss that is not finite, SIGTERM.
@@ -253,10 +256,15 @@ class Trainer:
         return value
 
     def _finish_epoch(self) -> None:
-        """Note the epoch's metrics and move on to the next."""
-        waited = self.loader.waited() / max(monotonic() - self.epoch_started, 1e-9)
+        """Move on to the next epoch, and note metrics where they are due."""
+        epoch = self.place.epoch + 1
+        every = math.ceil(TRAINED_PER_SCORED * len(self.val_set) / len(self.train_set))
+        self.place = Place(epoch)
+        if epoch % every and epoch < self.recipe.epochs:
+            return
+        waited = self.loader.waited() / max(monotonic() - self.scored, 1e-9)
         if self.group.first:
-            row = self._metrics()
+            row = self._metrics(epoch)
             self.rows.append(row)
             scores = ", ".join(
                 f"{name} {row[name]:.3f}"
@@ -267,10 +275,9 @@ class Trainer:
                 f"epoch {row['epoch']} of {self.recipe.epochs}: {scores}; "
                 f"{waited:.0%} of the time spent waiting for images"
             )
-        self.place, self.losses = Place(self.place.epoch + 1), []
-        self.epoch_started = monotonic()
+        self.losses, self.scored = [], monotonic()
 
-    def _metrics(self) -> dict[str, Any]:
+    def _metrics(self, epoch: int) -> dict[str, Any]:
         """Score the model on the validation split, without and with the training's attack."""
         size, every = self.recipe.images_per_pass, range(len(self.val_set))
         batches = batches_of(self.val_set, every, size)
@@ -281,7 +288,7 @@ class Trainer:
             some = batches_of(self.val_set, first, size)
             robust = self.task.scores(self.val_set, some, self._validation_attack)
         return {
-            "epoch": self.place.epoch + 1,
+            "epoch": epoch,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "loss": sum(self.losses) / len(self.losses),
             "accuracy": clean.accuracy,
