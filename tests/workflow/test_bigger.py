@@ -86,11 +86,8 @@ def test_a_scheduler_is_asked_for_more() -> None:
 
 
 def test_at_demo_scale_each_model_differs_in_what_its_name_says() -> None:
-    small, demo = load("bigger_demo"), load("demo")
-    one = demo.trainings()["pir_at_5"]
-    ours = small.trainings()
-    assert ours["pir_at_5"] == one
-    assert small.backbones["convnext_robust"] == demo.backbones["convnext_robust"]
+    ours = load("bigger_demo").trainings()
+    one = ours["pir_at_5"]
     assert ours["pir_at_5_long"] == one | {"epochs": 2 * one["epochs"]}
     changed = {key for key, value in ours["pir_at_5_larger"].items() if value != one[key]}
     assert changed == {"backbone", "architecture"}

@@ -39,11 +39,12 @@ METRICS_SCHEMA = pa.schema(
         pa.field("robust_miou", pa.float64()),
     ]
 )
-"""A row each time that the validation split was scored (after each epoch, or fewer where the training
-split is small against it), fractions; `loss` is the mean since the row before. `accuracy` and `miou` are of the validation split, the robust ones
-of its first images under the training's own weak attack. null: classifiers have no mIoU, clean
-training no attack. No times: the same training gives the same file. The file's metadata has the
-`settings` that the weights have too: batch, passes, attack, precision."""
+"""A row each time that the validation split is scored: after each epoch, or fewer where it is large
+beside the training split. Fractions; `loss` is the mean since the row before, `accuracy` and `miou`
+are of the validation split, the robust ones of its first images under the training's own weak
+attack. null: classifiers have no mIoU, clean training no attack. No times: the same training gives
+the same file. The file's metadata has the `settings` that the weights have too: batch, passes,
+attack, precision."""
 
 
 @dataclass(frozen=True)
