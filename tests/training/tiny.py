@@ -37,14 +37,14 @@ def network(seed=0):
         return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, CLASSES, 1))
 
 
-def images():
+def images(count=IMAGES):
     """Return a data set in which each image has another number of ignored pixels."""
     source = np.random.default_rng(0)
-    pixels = source.integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8)
-    labels = source.integers(0, CLASSES, (IMAGES, 8, 8)).astype(np.uint8)
-    for number in range(IMAGES):
+    pixels = source.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    labels = source.integers(0, CLASSES, (count, 8, 8)).astype(np.uint8)
+    for number in range(count):
         labels[number, :number] = IGNORE_BYTE
-    names = [f"image{number}" for number in range(IMAGES)]
+    names = [f"image{number}" for number in range(count)]
     return ArrayDataset(pixels, labels, names, ["a", "b", "c"], [(0, 0, 0)] * CLASSES)
 
 
@@ -76,7 +76,7 @@ def trainer(
         Task(model or network()),
         settings_of(subject, TRAINING | changes, scheme, training_seed=0),
         data or images(),
-        images(),
+        images(2),  # few, so that each epoch has a row
         group=ProcessGroup(0, processes, torch.device("cpu")),
         settings="",
         checkpoint=Path(folder) / "checkpoint.pt",

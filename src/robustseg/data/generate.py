@@ -33,9 +33,11 @@ def generate_split(settings: Mapping[str, Any], split: str) -> ArrayDataset:
         raise RobustsegError(f"unknown kind of data {kind!r}; known are {', '.join(GENERATORS)}")
     count = settings[f"{split}_images"]
     background = kind == "scenes"
-    radius = settings.get("object_radius_px")
-    layout = {"radius_px": tuple(radius)} if radius else {}
-    images, labels = GENERATORS[kind](split, count, settings["size_px"], settings["seed"], **layout)
+    size_px, seed, radius = settings["size_px"], settings["seed"], settings.get("object_radius_px")
+    if radius:
+        images, labels = generate_scenes(split, count, size_px, seed, radius_px=tuple(radius))
+    else:
+        images, labels = GENERATORS[kind](split, count, size_px, seed)
     return ArrayDataset(
         images=images,
         labels=labels,
