@@ -93,7 +93,7 @@ WRONG = [
     ("models.at_5.training", "sgd", "models.at_5.training is 'sgd', which is not one of"),
     ("models.at_5.decoder", "fcn", "models.at_5.decoder should be 'upernet'"),
     ("models.at_5.decoder", "segmenter", "needs a backbone of one of the architectures vit_demo"),
-    ("backbones.convnext_clean.dataset", "scenes", "needs one of kind shapes: shapes"),
+    ("backbones.convnext_clean.dataset", "scenes", "needs one of kind shapes or cifar10: shapes"),
     ("backbones.convnext_robust.steps", 0, "backbones.convnext_robust needs both eps_255 and"),
     ("training.upernet.learning_rate", "1e-3", "write 1.0e-3"),
     (
