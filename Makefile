@@ -40,7 +40,8 @@ demo-seeds: $(ENVIRONMENT)
 	@echo "Open results/demo/report/seeds.html"
 
 ifdef ROOT  # copies of one's own: of both data sets, and of ESPNet's weights
-COPIES := --config 'data={camvid: {root: "$(abspath $(ROOT))"}, cifar10: {root: "$(abspath $(ROOT))"}}' \
+ROOT_KEY := {root: "$(abspath $(ROOT))"}
+COPIES := --config 'data={camvid: $(ROOT_KEY), camvid_16: $(ROOT_KEY), cifar10: $(ROOT_KEY)}' \
 	'downloads={weights: {espnet_p_2_q_8_camvid.pth: {urls: ["file://$(abspath $(ROOT))/espnet/espnet_p_2_q_8_camvid.pth"]}}}'
 endif
 street: $(ENVIRONMENT)

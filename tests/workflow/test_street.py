@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,15 @@ def test_all_of_it_can_be_planned_without_any_data(name: str, tmp_path: Path) ->
     assert jobs["download_archive"] == jobs["unpack_archive"] == 2
     assert jobs["prepare_cifar10"] == jobs["fetch_weights"] == 1
     assert (jobs["pretrain_backbone"], jobs["train_model"]) == (2, 6)
+
+
+def test_with_copies_of_ones_own_nothing_is_downloaded() -> None:
+    """`make street ROOT=...` names every data set of the configuration."""
+    (copies,) = re.findall(
+        r"^COPIES := --config 'data=\{(.*)\}'", (ROOT / "Makefile").read_text(), re.M
+    )
+    named = set(re.findall(r"(\w+): \$\(ROOT_KEY\)", copies))
+    assert named == set(yaml.safe_load(STREET.read_text())["data"])
 
 
 def test_a_gpu_does_the_same_in_large() -> None:
