@@ -28,7 +28,7 @@ _done: list[str] = []
 
 def _end_at_once() -> None:
     """End a script of the workflow's, of which nothing but its job is left to do."""
-    if _done and hasattr(sys.modules["__main__"], "snakemake"):
+    if _done and not hasattr(sys, "last_value") and hasattr(sys.modules["__main__"], "snakemake"):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

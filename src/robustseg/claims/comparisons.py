@@ -157,7 +157,7 @@ def by_place(
     for place in places:
         cells = [
             Cell(
-                NumberKey(*(row[name] for name in NumberKey._fields)),
+                _key(row),
                 role,
                 row["value"],
                 row["std"],

@@ -56,7 +56,8 @@ def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
     tail = TAIL / chances
     counts = [gap.images for gap in gaps.values() if gap.images is not None]
     q = np.inf
-    if chances > 1 and counts:
+    # Shares of 0 or 100 % pull nothing and may be wrong all the same.
+    if chances > 1 and counts and not any(gap.share in (0.0, 1.0) for gap in gaps.values()):
         q = joint_quantile(np.stack([gap.pulls for gap in gaps.values()]), min(counts) - 1)
     return {name: _ends(gap, q, tail) for name, gap in gaps.items()}
 

@@ -267,7 +267,7 @@ class Camvid(Section):
     kind: Literal["camvid"] = Field(description="`camvid`")
     root: str | None = Field(
         None,
-        description="folder of a copy of your own (docs/data.md); without it the photographs are "
+        description="folder of a copy of your own (docs/street.md); without it the photographs are "
         "downloaded",
     )
     check_pixels: bool = Field(
@@ -318,8 +318,8 @@ class Cifar10(Section):
     )
     root: str | None = Field(
         None,
-        description="folder of a copy of your own (docs/data.md); without it the published binary "
-        "version is downloaded",
+        description="folder of a copy of your own (docs/street.md); without it the published "
+        "binary version is downloaded",
     )
     train_images: Annotated[int, Field(ge=1, le=CIFAR10_IMAGES["train"])] = Field(
         CIFAR10_IMAGES["train"], description="how many of the training images, evenly spread"

@@ -72,7 +72,7 @@ def read_split(root: Path, name: str, progress: Progress) -> tuple[Images, Label
     packed = root / f"cifar10_{name}.tar.gz"
     if binary.is_dir():
         return _read_binary(binary, name)
-    if folders.is_dir():
+    if all((folders / name).is_dir() for name in CIFAR10_CLASSES):
         return _stack(_read_folders(folders), folders, name, progress)
     if packed.is_file():
         return _stack(_read_packed(packed), packed, name, progress)
