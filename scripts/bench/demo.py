@@ -1,10 +1,10 @@
 """Time the demo from nothing, and a second run that has nothing left to do: `make bench-demo`.
 
-To be compared with what is promised: at most 10 minutes and 4 GB, and 10 s for the second run. Runs
-in a temporary folder, so that results that are there are neither used nor touched. Memory is the
-sum of what the processes of the run hold at a time (RSS, where shared pages count for each of
-them), looked up twice a second in /proc, hence on Linux only. The numbers depend on what else the
-machine does: its load before the run is printed with them.
+To be compared with the aim: at most 5 minutes, 600 s of processor time and 3 GB, and 3 s for the
+second run. Runs in a temporary folder, so that results that are there are neither used nor touched.
+Memory is the sum of what the processes of the run hold at a time (RSS, where shared pages count for
+each of them), looked up twice a second in /proc, hence on Linux only. The numbers depend on what
+else the machine does: its load before the run is printed with them.
 """
 
 import argparse
