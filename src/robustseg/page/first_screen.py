@@ -24,7 +24,10 @@ SIDE_BY_SIDE = 2
 def answers_of(
     numbers: pd.DataFrame, results: pd.DataFrame | None, findings: str | Path | None
 ) -> list[list[Answered]]:
-    """Return the answers of a run, those to one question together; what it does not answer is last.
+    """Return the answers of a run, those to one question together.
+
+    First those of the paper's questions, then what tables say of themselves; last what is not
+    answered.
 
     Args:
         numbers: long forms of tables that tell something and of those that claims are about.
@@ -39,8 +42,9 @@ def answers_of(
         found = answer_findings(*read_findings(findings), numbers, results)
     questions = dict.fromkeys(one.question for one in found)
     grouped = [[one for one in found if one.question == question] for question in questions]
-    grouped.sort(key=lambda answers: not answers[0].place)
-    return [*([one] for one in _told(numbers)), *grouped]
+    answered = [answers for answers in grouped if answers[0].place]
+    unanswered = [answers for answers in grouped if not answers[0].place]
+    return [*answered, *([one] for one in _told(numbers)), *unanswered]
 
 
 def _told(numbers: pd.DataFrame) -> Iterator[Answered]:
