@@ -72,7 +72,6 @@ def test_every_claim_about_the_demo_can_be_evaluated(results: pd.DataFrame) -> N
     about_the_paper = {claim["id"] for claim in claims if "datasets" in claim}
     assert missing == about_the_paper | {
         # models or evidence that the demo does not have
-        "clean_training_falls_to_near_zero",
         "iterations_help_up_to_300",
         "iterations_saturate_at_300",
         "short_pir_at_beats_at",

@@ -553,8 +553,8 @@ def test_functions_that_run_a_network_of_another_precision(dtype: torch.dtype) -
 def test_a_wrapped_model_is_wrapped_once() -> None:
     model = wrap(CONV, **IMAGENET)
     assert wrap(model) is model
-    refused(lambda: wrap(model, mean=IMAGENET_MEAN, divisor=2), "give mean, divisor to that call")
-    refused(lambda: wrap(model, scale=255), "give scale to that call")
+    refused(lambda: wrap(model, mean=IMAGENET_MEAN, divisor=2), "pass mean, divisor to that call")
+    refused(lambda: wrap(model, scale=255), "pass scale to that call")
 
 
 def test_a_wrapped_model_moves_saves_and_prints() -> None:
