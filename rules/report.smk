@@ -35,7 +35,7 @@ rule make_page:
         tables=SHOWN_TABLES,
         figures=SHOWN_FIGURES,
         gallery=list(CONFIG.gallery.eps_255) if CONFIG.gallery else [],
-        config=CONFIG.model_dump()
+        config=CONFIG.to_show()
         | {"models": {name: CONFIG.model_of(name) for name in CONFIG.models}},
         benchmarks=lambda wildcards: benchmarks_of(*SHOWN_TABLES, *SHOWN_FIGURES),
         over_seeds=False,

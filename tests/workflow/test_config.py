@@ -573,6 +573,18 @@ def test_the_documentation_is_the_schema() -> None:
     assert same, "docs/config.md is out of date: run `make docs`"
 
 
+def test_what_a_page_shows_leaves_out_where_copies_lie() -> None:
+    config = yaml.safe_load((ROOT / "config" / "street.yaml").read_text())
+    config["data"]["camvid"]["root"] = config["data"]["cifar10"]["root"] = "/my/copies"
+    config["downloads"] = {
+        "weights": {"espnet_p_2_q_8_camvid.pth": {"urls": ["file:///my/copies"]}}
+    }
+    read = load_config(config, [])
+    assert read.data["camvid"].root == "/my/copies"
+    assert "/my/copies" not in json.dumps(read.to_show())
+    assert read.to_show()["data"]["camvid"]["resize_px"] == 120
+
+
 def test_editors_have_the_schema_of_today() -> None:
     same = (ROOT / "config" / "schema.json").read_text() == json_schema()
     assert same, "config/schema.json is out of date: run `make docs`"

@@ -94,3 +94,12 @@ def test_the_readmes_claims_are_counted_as_in_the_reference() -> None:
         f"{supported}, contradicts {contradicted}, leaves {undecided} undecided (96 images are "
         f"few) and cannot evaluate {missing}" in WORDS
     )
+
+
+def test_pages_that_are_passed_on_tell_no_place_of_a_machine() -> None:
+    pages = sorted(ROOT.glob("results/reference/*/report/*.html"))
+    assert len(pages) >= 4
+    for page in pages:
+        text = page.read_text()
+        assert "file://" not in text, page
+        assert "&#34;root&#34;: &#34;" not in text, page

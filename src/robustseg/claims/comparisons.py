@@ -156,12 +156,7 @@ def by_place(
     found = []
     for place in places:
         cells = [
-            Cell(
-                _key(row),
-                role,
-                row["value"],
-                row["std"],
-            )
+            Cell(_key(row), role, row["value"], row["std"])
             for role, model in place.roles.items()
             for row in of_model.get((place.dataset, model), [])
         ]

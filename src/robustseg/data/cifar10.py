@@ -11,7 +11,7 @@ from PIL import Image
 from robustseg.data.archives import CIFAR10
 from robustseg.data.arrays import ArrayDataset, save_split
 from robustseg.data.image_files import DAMAGED, read_image
-from robustseg.data.splits import CIFAR10_CLASSES, CIFAR10_IMAGES, CIFAR10_SIZE_PX
+from robustseg.data.splits import CIFAR10_CLASSES, CIFAR10_IMAGES, CIFAR10_SIZE_PX, spread
 from robustseg.data.unpacking import open_archive
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
@@ -46,8 +46,8 @@ def prepare_cifar10(
     for split, name in (("train", "train"), ("val", "test")):
         images, labels, ids = read_split(Path(root), name, progress)
         count = settings[f"{split}_images"]
-        # Evenly spread: a copy in folders has one class after the other.
-        chosen = [place * len(ids) // count for place in range(count)]
+        # A copy in folders has one class after the other.
+        chosen = spread(range(len(ids)), count)
         dataset = ArrayDataset(
             images=images[chosen],
             labels=labels[chosen],

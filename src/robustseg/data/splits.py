@@ -1,9 +1,10 @@
 """The splits of published data sets: for PASCAL-VOC and ADE20K sets of their archives' lists."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
 Lists = Mapping[str, Collection[str]]
 """Image ids by list: voc_train, voc_val, sbd_train, sbd_val, train_noval; train, val."""
 
@@ -71,6 +72,11 @@ CIFAR10_CLASSES = (
 """In the order of the published labels."""
 CIFAR10_SIZE_PX = 32
 """Height and width of each image."""
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Return `count` of some items, evenly spread over them."""
+    return [items[place * len(items) // count] for place in range(count)]
 
 
 def archives_of(settings: Mapping[str, Any]) -> list[str]:
