@@ -17,7 +17,7 @@ from robustseg.attacks.attacked_model import (
     full_precision,
 )
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
-from robustseg.attacks.run import check_batch, run_attack
+from robustseg.attacks.run import AttackResult, check_batch, run_attack
 from robustseg.attacks.search_model import exact
 from robustseg.attacks.spec import UNBOUNDED_255, Spec, SquareSpec
 from robustseg.attacks.square import square
@@ -124,6 +124,16 @@ def transfer_and_count(
         found = square(source, *moved, spec, eps_255, seed)
     else:
         found = run_attack(source, *moved, spec, eps_255, seed, class_pixels)
+    return outcome_of(target, found, eps_255, batch)
+
+
+def outcome_of(target: Model, found: AttackResult, eps_255: float, batch: Batch) -> Outcome:
+    """Measure what an attack found, and count what the target gets right of it.
+
+    Raises:
+        RobustsegError: what `count` and `measure` refuse.
+    """
+    images, labels, ids = batch
     adversarial = found.adversarial.to(images.device)
     return Outcome(
         counts=count(target, adversarial, labels, ids),

@@ -21,8 +21,10 @@ OPTIMIZERS = ("pgd", "apgd")
 
 SQUARE = "square"
 """The optimizer of the Square attack, which takes forward passes alone."""
+CORNERS = "corners"
+"""The optimizer that draws random corners of the ball."""
 RIGHT_PIXELS = "right_pixels"
-"""What it drives down."""
+"""What these two drive down."""
 
 
 @dataclass(frozen=True)

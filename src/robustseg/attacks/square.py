@@ -30,8 +30,12 @@ def square(
     spec: SquareSpec,
     eps_255: float,
     seed: int,
+    start: Tensor | None = None,
 ) -> AttackResult:
     """Attack a batch without a gradient; arguments and errors as for `run.run_attack`.
+
+    With a `start`, images inside the radius like the result of another attack, the search begins
+    there: the first query is that image, and there are no stripes.
 
     The first query is the clean image, the second vertical stripes of width 1, every other the best
     image so far with a square at plus or minus the radius, by channel. No pass keeps a gradient, of
@@ -51,7 +55,7 @@ def square(
     check_batch(images, labels, image_ids, eps_255)
     box = ball(images, eps_255 / 255)
     stripes, squares = _draws(images, image_ids, spec, seed)
-    found = Found(images)
+    found = Found(images if start is None else start)
     passes = torch.zeros(len(images), dtype=torch.int64)
     with frozen(model), torch.no_grad():
         for query in range(spec.iterations):
@@ -59,9 +63,9 @@ def square(
             if not len(position):
                 break
             proposed = found.images[position]
-            if query == 1:
+            if query == 1 and start is None:
                 proposed = _at(box.select(position), stripes[position])
-            elif query > 1:
+            elif query > 0:
                 side = side_px(query, spec, *images.shape[2:])
                 drawn = squares[query - 2, position]
                 proposed = _with_square(proposed, box.select(position), drawn, side)

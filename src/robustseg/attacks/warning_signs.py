@@ -44,6 +44,8 @@ class WarningSigns:
     Attributes:
         said: the signs that do not depend on all that was seen.
         device: where the images were.
+        apart: by how much of the largest logit two passes differ (`again`), and an image alone from
+            itself in its batch (`alone`); of the first batch.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class WarningSigns:
                     f"1/255; say eps_255={255 * eps_255:.3g} if {eps_255:g} of the range [0, 1] is "
                     "meant"
                 )
-        self.said += _in_train_mode(model)
+        self.apart = {"again": 0.0, "alone": 0.0}
+        self.said += in_train_mode(model)
 
     def look(self, batch: Batch) -> Outcome:
         """Count what the model gets right on a batch, and look for signs."""
@@ -85,7 +88,8 @@ class WarningSigns:
             )
         outcome = clean_outcome(count_logits(self.model, logits, labels, ids))
         if not self.batches:
-            self.said += self._differences(images, logits)
+            self._measure(images, logits)
+            self.said += self._differences()
         self.batches += 1
         self.device = images.device
         self.largest = max(self.largest, float(images.max()))
@@ -105,16 +109,13 @@ class WarningSigns:
     def found(self) -> list[str]:
         """Return the signs so far, each in one sentence."""
         said = list(self.said)
-        pixels = int(self.labels.sum())
-        if pixels:
-            guess, right = float(self.labels.max()) / pixels, self.correct / pixels
-            if right <= guess and right < 1:
-                said.append(
-                    f"without an attack {100 * right:.1f} % of the pixels are right, and "
-                    f"{100 * guess:.1f} % would be by always saying class "
-                    f"{int(self.labels.argmax())}: check normalisation, channel order, the order "
-                    "of classes, and the weights"
-                )
+        label, guess, right = self.commonest
+        if guess and right <= guess and right < 1:
+            said.append(
+                f"without an attack {100 * right:.1f} % of the pixels are right, and "
+                f"{100 * guess:.1f} % would be by always saying class {label}: check "
+                "normalisation, channel order, the order of classes, and the weights"
+            )
         if self.ignored and np.count_nonzero(self.labels) == 1:
             said.append(
                 f"every pixel that counts is of class {int(self.labels.argmax())}: is the value of "
@@ -125,7 +126,7 @@ class WarningSigns:
                 f"no pixel of any image is above {self.largest:.2g}: were images divided by 255 "
                 "twice?"
             )
-        if self._probabilities:
+        if self.probabilities:
             said.append(
                 "the model returns probabilities (from 0 to 1): hand over the logits before the "
                 "softmax or sigmoid, else gradients vanish and the model may look more robust than "
@@ -139,21 +140,43 @@ class WarningSigns:
             )
         return said
 
-    def _differences(self, images: Tensor, logits: Tensor) -> list[str]:
+    @property
+    def probabilities(self) -> bool:
+        """Whether all that the model has returned so far were probabilities."""
+        return bool(self._probabilities)
+
+    @property
+    def commonest(self) -> tuple[int, float, float]:
+        """The commonest class, and the shares of pixels that it has and that are right."""
+        pixels = int(self.labels.sum())
+        if not pixels:
+            return 0, 0.0, 0.0
+        return int(self.labels.argmax()), float(self.labels.max()) / pixels, self.correct / pixels
+
+    def _measure(self, images: Tensor, logits: Tensor) -> None:
+        """Take another pass, and one of the first image alone."""
+        self.largest_logit = float(logits.abs().max())
+        size = self.largest_logit or 1.0
+        self.apart["again"] = float((predict(self.model, images) - logits).abs().max()) / size
+        if len(images) > 1:
+            alone = predict(self.model, images[:1]) - logits[:1]
+            self.apart["alone"] = float(alone.abs().max()) / size
+
+    def _differences(self) -> list[str]:
         """Return what another pass, and the first image alone, tell."""
-        size = float(logits.abs().max())
-        again = float((predict(self.model, images) - logits).abs().max())
-        if again > REPEATS * size:
+        size = self.largest_logit
+        again, alone = self.apart["again"], self.apart["alone"]
+        if again > REPEATS:
             return [
                 f"two passes over the same images differ (logits up to {size:.3g} by up to "
-                f"{again:.2g}): a random model, or dropout in training mode; attacks on one draw "
-                "of it say little"
+                f"{again * size:.2g}): a random model, or dropout in training mode; attacks on one "
+                "draw of it say little"
             ]
-        alone = float((predict(self.model, images[:1]) - logits[:1]).abs().max())
-        if len(images) > 1 and alone > 100 * REPEATS * size:
+        if alone > 100 * REPEATS:
             return [
                 f"an image's logits depend on the others of its batch (up to {size:.3g} by up to "
-                f"{alone:.2g}): BatchNorm in training mode? Results then depend on batch_size"
+                f"{alone * size:.2g}): BatchNorm in training mode? Results then depend on "
+                "batch_size"
             ]
         return []
 
@@ -168,7 +191,7 @@ def warn(sentences: list[str]) -> None:
         warnings.warn(sentence, RobustsegWarning, stacklevel=3)
 
 
-def _in_train_mode(model: Model) -> list[str]:
+def in_train_mode(model: Model) -> list[str]:
     """Return a sentence if a function runs a module that is in training mode."""
     model = exact(model)
     if not isinstance(model, WrappedModel) or isinstance(model.net, torch.nn.Module):

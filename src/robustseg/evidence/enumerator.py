@@ -27,6 +27,8 @@ CLEAN_OBJECTS = "clean_objects"
 """The attack in evidence of a clean evaluation without the background."""
 ALMA_PROX = "alma_prox"
 """The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
+DOUBT = "doubt-"
+"""Begins the name of an attack by a second opinion, which too may look at some images alone."""
 
 STEM = "attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}"
 EVIDENCE_FILE = STEM + "-shard{shard}.parquet"

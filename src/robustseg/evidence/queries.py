@@ -22,6 +22,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import (
     ALMA_PROX,
     CLEAN_SUITE,
+    DOUBT,
     EvidenceJob,
     Read,
     check_files,
@@ -496,7 +497,7 @@ class Evidence:
                     f"{len(ids)} images that are not the {len(expected)} of the clean evaluation; "
                     "run both on the same images"
                 )
-            if run.optimizer != ALMA_PROX:
+            if run.optimizer != ALMA_PROX and not run.attack.startswith(DOUBT):
                 there = ", ".join(map(str, shards.get(run.job, [])))
                 but = f" ({len(ids)} of {len(expected)} images are there"
                 but += f", from shard {there})" if there else ")"

@@ -38,12 +38,17 @@ class Run(NamedTuple):
         return EvidenceJob(self.suite, self.model, self.training_seed, self.eps_255, self.seed)
 
     @property
-    def member(self) -> Member:
-        """The loss with all that suites say of it; of attacks that have one of `losses.LOSSES`."""
+    def member_name(self) -> str:
+        """The loss as suites name it; of attacks that have one of `losses.LOSSES`."""
         budget = f"-{self.schedule}-{self.iterations}"
         found = re.search(rf"{self.optimizer}-({self.loss}.*?){budget}", self.attack)
         assert found is not None, f"{self.attack} is not named after its loss"
-        return Member.read(found[1])
+        return found[1]
+
+    @property
+    def member(self) -> Member:
+        """The loss with all that suites say of it; of attacks that have one of `losses.LOSSES`."""
+        return Member.read(self.member_name)
 
 
 class Selection(NamedTuple):

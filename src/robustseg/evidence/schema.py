@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from robustseg import __version__
 from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.spec import CHOICES, OPTIMIZERS, RIGHT_PIXELS, SCHEDULES, SQUARE
+from robustseg.attacks.spec import CHOICES, CORNERS, OPTIMIZERS, RIGHT_PIXELS, SCHEDULES, SQUARE
 from robustseg.errors import RobustsegError
-from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_OBJECTS, CLEAN_SUITE
+from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_OBJECTS, CLEAN_SUITE, DOUBT
 
 SCHEMA_VERSION = "3"
 """Of the columns and words below; 2 had no `logit_margin` and no `choice`, 1 no `labelled`."""
@@ -45,6 +45,7 @@ WORDS: dict[str, dict[str, str]] = {
         "pgd": "PGD with a fixed step (arXiv 2306.12941, B.1)",
         ALMA_PROX: "ALMA prox (arXiv 2206.07179), which minimises the norm",
         SQUARE: "Square attack (arXiv 1912.00049): random search, with forward passes alone",
+        CORNERS: "the worst of random corners of the ball: noise, with forward passes alone",
         NONE: "no attack",
     },
     "schedule": {
@@ -62,12 +63,13 @@ ATTACK_NAMES = {
     "transfer-{source}-{optimizer}-{loss}-{schedule}-{iterations}": "found on the model `source`",
     ALMA_PROX + "-{threshold}-{iterations}": "ALMA prox until this share of the pixels is wrong",
     SQUARE + "-{loss}-{p_init}-{iterations}": "Square attack, whose first squares cover this share",
+    DOUBT + "{check}-...": "by a second opinion, see the check's name in docs/doubt.md",
     CLEAN_SUITE: "no attack",
     CLEAN_OBJECTS: "no attack; pixels of the background neither predicted nor counted",
 }
 """How attacks are named."""
 
-if set(OPTIMIZERS) | {ALMA_PROX, SQUARE, NONE} != set(WORDS["optimizer"]):
+if set(OPTIMIZERS) | {ALMA_PROX, SQUARE, CORNERS, NONE} != set(WORDS["optimizer"]):
     raise AssertionError("evidence.schema.WORDS does not say what each optimizer is")
 
 EPS_TOLERANCE_255 = 1e-3

@@ -1,0 +1,1 @@
+"""A second opinion on robustness figures: what speaks for one being too high."""

@@ -1,0 +1,186 @@
+"""From a figure, a model and images to an opinion, and the evidence behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from robustseg.attacks.attacked_model import Model
+from robustseg.attacks.gradient_checks import look_at_gradients
+from robustseg.attacks.outcomes import Batch, look_and_count
+from robustseg.errors import RobustsegError
+from robustseg.evaluation.doubting.attacks import Doubter
+from robustseg.evaluation.doubting.figure import Figure
+from robustseg.evaluation.doubting.model_look import Seen, look
+from robustseg.evaluation.over_batches import EvidenceRow, on_device
+from robustseg.evaluation.resume import FinishedParts
+from robustseg.evidence.findings import CHECKS, Finding, Opinion, judged, not_run
+from robustseg.evidence.wording import percent
+from robustseg.metrics import image_accuracy
+from robustseg.progress import Progress
+
+
+def second_opinion(
+    model: Model,
+    batches: Sequence[Batch],
+    figure: Figure,
+    *,
+    identity: Mapping[str, str | int],
+    sources: Mapping[str, Model],
+    class_pixels: Sequence[int] | None = None,
+    kept: FinishedParts | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[EvidenceRow], Opinion]:
+    """Doubt a figure: look at the model, its gradients, the attack and the figure itself.
+
+    Args:
+        model: as for `run_attack`.
+        batches: images of the figure, with their labels and ids.
+        figure: what is doubted.
+        identity: `dataset`, `model` and `training_seed` of the rows.
+        sources: other models, whose attacks are carried over.
+        class_pixels: see `run_attack`.
+        kept: where finished parts are kept, so that a killed job goes on from there.
+        progress: is told what it will cost, and what each check found.
+
+    Returns:
+        Evidence of its attacks, and the opinion.
+
+    Raises:
+        RobustsegError: labels or predictions that are not those of the evidence.
+    """
+    seen = look(model, batches, figure.eps_255)
+    if not seen.is_random:
+        _check_same_model(model, batches, figure)
+    if progress:
+        progress.say(_costs(model, batches, figure, seen, sources))
+    work = Doubter(model, batches, figure, seen, identity, class_pixels, kept, progress)
+    work.everything(sources)
+    rows = [row for check, some in work.rows.items() if check != "unbounded" for row in some]
+    opinion = Opinion(
+        eps_255=figure.eps_255,
+        images=len(work.ids),
+        acc=percent(float(work.base.mean())),
+        found=work.found(),
+        findings=tuple(_all_findings(work, sources)),
+    )
+    return rows, opinion
+
+
+def _all_findings(work: Doubter, sources: Mapping[str, Model]) -> list[Finding]:
+    """Return the findings of all checks, in their order."""
+    figure, seen = work.figure, work.seen
+    none = "the model has no gradient that an attack could follow"
+    trusted = "its own gradients look as they should"
+    found = {one.check: one for one in seen.findings(work.model)}
+    scales = none if not seen.has_gradients else "the strongest attack scales logits itself"
+    attacks = {
+        "random_corners": "",
+        "logit_scale": scales,
+        "more_iterations": none,
+        "other_seed": none,
+        "square_from_attack": "",
+        "transfer": "no other model was given",
+        "straight_through": trusted if seen.is_trusted else "nothing is known to hide them",
+        "averaged_gradients": trusted if seen.agrees else none,
+        "expectation": "the model is not random",
+    }
+    for check, otherwise in attacks.items():
+        note = f"hidden by {', '.join(seen.noted.hidden)}" if check == "straight_through" else ""
+        found[check] = work.finding(check, otherwise, note if check in work.rows else "")
+    found["rounded_to_8_bits"] = _rounding(work, none)
+    found["radius_and_box"] = judged("radius_and_box", max(figure.outside_255, 0.0))
+    if "unbounded" in work.rows:
+        left = percent(float(work.accuracy(work.rows["unbounded"]).mean()))
+        found["unbounded"] = judged("unbounded", left)
+    else:
+        found["unbounded"] = not_run("unbounded", work.failures.get("unbounded", none))
+    found |= {one.check: one for one in _of_radii(figure)}
+    return [found[check] for check in CHECKS]
+
+
+def _rounding(work: Doubter, none: str) -> Finding:
+    check = "rounded_to_8_bits"
+    if check not in work.rows:
+        small = work.figure.eps_255 < 1
+        why = "no image of 8 bits is nearer than 1/255" if small else none
+        return not_run(check, work.failures.get(check, why))
+    exact, rounded = (work.accuracy(work.rows[name]).mean() for name in ("other_seed", check))
+    return judged(check, max(percent(float(rounded - exact)), 0.0))
+
+
+def _of_radii(figure: Figure) -> list[Finding]:
+    """Return what the radii of the evidence say of each other, and of the clean score."""
+    rises, above = [], []
+    all_clean = image_accuracy(*map(np.array, zip(*figure.clean.values(), strict=True)))
+    clean = percent(float(np.nanmean(all_clean)))
+    for attack, by_radius in figure.by_radius.items():
+        radii = sorted(by_radius)
+        above += [(by_radius[one] - clean, f"{attack} at {one:g}/255") for one in radii]
+        rises += [
+            (by_radius[high] - by_radius[low], f"{attack} from {low:g} to {high:g}/255")
+            for low, high in pairwise(radii)
+        ]
+    worst, where = max(above)
+    found = [judged("below_clean", max(worst, 0.0), where if worst > 0 else "")]
+    if not rises:
+        return [*found, not_run("falls_with_radius", "there is evidence at one radius alone")]
+    rise, where = max(rises)
+    return [*found, judged("falls_with_radius", max(rise, 0.0), where if rise > 0 else "")]
+
+
+def _check_same_model(model: Model, batches: Sequence[Batch], figure: Figure) -> None:
+    """Refuse images, labels or a model other than those of the evidence."""
+    for batch in on_device(batches, model):
+        counts = look_and_count(model, batch).counts
+        for place, name in enumerate(batch[2]):
+            pixels, right = figure.clean[name]
+            if int(counts.pixels[place]) != pixels:
+                raise RobustsegError(
+                    f"image {name} has {pixels} labelled pixels in the evidence and "
+                    f"{int(counts.pixels[place])} here; hand over the same images and labels"
+                )
+            here = int(counts.pixels_correct[place])
+            if abs(here - right) > max(2, SAME_PREDICTIONS * pixels):
+                raise RobustsegError(
+                    f"image {name}: without an attack {here} of {pixels} pixels are right, and the "
+                    f"evidence says {right}; hand over the model, weights, normalisation and "
+                    "images of the evidence"
+                )
+
+
+SAME_PREDICTIONS = 0.005
+"""Share of an image's pixels that rounding on another device may change."""
+
+
+def _costs(
+    model: Model,
+    batches: Sequence[Batch],
+    figure: Figure,
+    seen: Seen,
+    sources: Mapping[str, Model],
+) -> str:
+    """Return what the attacks will cost: passes of an image, and time from a pass that is timed."""
+    budget = figure.strongest.iterations
+    passes = budget // 3 / 3 + budget // 3 / 3
+    if seen.has_gradients:
+        passes += budget + 2 * budget + 5 * (budget // 10) + budget // 6
+    passes += len(sources) * budget
+    images, labels, ids = next(iter(on_device(batches, model)))
+    started = time.monotonic()
+    look_at_gradients(model, images[:1], labels[:1], ids[:1])
+    each_s = (time.monotonic() - started) / GRADIENT_LOOK_PASSES
+    count = sum(len(one[2]) for one in batches)
+    minutes = passes * each_s * count / 60
+    long = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
+    return (
+        f"{count} images, about {passes:,.0f} forward and backward passes of each, about {long}; "
+        "more where gradients are hidden or random"
+    )
+
+
+GRADIENT_LOOK_PASSES = 7.3
+"""What `look_at_gradients` takes, in forward and backward passes: 19 of 20 are forward alone."""

@@ -1,0 +1,271 @@
+"""What a second opinion found of one robustness figure, and the verdict that follows from it.
+
+Findings are made by `evaluation.doubt` and kept in the metadata of its evidence, where tables and
+pages read them. Imports nothing slow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+from robustseg.evidence.wording import printed
+
+SUITE = "doubt"
+"""The suite of a second opinion's evidence."""
+
+FINDINGS_KEY = "findings"
+"""Of the metadata of evidence: findings by radius, as JSON."""
+
+PASSED, FAILED, NOTED, NOT_RUN = "passed", "failed", "noted", "not run"
+
+POINTS = 1.0
+"""Threshold of every check that is an attack: percentage points of accuracy that it finds less.
+Derived in docs/doubt.md from models where the truth is known."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that is looked at.
+
+    Attributes:
+        part: "model", "gradients", "attack" or "figure": what would be wrong.
+        asks: the question, in words.
+        unit: of its figure; none if it is yes or no.
+        threshold: beyond which it fails.
+        fails_below: whether small figures are the bad ones.
+        advice: what to do if it fails.
+        misleads: whether failing it means that robustness may be overestimated; otherwise it is
+            noted and changes no verdict.
+    """
+
+    part: str
+    asks: str
+    unit: str
+    threshold: float
+    advice: str
+    fails_below: bool = False
+    misleads: bool = True
+
+    def fails(self, figure: float) -> bool:
+        """Return whether a figure is beyond the threshold; one that is not finite is."""
+        if not isfinite(figure):
+            return True
+        return figure < self.threshold if self.fails_below else figure > self.threshold
+
+
+def _lower(asks: str, advice: str) -> Check:
+    """Return a check that is an attack, whose figure is what it finds less."""
+    return Check("attack", asks, "points less", POINTS, advice)
+
+
+CHECKS: dict[str, Check] = {
+    "eval_mode": Check(
+        "model", "Is the model in eval mode?", "modules in training mode", 0,
+        "call eval() on the module that the function runs, or hand over the module itself",
+    ),
+    "deterministic": Check(
+        "model", "Do two passes over the same images agree?", "of the largest logit apart", 1e-4,
+        "switch off what is random, or attack and report the expectation over draws",
+    ),
+    "alone": Check(
+        "model", "Are an image's logits independent of its batch?",
+        "of the largest logit apart", 1e-2,
+        "BatchNorm must use its running statistics: call eval()",
+    ),
+    "logits": Check(
+        "model", "Does the model return logits?", "probabilities", 0,
+        "hand over the scores before softmax, sigmoid or argmax",
+    ),
+    "clean_score": Check(
+        "model", "Is it better than always saying the commonest class?", "points better", 0,
+        "check normalisation, channel order, the order of classes, and the weights",
+        fails_below=True,
+    ),
+    "finite_gradients": Check(
+        "gradients", "Are all gradients finite?", "% of values are not", 0,
+        "mend the operation whose derivative is infinite (a root or logarithm at 0, a division)",
+    ),
+    "zero_gradients": Check(
+        "gradients", "Is the gradient there at every pixel?", "% of values are 0", 5,
+        "attack a copy without what hides the gradient, and count on the model itself",
+    ),
+    "saturated": Check(
+        "gradients", "Are the scores of right pixels below certainty?",
+        "% of right pixels have probability 1", 50,
+        "add losses that scale the logits, like js@10 (suite sea_plus)",
+    ),
+    "finite_differences": Check(
+        "gradients", "Does the gradient agree with differences along random directions?",
+        "agreement", 0.85,
+        "the model changes within less than 1/255: attack an average over shifted images",
+        fails_below=True,
+    ),
+    "random_corners": _lower(
+        "Does random noise at the radius find more?",
+        "the attack does worse than chance: mend the gradients before any figure is quoted",
+    ),
+    "logit_scale": _lower(
+        "Does an attack on scaled logits find more?",
+        "report the image-wise worst case over scales, or use suite sea_plus, which scales",
+    ),
+    "more_iterations": _lower(
+        "Do twice the iterations find more?", "use more iterations, until they gain nothing",
+    ),
+    "other_seed": _lower(
+        "Does another random start find more?",
+        "report the worst case over several seeds, or use more iterations",
+    ),
+    "square_from_attack": _lower(
+        "Does a search without gradients find more, from where the attack ended?",
+        "the gradients mislead: add suite blackbox to the evaluation",
+    ),
+    "transfer": _lower(
+        "Does an attack on another model find more?",
+        "the model's own gradients mislead: add transfer attacks to the evaluation",
+    ),
+    "straight_through": _lower(
+        "Does an attack through what hides the gradient find more?",
+        "report the attack on the surrogate, counted on the model itself",
+    ),
+    "averaged_gradients": _lower(
+        "Does an attack on the average over shifted images find more?",
+        "report the attack on the average, counted on the model itself",
+    ),
+    "expectation": _lower(
+        "Does an attack on the expectation over draws find more?",
+        "report the expectation over draws, attacked as such",
+    ),
+    "rounded_to_8_bits": Check(
+        "attack", "Does the attack survive as an image file of 8 bits?",
+        "points more when rounded", 2.0,
+        "say that the figure is of perturbations that no image file can hold", misleads=False,
+    ),
+    "radius_and_box": Check(
+        "figure", "Is every perturbation inside the radius?", "of 1/255 outside", 1e-3,
+        "the evidence is not of this code: run the attack again",
+    ),
+    "unbounded": Check(
+        "figure", "Does an attack without a radius break everything?", "% left right", 10,
+        "the attack fails where nothing should withstand it: the gradients mislead",
+    ),
+    "falls_with_radius": Check(
+        "figure", "Does accuracy fall as the radius grows?", "points up", 0.5,
+        "an attack at the larger radius is too weak: use more iterations",
+    ),
+    "below_clean": Check(
+        "figure", "Is accuracy under each attack below that without?", "points above", 0.5,
+        "an attack that makes images better does not work: look at its loss and at the gradients",
+    ),
+}  # fmt: skip
+"""By name, in the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: one of CHECKS.
+        status: PASSED, FAILED, NOTED (a figure beyond its threshold that misleads nobody about
+            robustness) or NOT_RUN.
+        figure: in the check's unit; None if it was not run.
+        note: what is known besides: what hides the gradient, or why it was not run.
+    """
+
+    check: str
+    status: str
+    figure: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        about = CHECKS[self.check]
+        figure = "" if self.figure is None else f"{_shown(self.figure)} {about.unit}"
+        rest = "; ".join(part for part in (figure, self.note) if part)
+        return f"{self.status:8} {about.asks} {rest}"
+
+
+def judged(check: str, figure: float, note: str = "") -> Finding:
+    """Return a finding whose status follows from its figure."""
+    about = CHECKS[check]
+    bad = FAILED if about.misleads else NOTED
+    kept = float(figure) if isfinite(figure) else None
+    return Finding(check, bad if about.fails(figure) else PASSED, kept, note)
+
+
+def not_run(check: str, why: str) -> Finding:
+    """Return the finding of a check that had nothing to look at."""
+    return Finding(check, NOT_RUN, None, why)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """All findings on one figure: a model at one radius.
+
+    Attributes:
+        eps_255: the radius in 1/255.
+        images: how many it was looked at on.
+        acc: the figure on these images, the worst case of the evidence, in percent.
+        found: the accuracy that is left when the second opinion's own attacks are candidates too,
+            in percent; of a random model the mean over draws.
+        findings: of all checks, in the order of CHECKS.
+    """
+
+    eps_255: float
+    images: int
+    acc: float
+    found: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> list[Finding]:
+        """The findings that speak against the figure."""
+        return [one for one in self.findings if one.status == FAILED]
+
+    @property
+    def points(self) -> float:
+        """By how many percentage points the figure is too high at least."""
+        return max(self.acc - self.found, 0.0)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in a few words."""
+        if not self.failed:
+            return "no sign of overestimation"
+        if self.points > POINTS:
+            return f"overestimated by at least {printed(self.points)} points"
+        return "may be overestimated, by an amount that no attack here could tell"
+
+    def __str__(self) -> str:
+        lines = [
+            f"At {self.eps_255:g}/255: {self.verdict}.",
+            f"On {self.images} images the run leaves {printed(self.acc)} % right, and "
+            f"{printed(self.found)} % with the attacks of this second opinion.",
+        ]
+        for one in self.findings:
+            lines.append(f"  {one}")
+            if one.status in (FAILED, NOTED):
+                lines.append(f"{'':11}-> {CHECKS[one.check].advice}")
+        return "\n".join(lines)
+
+
+def to_text(opinions: Iterable[Opinion]) -> str:
+    """Return opinions as evidence keeps them."""
+    return json.dumps([asdict(one) for one in opinions], allow_nan=False)
+
+
+def from_text(text: str) -> list[Opinion]:
+    """Return opinions as they were kept."""
+    return [_opinion(one) for one in json.loads(text)]
+
+
+def _opinion(said: Mapping[str, Any]) -> Opinion:
+    findings: Sequence[Mapping[str, Any]] = said["findings"]
+    return Opinion(**{**said, "findings": tuple(Finding(**one) for one in findings)})
+
+
+def _shown(figure: float) -> str:
+    return f"{figure:.3g}" if abs(figure) < 1 else f"{figure:.1f}"
