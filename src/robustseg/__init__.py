@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from robustseg.attacks.ensemble import SeaResult, sea
     from robustseg.attacks.warning_signs import RobustsegWarning
     from robustseg.errors import RobustsegError
+    from robustseg.evaluation.doubting.run import Doubt, doubt
     from robustseg.evaluation.evaluate import Evaluation, evaluate
     from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
 
@@ -19,12 +20,14 @@ __version__ = "0.1.0"
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "Doubt",
     "Evaluation",
     "RobustsegError",
     "RobustsegWarning",
     "SeaResult",
     "WrappedModel",
     "__version__",
+    "doubt",
     "evaluate",
     "sea",
     "wrap",
@@ -35,6 +38,8 @@ _HOMES = {
     "SeaResult": "attacks.ensemble",
     "RobustsegWarning": "attacks.warning_signs",
     "RobustsegError": "errors",
+    "doubt": "evaluation.doubting.run",
+    "Doubt": "evaluation.doubting.run",
     "evaluate": "evaluation.evaluate",
     "Evaluation": "evaluation.evaluate",
     "IMAGENET_MEAN": "models.wrap",

@@ -1,13 +1,15 @@
-"""The command line: `robustseg check | attack | report`."""
+"""The command line: `robustseg check | attack | doubt | report`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +102,27 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     attack.add_argument("--name", default="model", help="name of the model in tables (model)")
     attack.set_defaults(run=_attack)
+    doubt = commands.add_parser(
+        "doubt",
+        help="a second opinion on a run: is its figure too high?",
+        description=_doubt.__doc__,
+    )
+    doubt.add_argument("folder", type=Path, help="folder of the run")
+    doubt.add_argument(
+        "--eps", type=_radius_255, nargs="+", metavar="EPS", help="radii to doubt (all of the run)"
+    )
+    doubt.add_argument(
+        "--images", type=int, default=32, help="on so many images, drawn from the run's (32)"
+    )
+    doubt.add_argument(
+        "--source", action="append", default=[], metavar="MODEL",
+        help="another model, whose attacks are tried on this one; may be given several times",
+    )  # fmt: skip
+    doubt.add_argument("--model", help="where the model is now, if not where `attack` found it")
+    doubt.add_argument("--weights", type=Path, help="likewise its state dict")
+    doubt.add_argument("--data", nargs="+", metavar="FOLDER", help="likewise the data")
+    doubt.add_argument("--device", help="torch device; by default a GPU if there is one")
+    doubt.set_defaults(run=_doubt)
     report = commands.add_parser(
         "report", help="tables and a page of a run", description=_report.__doc__
     )
@@ -355,6 +378,7 @@ def _attack(options: argparse.Namespace) -> None:
     from robustseg.evaluation.evaluate import evaluate
 
     setup = _set_up(options)
+    _remember(options)
     result = evaluate(
         setup.model,
         setup.dataset,
@@ -371,6 +395,95 @@ def _attack(options: argparse.Namespace) -> None:
         name=options.name,
     )
     print(result)
+
+
+REMEMBERED = (
+    *("model", "weights", "data", "classes", "values", "ignore", "ids", "resize"),
+    *("normalise", "scale", "output", "divisor"),
+)
+"""Options of `attack` that say which model and data a run is of."""
+
+
+def _remember(options: argparse.Namespace) -> None:
+    """Keep beside a run how its model and data are opened."""
+    from robustseg.files import atomic_path
+
+    kept = {name: getattr(options, name) for name in REMEMBERED} | {"cwd": str(Path.cwd())}
+    options.out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(options.out / COMMAND) as temporary:
+        temporary.write_text(json.dumps(kept, indent=1, default=str) + "\n", "utf-8")
+
+
+COMMAND = "command.json"
+"""How the model and data of a run are opened, in its folder."""
+
+
+def _doubt(options: argparse.Namespace) -> None:
+    """Look for signs that a run's figure is too high, on some of its images, and say by how much.
+
+    Model, weights and data are opened as `attack` did, from the folder that it was called in.
+    """
+    from robustseg.evaluation.doubting.run import doubt
+    from robustseg.evaluation.evaluate import read_records
+    from robustseg.models.references import UNSAID, own_model
+
+    run = options.folder.resolve()
+    record = read_records(run)[0]
+    moved = {name: getattr(options, name) for name in ("model", "weights", "data")}
+    moved = {name: value for name, value in moved.items() if value is not None}
+    kept = _remembered(options.folder) | moved
+    opened = argparse.Namespace(
+        **kept,
+        device=options.device,
+        eps=options.eps or record["eps_255"],
+        images=record["images"],
+        iterations=None,
+        batch_size=record["batch_size"],
+    )
+    there = Path() if moved else Path(kept["cwd"])
+    with chdir(there if there.is_dir() else Path()):
+        try:
+            setup = _set_up(opened)
+        except RobustsegError as error:
+            raise RobustsegError(
+                f"{options.folder} was made of {kept['model']} and {' '.join(kept['data'])} in "
+                f"{kept['cwd']}, which do not open: {error}. If they have moved, say where they "
+                "are with --model, --weights or --data"
+            ) from error
+        others = {
+            f"source_{number}": own_model(
+                UNSAID | {"load": name, "weights": None},
+                setup.dataset.num_classes,
+                str(setup.model.device or "cpu"),
+            )
+            for number, name in enumerate(options.source)
+        }
+        found = doubt(
+            setup.model,
+            setup.dataset,
+            options.eps,
+            folder=run,
+            images=options.images,
+            sources=others,
+        )
+    print(found)
+
+
+def _remembered(folder: Path) -> dict[str, Any]:
+    """Return the options that a run was made with."""
+    path = folder / COMMAND
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if set(kept) == {*REMEMBERED, "cwd"}:
+            return dict(kept)
+    except FileNotFoundError as error:
+        raise RobustsegError(
+            f"{path} is missing: the run was made in Python or by an earlier version. Call "
+            f"robustseg.doubt(model, data, folder={str(folder)!r}) with the model that it is of"
+        ) from error
+    except (ValueError, TypeError):  # no JSON, no text, or something else
+        pass
+    raise RobustsegError(f"{path} is damaged; repeat the command that made the run, which resumes")
 
 
 def _report(options: argparse.Namespace) -> None:

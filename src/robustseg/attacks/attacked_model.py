@@ -11,7 +11,7 @@ from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import Moment
 from robustseg.attacks.pixel_losses import check_logits, loss_and_gradient, refuse_images
 from robustseg.attacks.search_model import exact
-from robustseg.errors import RobustsegError
+from robustseg.errors import GradientError, RobustsegError
 from robustseg.models.wrap import WrappedModel
 
 NO_GRADIENT = (
@@ -83,7 +83,7 @@ class AttackedModel:
         with torch.enable_grad():
             logits = self.model(images)
         if isinstance(logits, Tensor) and not logits.requires_grad:
-            raise RobustsegError(NO_GRADIENT)
+            raise GradientError(NO_GRADIENT)
         objective, correct, logit_gradient = self._loss(logits, images, at)
         try:
             (gradient,) = torch.autograd.grad(logits, images, logit_gradient, allow_unused=True)
@@ -93,7 +93,7 @@ class AttackedModel:
             self.overwrite = False  # the model's last operation needs its own output
             return self(images, at)
         if gradient is None:
-            raise RobustsegError(NO_GRADIENT)
+            raise GradientError(NO_GRADIENT)
         finite = objective.isfinite() & is_finite(gradient)
         return Evaluation(objective, correct, gradient.sign_(), finite)
 
@@ -141,7 +141,7 @@ def refuse_gradients(wrong: Tensor, image_ids: list[str]) -> None:
     Their signs would be 0 or arbitrary, and the model would pass for robust.
 
     Raises:
-        RobustsegError: it names the first image where `wrong` holds.
+        GradientError: it names the first image where `wrong` holds.
     """
     refuse_images(
         wrong,
@@ -149,6 +149,7 @@ def refuse_gradients(wrong: Tensor, image_ids: list[str]) -> None:
         "gets a gradient that is not finite, while its logits are: the model's backward pass "
         "breaks (a root or logarithm at 0, a division, overflow in half precision); an attack "
         "cannot use it, and the model would pass for robust",
+        GradientError,
     )
 
 

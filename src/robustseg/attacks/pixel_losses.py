@@ -105,8 +105,13 @@ def check_logits(
     )
 
 
-def refuse_images(wrong: Tensor, image_ids: list[str], problem: str) -> None:
-    """Raise a RobustsegError that names the first image where `wrong` (B,) holds."""
+def refuse_images(
+    wrong: Tensor,
+    image_ids: list[str],
+    problem: str,
+    kind: type[RobustsegError] = RobustsegError,
+) -> None:
+    """Raise an error that names the first image where `wrong` (B,) holds."""
     for image_id, is_wrong in zip(image_ids, wrong.tolist(), strict=True):
         if is_wrong:
-            raise RobustsegError(f"image {image_id} {problem}")
+            raise kind(f"image {image_id} {problem}")

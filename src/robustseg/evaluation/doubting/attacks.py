@@ -26,7 +26,7 @@ from robustseg.attacks.run import AttackResult
 from robustseg.attacks.spec import CORNERS, RIGHT_PIXELS, UNBOUNDED_255, AttackSpec, SquareSpec
 from robustseg.attacks.square import square
 from robustseg.attacks.surrogates import AveragedModel, ScaledModel, StraightThroughModel
-from robustseg.errors import RobustsegError
+from robustseg.errors import GradientError, RobustsegError
 from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen
 from robustseg.evaluation.over_batches import EvidenceRow, rows_of_batches
@@ -67,6 +67,12 @@ class Doubter:
         class_pixels: see `run_attack`.
         kept: where finished parts are kept.
         progress: is told what each check found.
+
+    Attributes:
+        rows: evidence of each check.
+        failures: of checks whose attack the model refused, the sentence.
+        broken: whether its gradients were among the reasons.
+        base, clean: (N,) accuracy of the images, of the figure and without an attack.
     """
 
     model: Model
@@ -79,6 +85,7 @@ class Doubter:
     progress: Progress | None
     rows: dict[str, list[EvidenceRow]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    broken: bool = False
     _iterates: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,6 +110,7 @@ class Doubter:
             )
         except RobustsegError as error:
             self.failures[check] = str(error)
+            self.broken = self.broken or isinstance(error, GradientError)
             return
         self.rows.setdefault(check, []).extend(found)
         if self.progress:
@@ -178,8 +186,7 @@ class Doubter:
             words = attack_in_words(spec, f"{DOUBT}other_seed-")
             self.run("other_seed", words, self._other_seed)
             self.of_spec("more_iterations", replace(spec, iterations=2 * budget))
-            if spec.margin is None:
-                self._scales(spec)
+            self._scales(spec)
             short = AttackSpec(spec.member, "apgd", "constant", max(budget // 6, 10))
             self.run(
                 "unbounded", attack_in_words(short, f"{DOUBT}unbounded-"), self._unbounded(short)
@@ -204,11 +211,16 @@ class Doubter:
     def _scales(self, spec: AttackSpec) -> None:
         """Attack scaled logits for a short while, and for long the scale that is ahead, if any."""
         short = replace(spec, iterations=max(spec.iterations // 10, 3))
-        probes: dict[str, tuple[AttackSpec, Model]] = {
-            "1": (short, self.model),
-            **{f"{one:g}": (short, ScaledModel(self.model, one)) for one in FACTORS},
-            "margin": (replace(short, member=f"{spec.member}@{MARGIN:g}"), self.model),
-        }
+        probes: dict[str, tuple[AttackSpec, Model]] = {"1": (short, self.model)}
+        for factor in FACTORS:
+            if spec.margin is not None:  # which takes any factor away
+                other = f"{spec.member.split('@')[0]}@{spec.margin * factor:g}"
+                probes[f"{factor:g}"] = replace(short, member=other), self.model
+            else:
+                probes[f"{factor:g}"] = short, ScaledModel(self.model, factor)
+        if spec.margin is None:
+            own = replace(short, member=f"{spec.member}@{MARGIN:g}")
+            probes["margin"] = own, self.model
         left: dict[str, float] = {}
         for name, (attack, source) in probes.items():
             before = len(self.rows.get("logit_scale", []))

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+USUAL = 300
+"""Iterations where no white-box attack of the run says how many."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """The figure that is doubted: what the evidence of one model says at one radius.
@@ -100,7 +104,9 @@ def _strongest(rows: pd.DataFrame) -> AttackSpec:
     own = rows[rows["optimizer"].isin(["apgd", "pgd"])]
     own = own[~own["attack"].str.startswith(TRANSFER) & own["loss"].isin(list(LOSSES))]
     if own.empty:
-        return AttackSpec("js", "apgd", "reduced", max(int(rows["iterations"].max()) // 5, 3))
+        return AttackSpec(
+            "js", "apgd", "reduced", max(min(int(rows["iterations"].max()), USUAL), 3)
+        )
     right = own.groupby("attack", observed=True)["pixels_correct"].sum()
     first = own[own["attack"] == right.idxmin()].iloc[0]
     run = Run(*(first[name] for name in Run._fields))

@@ -17,7 +17,7 @@ from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen, look
 from robustseg.evaluation.over_batches import EvidenceRow, on_device
 from robustseg.evaluation.resume import FinishedParts
-from robustseg.evidence.findings import CHECKS, Finding, Opinion, judged, not_run
+from robustseg.evidence.findings import CHECKS, FAILED, Finding, Opinion, judged, not_run
 from robustseg.evidence.wording import percent
 from robustseg.metrics import image_accuracy
 from robustseg.progress import Progress
@@ -76,10 +76,9 @@ def _all_findings(work: Doubter, sources: Mapping[str, Model]) -> list[Finding]:
     none = "the model has no gradient that an attack could follow"
     trusted = "its own gradients look as they should"
     found = {one.check: one for one in seen.findings(work.model)}
-    scales = none if not seen.has_gradients else "the strongest attack scales logits itself"
     attacks = {
         "random_corners": "",
-        "logit_scale": scales,
+        "logit_scale": none,
         "more_iterations": none,
         "other_seed": none,
         "square_from_attack": "",
@@ -91,6 +90,9 @@ def _all_findings(work: Doubter, sources: Mapping[str, Model]) -> list[Finding]:
     for check, otherwise in attacks.items():
         note = f"hidden by {', '.join(seen.noted.hidden)}" if check == "straight_through" else ""
         found[check] = work.finding(check, otherwise, note if check in work.rows else "")
+    if work.broken and seen.has_gradients:
+        said = next(iter(work.failures.values()))
+        found["finite_gradients"] = Finding("finite_gradients", FAILED, None, said)
     found["rounded_to_8_bits"] = _rounding(work, none)
     found["radius_and_box"] = judged("radius_and_box", max(figure.outside_255, 0.0))
     if "unbounded" in work.rows:

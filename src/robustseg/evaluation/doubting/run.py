@@ -12,7 +12,7 @@ import torch
 
 from robustseg.attacks.inputs import check_counts
 from robustseg.attacks.outcomes import Batch
-from robustseg.errors import RobustsegError
+from robustseg.errors import GradientError, RobustsegError
 from robustseg.evaluation.anybodys_data import source_of
 from robustseg.evaluation.doubting.figure import Figure, choose_images
 from robustseg.evaluation.doubting.opinion import second_opinion
@@ -24,6 +24,7 @@ from robustseg.evaluation.evaluate import (
     read_records,
 )
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
+from robustseg.evaluation.standard_suites import Suite
 from robustseg.evidence.enumerator import EvidenceJob, radius_of
 from robustseg.evidence.findings import FINDINGS_KEY, SUITE, Opinion, to_text
 from robustseg.evidence.reading import read_evidence
@@ -74,6 +75,7 @@ def doubt(
     images: int = IMAGES,
     num_classes: int | None = None,
     ignore_index: int | None = 255,
+    suites: Sequence[str] | Mapping[str, Suite] = ("sea_plus",),
     iterations: int | None = None,
     batch_size: int = 8,
     seed: int = 0,
@@ -82,8 +84,10 @@ def doubt(
 ) -> Doubt:
     """Say whether a robustness figure must not be trusted, and by how much it is too high at least.
 
-    With the `folder` of a run of `evaluate` its figures are doubted; without one, SEA's on the
-    first images of the data. Each check has a figure, a threshold and advice (docs/doubt.md).
+    With the `folder` of a run of `evaluate` its figures are doubted. Without one, the first images
+    of the data are evaluated before, by `sea_plus`, which is stronger than SEA at its price, or by
+    Square if the model gives no gradient. Each check has a figure, a threshold and advice
+    (docs/doubt.md).
 
     Example:
         >>> import torch
@@ -101,7 +105,7 @@ def doubt(
         folder: of a run of `evaluate` on the same model and data, where the evidence of the checks
             is put beside it; None: nothing is kept.
         images: how many, drawn from those of the run.
-        iterations, batch_size, seed: of `evaluate`, where there is no run yet.
+        suites, iterations, batch_size, seed: of `evaluate`, where there is no run yet.
         sources: models by name; what is found on them is tried on the model.
         progress: whether to say what it costs and how far it is.
 
@@ -117,19 +121,15 @@ def doubt(
         if not list(root.glob(RECORD.format(shard="*", shards="*"))):
             if eps_255 is None:
                 raise RobustsegError("eps_255 is missing: name the radius to doubt, in 1/255")
-            evaluate(
-                wrapped,
-                data,
-                eps_255,
-                ignore_index=ignore_index,
-                folder=root,
-                iterations=iterations,
-                batch_size=batch_size,
-                images=images,
-                pictures=0,
-                seed=seed,
-                progress=progress,
-            )
+            first: dict[str, Any] = {
+                **{"ignore_index": ignore_index, "folder": root, "batch_size": batch_size},
+                **{"images": images, "pictures": 0, "seed": seed, "progress": progress},
+            }
+            try:
+                evaluate(wrapped, data, eps_255, suites=suites, iterations=iterations, **first)
+            except GradientError:  # the figure of an attack without gradients is doubted instead
+                search = ["blackbox"]
+                evaluate(wrapped, data, eps_255, suites=search, iterations=iterations, **first)
         records = read_records(root)
         opinions = _opinions(root, records, wrapped, data, eps_255, images, others, progress)
         return Doubt(Path(folder) if folder else None, records[0]["name"], opinions)
@@ -151,7 +151,11 @@ def _opinions(
     progress: bool,
 ) -> list[Opinion]:
     record = records[0]
-    _check_weights(root, record, model, sources)
+    if record["weights"] != digest_of_weights([model]):
+        raise RobustsegError(
+            f"the model has other weights, or another normalisation, than the one that {root} was "
+            "made with; hand over that one, or evaluate this one into a folder of its own"
+        )
     suites = [name for name, suite in record["suites"].items() if radius_of(suite) is None]
     frame = read_evidence(evidence_files(root, records, suites), counts=False)
     asked = record["eps_255"] if eps_255 is None else radii_of(eps_255)
@@ -175,20 +179,6 @@ def _opinions(
         _write(root, record, figure, rows, opinion, model)
         opinions.append(opinion)
     return opinions
-
-
-def _check_weights(
-    root: Path,
-    record: Mapping[str, Any],
-    model: WrappedModel,
-    sources: Mapping[str, WrappedModel],
-) -> None:
-    del sources
-    if record["weights"] != digest_of_weights([model]):
-        raise RobustsegError(
-            f"the model has other weights, or another normalisation, than the one that {root} was "
-            "made with; hand over that one, or evaluate this one into a folder of its own"
-        )
 
 
 def _batches(data: Any, record: Mapping[str, Any], wanted: Sequence[str]) -> list[Batch]:
