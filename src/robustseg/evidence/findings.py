@@ -68,39 +68,40 @@ CHECKS: dict[str, Check] = {
         "call eval() on the module that the function runs, or hand over the module itself",
     ),
     "deterministic": Check(
-        "model", "Do two passes over the same images agree?", "of the largest logit apart", 1e-4,
+        "model", "Do two passes over the same images agree?",
+        "of the largest logit between two passes", 1e-4,
         "switch off what is random, or attack and report the expectation over draws",
     ),
     "alone": Check(
         "model", "Are an image's logits independent of its batch?",
-        "of the largest logit apart", 1e-2,
+        "of the largest logit between an image alone and in its batch", 1e-2,
         "BatchNorm must use its running statistics: call eval()",
     ),
     "logits": Check(
-        "model", "Does the model return logits?", "probabilities", 0,
+        "model", "Does the model return logits?", "(1: probabilities, 0: logits)", 0,
         "hand over the scores before softmax, sigmoid or argmax",
     ),
     "clean_score": Check(
-        "model", "Is it better than always saying the commonest class?", "points better", 0,
+        "model", "Is it better than always saying the commonest class?", "points above always saying the commonest class", 0,
         "check normalisation, channel order, the order of classes, and the weights",
         fails_below=True,
     ),
     "finite_gradients": Check(
-        "gradients", "Are all gradients finite?", "% of values are not", 0,
+        "gradients", "Are all gradients finite?", "% of the gradient's values are not finite", 0,
         "mend the operation whose derivative is infinite (a root or logarithm at 0, a division)",
     ),
     "zero_gradients": Check(
-        "gradients", "Is the gradient there at every pixel?", "% of values are 0", 5,
+        "gradients", "Is the gradient there at every pixel?", "% of the gradient's values are 0", 5,
         "attack a copy without what hides the gradient, and count on the model itself",
     ),
     "saturated": Check(
         "gradients", "Are the scores of right pixels below certainty?",
-        "% of right pixels have probability 1", 50,
+        "% of the right pixels have probability 1", 50,
         "add losses that scale the logits, like js@10 (suite sea_plus)",
     ),
     "finite_differences": Check(
         "gradients", "Does the gradient agree with differences along random directions?",
-        "agreement", 0.85,
+        "agreement (1: equal, 0.3: unrelated)", 0.85,
         "the model changes within less than 1/255: attack an average over shifted images",
         fails_below=True,
     ),
@@ -141,23 +142,23 @@ CHECKS: dict[str, Check] = {
     ),
     "rounded_to_8_bits": Check(
         "attack", "Does the attack survive as an image file of 8 bits?",
-        "points more when rounded", 2.0,
+        "points more after rounding", 2.0,
         "say that the figure is of perturbations that no image file can hold", misleads=False,
     ),
     "radius_and_box": Check(
-        "figure", "Is every perturbation inside the radius?", "of 1/255 outside", 1e-3,
+        "figure", "Is every perturbation inside the radius?", "/255 outside the radius", 1e-3,
         "the evidence is not of this code: run the attack again",
     ),
     "unbounded": Check(
-        "figure", "Does an attack without a radius break everything?", "% left right", 10,
+        "figure", "Does an attack without a radius break everything?", "% left right without a radius", 10,
         "the attack fails where nothing should withstand it: the gradients mislead",
     ),
     "falls_with_radius": Check(
-        "figure", "Does accuracy fall as the radius grows?", "points up", 0.5,
+        "figure", "Does accuracy fall as the radius grows?", "points up from one radius to a larger one", 0.5,
         "an attack at the larger radius is too weak: use more iterations",
     ),
     "below_clean": Check(
-        "figure", "Is accuracy under each attack below that without?", "points above", 0.5,
+        "figure", "Is accuracy under each attack below that without?", "points above the clean score", 0.5,
         "an attack that makes images better does not work: look at its loss and at the gradients",
     ),
 }  # fmt: skip
@@ -183,9 +184,11 @@ class Finding:
 
     def __str__(self) -> str:
         about = CHECKS[self.check]
-        figure = "" if self.figure is None else f"{_shown(self.figure)} {about.unit}"
-        rest = "; ".join(part for part in (figure, self.note) if part)
-        return f"{self.status:8} {about.asks} {rest}"
+        side = "at least" if about.fails_below else "at most"
+        figure = f"{_shown(self.figure)} {about.unit}" if self.figure is not None else ""
+        limit = f"({side} {about.threshold:g})" if figure else ""
+        rest = " ".join(part for part in (figure, limit) if part)
+        return f"{self.status:8} {self.check:19} {': '.join(filter(None, (rest, self.note)))}"
 
 
 def judged(check: str, figure: float, note: str = "") -> Finding:
@@ -241,9 +244,9 @@ class Opinion:
 
     def __str__(self) -> str:
         lines = [
-            f"At {self.eps_255:g}/255: {self.verdict}.",
-            f"On {self.images} images the run leaves {printed(self.acc)} % right, and "
-            f"{printed(self.found)} % with the attacks of this second opinion.",
+            f"at {self.eps_255:g}/255: {self.verdict}.",
+            f"On {self.images} images the run leaves {printed(self.acc)} % of the pixels right; with "
+            f"the attacks of this second opinion {printed(self.found)} % are left.",
         ]
         for one in self.findings:
             lines.append(f"  {one}")
@@ -268,4 +271,5 @@ def _opinion(said: Mapping[str, Any]) -> Opinion:
 
 
 def _shown(figure: float) -> str:
-    return f"{figure:.3g}" if abs(figure) < 1 else f"{figure:.1f}"
+    """Return a figure with what matters of it."""
+    return f"{figure:.2g}" if abs(figure) < 0.95 else f"{figure:.1f}".removesuffix(".0")

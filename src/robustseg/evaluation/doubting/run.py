@@ -57,7 +57,7 @@ class Doubt:
         return any(one.failed for one in self.opinions)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {one}" for one in self.opinions]
+        lines = [f"{self.name} {one}" for one in self.opinions]
         if self.folder:
             lines.append(
                 f"Evidence is in {self.folder / 'attacks' / SUITE}; `robustseg report "
