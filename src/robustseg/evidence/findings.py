@@ -82,7 +82,8 @@ CHECKS: dict[str, Check] = {
         "hand over the scores before softmax, sigmoid or argmax",
     ),
     "clean_score": Check(
-        "model", "Is it better than always saying the commonest class?", "points above always saying the commonest class", 0,
+        "model", "Is it better than always saying the commonest class?",
+        "points above always saying the commonest class", 0,
         "check normalisation, channel order, the order of classes, and the weights",
         fails_below=True,
     ),
@@ -102,7 +103,8 @@ CHECKS: dict[str, Check] = {
     "finite_differences": Check(
         "gradients", "Does the gradient agree with differences along random directions?",
         "agreement (1: equal, 0.3: unrelated)", 0.85,
-        "the model changes within less than 1/255: attack an average over shifted images",
+        "attack a surrogate (straight-through, or an average over shifted images), and count on "
+        "the model itself",
         fails_below=True,
     ),
     "random_corners": _lower(
@@ -150,15 +152,18 @@ CHECKS: dict[str, Check] = {
         "the evidence is not of this code: run the attack again",
     ),
     "unbounded": Check(
-        "figure", "Does an attack without a radius break everything?", "% left right without a radius", 10,
+        "figure", "Does an attack without a radius break everything?",
+        "% left right without a radius", 10,
         "the attack fails where nothing should withstand it: the gradients mislead",
     ),
     "falls_with_radius": Check(
-        "figure", "Does accuracy fall as the radius grows?", "points up from one radius to a larger one", 0.5,
+        "figure", "Does accuracy fall as the radius grows?",
+        "points up from one radius to a larger one", 0.5,
         "an attack at the larger radius is too weak: use more iterations",
     ),
     "below_clean": Check(
-        "figure", "Is accuracy under each attack below that without?", "points above the clean score", 0.5,
+        "figure", "Is accuracy under each attack below that without?",
+        "points above the clean score", 0.5,
         "an attack that makes images better does not work: look at its loss and at the gradients",
     ),
 }  # fmt: skip
@@ -245,8 +250,8 @@ class Opinion:
     def __str__(self) -> str:
         lines = [
             f"at {self.eps_255:g}/255: {self.verdict}.",
-            f"On {self.images} images the run leaves {printed(self.acc)} % of the pixels right; with "
-            f"the attacks of this second opinion {printed(self.found)} % are left.",
+            f"On {self.images} images the run leaves {printed(self.acc)} % of the pixels right, "
+            f"and with the attacks of this second opinion {printed(self.found)} % are left.",
         ]
         for one in self.findings:
             lines.append(f"  {one}")
