@@ -184,11 +184,11 @@ def test_clamped_pixels_have_no_gradient(net: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", zoo.OTHER)
 def test_other_changes_keep_the_gradient_true(name: str, net: nn.Module) -> None:
-    """A step along its sign raises the loss at least as it predicts, nearly."""
+    """A step along its sign raises the loss by most of what it predicts."""
     model = zoo.OTHER[name](net)
     gradient = gradient_of(model)
     assert gradient is not None
     step = 0.3 / 255
     moved = functional.cross_entropy(logits_of(model, IMAGES + step * gradient.sign()), LABELS)
     rise = float(moved - functional.cross_entropy(logits_of(model), LABELS))
-    assert rise > 0.8 * step * float(gradient.abs().sum())
+    assert rise > 0.7 * step * float(gradient.abs().sum())

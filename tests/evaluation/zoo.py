@@ -109,10 +109,10 @@ HONEST: dict[str, Honest] = {
     "linknet_at": Honest(_smp("Linknet", "resnet18"), 150, 4, training_eps_255=4),
     "pspnet_at": Honest(_smp("PSPNet", "resnet18"), 300, 4, training_eps_255=4),
     "segformer": Honest(_smp("Segformer", "mit_b0"), 400, 1, learning_rate=1e-3),
-    "segmenter_at": Honest(_own("vit_demo", "segmenter"), 500, 4, training_eps_255=4),
+    "segmenter": Honest(_own("vit_demo", "segmenter"), 800, 1),
     "resnet_pspnet_at": Honest(_own("resnet_demo", "pspnet_demo"), 500, 4, training_eps_255=4),
     "plain_silu": Honest(partial(_plain, nn.SiLU), 300, 1),
-    "plain_elu_at": Honest(partial(_plain, nn.ELU), 150, 4, training_eps_255=4),
+    "plain_elu_at": Honest(partial(_plain, nn.ELU), 250, 2, training_eps_255=2),
 }
 """By name. They take images in [0, 1]; some return a dict, in which `wrap` finds the logits."""
 
