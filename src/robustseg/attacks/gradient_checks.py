@@ -18,7 +18,7 @@ from robustseg.seeds import derive_seed
 STEP_255 = 0.7
 """Of the differences, in 1/255: large enough to tell the slope of a staircase of 8 bits from a
 gradient, small enough for the networks that were tried to be linear (docs/doubt.md)."""
-DIRECTIONS = 8
+DIRECTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class GradientLook:
         zeros: (B,) share of the gradient's values that are exactly 0.
         not_finite: (B,) share that is infinite or NaN.
         agreement: (B,) of the gradient with differences of the margin along DIRECTIONS random
-            corners: 1 - |f - g| / (|f| + |g|), where f and g are the slopes by either. 1: equal;
-            about 0.3: unrelated; NaN: both are 0.
+            corners: the cosine of the slopes by either, whatever their size. 1: the same slopes;
+            about 0: unrelated, or one of them is 0; NaN: both are.
         saturated: (B,) share of the right pixels whose probability is 1 after rounding, so that
             losses which follow cross-entropy have no gradient there; NaN: no pixel is right.
     """
@@ -82,11 +82,13 @@ def look_at_gradients(
                 up, down = margin(inside + step * direction), margin(inside - step * direction)
                 by_difference.append((up - down) / (2 * step))
     slopes, differences = torch.stack(by_gradient), torch.stack(by_difference)
-    apart = (differences - slopes).norm(dim=0) / (differences.norm(dim=0) + slopes.norm(dim=0))
+    sizes = differences.norm(dim=0) * slopes.norm(dim=0)
+    none = (differences == 0).all(0) & (slopes == 0).all(0)
+    cosine = (differences * slopes).sum(0) / sizes.clamp(min=torch.finfo(sizes.dtype).tiny)
     return GradientLook(
         zeros=(gradient == 0).flatten(1).double().mean(1).cpu(),
         not_finite=(~finite).flatten(1).double().mean(1).cpu(),
-        agreement=(1 - apart).cpu(),
+        agreement=torch.where(none, torch.nan, cosine).cpu(),
         saturated=saturated.cpu(),
     )
 

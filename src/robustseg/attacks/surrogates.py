@@ -48,6 +48,7 @@ class StraightThrough(TorchFunctionMode):
         self._scores: dict[int, tuple[Tensor, Tensor, int]] = {}
         self._soft: dict[int, tuple[Tensor, Tensor]] = {}
         self._to_numpy: Tensor | None = None
+        self._whole: torch.dtype | None = None  # that values would have been cast to by now
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -75,7 +76,7 @@ class StraightThrough(TorchFunctionMode):
         if name == "numpy":
             self.hidden["numpy"], self._to_numpy = None, first
             with torch._C.DisableTorchFunction():
-                return first.detach().numpy()
+                return first.detach().to(self._whole or first.dtype).numpy()
         return self._of_tensor(name, func, first, args, kwargs)
 
     def _of_tensor(
@@ -126,6 +127,7 @@ class StraightThrough(TorchFunctionMode):
             soft = self._soft[id(first)][1]
             return self._through("comparison", soft, found) if soft.shape == found.shape else found
         if first.is_floating_point() and not found.is_floating_point() and first.requires_grad:
+            self._whole = found.dtype
             return self._through(f"to {str(found.dtype).removeprefix('torch.')}", first, found)
         return found
 

@@ -102,7 +102,7 @@ CHECKS: dict[str, Check] = {
     ),
     "finite_differences": Check(
         "gradients", "Does the gradient agree with differences along random directions?",
-        "agreement (1: equal, 0.3: unrelated)", 0.85,
+        "agreement (1: the same slopes, 0: unrelated)", 0.9,
         "attack a surrogate (straight-through, or an average over shifted images), and count on "
         "the model itself",
         fails_below=True,

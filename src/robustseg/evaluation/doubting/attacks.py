@@ -45,7 +45,9 @@ FACTORS = (3.0, 10.0, 0.1)
 MARGIN = 10.0
 """To which they are scaled besides, whatever their size."""
 DRAWS = 8
-"""Passes that surrogates average over."""
+"""Passes that an attack on a random model averages over."""
+SHIFTS = 32
+"""Shifted images that an attack on shattered gradients averages over."""
 NOISE_255 = 1.0
 """Half the width of the noise that gradients are averaged over."""
 SMALL_SQUARES = 0.05
@@ -203,8 +205,9 @@ class Doubter:
         if seen.noted.hidden and not seen.is_trusted:
             self.of_spec("straight_through", spec, StraightThroughModel(self.model))
         if seen.has_gradients and not seen.is_random and not seen.agrees:
-            averaged = AveragedModel(self.model, DRAWS, NOISE_255 / 255)
-            self.of_spec("averaged_gradients", fewer, averaged, f"{DRAWS}-")
+            averaged = AveragedModel(self.model, SHIFTS, NOISE_255 / 255)
+            few = replace(spec, iterations=max(budget // 4, 3))
+            self.of_spec("averaged_gradients", few, averaged, f"{SHIFTS}-")
         if seen.is_random:
             self.of_spec("expectation", fewer, AveragedModel(self.model, DRAWS), f"{DRAWS}-")
 

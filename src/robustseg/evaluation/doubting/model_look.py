@@ -13,6 +13,7 @@ from robustseg.attacks.gradient_checks import GradientLook, look_at_gradients
 from robustseg.attacks.outcomes import Batch
 from robustseg.attacks.surrogates import StraightThrough, hiding
 from robustseg.attacks.warning_signs import WarningSigns, in_train_mode
+from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import on_device
 from robustseg.evidence.findings import CHECKS, Finding, judged, not_run
 from robustseg.evidence.wording import percent
@@ -74,7 +75,7 @@ class Seen:
         agreement = (
             not_run("finite_differences", "neither the gradient nor the model changes")
             if np.isnan(self.agreement)
-            else judged("finite_differences", self.agreement)
+            else judged("finite_differences", self.agreement, self._shattered())
         )
         saturated = percent(float(gradients.saturated.nanmean()))
         return [
@@ -91,6 +92,12 @@ class Seen:
             agreement,
         ]
 
+    def _shattered(self) -> str:
+        """Return what a gradient is that is there and does not agree with differences."""
+        if self.agrees or CHECKS["zero_gradients"].fails(percent(_mean(self.gradients.zeros))):
+            return ""
+        return "shattered, or the gradient of another function"
+
 
 def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
     """Look at a model without attacking it: images and labels as for `run_attack`."""
@@ -101,7 +108,7 @@ def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
     some = images[:GRADIENT_IMAGES], labels[:GRADIENT_IMAGES], ids[:GRADIENT_IMAGES]
     try:
         noted = hiding(model, some[0][:1])
-    except RuntimeError:  # it bears no other gradients than its own
+    except (RuntimeError, TypeError, ValueError, RobustsegError):  # it bears no other gradients
         noted = StraightThrough()
     return Seen(signs, look_at_gradients(model, *some), noted)
 

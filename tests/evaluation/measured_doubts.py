@@ -1,0 +1,103 @@
+"""What `robustseg.doubt` says of models where the truth is known: the tables of docs/doubt.md.
+
+    python -m tests.evaluation.measured_doubts results/reference/doubt honest --iterations 300
+    python -m tests.evaluation.measured_doubts results/reference/doubt defects --iterations 100
+
+Networks are trained into a folder of their own (`--zoo`), once.
+"""
+
+import argparse
+import csv
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import robustseg
+from robustseg.evidence.findings import CHECKS
+from tests.evaluation.zoo import DEFECTS, HONEST, OTHER, honest, images
+
+SPOILT = "demo_at"
+"""The network that is given each defect."""
+EPS_255 = 8.0
+"""At which it is doubted."""
+
+
+def findings_of(
+    model: Any, eps_255: float, suite: str, iterations: int, count: int
+) -> dict[str, Any]:
+    """Return a line of the table: the verdict, what failed and the figure of each check."""
+    started = time.monotonic()
+    pixels, labels = images("val", count)
+    found = robustseg.doubt(
+        model, (pixels, labels), eps_255, suites=[suite], iterations=iterations, images=count,
+        batch_size=count, progress=False,
+    )  # fmt: skip
+    (opinion,) = found.opinions
+    figures = {one.check: one.figure for one in opinion.findings}
+    return {
+        "suite": suite,
+        "eps_255": eps_255,
+        "iterations": iterations,
+        "images": opinion.images,
+        "acc": round(opinion.acc, 2),
+        "found": round(opinion.found, 2),
+        "verdict": opinion.verdict,
+        "failed": " ".join(one.check for one in opinion.failed),
+        "notes": "; ".join(one.note for one in opinion.failed if one.note),
+        "runtime_s": round(time.monotonic() - started, 1),
+        **{check: figures.get(check) for check in CHECKS},
+    }
+
+
+def of_honest(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield a line for each honest network and suite."""
+    for name, recipe in HONEST.items():
+        for suite in ("sea_plus", "sea"):
+            net = honest(name, options.zoo)
+            found = findings_of(net, recipe.eps_255, suite, options.iterations, options.images)
+            yield {"model": name, "defect": "", **found}
+
+
+def of_defects(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield a line for each defect, and for what is none."""
+    changes = {name: (defect.apply, defect.needs) for name, defect in DEFECTS.items()}
+    changes |= {f"none: {name}": (apply, torch.nn.Module) for name, apply in OTHER.items()}
+    for name, (apply, needs) in changes.items():
+        net = honest(SPOILT, options.zoo)
+        wanted = SPOILT if any(isinstance(layer, needs) for layer in net.modules()) else "unet"
+        spoilt = apply(honest(wanted, options.zoo))
+        for suite in ("sea_plus", "sea"):
+            found = findings_of(spoilt, EPS_255, suite, options.iterations, options.images)
+            yield {"model": wanted, "defect": name, **found}
+
+
+def main() -> None:
+    """Write a file line by line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("which", choices=["honest", "defects"])
+    parser.add_argument("--zoo", type=Path, default=Path("/tmp/robustseg_zoo"))
+    parser.add_argument("--iterations", type=int, default=300)
+    parser.add_argument("--images", type=int, default=16)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    options.zoo.mkdir(parents=True, exist_ok=True)
+    with (options.folder / f"{options.which}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = None
+        for line in (of_honest if options.which == "honest" else of_defects)(options):
+            writer = writer or csv.DictWriter(file, list(line), lineterminator="\n")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(line)
+            file.flush()
+            print({key: value for key, value in line.items() if key not in CHECKS}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
