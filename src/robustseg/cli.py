@@ -378,7 +378,6 @@ def _attack(options: argparse.Namespace) -> None:
     from robustseg.evaluation.evaluate import evaluate
 
     setup = _set_up(options)
-    _remember(options)
     result = evaluate(
         setup.model,
         setup.dataset,
@@ -394,6 +393,7 @@ def _attack(options: argparse.Namespace) -> None:
         shard=options.shard,
         name=options.name,
     )
+    _remember(options)
     print(result)
 
 
@@ -409,7 +409,6 @@ def _remember(options: argparse.Namespace) -> None:
     from robustseg.files import atomic_path
 
     kept = {name: getattr(options, name) for name in REMEMBERED} | {"cwd": str(Path.cwd())}
-    options.out.mkdir(parents=True, exist_ok=True)
     with atomic_path(options.out / COMMAND) as temporary:
         temporary.write_text(json.dumps(kept, indent=1, default=str) + "\n", "utf-8")
 

@@ -1,6 +1,6 @@
 """SEA, the Semantic Ensemble Attack (arXiv 2306.12941, Sec. 2.4), for anybody's model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -185,6 +185,8 @@ def sea(
         for batch, number, places, outcome in steps:
             worst.take(number, worst.place_of[batch[2][0]] + places, outcome, batch)
             signs.gradients(outcome.unexplained_zeros)
+        for name, acc, clean_acc in worst.means():
+            signs.attacked(name, acc, clean_acc)
         said = signs.found()
         warn(said)
         return worst.result(said)
@@ -234,6 +236,14 @@ class _Worst:
         self.worst_attack[places[better]] = number
         kept = PixelCounts(*(values[better] for values in outcome.counts))
         self.counts = _put(self.counts, kept, places[better], len(self.image_ids))
+
+    def means(self) -> Iterator[tuple[str, float, float]]:
+        """Yield of each attack its name, and the accuracy with and without it where it was run."""
+        clean = self.accuracy[0]
+        for name, accuracy in zip(self.attacks, self.accuracy[1:], strict=True):
+            run = ~np.isnan(accuracy) & ~np.isnan(clean)
+            if run.any():
+                yield name, float(accuracy[run].mean()), float(clean[run].mean())
 
     def result(self, warnings: list[str]) -> SeaResult:
         """Return what was found."""

@@ -61,16 +61,19 @@ def look_at_gradients(
     model = exact(model)
     inside = images.clamp(step, 1 - step)
 
-    def margin(at: Tensor) -> Tensor:
+    def draw(at: Tensor) -> Tensor:
         with torch.random.fork_rng(_devices(at)):
             torch.manual_seed(0)
-            return (model(at).double() * weights).flatten(1).sum(1)
+            return model(at)
+
+    def margin(at: Tensor) -> Tensor:
+        return (draw(at).double() * weights).flatten(1).sum(1)
 
     with frozen(model):
         with torch.no_grad():
-            logits = model(inside)
+            logits = draw(inside)
             weights = _margin_weights(logits)
-        saturated = _saturated(logits, labels)
+        certain = saturated(logits, labels)
         gradient = _gradient(margin, inside)
         finite = gradient.isfinite()
         known = gradient.nan_to_num(0, 0, 0)
@@ -89,7 +92,7 @@ def look_at_gradients(
         zeros=(gradient == 0).flatten(1).double().mean(1).cpu(),
         not_finite=(~finite).flatten(1).double().mean(1).cpu(),
         agreement=torch.where(none, torch.nan, cosine).cpu(),
-        saturated=saturated.cpu(),
+        saturated=certain.cpu(),
     )
 
 
@@ -111,7 +114,8 @@ def _margin_weights(logits: Tensor) -> Tensor:
     return largest - (1 - largest) / (logits.shape[1] - 1)
 
 
-def _saturated(logits: Tensor, labels: Tensor) -> Tensor:
+def saturated(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return of each image (B,) the share of right pixels with probability 1, NaN without any."""
     right = (logits.argmax(1) == labels) & (labels != IGNORE_LABEL)
     certain = logits.softmax(1).amax(1) == 1
     return (certain & right).flatten(1).sum(1) / right.flatten(1).sum(1)

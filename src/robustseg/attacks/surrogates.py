@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from robustseg.attacks.attacked_model import Model
 from robustseg.attacks.search_model import exact
+from robustseg.errors import RobustsegError
 
 ROUNDING = ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside")
 COMPARISONS = ("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal")
@@ -24,6 +25,18 @@ RANDOM = (
     *("rand", "rand_like", "randn", "randn_like", "randint", "normal", "normal_", "uniform_"),
     *("bernoulli", "bernoulli_", "randperm", "multinomial"),
 )
+
+
+class _Through(torch.autograd.Function):
+    """The value of the second argument, exactly, with the gradient of the first."""
+
+    @staticmethod
+    def forward(context: Any, soft: Tensor, hard: Tensor) -> Tensor:
+        return hard.to(soft.dtype, copy=True)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 class StraightThrough(TorchFunctionMode):
@@ -137,7 +150,8 @@ class StraightThrough(TorchFunctionMode):
         if hard is soft:
             return soft
         with torch._C.DisableTorchFunction():
-            return soft + (hard.to(soft.dtype) - soft).detach()
+            through: Tensor = _Through.apply(soft, hard)
+        return through
 
     def _back(self, found: Tensor) -> Tensor:
         """Return what comes back from NumPy, if `found` does, with the gradient of what went."""
@@ -226,8 +240,14 @@ class ScaledModel(nn.Module):
 
 
 def hiding(model: Model, images: Tensor) -> StraightThrough:
-    """Return what in a forward pass hides gradients or draws at random: images (B, C, H, W)."""
+    """Return what in a forward pass hides gradients or draws at random: images (B, C, H, W).
+
+    Nothing is known of a model that bears no other gradients than its own.
+    """
     surrogate = StraightThroughModel(model)
-    with torch.enable_grad():
-        surrogate(images.detach().requires_grad_())
+    try:
+        with torch.enable_grad():
+            surrogate(images.detach().requires_grad_())
+    except (RuntimeError, TypeError, ValueError, RobustsegError):
+        return StraightThrough()
     return surrogate.noted

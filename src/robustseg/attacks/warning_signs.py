@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import Model, data_classes
+from robustseg.attacks.gradient_checks import saturated
 from robustseg.attacks.outcomes import Batch, Outcome, clean_outcome, count_logits, predict
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.search_model import exact
+from robustseg.attacks.surrogates import hiding
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.models.wrap import WrappedModel, is_exported, modules_behind
@@ -59,6 +61,8 @@ class WarningSigns:
         self.correct = self.ignored = 0
         self._probabilities: bool | None = None
         self._unexplained: list[float] = []
+        self._saturated: list[float] = []
+        self._first: Tensor | None = None
         for eps_255 in radii_255:
             if 0 < eps_255 < SMALL_EPS_255:
                 self.said.append(
@@ -88,12 +92,15 @@ class WarningSigns:
             )
         outcome = clean_outcome(count_logits(self.model, logits, labels, ids))
         if not self.batches:
+            self._first = images[:1]
             self._measure(images, logits)
             self.said += self._differences()
         self.batches += 1
         self.device = images.device
         self.largest = max(self.largest, float(images.max()))
         self._probabilities = (self._probabilities is not False) and _are_probabilities(logits)
+        certain = saturated(logits, labels)
+        self._saturated += certain[~certain.isnan()].tolist()
         counted = np.bincount(labels[labels != IGNORE_LABEL].cpu().numpy())
         longest = max(len(counted), len(self.labels))
         self.labels = np.pad(self.labels, (0, longest - len(self.labels)))
@@ -105,6 +112,15 @@ class WarningSigns:
     def gradients(self, unexplained: np.ndarray) -> None:
         """Take in what share of the gradients' values was 0 for no reason, (B,), NaN: unknown."""
         self._unexplained += unexplained[~np.isnan(unexplained)].tolist()
+
+    def attacked(self, attack: str, acc: float, clean_acc: float) -> None:
+        """Take in what an attack leaves right of some images, and what is right of them without."""
+        if acc > clean_acc + BETTER_TOLERATED:
+            self.said.append(
+                f"the attack {attack} leaves {100 * acc:.1f} % of the pixels right, and without it "
+                f"{100 * clean_acc:.1f} % are: its gradients lead nowhere, and the model may look "
+                "more robust than it is"
+            )
 
     def found(self) -> list[str]:
         """Return the signs so far, each in one sentence."""
@@ -135,10 +151,23 @@ class WarningSigns:
         if self._unexplained and (share := float(np.mean(self._unexplained))) > ZEROS_TOLERATED:
             said.append(
                 f"{100 * share:.0f} % of the gradient's values are exactly 0 and no loss explains "
-                "it: the model hides them (rounding, clipping, saturated scores, lost resolution), "
-                "and may look more robust than it is"
+                f"it: the model hides them ({self._hides()}), and may look more robust than it is"
+            )
+        if self._saturated and (share := float(np.mean(self._saturated))) > SATURATED_TOLERATED:
+            said.append(
+                f"{100 * share:.0f} % of the right pixels have a probability "
+                "of 1 after rounding, where losses like cross-entropy have no gradient: divide the "
+                "logits, or use losses that scale them (js@10; suite sea_plus)"
             )
         return said
+
+    def _hides(self) -> str:
+        """Return what is known to hide gradients in a forward pass."""
+        if self._first is not None:
+            noted = hiding(self.model, self._first)
+            if noted.hidden:
+                return ", ".join(noted.hidden)
+        return "rounding, clipping, saturated scores, lost resolution"
 
     @property
     def probabilities(self) -> bool:
@@ -183,6 +212,10 @@ class WarningSigns:
 
 ZEROS_TOLERATED = 0.05
 """Share of the gradient's values that may be 0 without a reason."""
+SATURATED_TOLERATED = 0.5
+"""Share of the right pixels whose probability may be 1."""
+BETTER_TOLERATED = 0.005
+"""By how much accuracy may be higher under an attack than without, as a fraction."""
 
 
 def warn(sentences: list[str]) -> None:

@@ -6,16 +6,17 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from robustseg.attacks.inputs import check_counts, is_whole
 from robustseg.attacks.outcomes import Batch, Outcome
-from robustseg.attacks.spec import ask_for_class_pixels, check_radius
+from robustseg.attacks.spec import UNBOUNDED_255, ask_for_class_pixels, check_radius
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
@@ -414,7 +415,21 @@ def _run(
         raise RobustsegError("there are no images in the data, or none in this shard")
     if not any(row["pixels"] for row in rows):
         raise RobustsegError("all pixels of all images are ignored; check labels and ignore_index")
+    for name, acc, clean_acc in _means(rows):
+        signs.attacked(name, acc, clean_acc)
     return rows
+
+
+def _means(rows: Sequence[EvidenceRow]) -> Iterator[tuple[str, float, float]]:
+    """Yield of each attack with a radius its name, and the accuracy with and without it."""
+    shares: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row["pixels"] and row["eps_255"] < UNBOUNDED_255:
+            name = f"{row['attack']} at {row['eps_255']:g}/255" if row["eps_255"] else CLEAN_SUITE
+            shares.setdefault(name, {})[row["image_id"]] = row["pixels_correct"] / row["pixels"]
+    clean = shares.pop(CLEAN_SUITE)
+    for name, of_image in shares.items():
+        yield name, fmean(of_image.values()), fmean(clean[one] for one in of_image)
 
 
 def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ from robustseg.attacks.gradient_checks import GradientLook, look_at_gradients
 from robustseg.attacks.outcomes import Batch
 from robustseg.attacks.surrogates import StraightThrough, hiding
 from robustseg.attacks.warning_signs import WarningSigns, in_train_mode
-from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import on_device
 from robustseg.evidence.findings import CHECKS, Finding, judged, not_run
 from robustseg.evidence.wording import percent
@@ -77,7 +76,7 @@ class Seen:
             if np.isnan(self.agreement)
             else judged("finite_differences", self.agreement, self._shattered())
         )
-        saturated = percent(float(gradients.saturated.nanmean()))
+        saturated = percent(float(gradients.saturated.nanmean()))  # NaN if nothing is right
         return [
             judged("eval_mode", len(in_train_mode(model))),
             judged("deterministic", signs.apart["again"], draws if self.is_random else ""),
@@ -106,11 +105,7 @@ def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
         signs.look(batch)
     images, labels, ids = next(iter(on_device(batches, model)))
     some = images[:GRADIENT_IMAGES], labels[:GRADIENT_IMAGES], ids[:GRADIENT_IMAGES]
-    try:
-        noted = hiding(model, some[0][:1])
-    except (RuntimeError, TypeError, ValueError, RobustsegError):  # it bears no other gradients
-        noted = StraightThrough()
-    return Seen(signs, look_at_gradients(model, *some), noted)
+    return Seen(signs, look_at_gradients(model, *some), hiding(model, some[0][:1]))
 
 
 def _mean(values: Tensor) -> float:
