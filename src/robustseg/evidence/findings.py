@@ -152,8 +152,8 @@ CHECKS: dict[str, Check] = {
         "the evidence is not of this code: run the attack again",
     ),
     "unbounded": Check(
-        "figure", "Does an attack without a radius break everything?",
-        "% left right without a radius", 10,
+        "figure", "Does an attack without a radius break what can be broken?",
+        "points more are left than by another image in its place", 10,
         "the attack fails where nothing should withstand it: the gradients mislead",
     ),
     "falls_with_radius": Check(
@@ -193,7 +193,7 @@ class Finding:
         figure = f"{_shown(self.figure)} {about.unit}" if self.figure is not None else ""
         limit = f"({side} {about.threshold:g})" if figure else ""
         rest = " ".join(part for part in (figure, limit) if part)
-        return f"{self.status:8} {self.check:19} {': '.join(filter(None, (rest, self.note)))}"
+        return f"{self.status:8} {self.check:19} {', '.join(filter(None, (rest, self.note)))}"
 
 
 def judged(check: str, figure: float, note: str = "") -> Finding:

@@ -43,7 +43,7 @@ from robustseg.seeds import derive_seed
 FACTORS = (3.0, 10.0, 0.1)
 """By which logits are multiplied; 1 is what the run has done."""
 MARGIN = 10.0
-"""To which they are scaled besides, whatever their size."""
+"""To which JS scales them besides, whatever their size and the run's losses."""
 DRAWS = 8
 """Passes that an attack on a random model averages over."""
 SHIFTS = 32
@@ -119,7 +119,7 @@ class Doubter:
             self.progress.say(f"{words.attack.removeprefix(DOUBT)}: {self._said(found)}")
 
     def _said(self, rows: Sequence[EvidenceRow]) -> str:
-        return f"leaves {printed(self.accuracy(rows).mean())} % right"
+        return f"leaves {printed(percent(float(self.accuracy(rows).mean())))} % right"
 
     def of_spec(
         self, check: str, spec: AttackSpec, source: Model | None = None, name: str = ""
@@ -222,8 +222,7 @@ class Doubter:
             else:
                 probes[f"{factor:g}"] = short, ScaledModel(self.model, factor)
         if spec.margin is None:
-            own = replace(short, member=f"{spec.member}@{MARGIN:g}")
-            probes["margin"] = own, self.model
+            probes["margin"] = replace(short, member=f"js@{MARGIN:g}"), self.model
         left: dict[str, float] = {}
         for name, (attack, source) in probes.items():
             before = len(self.rows.get("logit_scale", []))

@@ -104,9 +104,8 @@ def _strongest(rows: pd.DataFrame) -> AttackSpec:
     own = rows[rows["optimizer"].isin(["apgd", "pgd"])]
     own = own[~own["attack"].str.startswith(TRANSFER) & own["loss"].isin(list(LOSSES))]
     if own.empty:
-        return AttackSpec(
-            "js", "apgd", "reduced", max(min(int(rows["iterations"].max()), USUAL), 3)
-        )
+        budget = min(int(rows["iterations"].max()), USUAL)
+        return AttackSpec("js@10", "apgd", "reduced", max(budget, 3))
     right = own.groupby("attack", observed=True)["pixels_correct"].sum()
     first = own[own["attack"] == right.idxmin()].iloc[0]
     run = Run(*(first[name] for name in Run._fields))

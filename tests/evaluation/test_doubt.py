@@ -1,0 +1,350 @@
+"""`doubt`: defects are caught by name, honest models are not, and bad input is one sentence."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import robustseg
+from robustseg import doubt, evaluate
+from robustseg.attacks import outcomes
+from robustseg.cli import main
+from robustseg.errors import RobustsegError
+from robustseg.evaluation.doubting import attacks as doubt_attacks
+from robustseg.evaluation.doubting import run as doubting
+from robustseg.evaluation.doubting.figure import Figure, choose_images
+from robustseg.evidence.findings import CHECKS, FINDINGS_KEY, NOT_RUN, PASSED, Opinion, from_text
+from robustseg.evidence.reading import read_evidence
+from tests.cli.test_cli import DATA, here  # noqa: F401
+
+pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
+FEW: dict[str, Any] = {"iterations": 30, "images": 4, "batch_size": 4, "progress": False}
+
+
+def network() -> nn.Module:
+    """Return a small smooth network that tells colours apart, and grey from nothing."""
+    torch.manual_seed(0)
+    first, last = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 4, 1, bias=False)
+    first.bias.data = -first.weight.data.sum((1, 2, 3)) / 2
+    return nn.Sequential(first, nn.Tanh(), last).eval()
+
+
+NET = network()
+
+
+def scenes(count: int = 4) -> list[tuple[Tensor, Tensor]]:
+    """Return images with the classes that the network gives them."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand((count, 3, 12, 12), generator=generator).mul(255).round() / 255
+    with torch.no_grad():
+        labels = NET(images).argmax(1)
+    return list(zip(images, labels, strict=True))
+
+
+def opinion(model: Any, eps_255: float = 8, **options: Any) -> Opinion:
+    (found,) = doubt(model, scenes(), eps_255, **(FEW | options)).opinions
+    return found
+
+
+def named(found: Opinion) -> set[str]:
+    return {one.check for one in found.failed}
+
+
+def test_an_honest_model_raises_no_alarm() -> None:
+    found = opinion(NET)
+    assert found.verdict == "no sign of overestimation", str(found)
+    assert [one.check for one in found.findings] == list(CHECKS)
+    assert 0 < found.acc < 100
+    assert found.found <= found.acc
+
+
+def one_hot(images: Tensor) -> Tensor:
+    return functional.one_hot(NET(images).argmax(1), 4).permute(0, 3, 1, 2).float()
+
+
+def jpeg_like(images: Tensor) -> Tensor:
+    """Round means and differences of neighbours, as a codec does."""
+    left, right = images[..., ::2], images[..., 1::2]
+    mean, half = (left + right) / 2, (left - right) / 2
+    mean, half = (torch.round(part * 255) / 255 for part in (mean, half))
+    return NET(torch.stack([mean + half, mean - half], -1).flatten(-2))
+
+
+def nearest(images: Tensor) -> Tensor:
+    small = functional.interpolate(images, scale_factor=0.5, mode="nearest")
+    return NET(functional.interpolate(small, scale_factor=2, mode="nearest"))
+
+
+class NoGradient(torch.autograd.Function):
+    """The identity, whose gradient is 0."""
+
+    @staticmethod
+    def forward(context: Any, images: Tensor) -> Tensor:
+        return images.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return torch.zeros_like(gradient)
+
+
+def broken_root(images: Tensor) -> Tensor:
+    return NET(images + torch.sqrt((images - images.detach()) ** 2))
+
+
+DEFECTS: dict[str, tuple[Callable[[Tensor], Tensor], str, str, bool]] = {
+    "8-bit rounding": (
+        lambda x: NET(torch.round(x * 255) / 255), "zero_gradients", "hidden by round", True,
+    ),
+    "uint8": (lambda x: NET((x * 255).byte() / 255), "zero_gradients", "to uint8", True),
+    "argmax": (one_hot, "zero_gradients", "hidden by argmax", True),
+    "detached": (lambda x: NET(x.detach()), "zero_gradients", "hidden by detach", True),
+    "logits times 1e6": (lambda x: 1e6 * NET(x), "saturated", "scale", False),
+    "input noise": (
+        lambda x: NET(x + 0.05 * torch.randn_like(x)), "deterministic", "randn_like", False,
+    ),
+    "dropout": (
+        lambda x: NET(functional.dropout(x, 0.1, training=True)), "deterministic", "dropout", False,
+    ),
+    "JPEG-like rounding": (jpeg_like, "zero_gradients", "hidden by round", True),
+    "nearest neighbour": (nearest, "zero_gradients", "nearest pixel", False),
+    "shattered": (
+        lambda x: NET(x + 0.002 * torch.sin(2000 * x)), "finite_differences", "shattered", True,
+    ),
+    "no gradient": (lambda x: NET(NoGradient.apply(x)), "zero_gradients", "are 0", False),
+    "NaN": (broken_root, "finite_gradients", "not finite", False),
+    "probabilities": (lambda x: NET(x).softmax(1), "logits", "before softmax", False),
+}  # fmt: skip
+"""What is wrong; the check that says so, a word it says, and whether the amount is found."""
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_caught_by_name(name: str) -> None:
+    model, check, word, amount = DEFECTS[name]
+    found = opinion(model, iterations=100 if name in ("shattered", "argmax") else 30)
+    assert check in named(found), str(found)
+    assert word in str(found)
+    assert "overestimated" in found.verdict
+    if amount:
+        true = opinion(NET).found
+        assert found.acc > true + 5, "the defect does not matter here"
+        assert found.found < true + 6, str(found)
+
+
+def test_training_mode_behind_a_function_is_caught() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 1))
+    found = opinion(lambda images: net(images))
+    assert {"eval_mode", "alone"} <= named(found)
+
+
+def test_scaled_logits_are_found_where_the_run_does_not_scale() -> None:
+    """At 1e6 all attacks of SEA are blind, and the margin of 10 sees again."""
+    found = opinion(lambda images: 1e6 * NET(images), suites=["sea"], iterations=100)
+    assert {"saturated", "logit_scale"} <= named(found)
+    assert found.points > 3
+
+
+def test_another_model_may_find_what_its_own_gradients_do_not() -> None:
+    blind = DEFECTS["no gradient"][0]
+    found = opinion(blind, sources={"sound": NET})
+    transfer = next(one for one in found.findings if one.check == "transfer")
+    assert transfer.figure > 5
+    assert "overestimated by at least" in found.verdict
+
+
+def test_a_small_radius_is_not_rounded() -> None:
+    found = {one.check: one for one in opinion(NET, eps_255=0.5).findings}
+    assert found["rounded_to_8_bits"].status == NOT_RUN
+    assert {one.check: one for one in opinion(NET).findings}["rounded_to_8_bits"].status == PASSED
+
+
+# Beside a run.
+
+
+def test_it_lies_beside_the_run_and_quotes_it(tmp_path: Path) -> None:
+    few: dict[str, Any] = {"suites": ["sea_plus"], "iterations": 30, "progress": False}
+    result = evaluate(NET, scenes(6), [1, 2], folder=tmp_path, **few)
+    found = doubt(NET, scenes(6), folder=tmp_path, images=6, progress=False)
+    assert [one.eps_255 for one in found.opinions] == [1, 2]
+    assert found.opinions[1].acc == pytest.approx(100 * result.robust[2.0].acc)
+    assert not found.overestimated
+    path = tmp_path / "attacks/doubt/model/seed0/eps2/seed0-shard0.parquet"
+    rows = read_evidence([path])
+    assert set(rows["suite"]) == {"doubt"}
+    assert rows["attack"].astype(str).str.startswith("doubt-").all()
+    assert (rows["linf_255"] <= 2.001).all()
+    kept = pq.read_metadata(path).metadata[FINDINGS_KEY.encode()].decode()
+    assert from_text(kept) == [found.opinions[1]]
+    lowest = rows.groupby("image_id", observed=True)["pixels_correct"].min() / 144
+    assert found.opinions[1].found <= 100 * lowest.mean() + 1e-6
+
+
+def test_all_checks_of_the_figure_read_the_evidence(tmp_path: Path) -> None:
+    evaluate(NET, scenes(), [1, 2], folder=tmp_path, iterations=20, progress=False)
+    files = sorted(tmp_path.glob("attacks/*/model/seed0/eps*/*.parquet"))
+    frame = read_evidence(files, counts=False)
+    figure = Figure.of(frame, ["sea"], 2.0)
+    assert figure.outside_255 <= 1e-3
+    assert set(figure.by_radius["sea/apgd-js-reduced-20"]) == {1.0, 2.0}
+    assert figure.strongest.iterations == 20
+    frame.loc[frame["eps_255"] == 2.0, "pixels_correct"] = 140
+    frame.loc[frame["eps_255"] == 1.0, "linf_255"] = 1.5
+    odd = Figure.of(frame, ["sea"], 2.0)
+    assert odd.outside_255 == pytest.approx(0.5)
+    assert odd.by_radius["sea/apgd-js-reduced-20"][2.0] == pytest.approx(100 * 140 / 144)
+    with pytest.raises(RobustsegError, match=r"no attack at 3/255 .*at 1, 2"):
+        Figure.of(frame, ["sea"], 3.0)
+
+
+def test_a_doubt_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("whole", "killed"):
+        evaluate(NET, scenes(), 2, folder=tmp_path / folder, **(FEW | {"images": None}))
+    whole = doubt(NET, scenes(), folder=tmp_path / "whole", images=4, progress=False)
+    real, runs = doubt_attacks.random_corners, doubt_attacks.square
+
+    def stop(*given: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doubt_attacks, "square", stop)
+    with pytest.raises(KeyboardInterrupt):
+        doubt(NET, scenes(), folder=tmp_path / "killed", images=4, progress=False)
+    monkeypatch.setattr(doubt_attacks, "square", runs)
+    monkeypatch.setattr(doubt_attacks, "random_corners", stop)  # it is kept
+    again = doubt(NET, scenes(), folder=tmp_path / "killed", images=4, progress=False)
+    monkeypatch.setattr(doubt_attacks, "random_corners", real)
+    assert again.opinions == whole.opinions
+    files = [
+        tmp_path / folder / "attacks/doubt/model/seed0/eps2/seed0-shard0.parquet"
+        for folder in ("whole", "killed")
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_it_costs_no_more_than_the_evaluation_of_twice_the_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counted in forward and backward passes of an honest model, a forward pass as a third."""
+    passes = {"forward": 0, "backward": 0}
+    real = outcomes.outcome_of
+
+    def counting(target: Any, found: Any, eps_255: float, batch: Any) -> Any:
+        passes["forward"] += int(found.forward_passes.sum())
+        passes["backward"] += int(found.backward_passes.sum())
+        return real(target, found, eps_255, batch)
+
+    monkeypatch.setattr(outcomes, "outcome_of", counting)
+    monkeypatch.setattr(doubt_attacks, "outcome_of", counting)
+    opinion(NET, iterations=300, images=2)
+    both = passes["backward"] + (passes["forward"] - passes["backward"]) / 3
+    assert both <= 2 * 2 * 4 * 300
+
+
+# Bad input.
+
+
+def test_what_is_not_of_the_run_is_one_sentence(tmp_path: Path) -> None:
+    evaluate(NET, scenes(), 2, folder=tmp_path, **(FEW | {"images": None}))
+    with pytest.raises(RobustsegError, match="other weights"):
+        doubt(nn.Conv2d(3, 4, 1), scenes(), folder=tmp_path, progress=False)
+    with pytest.raises(RobustsegError, match=r"image \d of the run is not in the data"):
+        doubt(NET, scenes()[:2], folder=tmp_path, progress=False)
+    with pytest.raises(RobustsegError, match="no attack at 4/255"):
+        doubt(NET, scenes(), 4, folder=tmp_path, progress=False)
+    ignored = [
+        (image, label.clone().index_fill_(0, torch.tensor([0]), 255)) for image, label in scenes()
+    ]
+    with pytest.raises(RobustsegError, match="labelled pixels in the evidence and 132 here"):
+        doubt(NET, ignored, folder=tmp_path, progress=False)
+    others = [(1 - image, label) for image, label in scenes()]
+    with pytest.raises(RobustsegError, match="hand over the model, weights, normalisation"):
+        doubt(NET, others, folder=tmp_path, progress=False)
+    with pytest.raises(RobustsegError, match="images must be"):
+        doubt(NET, scenes(), 2, images=0, progress=False)
+    with pytest.raises(RobustsegError, match="eps_255 is missing"):
+        doubt(NET, scenes(), progress=False)
+
+
+def test_a_function_that_is_another_is_noticed(tmp_path: Path) -> None:
+    evaluate(lambda x: NET(x), scenes(), 2, folder=tmp_path, **(FEW | {"images": None}))
+    with pytest.raises(RobustsegError, match=r"without an attack .* the evidence says 144"):
+        doubt(lambda x: NET(x).roll(1, 1), scenes(), folder=tmp_path, progress=False)
+
+
+def test_images_are_the_same_for_every_model() -> None:
+    ids = [f"image{number}" for number in range(50)]
+    chosen = choose_images(ids, 8)
+    assert chosen == choose_images(ids[::-1], 8)
+    assert len(set(chosen)) == 8
+    assert choose_images(ids, 99) == sorted(ids)
+
+
+# The command line.
+
+
+def attack(*more: str) -> list[str]:
+    return ["attack", *more, *DATA, "--eps", "8", "--iterations", "20", "--out", "runs/net"]
+
+
+def test_a_run_is_doubted_by_its_folder(
+    here: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert main(attack("mymodels.py:net")) == 0
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert main(["doubt", "../runs/net", "--images", "4"]) == 0
+    said = capsys.readouterr()
+    assert "model at 8/255: no sign of overestimation" in said.out
+    assert re.search(r"4 images, about [\d,]+ forward and backward passes of each", said.err)
+    assert Path.cwd() == here / "elsewhere"
+
+
+def test_what_cannot_be_doubted_is_one_sentence(
+    here: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused(*command: str) -> str:
+        capsys.readouterr()
+        assert main(["doubt", *command]) == 1
+        said = capsys.readouterr().err.strip().splitlines()
+        assert not [line for line in said if "Traceback" in line]
+        return said[-1]
+
+    assert "holds no run" in refused("nothing")
+    assert main(attack("mymodels.py:net")) == 0
+    assert "no attack at 3/255" in refused("runs/net", "--eps", "3")
+    (here / "mymodels.py").rename(here / "moved.py")
+    gone = refused("runs/net")
+    assert "mymodels.py:net" in gone
+    assert "--model" in gone
+    assert main(["doubt", "runs/net", "--model", "moved.py:net", "--images", "2"]) == 0
+    assert "other weights" in refused("runs/net", "--model", "moved.py:wrapped")
+    (here / "runs/net/command.json").write_text("{")
+    assert "command.json is damaged" in refused("runs/net")
+    (here / "runs/net/command.json").unlink()
+    assert "robustseg.doubt(model, data, folder=" in refused("runs/net")
+
+
+def test_a_model_without_gradients_is_doubted_too(
+    here: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*attack("mymodels.py:hidden"), "--suites", "blackbox"]) == 0
+    assert main(["doubt", "runs/net", "--source", "mymodels.py:net"]) == 0
+    said = capsys.readouterr().out
+    assert "hidden by detach" in said
+    assert "doubt" not in json.loads((here / "runs/net/run-shard0-of-1.json").read_text())["suites"]
+
+
+def test_the_names_of_the_library_lead_here() -> None:
+    assert robustseg.doubt is doubting.doubt
+    assert robustseg.Doubt is doubting.Doubt
