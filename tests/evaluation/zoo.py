@@ -40,9 +40,8 @@ BATCH_NORM = nn.modules.batchnorm._BatchNorm
 def images(split: str, count: int) -> tuple[Tensor, Tensor]:
     """Return scenes like the demo's: images (N, 3, 32, 32) in [0, 1] and labels (N, 32, 32)."""
     pixels, labels = generate_scenes(split, count, SIZE_PX, seed=0, radius_px=(8, 12))
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 255, torch.from_numpy(
-        labels
-    ).long()
+    channels_first = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return channels_first / 255, torch.from_numpy(labels).long()
 
 
 # Honest networks
@@ -458,4 +457,4 @@ OTHER: dict[str, Callable[[nn.Module], Changed]] = {
     "mirror_image": _averaged_with_mirror_image,
     "small_gradient": _backward(lambda gradient: gradient / 1000),
 }
-"""Changes that hide nothing: whatever is lost or gained in robustness is real."""
+"""By name: changes that hide nothing; whatever is lost or gained in robustness is real."""
