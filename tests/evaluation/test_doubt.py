@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 import robustseg
 from robustseg import doubt, evaluate
@@ -270,6 +271,14 @@ def test_what_is_not_of_the_run_is_one_sentence(tmp_path: Path) -> None:
         doubt(NET, scenes(), 2, images=0, progress=False)
     with pytest.raises(RobustsegError, match="eps_255 is missing"):
         doubt(NET, scenes(), progress=False)
+
+
+def test_data_that_come_once_or_in_another_order_are_refused() -> None:
+    with pytest.raises(RobustsegError, match="read only once"):
+        doubt(NET, iter([]), 2, progress=False)
+    shuffled = DataLoader(scenes(), batch_size=2, shuffle=True)
+    with pytest.raises(RobustsegError, match="the loader shuffles"):
+        doubt(NET, shuffled, 2, iterations=5, progress=False)
 
 
 def test_a_function_that_is_another_is_noticed(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,11 @@ def doubt(
             those of the run.
     """
     check_counts(images=images)
+    if isinstance(data, Iterator):
+        raise RobustsegError(
+            "the data can be read only once, and a doubt reads it again after the evaluation: hand "
+            "over a list, a data set or a loader"
+        )
     wrapped = with_num_classes(wrap(model), num_classes)
     others = {name: wrap(one) for name, one in (sources or {}).items()}
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
@@ -193,6 +198,10 @@ def _batches(data: Any, record: Mapping[str, Any], wanted: Sequence[str]) -> lis
         ignore_index=record["ignore_index"],
         images=record["images"],
     )
+    if any("shuffles" in sentence for sentence in source.warnings):
+        raise RobustsegError(
+            "the loader shuffles, so that its images are not those of the run; use shuffle=False"
+        )
     left = set(wanted)
     found: list[Batch] = []
     for images, labels, ids in source.batches:
