@@ -1,6 +1,7 @@
 """Verdicts and words of a second opinion."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,11 @@ def test_it_prints_each_check_with_figure_limit_and_advice() -> None:
     assert "100 % of the gradient's values are 0 (at most 5), hidden by round" in line
     assert CHECKS["zero_gradients"].advice in text
     assert f"{NOT_RUN:8} transfer            no other model was given" in text
+
+
+def test_every_check_is_documented() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "doubt.md").read_text(encoding="utf-8")
+    for name, about in CHECKS.items():
+        side = "at least" if about.fails_below else "at most"
+        limit = f"{side} {about.threshold:g}"
+        assert f"| `{name}` | {about.asks} | {about.unit} | {limit} | {about.advice} |" in text
