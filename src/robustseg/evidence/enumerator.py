@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robustseg.attacks.spec import (
+    CORNERS,
     DEFAULT_CHOICE,
+    RIGHT_PIXELS,
     SQUARE,
     TRANSFER,
     UNBOUNDED_255,
@@ -85,6 +87,9 @@ class Attack(NamedTuple):
 def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
     """Return what a suite expands to at one radius, in the order in which it runs.
 
+    Of a second opinion the one attack that no model refuses: which others are run follows from
+    what is seen of the model.
+
     Args:
         suite: its section of the configuration, as plain data.
         eps_255: the radius in 1/255.
@@ -101,6 +106,8 @@ def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
         return [Attack(CLEAN_OBJECTS, "none", "none", "none", 0)]
     if kind == SQUARE:
         return [attack_in_words(SquareSpec(suite["iterations"], suite["p_init"]))]
+    if kind == "doubt":
+        return [random_corners_of(suite["iterations"])]
     if kind not in ("white_box", "transfer"):
         raise RobustsegError(f"unknown kind of suite {kind!r}")
     specs = specs_of(suite, eps_255)
@@ -119,6 +126,12 @@ def attack_in_words(spec: Spec, prefix: str = "") -> Attack:
         spec.margin or 0.0,
         spec.choice,
     )
+
+
+def random_corners_of(iterations: int) -> Attack:
+    """Return the random corners of a second opinion whose attacks have so many iterations."""
+    draws = max(iterations // 3, 10)
+    return Attack(f"{DOUBT}random_corners-{draws}", RIGHT_PIXELS, CORNERS, "none", draws)
 
 
 def radius_of(suite: Mapping[str, Any]) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 from robustseg.evidence.wording import printed
@@ -49,6 +49,11 @@ class Check:
     advice: str
     fails_below: bool = False
     misleads: bool = True
+
+    @property
+    def limit(self) -> str:
+        """The threshold in words."""
+        return f"at {'least' if self.fails_below else 'most'} {self.threshold:g}"
 
     def fails(self, figure: float) -> bool:
         """Return whether a figure is beyond the threshold; one that is not finite is."""
@@ -189,11 +194,13 @@ class Finding:
 
     def __str__(self) -> str:
         about = CHECKS[self.check]
-        side = "at least" if about.fails_below else "at most"
-        figure = f"{_shown(self.figure)} {about.unit}" if self.figure is not None else ""
-        limit = f"({side} {about.threshold:g})" if figure else ""
-        rest = " ".join(part for part in (figure, limit) if part)
-        return f"{self.status:8} {self.check:19} {', '.join(filter(None, (rest, self.note)))}"
+        figure = "" if self.figure is None else f"{self.measured} ({about.limit})"
+        return f"{self.status:8} {self.check:19} {', '.join(filter(None, (figure, self.note)))}"
+
+    @property
+    def measured(self) -> str:
+        """The figure with its unit, or nothing."""
+        return "" if self.figure is None else f"{shown(self.figure)} {CHECKS[self.check].unit}"
 
 
 def judged(check: str, figure: float, note: str = "") -> Finding:
@@ -207,6 +214,10 @@ def judged(check: str, figure: float, note: str = "") -> Finding:
 def not_run(check: str, why: str) -> Finding:
     """Return the finding of a check that had nothing to look at."""
     return Finding(check, NOT_RUN, None, why)
+
+
+SOUND, DOUBTFUL, TOO_HIGH = "no sign", "may be too high", "too high"
+"""What a figure is."""
 
 
 @dataclass(frozen=True)
@@ -239,11 +250,18 @@ class Opinion:
         return max(self.acc - self.found, 0.0)
 
     @property
+    def rating(self) -> str:
+        """SOUND, DOUBTFUL or TOO_HIGH."""
+        if not self.failed:
+            return SOUND
+        return TOO_HIGH if self.points > POINTS else DOUBTFUL
+
+    @property
     def verdict(self) -> str:
         """The verdict in a few words."""
-        if not self.failed:
+        if self.rating == SOUND:
             return "no sign of overestimation"
-        if self.points > POINTS:
+        if self.rating == TOO_HIGH:
             return f"overestimated by at least {printed(self.points)} points"
         return "may be overestimated, by an amount that no attack here could tell"
 
@@ -266,15 +284,26 @@ def to_text(opinions: Iterable[Opinion]) -> str:
 
 
 def from_text(text: str) -> list[Opinion]:
-    """Return opinions as they were kept."""
+    """Return opinions as they were kept, their figures judged by the thresholds of this code.
+
+    Raises:
+        ValueError, KeyError, TypeError: a text that `to_text` has not written, or whose checks this
+            code does not know.
+    """
     return [_opinion(one) for one in json.loads(text)]
 
 
 def _opinion(said: Mapping[str, Any]) -> Opinion:
     findings: Sequence[Mapping[str, Any]] = said["findings"]
-    return Opinion(**{**said, "findings": tuple(Finding(**one) for one in findings)})
+    return Opinion(**{**said, "findings": tuple(_finding(**one) for one in findings)})
 
 
-def _shown(figure: float) -> str:
+def _finding(check: str, status: str, figure: float | None, note: str) -> Finding:
+    if status == NOT_RUN and check in CHECKS:
+        return not_run(check, note)
+    return judged(check, nan if figure is None else figure, note)
+
+
+def shown(figure: float) -> str:
     """Return a figure with what matters of it."""
     return f"{figure:.2g}" if abs(figure) < 0.95 else f"{figure:.1f}".removesuffix(".0")

@@ -31,7 +31,14 @@ from robustseg.evidence.enumerator import (
     missing_evidence,
     shards_of,
 )
-from robustseg.evidence.reading import LOCATION, CountsReader, read_class_names, read_evidence
+from robustseg.evidence.findings import Opinion
+from robustseg.evidence.reading import (
+    LOCATION,
+    CountsReader,
+    read_class_names,
+    read_evidence,
+    read_opinions,
+)
 from robustseg.evidence.runs import Models, Run, Runs
 from robustseg.evidence.schema import COUNTED
 from robustseg.greedy_miou import greedy_miou
@@ -459,9 +466,28 @@ class Evidence:
 
     def class_names(self, run: Run) -> list[str]:
         """Return the names of the classes of a run's counts; numbers where its file names none."""
-        file = str(self._frame[LOCATION[0]].iloc[self._rows[run][0]])
+        file = self._file(run)
         classes = self.outcomes(run).union.shape[1]
         return read_class_names(file) or [str(label) for label in range(classes)]
+
+    def opinion(self, run: Run) -> Opinion:
+        """Return the second opinion that a run is an attack of.
+
+        Raises:
+            RobustsegError: its file holds none at this radius, or a damaged one.
+        """
+        file = self._file(run)
+        for one in read_opinions(file):
+            if one.eps_255 == run.eps_255:
+                return one
+        raise RobustsegError(
+            f"{file} holds no second opinion at {run.eps_255:g}/255; delete the file and run its "
+            "job again"
+        )
+
+    def _file(self, run: Run) -> str:
+        """Return a file that rows of a run were read from."""
+        return str(self._frame[LOCATION[0]].iloc[self._rows[run][0]])
 
     def passes(self, runs: Iterable[Run]) -> tuple[int, int]:
         """Return the forward and backward passes of single images that runs took in all."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustseg.errors import RobustsegError
+from robustseg.evidence.findings import FINDINGS_KEY, Opinion, from_text
 from robustseg.evidence.schema import (
     CLASSES_KEY,
     COUNTED,
@@ -104,13 +105,30 @@ class CountsReader:
 
 def read_provenance(path: str | Path) -> dict[str, str]:
     """Return what made an evidence file: code, configuration, library versions, device."""
-    return {key: value for key, value in _metadata(Path(path)).items() if key != CLASSES_KEY}
+    others = (CLASSES_KEY, FINDINGS_KEY)
+    return {key: value for key, value in _metadata(Path(path)).items() if key not in others}
 
 
 def read_class_names(path: str | Path) -> list[str] | None:
     """Return the names of the classes that a file counts, None where it does not say."""
     text = _metadata(Path(path)).get(CLASSES_KEY)
     return None if text is None else [str(name) for name in json.loads(text)]
+
+
+def read_opinions(path: str | Path) -> list[Opinion]:
+    """Return the second opinions that a file holds, one for each radius; most files hold none.
+
+    Raises:
+        RobustsegError: they are damaged, or this code does not know their checks.
+    """
+    text = _metadata(Path(path)).get(FINDINGS_KEY)
+    try:
+        return [] if text is None else from_text(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RobustsegError(
+            f"the second opinion in {path} is damaged, or of another version of this code; delete "
+            "the file and run its job again"
+        ) from error
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from robustseg.attacks.outcomes import (
 )
 from robustseg.attacks.projection import ball
 from robustseg.attacks.run import AttackResult
-from robustseg.attacks.spec import CORNERS, RIGHT_PIXELS, UNBOUNDED_255, AttackSpec, SquareSpec
+from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec, SquareSpec
 from robustseg.attacks.square import square
 from robustseg.attacks.surrogates import AveragedModel, ScaledModel, StraightThroughModel
 from robustseg.errors import GradientError, RobustsegError
@@ -34,7 +34,6 @@ from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence import enumerator
 from robustseg.evidence.enumerator import DOUBT, attack_in_words
 from robustseg.evidence.findings import SUITE, Finding, judged, not_run
-from robustseg.evidence.schema import NONE
 from robustseg.evidence.wording import percent, printed
 from robustseg.metrics import image_accuracy
 from robustseg.progress import Progress
@@ -180,10 +179,8 @@ class Doubter:
         figure, seen, spec = self.figure, self.seen, self.figure.strongest
         budget = spec.iterations
         draws = max(budget // 3, 10)
-        words = enumerator.Attack(
-            f"{DOUBT}random_corners-{draws}", RIGHT_PIXELS, CORNERS, NONE, draws
-        )
-        self.run("random_corners", words, partial(self._corners, draws))
+        words = enumerator.random_corners_of(budget)
+        self.run("random_corners", words, partial(self._corners, words.iterations))
         if seen.has_gradients:
             words = attack_in_words(spec, f"{DOUBT}other_seed-")
             self.run("other_seed", words, self._other_seed)
