@@ -41,6 +41,7 @@ from robustseg.evidence.enumerator import (
     CLEAN_SUITE,
     EVIDENCE_FILE,
     RADII_IN_PATH,
+    jobs_of_file,
     radii_of_path,
 )
 from robustseg.figures.registry import FIGURES, PICTURES

@@ -78,6 +78,7 @@ rule attack_model:
         "<benchmarks>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.tsv"
     wildcard_constraints:
         model=VICTIM,
+        suite=any_of(ATTACKS),
     conda:
         "../envs/robustseg.yaml"
     threads: 1
@@ -109,3 +110,55 @@ rule attack_model:
         "Attack {wildcards.model}, seed {wildcards.training_seed}, with {wildcards.suite} at {wildcards.eps_255}/255, seed {wildcards.seed}"
     script:
         "../scripts/attack_model.py"
+
+
+# A second opinion on the figures of a suite, from its evidence and a model and images again.
+rule doubt_model:
+    input:
+        weights=weights_to_attack,
+        val=images_to_attack,
+        doubted=doubted_evidence,
+        sources=weights_of_sources,
+        class_pixels=class_pixels_of,
+        own_sources=files_of_own_sources,
+        checked=checks_before_attack,
+    output:
+        evidence=f"<results>/{EVIDENCE_FILE}",
+    log:
+        "<logs>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.log",
+    benchmark:
+        "<benchmarks>/attacks/{suite}-{model}-seed{training_seed}-eps{eps_255}-seed{seed}-shard{shard}.tsv"
+    wildcard_constraints:
+        model=VICTIM,
+        suite=any_of(DOUBTS),
+        shard="0",
+    conda:
+        "../envs/robustseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
+        runtime=lambda wildcards, attempt: attack_minutes(
+            CONFIG,
+            wildcards.model,
+            wildcards.suite,
+            attempt,
+            len(radii_of_path(wildcards.eps_255)),
+        ),
+        gpu=1,
+        batch_size=CONFIG.attacks.batch_size,
+    params:
+        dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
+        lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
+        own=lambda wildcards: CONFIG.own_of(wildcards.model),
+        suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].model_dump(),
+        radii=lambda wildcards: CONFIG.doubted_radii(evidence_jobs(wildcards)[0]),
+        doubted=lambda wildcards, params: CONFIG.attacks.suites[params.suite["of"]].at(
+            *params.radii
+        ),
+        sources=lambda wildcards: {
+            name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
+        },
+    message:
+        "Doubt {wildcards.model}, seed {wildcards.training_seed}, as {wildcards.suite} does, at {wildcards.eps_255}/255, seed {wildcards.seed}"
+    script:
+        "../scripts/doubt_model.py"

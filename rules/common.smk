@@ -16,6 +16,10 @@ TRAINED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "tr
 RELEASED_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "released"]
 OWN_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "own"]
 
+# Suites of attacks, and second opinions on their figures.
+DOUBTS = [name for name, suite in CONFIG.attacks.suites.items() if suite.kind == "doubt"]
+ATTACKS = [name for name in CONFIG.attacks.suites if name not in DOUBTS]
+
 # Backbones are attacked as models are: they are models of one pixel an image.
 VICTIM = "|".join([*CONFIG.models, *CONFIG.backbones])
 
@@ -182,8 +186,21 @@ def evidence_of(*names, over_seeds=False):
 
 def evidence_file(job):
     """Return where the evidence of a job lies."""
-    made_by = rules.evaluate_clean if job.suite == CLEAN_SUITE else rules.attack_model
+    made_by = rules.doubt_model if job.suite in DOUBTS else rules.attack_model
+    if job.suite == CLEAN_SUITE:
+        made_by = rules.evaluate_clean
     return made_by.output.evidence.format(**CONFIG.wildcards_of(job))
+
+
+def evidence_jobs(wildcards):
+    """Return what the file of some wildcards holds, radius by radius."""
+    return jobs_of_file(EVIDENCE_FILE.format(**dict(wildcards.items())))
+
+
+def doubted_evidence(wildcards):
+    """Return the evidence that a second opinion is on."""
+    jobs = CONFIG.doubted_by(evidence_jobs(wildcards)[0])
+    return list(dict.fromkeys(map(evidence_file, jobs)))
 
 
 def shots_of(figure):
@@ -258,6 +275,7 @@ def outputs(wildcards):
         "train_model": rules.train_model.output.weights,
         "evaluate_clean": rules.evaluate_clean.output.evidence,
         "attack_model": rules.attack_model.output.evidence,
+        "doubt_model": rules.doubt_model.output.evidence,
         "attack_gallery": rules.attack_gallery.output.shots,
         "attack_targeted": rules.attack_targeted.output.shots,
     }

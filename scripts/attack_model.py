@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg.workflow_job import choose_device, job
 from robustseg.attacks.search_model import SearchModel
-from robustseg.evaluation.adapters import load_pair
+from robustseg.evaluation.adapters import load_pair, load_sources, sources_of
 from robustseg.evaluation.suites import Task, run_suite
 from robustseg.evidence.enumerator import radii_of_path
 from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
-from robustseg.models.checkpoints import load_model
-from robustseg.models.references import own_model
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -77,14 +75,8 @@ def write_attack_evidence(
         parts=parts,
         progress=progress,
         sources={
-            name: SearchModel(
-                load_model(source, device)[0]
-                if isinstance(source, str)
-                else own_model(source, dataset.num_classes, device),
-                precision,
-                compiled,
-            )
-            for name, source in sources.items()
+            name: SearchModel(source, precision, compiled)
+            for name, source in load_sources(sources, dataset.num_classes, device).items()
         },
         class_pixels=json.loads(Path(class_pixels).read_text("utf-8")) if class_pixels else None,
     )
@@ -94,24 +86,6 @@ def write_attack_evidence(
     made_by = provenance(config_hash, device_name(device), model.extra_repr())
     write_evidence(evidence, rows, made_by, dataset.class_names)
     shutil.rmtree(parts, ignore_errors=True)
-
-
-def sources_of(
-    lineages: Mapping[str, Mapping[str, Any]], weights: Sequence[str]
-) -> dict[str, str | Mapping[str, Any]]:
-    """Return what sources are made from: their weights, of models of one's own their settings.
-
-    Args:
-        lineages: by name, see `Config.lineage_of`.
-        weights: of those that are no one's own, in this order.
-    """
-    files = iter(weights)
-    return {
-        name: settings
-        if (settings := lineage.get("model", {})).get("kind") == "own"
-        else next(files)
-        for name, lineage in lineages.items()
-    }
 
 
 if __name__ == "__main__":

@@ -45,6 +45,11 @@ WITHOUT_GRADIENTS = Question(
     "A random search that sees nothing but predicted classes, beside SEA. Where it leaves fewer "
     "pixels right than SEA, the model's gradients mislead, and SEA overestimates its robustness.",
 )
+TRUST = Question(
+    "Can the figures be trusted?",
+    "A second opinion on them: whether other attacks find more, and whether the model, its "
+    "gradients and the figures themselves look as they should (docs/doubt.md).",
+)
 LOSSES_NEEDED = Question(
     "Which losses does an attack need?",
     "Each loss by itself, and the image-wise worst case over several of them.",
@@ -76,6 +81,7 @@ QUESTIONS = (
     HOW_ROBUST,
     EXISTING_ATTACKS,
     WITHOUT_GRADIENTS,
+    TRUST,
     LOSSES_NEEDED,
     ITERATIONS_SPENT,
     ROBUST_BACKBONES,
@@ -139,6 +145,7 @@ class Exhibit(Shown):
         of_settings: whether it shows how models are trained, and `models` are these settings.
         on_request: whether it is made only when asked for by name.
         of_splits: whether it reads which images training has seen, from the data set's manifest.
+        of_doubts: whether it reads second opinions, which look at some of the images alone.
         in_paper: whether the paper has it, so that claims may speak of it.
     """
 
@@ -151,4 +158,5 @@ class Exhibit(Shown):
     of_settings: bool = False
     on_request: bool = False
     of_splits: bool = False
+    of_doubts: bool = False
     in_paper: bool = True

@@ -130,6 +130,25 @@ class Square(SuiteKind):
     )
 
 
+class Doubt(SuiteKind):
+    """A second opinion on the figures of another suite: what speaks for their being too high."""
+
+    kind: Literal["doubt"] = Field(description="`doubt`")
+    of: Name = Field(
+        description="the suite whose figures are doubted, one of `suites` of the kind `white_box` "
+        "or `square`; a table that reads the doubt reads it too"
+    )
+    images: Count = Field(description="images that it looks at, drawn from those of the suite")
+    iterations: Annotated[int, Field(ge=3)] = Field(
+        description="of its attacks, which take about four times as many passes of each image "
+        "together, and more where gradients are hidden or random; as many as the suite's own, so "
+        "that a gain is not one of iterations"
+    )
+    sources: list[Name] = Field(
+        [], description="models whose attacks are tried on the doubted one, some of `models`"
+    )
+
+
 class Objects(SuiteKind):
     """No attack: the model scored on the classes but the background, whose logit is left out."""
 
@@ -143,6 +162,7 @@ AnySuite: TypeAlias = Annotated[
     | Annotated[Transfer, Tag("kind:transfer")]
     | Annotated[Alma, Tag("kind:alma")]
     | Annotated[Square, Tag("kind:square")]
+    | Annotated[Doubt, Tag("kind:doubt")]
     | Annotated[Objects, Tag("kind:objects")],
     Discriminator(tag_of("white_box")),
 ]

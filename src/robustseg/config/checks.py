@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from robustseg.attacks.spec import TRANSFER
-from robustseg.config.attacks import Alma, Suite, Transfer
+from robustseg.config.attacks import Doubt, Square, Suite, Transfer
 from robustseg.config.data import (
     CLASSIFICATION_KINDS,
     SEGMENTATION_KINDS,
@@ -300,16 +300,29 @@ def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
             where = owner.get(twice[0], key)
             yield key, f"names the attack {twice[0]}, which is already in {where}"
         owner |= dict.fromkeys(names, key)
-        if isinstance(suite, Transfer):
-            yield from _unknown_sources(config, f"{key}.sources", suite)
+        yield from _unknown_sources(config, f"{key}.sources", config.sources_of(suite_name))
+        if isinstance(suite, Doubt):
+            yield from _doubted_problems(config, f"{key}.of", suite.of)
         most = min(_val_images(config).values(), default=None)
-        if isinstance(suite, Alma) and suite.images and most is not None and suite.images > most:
+        images = getattr(suite, "images", None)
+        if images and most is not None and images > most:
             yield f"{key}.images", f"is more than the {most} validation images"
 
 
-def _unknown_sources(config: Config, key: str, suite: Transfer) -> Iterator[tuple[str, str]]:
-    yield from ((key, f"names {name} twice") for name in _twice(suite.sources))
-    for source in suite.sources:
+def _doubted_problems(config: Config, key: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield why there can be no second opinion on a suite."""
+    if problem := _unknown(name, "attacks.suites", config.attacks.suites):
+        yield key, problem
+    elif not isinstance(suite := config.attacks.suites[name], Suite | Square):
+        yield (
+            key,
+            f"is {name!r}, of kind {suite.kind}, but needs one of kind white_box or square",
+        )
+
+
+def _unknown_sources(config: Config, key: str, sources: Sequence[str]) -> Iterator[tuple[str, str]]:
+    yield from ((key, f"names {name} twice") for name in _twice(sources))
+    for source in sources:
         if problem := _unknown(source, "models", config.models):
             yield key, problem
 
@@ -332,7 +345,7 @@ def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
             if problem := _unknown(name, "attacks.suites", config.attacks.suites):
                 yield f"{key}.suites", problem
             else:
-                yield from _attack_problems(config, key, read, name)
+                yield from _attack_problems(config, key, exhibit, read, name)
 
 
 def _victim_problem(config: Config, key: str, exhibit: Exhibit, victim: object) -> str | None:
@@ -366,7 +379,7 @@ def _need_problems(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _attack_problems(
-    config: Config, key: str, read: Read, suite_name: str
+    config: Config, key: str, exhibit: Exhibit, read: Read, suite_name: str
 ) -> Iterator[tuple[str, str]]:
     """Yield why a suite does not fit the model and the radii that it is asked for."""
     suite = config.attacks.suites[suite_name]
@@ -383,15 +396,19 @@ def _attack_problems(
                 f"asks for {', '.join(lacking)}, for which "
                 f"attacks.suites.{suite_name}.step_size has no step",
             )
-    if isinstance(suite, Transfer):
-        yield from _source_problems(config, f"{key}.suites", read.model, suite_name, suite)
+    if isinstance(suite, Doubt):
+        if not exhibit.of_doubts:
+            yield f"{key}.suites", f"names {suite_name}, a second opinion, which it does not show"
+        elif suite.of not in read.suites:
+            yield f"{key}.suites", f"names {suite_name} without {suite.of}, which it doubts: add it"
+    yield from _source_problems(config, f"{key}.suites", read.model, suite_name)
 
 
 def _source_problems(
-    config: Config, key: str, target: str, suite_name: str, suite: Transfer
+    config: Config, key: str, target: str, suite_name: str
 ) -> Iterator[tuple[str, str]]:
     """Yield why attacks cannot be carried over from the sources of a suite to a model."""
-    for source in suite.sources:
+    for source in config.sources_of(suite_name):
         if source == target:
             yield key, f"names {suite_name}, one of whose sources is {target} itself"
         elif {source, target} <= set(config.models):

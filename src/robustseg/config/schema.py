@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustseg.attacks.spec import ask_for_class_pixels
-from robustseg.config.attacks import Attacks, Gallery, Targeted
+from robustseg.config.attacks import Attacks, Doubt, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
     AnyBackbone,
@@ -130,6 +130,23 @@ class Config(Section):
         """Return the words of the path that the evidence of a job lies at."""
         return job.wildcards | {"eps_255": radii_to_path(self.radii_with(job))}
 
+    def doubted_radii(self, job: EvidenceJob) -> list[float]:
+        """Return the radii at which the figures that a second opinion is on are doubted, ascending.
+
+        All of them, whether in one job or in several, since figures are compared between radii.
+        """
+        return sorted(self._radii_together.get(job._replace(eps_255=0.0), {job.eps_255}))
+
+    def doubted_by(self, job: EvidenceJob) -> list[EvidenceJob]:
+        """Return the jobs whose evidence a second opinion is on, the clean evaluation first."""
+        suite = self.attacks.suites[job.suite]
+        assert isinstance(suite, Doubt)
+        read = {
+            **{"model": job.model, "suites": [suite.of], "seeds": [job.seed]},
+            "eps_255": self.doubted_radii(job),
+        }
+        return list(jobs_read(read, job.training_seed, lambda *what: self.cut_of(*what)[0]))
+
     @cached_property
     def _radii_together(self) -> dict[EvidenceJob, set[float]]:
         """All radii that are read, by jobs without theirs."""
@@ -209,21 +226,25 @@ class Config(Section):
         return model.model_dump() if isinstance(model, OwnModel) else None
 
     def sources_of(self, suite: str) -> list[str]:
-        """Return the models that a suite's perturbations are found on, if not on the target."""
+        """Return the other models that a suite's perturbations are found on."""
         return getattr(self.attacks.suites[suite], "sources", [])
 
     def asks_for_class_pixels(self, suite: str) -> bool:
-        """Return whether a loss of a suite asks for the pixels of each class."""
-        losses = getattr(self.attacks.suites[suite], "losses", [])
+        """Return whether a loss of a suite, or of the one that it doubts, asks for class pixels."""
+        section = self.attacks.suites[suite]
+        if isinstance(section, Doubt):
+            section = self.attacks.suites[section.of]
+        losses = getattr(section, "losses", [])
         return ask_for_class_pixels(losses)
 
     def cut_of(self, suite: str, victim: str) -> tuple[int, int]:
         """Return how many shards a suite's images are cut into, and the unit that they are cut at.
 
-        What is not cut has the unit 1, so that its evidence does not depend on `batch_size`.
+        What is not cut has the unit 1, so that its evidence does not depend on `batch_size`. A
+        second opinion is one job.
         """
         unit = self.attacks.batch_size
-        if self.attacks.shards == 1:
+        if self.attacks.shards == 1 or isinstance(self.attacks.suites[suite], Doubt):
             return 1, 1
         data = self.data[self.dataset_of(victim)]
         counts = (

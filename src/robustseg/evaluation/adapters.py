@@ -73,3 +73,44 @@ def load_pair(
     if metadata["architecture"]["kind"] == "classifier":
         return OnePixel(model), one_pixel(dataset)
     return model, dataset
+
+
+def sources_of(
+    lineages: Mapping[str, Mapping[str, Any]], weights: Sequence[str]
+) -> dict[str, str | Mapping[str, Any]]:
+    """Return what sources are made from: their weights, of models of one's own their settings.
+
+    Args:
+        lineages: by name, see `Config.lineage_of`.
+        weights: of those that are no one's own, in this order.
+    """
+    files = iter(weights)
+    return {
+        name: settings
+        if (settings := lineage.get("model", {})).get("kind") == "own"
+        else next(files)
+        for name, lineage in lineages.items()
+    }
+
+
+def load_sources(
+    sources: Mapping[str, str | Mapping[str, Any]], num_classes: int, device: str
+) -> dict[str, nn.Module]:
+    """Load models that perturbations are found on.
+
+    Args:
+        sources: see `sources_of`.
+        num_classes: K of the model that they are tried on.
+        device: of torch.
+
+    Raises:
+        RobustsegError: a file is missing or damaged.
+    """
+    from robustseg.models.checkpoints import load_model
+
+    return {
+        name: load_model(source, device)[0]
+        if isinstance(source, str)
+        else own_model(source, num_classes, device)
+        for name, source in sources.items()
+    }

@@ -39,9 +39,9 @@ LONG_COLUMNS = (
     "high",
 )
 """Long form of tables and figures. `value`, `std`, `low`, `high` are in percent, but for the
-metrics norm_255, in 1/255, and passes; `metric` is acc or miou, for example, and `attack` is in
-the words of config/paper/README.md where the paper has it. `std` is over attack seeds; `low` and
-`high` are the ends of the 95 % bootstrap interval over images."""
+metrics norm_255, in 1/255, passes, and finding, in the unit of its check; `metric` is acc or miou,
+for example, and `attack` is in the words of config/paper/README.md where the paper has it. `std` is
+over attack seeds; `low` and `high` are the ends of the 95 % bootstrap interval over images."""
 
 ImageScores = tuple[NDArray[np.object_], NDArray[np.float64]]
 """Image ids (N,), and a score of each in percent (N,)."""

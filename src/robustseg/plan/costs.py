@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
-from robustseg.config.attacks import Alma, AnySuite, Objects, Square, Transfer
+from robustseg.config.attacks import Alma, AnySuite, Doubt, Objects, Square, Transfer
 from robustseg.config.data import Ade20k, Camvid, Cifar10, Folder, Generated, ImageNet, Voc
 from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
@@ -22,7 +22,7 @@ from robustseg.data.splits import (
     VOC_SPLITS,
     VOC_VAL,
 )
-from robustseg.evidence.enumerator import CLEAN_SUITE
+from robustseg.evidence.enumerator import CLEAN_SUITE, random_corners_of
 from robustseg.figures.registry import PICTURES
 from robustseg.names import ADVERSARIAL_SHARE, IMAGENET_CLASSES
 from robustseg.plan.networks import OWN, Network, Work
@@ -66,7 +66,9 @@ def _evidence_jobs(config: Config, name: str, over_seeds: bool) -> Iterator[Plan
             yield from _training_jobs(config, source, job.training_seed)
         work = attack_work(config, job.model, job.suite, job.shard or 0)
         work *= len(config.radii_with(job))
-        yield PlannedJob("attack_model", tuple(config.wildcards_of(job).items()), work)
+        doubts = isinstance(config.attacks.suites[job.suite], Doubt)
+        rule = "doubt_model" if doubts else "attack_model"
+        yield PlannedJob(rule, tuple(config.wildcards_of(job).items()), work)
 
 
 def _picture_jobs(config: Config, name: str) -> Iterator[PlannedJob]:
@@ -190,8 +192,7 @@ def attack_work(config: Config, model: str, suite: str, shard: int = -1) -> tupl
     """Return the passes of one shard of a suite; the last one has the most batches."""
     section = config.attacks.suites[suite]
     images = images_in(config.data[config.dataset_of(model)])[1]
-    if isinstance(section, Alma):
-        images = min(images, section.images or images)
+    images = min(images, getattr(section, "images", None) or images)
     shards, unit = config.cut_of(suite, model)
     own = len(images_of_shard(images, shard % shards, shards, unit))
     return tuple(_suite_work(config, model, section, own))
@@ -207,6 +208,8 @@ def _suite_work(config: Config, model: str, section: AnySuite, images: int) -> I
         yield Work(network, forward=2 * images, attack=images * (section.iterations - 1))
     elif isinstance(section, Square):
         yield Work(network, forward=images * (section.iterations + 1))
+    elif isinstance(section, Doubt):
+        yield from _doubt_work(config, network, section, images)
     elif isinstance(section, Transfer):
         for source in section.sources:
             for spec in section.attacks():
@@ -217,6 +220,24 @@ def _suite_work(config: Config, model: str, section: AnySuite, images: int) -> I
     else:
         for spec in section.attacks():
             yield _attack_work(network, images, *_budget(spec), more=_scaling(spec) + 1)
+
+
+def _doubt_work(config: Config, network: Network, section: Doubt, images: int) -> Iterator[Work]:
+    """Yield the passes of a second opinion on a model whose gradients are as they should be.
+
+    Attacks: from another seed, of twice the iterations, short ones on logits of five scales and
+    without a radius; forward passes alone: random corners and a search. Not counted are looks at
+    the model and at what was found, and what follows from them: attacks on surrogates where
+    gradients are hidden or random, and a long one on other logits where a short one is ahead.
+    """
+    budget = section.iterations
+    draws = random_corners_of(budget).iterations
+    short = max(budget // 10, 3)
+    attack = 3 * budget + 5 * short + max(budget // 6, 10)
+    yield Work(network, forward=2 * images * draws, attack=images * attack)
+    for source in section.sources:
+        yield _attack_work(network_of(config, source), images, budget, "reduced")
+        yield Work(network, forward=images)
 
 
 def _budget(spec: AttackSpec) -> tuple[int, str]:

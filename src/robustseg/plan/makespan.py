@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from robustseg.config.schema import Config
+from robustseg.evidence.enumerator import EVIDENCE_FILE, jobs_of_file
 from robustseg.plan.costs import PlannedJob, jobs_of
 
 TRAINING = ("pretrain_backbone", "train_model")
@@ -30,7 +31,11 @@ def all_jobs(config: Config) -> list[PlannedJob]:
 
 
 def waits_for(config: Config, jobs: Sequence[PlannedJob]) -> dict[PlannedJob, list[PlannedJob]]:
-    """Return for each job the trainings among `jobs` that must have ended before it starts."""
+    """Return for each job those among `jobs` that must have ended before it starts.
+
+    These are trainings and, of a second opinion, attacks.
+    """
+    attacks = {job.wildcards: job for job in jobs if job.rule == "attack_model"}
     trainings = {
         (
             dict(job.wildcards).get("model") or dict(job.wildcards)["backbone"],
@@ -50,7 +55,19 @@ def waits_for(config: Config, jobs: Sequence[PlannedJob]) -> dict[PlannedJob, li
         elif "suite" in wildcards:
             names += config.sources_of(wildcards["suite"])
         keys = [(name, _seed(config, job)) for name in names]
-        return [trainings[key] for key in keys if key in trainings]
+        doubted = (
+            [
+                tuple(config.wildcards_of(one).items())
+                for evidence in jobs_of_file(EVIDENCE_FILE.format(**wildcards))[:1]
+                for one in config.doubted_by(evidence)
+            ]
+            if job.rule == "doubt_model"
+            else []
+        )
+        return [
+            *(trainings[key] for key in keys if key in trainings),
+            *(attacks[key] for key in doubted if key in attacks),
+        ]
 
     return {job: needed(job) for job in jobs}
 
