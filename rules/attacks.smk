@@ -151,10 +151,10 @@ rule doubt_model:
         lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
         own=lambda wildcards: CONFIG.own_of(wildcards.model),
         suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].model_dump(),
-        radii=lambda wildcards: CONFIG.doubted_radii(evidence_jobs(wildcards)[0]),
-        doubted=lambda wildcards, params: CONFIG.attacks.suites[params.suite["of"]].at(
-            *params.radii
-        ),
+        radii=doubted_radii,
+        doubted=lambda wildcards: CONFIG.attacks.suites[
+            CONFIG.attacks.suites[wildcards.suite].of
+        ].at(*doubted_radii(wildcards)),
         sources=lambda wildcards: {
             name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
         },

@@ -192,15 +192,20 @@ def evidence_file(job):
     return made_by.output.evidence.format(**CONFIG.wildcards_of(job))
 
 
-def evidence_jobs(wildcards):
-    """Return what the file of some wildcards holds, radius by radius."""
-    return jobs_of_file(EVIDENCE_FILE.format(**dict(wildcards.items())))
+def first_job(wildcards):
+    """Return what the file of some wildcards holds, at the first of its radii."""
+    return jobs_of_file(EVIDENCE_FILE.format(**dict(wildcards.items())))[0]
 
 
 def doubted_evidence(wildcards):
     """Return the evidence that a second opinion is on."""
-    jobs = CONFIG.doubted_by(evidence_jobs(wildcards)[0])
+    jobs = CONFIG.doubted_by(first_job(wildcards))
     return list(dict.fromkeys(map(evidence_file, jobs)))
+
+
+def doubted_radii(wildcards):
+    """Return all radii of the figures that a second opinion is on and of those beside them."""
+    return CONFIG.doubted_radii(first_job(wildcards))
 
 
 def shots_of(figure):

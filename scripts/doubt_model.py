@@ -22,8 +22,8 @@ from robustseg.evidence.writing import write_evidence
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
-    from robustseg.attacks.outcomes import Batch
     from robustseg.workflow_job import snakemake
+    from robustseg.attacks.outcomes import Batch
 
 
 def write_doubt_evidence(
