@@ -71,7 +71,7 @@ def write_doubt_evidence(
     pixels = json.loads(Path(class_pixels).read_text("utf-8")) if class_pixels else None
     parts = Path(evidence).with_suffix(".parts")
     rows, opinions = [], []
-    for figure in figures:
+    for figure in progress.track(figures, len(figures), "radii"):
         attack = replace(figure.strongest, iterations=suite["iterations"])
         found, opinion = second_opinion(
             model,

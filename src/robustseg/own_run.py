@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from robustseg.evaluation.doubting.run import doubt_file
 from robustseg.evaluation.evaluate import (
     PICTURES,
     evidence_files,
@@ -11,7 +14,8 @@ from robustseg.evaluation.evaluate import (
     read_records,
     reads_of,
 )
-from robustseg.evidence.enumerator import radius_of
+from robustseg.evidence.enumerator import Read, radius_of
+from robustseg.evidence.findings import SUITE
 from robustseg.page.page import make_page
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
@@ -28,6 +32,9 @@ SHOWN = {
 """Tables that any model has, each with the suites that it reads; None: all that were run, and []:
 all that have a radius."""
 
+DOUBTS_SHOWN = "second_opinions"
+"""The table of what `doubt` has found, for the radii where it was asked."""
+
 
 def report(folder: str | Path) -> Path:
     """Make the tables and the page of a run, of all its shards, and return the page's path.
@@ -43,15 +50,22 @@ def report(folder: str | Path) -> Path:
     first, models = records[0], own_models(records)
     layouts, numbers = {}, {}
     at_radii = [name for name, suite in first["suites"].items() if radius_of(suite) is None]
-    for name, wanted in SHOWN.items():
-        suites = at_radii if wanted == [] else wanted
-        if suites is not None and not (suites and set(suites) <= set(first["suites"])):
-            continue
+
+    def add(name: str, files: Sequence[Path], reads: Sequence[Read]) -> None:
         kinds = ("parquet", "csv", "md", "tex", "html", "json")
         paths = {kind: root / "tables" / f"{name}.{kind}" for kind in kinds}
-        reads, files = reads_of(records, suites), evidence_files(root, records, suites)
         make_table(TABLES[name], files, reads, models, paths)
         layouts[name], numbers[name] = paths["json"], paths["parquet"]
+
+    for name, wanted in SHOWN.items():
+        suites = at_radii if wanted == [] else wanted
+        if suites is None or (suites and set(suites) <= set(first["suites"])):
+            add(name, evidence_files(root, records, suites), reads_of(records, suites))
+    doubts = _doubts(root, first)
+    if doubts:
+        clean, read = evidence_files(root, records, []), reads_of(records, [])[0]
+        doubted = {**read, "suites": [SUITE], "eps_255": list(doubts)}
+        add(DOUBTS_SHOWN, [*clean, *doubts.values()], [doubted])
     config = {
         "run": first["name"],
         "models": models,
@@ -65,10 +79,16 @@ def report(folder: str | Path) -> Path:
         layouts,
         {},
         config,
-        evidence_files(root, records),
+        [*evidence_files(root, records), *doubts.values()],
         [],
         page,
         gallery=gallery,
         numbers=numbers.values(),
     )
     return page
+
+
+def _doubts(root: Path, record: Mapping[str, Any]) -> dict[float, Path]:
+    """Return the evidence of second opinions that is there, by radius in 1/255."""
+    files = {eps_255: root / doubt_file(record, eps_255) for eps_255 in record["eps_255"]}
+    return {eps_255: path for eps_255, path in files.items() if path.exists()}

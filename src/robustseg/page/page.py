@@ -22,6 +22,7 @@ from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS
 from robustseg.page.attack_viewer import encode_gallery
+from robustseg.page.doubts import doubts_of
 from robustseg.page.first_screen import answers_of, picture_of
 from robustseg.tables.layout import from_json, to_html
 from robustseg.tables.registry import TABLES
@@ -82,8 +83,8 @@ def make_page(
         findings: config/claims.yaml, whose questions are answered first; needs `claims`.
 
     Raises:
-        RobustsegError: evidence is missing, a file of the gallery damaged or a finding wrong; it
-            says which.
+        RobustsegError: evidence is missing, a file of the gallery or a second opinion damaged, or a
+            finding wrong; it says which.
     """
     import pandas as pd
     from jinja2 import Environment, FileSystemLoader
@@ -126,6 +127,7 @@ def make_page(
         config=json.dumps(config, indent=2, sort_keys=True, default=str),
         provenance=provenance,
         warnings=list(dict.fromkeys(said)),
+        doubts=doubts_of(paths),
         of_paper=any({**TABLES, **FIGURES}[name].in_paper for name in tables),
         files=len(paths),
         version=__version__,
