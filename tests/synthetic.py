@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
-from robustseg.evidence.enumerator import attacks_of
+from robustseg.evidence.enumerator import DOUBT, attacks_of, random_corners_of
+from robustseg.evidence.findings import (
+    CHECKS,
+    FINDINGS_KEY,
+    SUITE,
+    Finding,
+    Opinion,
+    judged,
+    not_run,
+    to_text,
+)
 from robustseg.evidence.writing import write_evidence
 from robustseg.seeds import derive_seed
 
@@ -231,3 +241,38 @@ def write_jobs(
         write_evidence(path, rows, PROVENANCE)
         paths.append(path)
     return paths
+
+
+def opinion_of(
+    eps_255: float, acc: float = 50.0, found: float = 50.0, **figures: float | None
+) -> Opinion:
+    """Return an opinion whose checks have passed, but for the figures that are given.
+
+    None is the figure of a check that was not run.
+    """
+
+    def finding(check: str) -> Finding:
+        good = 1.0 if CHECKS[check].fails_below else 0.0
+        figure = figures.get(check, good)
+        return not_run(check, "no <need>") if figure is None else judged(check, figure, "a <note>")
+
+    return Opinion(eps_255, 3, acc, found, tuple(map(finding, CHECKS)))
+
+
+def write_doubts(
+    folder: Path, model: str, *opinions: Opinion, suite: str = SUITE, seed: int = 0, **size: int
+) -> Path:
+    """Write second opinions on a model, with attacks on three images at each radius, in one file."""
+    corners = random_corners_of(30)._asdict()
+    attacks = [corners, {"attack": f"{DOUBT}other_seed-apgd-js-reduced-30"}]
+    rows = [
+        {**row, **attack, "suite": suite}
+        for opinion in opinions
+        for attack in attacks
+        for row in synthetic_rows(model, "sea", opinion.eps_255, seed=seed, **size)
+        if row["loss"] == "js" and row["image_id"] in ("fake_0000", "fake_0002", "fake_0003")
+    ]
+    radii = ",".join(f"{opinion.eps_255:g}" for opinion in opinions)
+    path = folder / suite / model / "seed0" / f"eps{radii}" / f"seed{seed}-shard0.parquet"
+    write_evidence(path, rows, PROVENANCE | {FINDINGS_KEY: to_text(opinions)})
+    return path

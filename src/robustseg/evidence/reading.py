@@ -121,8 +121,8 @@ def read_opinions(path: str | Path) -> list[Opinion]:
     Raises:
         RobustsegError: they are damaged, or this code does not know their checks.
     """
-    text = _metadata(Path(path)).get(FINDINGS_KEY)
     try:
+        text = _metadata(Path(path)).get(FINDINGS_KEY)
         return [] if text is None else from_text(text)
     except (ValueError, KeyError, TypeError) as error:
         raise RobustsegError(
