@@ -202,8 +202,10 @@ def _which(opinion: Opinion) -> str:
 
 def tell(numbers: pd.DataFrame) -> Iterator[Told]:
     """Yield of each model the verdict at each radius, with the checks that failed."""
-    columns = ["model", "eps_255", "attack", "value", "images"]
-    opinions = opinions_in(numbers[columns].itertuples(index=False, name=None))
+    opinions = opinions_in(
+        tuple(row[name] for name in ("model", "eps_255", "attack", "value", "images"))
+        for row in numbers.to_dict("records")
+    )
     for model in dict.fromkeys(at.model for at in opinions):
         said: list[str] = []
         bars: dict[str, float] = {}
