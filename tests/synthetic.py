@@ -262,7 +262,7 @@ def opinion_of(
 def write_doubts(
     folder: Path, model: str, *opinions: Opinion, suite: str = SUITE, seed: int = 0, **size: int
 ) -> Path:
-    """Write second opinions on a model, with attacks on three images at each radius, in one file."""
+    """Write second opinions on a model, with attacks on three images each, in one file."""
     corners = random_corners_of(30)._asdict()
     attacks = [corners, {"attack": f"{DOUBT}other_seed-apgd-js-reduced-30"}]
     rows = [

@@ -80,6 +80,10 @@ def test_attacks_are_counted(config: Config) -> None:
     objects = by_rule(jobs_of(config, "appendix_c3"), "attack_model", model="clean")
     assert total(objects) == (2, 0, 0)
     assert total(by_rule(jobs_of(config, "figure8"), "attack_gallery")) == (4, 3, 0)
+    # 3 iterations from another seed, 6, 5 x 3 of other scales, 10 without a radius, 3 of a source;
+    # 10 draws twice, 3 looks at the source and a pass of the target.
+    doubt = by_rule(jobs_of(config, "second_opinions"), "doubt_model")
+    assert total(doubt) == (2 * (20 + 3 + 1), 2 * (3 + 6 + 15 + 10 + 3), 0)
 
 
 def test_jobs_of_a_target_are_there_once(config: Config) -> None:

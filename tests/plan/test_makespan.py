@@ -77,6 +77,10 @@ def test_needs_are_those_of_the_workflow() -> None:
     assert needed("attack_model", suite="classifier") == {"convnext_clean"}
     assert needed("attack_model", suite="transfer") == {"pir_at_5", "clean", "at_5"}
     assert needed("attack_gallery") == {"pir_at_5"}
+    assert needed("doubt_model") == {"pir_at_5", "clean"}
+    (doubt,) = (one for one in jobs if one.rule == "doubt_model")
+    (attack,) = (one for one in needs[doubt] if one.rule == "attack_model")
+    assert dict(attack.wildcards)["suite"] == "sea"
 
 
 def test_the_command_of_the_documentation() -> None:

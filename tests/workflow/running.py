@@ -75,6 +75,7 @@ def planned(output: str) -> dict[str, int]:
         "train",
         "evaluate",
         "attack",
+        "doubt",
         "make",
     )
     return {rule: int(count) for rule, count in jobs.items() if rule.startswith(doing)}

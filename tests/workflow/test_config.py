@@ -139,6 +139,31 @@ WRONG = [
     ("attacks.suites.blackbox.iterations", 0, "blackbox.iterations should be greater than or equa"),
     ("attacks.suites.blackbox.p_init", 0, "blackbox.p_init should be greater than 0, not 0"),
     ("tables.table6.0.suites", ["blackbox"], "names blackbox, which attacks no backbone: it is sq"),
+    (
+        "attacks.suites.doubt.of",
+        "x",
+        "attacks.suites.doubt.of is 'x', which is not one of `attacks.s",
+    ),
+    (
+        "attacks.suites.doubt.of",
+        "alma",
+        "is 'alma', of kind alma, but needs one of kind white_box or",
+    ),
+    (
+        "attacks.suites.doubt.of",
+        "losses",
+        "[0].suites names doubt without losses, which it doubts: a",
+    ),
+    ("attacks.suites.doubt.images", 3, "attacks.suites.doubt.images is more than the 2 validation"),
+    ("attacks.suites.doubt.iterations", 2, "doubt.iterations should be greater than or equal to 3"),
+    (
+        "attacks.suites.doubt.sources",
+        ["vit"],
+        "doubt.sources is 'vit', which is not one of `models`",
+    ),
+    ("attacks.suites.doubt.sources", ["pir_at_5"], "one of whose sources is pir_at_5 itself"),
+    (f"{READ}.suites", ["sea", "doubt"], "names doubt, a second opinion, which it does not show"),
+    ("tables.table6.0.suites", ["doubt"], "names doubt, which attacks no backbone: it is doubt"),
     ("gallery.images", 3, "gallery.images is more than the 2 validation images"),
     ("gallery.eps_255", {"pir_at_5": [4, 4]}, "gallery.eps_255.pir_at_5 must ascend, each radius"),
     (
@@ -321,6 +346,11 @@ LACKING = {
     "table11": ("tables.table11.0.suites", ["sea"], "reads no transfer to pir_at_5; name a suite"),
     "appendix_c3": ("tables.appendix_c3.0.suites", ["alma"], "needs one run of model clean, attac"),
     "black_box": ("tables.black_box.0.suites", ["sea"], "needs one run of optimizer square, model"),
+    "second_opinions": (
+        "tables.second_opinions.0.suites",
+        ["sea"],
+        "reads no second opinion on pir_at_5; name a suite of kind doubt",
+    ),
     "by_class": (
         "tables.by_class.0.suites",
         ["losses"],
@@ -428,6 +458,38 @@ def test_a_second_model_is_refused_where_a_figure_shows_one(tmp_path: Path) -> N
     config["figures"]["figure2"].append({**config["figures"]["figure2"][0], "model": "at_5"})
     with pytest.raises(RobustsegError, match=r"figures\.figure2 shows one model and reads"):
         load(config, tmp_path / "wrong.yaml")
+
+
+def test_two_second_opinions_at_one_place_are_refused(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["attacks"]["suites"]["doubt_longer"] = {
+        **config["attacks"]["suites"]["doubt"], "iterations": 9,
+    }  # fmt: skip
+    config["tables"]["second_opinions"][0]["suites"].append("doubt_longer")
+    says = (
+        r"second_opinions shows one second opinion on a model at a radius, and reads 2 on pir_at_5"
+    )
+    with pytest.raises(RobustsegError, match=says):
+        load(config, tmp_path / "wrong.yaml")
+
+
+def test_a_second_opinion_is_on_all_radii_that_are_doubted(tmp_path: Path) -> None:
+    """Whatever else the suite is read at, whether radii are together, and in one job a radius."""
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["tables"]["second_opinions"][0]["eps_255"] = [8, 2]
+    config["attacks"] |= {"shards": 2, "batch_size": 1}
+    for radii, files in (("apart", {"2", "8"}), ("together", {"2,4,8"})):
+        config["attacks"]["radii"] = radii
+        read = load(config, tmp_path / f"{radii}.yaml")
+        doubts = [job for job in read.evidence_of("second_opinions") if job.suite == "doubt"]
+        assert [(job.eps_255, job.shard) for job in doubts] == [(8, 0), (2, 0)]
+        for job in doubts:
+            assert read.doubted_radii(job) == [2, 8]
+            clean, *attacks = read.doubted_by(job)
+            assert clean.suite == "clean"
+            assert [(one.eps_255, one.shard) for one in attacks] == [(2, 0), (2, 1), (8, 0), (8, 1)]
+            assert {one.suite for one in attacks} == {"sea"}
+            assert {read.wildcards_of(one)["eps_255"] for one in attacks} == files
 
 
 def test_two_sources_of_one_scheme_are_refused(tmp_path: Path) -> None:

@@ -86,6 +86,19 @@ def test_every_profile_plans_every_target(profile: str, tmp_path: Path) -> None:
                 "make_table": 1,
             },
         ),
+        # A second opinion reads the suite that it is on, and tries another model's attacks.
+        (
+            "second_opinions",
+            {
+                "generate_data": 2,
+                "pretrain_backbone": 2,
+                "train_model": 2,
+                "evaluate_clean": 1,
+                "attack_model": 1,
+                "doubt_model": 1,
+                "make_table": 1,
+            },
+        ),
         # A backbone, and no model.
         (
             "table6",

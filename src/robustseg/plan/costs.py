@@ -236,7 +236,7 @@ def _doubt_work(config: Config, network: Network, section: Doubt, images: int) -
     attack = 3 * budget + 5 * short + max(budget // 6, 10)
     yield Work(network, forward=2 * images * draws, attack=images * attack)
     for source in section.sources:
-        yield _attack_work(network_of(config, source), images, budget, "reduced")
+        yield _attack_work(network_of(config, source), images, budget, "reduced", more=0)
         yield Work(network, forward=images)
 
 
