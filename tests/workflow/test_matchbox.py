@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,8 @@ import yaml
 
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.config import load_config
-from robustseg.evidence.reading import read_evidence, read_provenance
+from robustseg.evidence.findings import CHECKS, FINDINGS_KEY
+from robustseg.evidence.reading import read_evidence, read_opinions, read_provenance
 from robustseg.figures.registry import FIGURES
 from robustseg.plan.costs import jobs_of
 from tests.workflow.running import (
@@ -39,6 +41,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the whole run
 RUN = Path("results", "matchbox")
 TABLES_MADE = [*yaml.safe_load(MATCHBOX.read_text())["tables"]]
 CPU = ["--cores", "2", "--quiet", "reason"]
+CLEAN = Path("attacks", "clean", "pir_at_5", "seed0", "eps0", "seed0-shard0.parquet")
 SEA = RUN / "attacks" / "sea" / "pir_at_5" / "seed0" / "eps4" / "seed0-shard0.parquet"
 
 
@@ -135,6 +138,41 @@ def test_the_plan_knows_the_passes_on_record(finished: Path) -> None:
     assert checked > 10
 
 
+DOUBT = RUN / "attacks" / "doubt" / "pir_at_5" / "seed0" / "eps4" / "seed0-shard0.parquet"
+
+
+def test_a_second_opinion_is_on_record_in_the_table_and_on_the_page(finished: Path) -> None:
+    rows = read_evidence([finished / DOUBT])
+    assert {"doubt-random_corners-10", "doubt-transfer-clean-apgd-"} <= {
+        re.sub(r"(transfer-clean-apgd-).*", r"\1", name) for name in rows["attack"].unique()
+    }
+    assert set(rows["suite"]) == {"doubt"}
+    (opinion,) = read_opinions(finished / DOUBT)
+    assert (opinion.eps_255, opinion.images, len(opinion.findings)) == (4, 2, len(CHECKS))
+    sea, clean = (
+        read_evidence([path]).groupby("image_id", observed=True)["pixels_correct"].min()
+        for path in (finished / SEA, finished / RUN / CLEAN)
+    )
+    shares = np.minimum(sea, clean) / (32 * 32)
+    assert opinion.acc == pytest.approx(100 * shares.mean())
+    numbers = pd.read_parquet(finished / RUN / "tables" / "second_opinions.parquet")
+    shown = numbers.set_index(["attack", "metric"])["value"]
+    assert shown["doubted", "acc"] == opinion.acc
+    assert shown["found", "acc"] == opinion.found
+    page = (finished / RUN / "report" / "index.html").read_text()
+    assert f"pir_at_5 at 4/255: {opinion.verdict}." in page
+
+
+def test_a_second_opinion_costs_about_what_the_plan_says(finished: Path) -> None:
+    """Of rows on record; the attack without a radius is not among them."""
+    config = load_config(yaml.safe_load(MATCHBOX.read_text()), [MATCHBOX])
+    (job,) = (job for job in jobs_of(config, "second_opinions") if job.rule == "doubt_model")
+    rows = read_evidence([finished / DOUBT])
+    spent = rows["forward_passes"].sum() + rows["backward_passes"].sum()
+    wanted = sum(work.forward + 2 * work.attack for work in job.work)
+    assert 0.4 * wanted < spent < 1.5 * wanted
+
+
 def test_the_plan_tells_what_is_done(finished: Path) -> None:
     run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "plan", folder=finished)
     assert run.returncode == 0, run.stdout
@@ -198,6 +236,12 @@ SHOWN = {"make_claims": 1, "make_page": 1}
         ("attacks.suites.baselines.step_size", {4: 4e-3, 8: 5e-3}, {"make_page": 1}),
         # Memory, not results.
         ("attacks.batch_size", 1, {"make_page": 1}),
+        # A second opinion, of which the paper claims nothing.
+        (
+            "attacks.suites.doubt.iterations",
+            4,
+            {"doubt_model": 1, "make_table": 1, "make_page": 1},
+        ),
         # A training seed that what is made for one seed does not read.
         ("training_seeds", [0, 1, 2], {"make_page": 1}),
         # A model: it alone is trained again, attacked, and shown.
@@ -273,6 +317,40 @@ def test_a_changed_attack_that_is_killed_continues_to_the_same_evidence(
     run = snakemake("--force", *arguments, evidence.relative_to(finished), folder=finished)
     assert run.returncode == 0, run.stdout
     assert pq.read_table(evidence) == continued
+
+
+def test_second_opinions_that_are_killed_go_on_and_radii_together_say_what_radii_apart_do(
+    finished: Path, tmp_path: Path
+) -> None:
+    changes = {
+        "tables.second_opinions.0.eps_255": [2, 6],  # of no other test
+        "attacks.suites.doubt.iterations": 200,
+    }
+    apart = matchbox(tmp_path, "apart.yaml", **changes)
+    together = tmp_path / "together.yaml"
+    together.write_text(apart.read_text().replace("shards: 1", "shards: 1\n  radii: together"))
+    run = snakemake(*CPU, "--configfile", apart, "--", "second_opinions", folder=finished)
+    assert run.returncode == 0, run.stdout
+    assert planned(run.stdout) == {"attack_model": 2, "doubt_model": 2, "make_table": 1}
+    table = (finished / RUN / "tables" / "second_opinions.csv").read_text()
+
+    folder = finished / DOUBT.parents[1]
+    whole = folder / "eps2,6" / DOUBT.name
+    parts = whole.with_suffix(".parts")
+    arguments = [*CPU, "--configfile", together, "--", "second_opinions"]
+    kill_when(lambda: len(list(parts.glob("*.json"))) >= 9, *arguments, folder=finished)
+    assert not whole.exists()
+    run = snakemake(*arguments, folder=finished)
+    assert run.returncode == 0, run.stdout
+    assert planned(run.stdout)["doubt_model"] == 1
+    assert not parts.exists()
+    files = [folder / f"eps{eps_255}" / DOUBT.name for eps_255 in (2, 6)]
+    assert pq.read_table(whole).equals(pa.concat_tables(map(pq.read_table, files)))
+    assert read_opinions(whole) == [one for file in files for one in read_opinions(file)]
+    compared = {one.check: one for one in read_opinions(whole)[0].findings}["falls_with_radius"]
+    assert compared.figure is not None
+    assert FINDINGS_KEY not in read_provenance(whole)
+    assert (finished / RUN / "tables" / "second_opinions.csv").read_text() == table
 
 
 def test_radii_together_hold_the_rows_of_radii_apart(finished: Path, tmp_path: Path) -> None:
