@@ -26,6 +26,9 @@ def second(images):
     return colours(images).flip(1), colours(images)
 
 
+def rounds(images):
+    return colours(torch.round(images * 3) / 3)
+
 def hidden(images):
     return colours(images.detach())
 
@@ -140,6 +143,36 @@ def test_attack_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main([*command, "--out", "runs/net", "--pictures", "0"]) == 0
     assert main(["report", "runs/net"]) == 0
     assert "gallery-view" not in (here / "runs/net/report/index.html").read_text()
+
+
+def test_a_report_shows_second_opinions_where_there_are_some(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["attack", "mymodels.py:rounds", *DATA, "--eps", "8", "40", "--iterations", "5"]
+    assert main([*command, "--out", "runs/net"]) == 0
+    assert main(["report", "runs/net"]) == 0
+    page, table = Path("runs/net/report/index.html"), Path("runs/net/tables/second_opinions.md")
+    before = page.read_text()
+    assert "be trusted?" not in before
+    assert not table.exists()
+
+    assert main(["doubt", "runs/net", "--eps", "40", "--images", "3"]) == 0
+    assert main(["report", "runs/net"]) == 0
+    after = page.read_text()
+    assert "model at 40/255: " in after
+    assert "model at 8/255: " not in after
+    verdict = next(line for line in table.read_text().splitlines() if "verdict" in line)
+    assert verdict.endswith("**too high** |")
+    others = [name for name in Path("runs/net/tables").iterdir() if name.suffix == ".csv"]
+    assert {"second_opinions", "robustness"} < {name.stem for name in others}
+
+    assert main(["doubt", "runs/net", "--images", "3"]) == 0
+    assert main(["report", "runs/net"]) == 0
+    assert "model at 8/255: " in page.read_text()
+    for path in Path("runs/net/attacks/doubt").rglob("*.parquet"):
+        path.unlink()
+    assert main(["report", "runs/net"]) == 0
+    assert page.read_text() == before
 
 
 def test_shards_of_several_jobs_are_merged(here: Path) -> None:

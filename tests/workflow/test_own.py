@@ -14,7 +14,7 @@ from robustseg.config import load_config
 from robustseg.data.folder import open_folder
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import transfer
-from robustseg.evidence.reading import read_evidence
+from robustseg.evidence.reading import read_evidence, read_opinions
 from robustseg.models.references import own_model
 from tests.workflow.running import ROOT, snakemake
 
@@ -44,6 +44,7 @@ def settings() -> dict:
     config["models"]["net"] |= {"load": "mymodels.py:Net", "normalise": "half"}
     config["models"]["net"]["classes"] = [0, 1, 2, None]
     config["attacks"]["suites"]["sea"]["iterations"] = [4]
+    config["attacks"]["suites"]["doubt"] |= {"iterations": 4, "sources": ["other"]}
     config["gallery"] |= {"images": 2, "iterations": 4}
     other = {"load": "mymodels.py:Net", "weights": "other.pth", "scale": 2.0}
     config["models"]["other"] = {"kind": "own", "dataset": "streets", **other}
@@ -92,6 +93,19 @@ def test_from_four_lines_to_tables_and_a_page(finished: Path) -> None:
     assert "How robust is it?" in page
     assert "Which of the paper" not in page
     assert "Reproduces" not in page
+
+
+def test_its_figures_are_doubted(finished: Path) -> None:
+    """On all images where there are fewer than asked for, at both radii, with another model."""
+    folder = finished / "results" / "mine"
+    page = (folder / "report" / "index.html").read_text()
+    for eps_255 in (4, 8):
+        file = folder / f"attacks/doubt/net/seed0/eps{eps_255}/seed0-shard0.parquet"
+        (opinion,) = read_opinions(file)
+        assert opinion.images == 3
+        status = {one.check: one.status for one in opinion.findings}
+        assert {status["transfer"], status["falls_with_radius"]} == {"passed"}
+        assert f"net at {eps_255}/255: {opinion.verdict}." in page
 
 
 def test_normalisation_and_the_output_of_no_class_are_as_configured(finished: Path) -> None:
