@@ -140,9 +140,9 @@ class Doubt(SuiteKind):
     )
     images: Count = Field(description="images that it looks at, drawn from those of the suite")
     iterations: Annotated[int, Field(ge=3)] = Field(
-        description="of its attacks, which take about four times as many passes of each image "
-        "together, and more where gradients are hidden or random; as many as the suite's own, so "
-        "that a gain is not one of iterations"
+        description="of an attack: as many as one of the suite has, else it may find more by them "
+        "alone. All attacks together take about four times as many passes of each image, more "
+        "where gradients are hidden or random"
     )
     sources: list[Name] = Field(
         [], description="models whose attacks are tried on the doubted one, some of `models`"
