@@ -61,7 +61,7 @@ def test_what_speaks_against_a_figure_comes_first(box: str) -> None:
 
 def test_a_failed_check_has_its_figure_and_its_advice(box: str) -> None:
     about = CHECKS["random_corners"]
-    shown = f"{about.asks} 12.5 points less (at most 1): a <note>. → {about.advice}"
+    shown = f"{about.asks} 12.5 points less ({about.limit}): a <note>. → {about.advice}"
     assert shown in box
     assert box.count("→") == 2  # of two failed checks; what is noted needs no advice
 

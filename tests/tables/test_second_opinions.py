@@ -11,6 +11,7 @@ import pytest
 
 from robustseg.errors import RobustsegError
 from robustseg.evidence.findings import (
+    CHECKS,
     DOUBTFUL,
     FINDINGS_KEY,
     NOT_RUN,
@@ -53,11 +54,15 @@ def test_each_figure_and_check_has_its_number_and_its_cell(tmp_path: Path) -> No
     lines = {line.split("|")[1].strip(): line for line in printed.splitlines() if "|" in line}
     assert lines["too high by"].endswith("| 0.0 | 12.5 |")
     assert lines["verdict"].endswith("| no sign | **too high** |")
-    assert lines["random corners"].endswith("| at most 1 | 0 | **12.5 failed** |")
-    assert lines["finite gradients"].endswith("| at most 0 | 0 | **failed** |")
-    assert lines["rounded to 8 bits"].endswith("| at most 2 | 0 | 3 noted |")
-    assert lines["alone"].endswith("| 0 | – |")
-    assert lines["finite differences"].endswith("| at least 0.85 | 1 | 1 |")
+    for check, cells in {
+        "random_corners": "0 | **12.5 failed**",
+        "finite_gradients": "0 | **failed**",
+        "rounded_to_8_bits": "0 | 3 noted",
+        "alone": "0 | –",
+        "finite_differences": "1 | 1",
+    }.items():
+        wanted = f"| {CHECKS[check].limit} | {cells} |"
+        assert lines[check.replace("_", " ")].endswith(wanted), check
     assert "at 8/255: overestimated by at least 12.5 points; failed: finite gradients, " in printed
     assert r"3 images of fake\_scenes" in printed
 
