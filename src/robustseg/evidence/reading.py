@@ -200,7 +200,7 @@ def _check_rows(path: Path, table: pa.Table) -> None:
     problem = first_problem(table, values_agree(table))
     if problem:
         raise _impossible(path, problem)
-    wanted = {job._replace(shard=None) for job in jobs_of_file(path)}
+    wanted = {job._replace(shard=None).path for job in jobs_of_file(path)}
     if wanted:
         fields = [table[name].unique() for name in EvidenceJob._fields if name != "shard"]
         if all(len(values) == 1 for values in fields):
@@ -208,7 +208,7 @@ def _check_rows(path: Path, table: pa.Table) -> None:
         else:
             columns = (table[name].to_pylist() for name in EvidenceJob._fields if name != "shard")
             found = {EvidenceJob(*values) for values in zip(*columns, strict=True)}
-        foreign = sorted(found - wanted)
+        foreign = sorted(job for job in found if job.path not in wanted)
         if foreign:
             raise _impossible(path, f"it holds evidence of {in_words(foreign)[0]}")
 
