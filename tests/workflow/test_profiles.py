@@ -173,7 +173,7 @@ def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
     for name, text in LSF.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
-    variables = {"PATH": f"{commands}:{os.environ['PATH']}", "LSF": str(state)}
+    variables = {"PATH": f"{commands}:{os.environ['PATH']}", "LSF": str(state), ALLOW_CPU: "1"}
     chosen = ["--profile", ROOT / "profiles" / "lsf", "--configfile", MATCHBOX, "--retries", "0"]
     chosen += ["--seconds-between-status-checks", "1", "--default-resources", "queue=night"]
     weights = RUN / "backbones" / BACKBONES[0] / "seed0" / "weights.safetensors"
