@@ -45,7 +45,7 @@ from robustseg.evidence.enumerator import (
     radii_of_path,
 )
 from robustseg.figures.registry import FIGURES, PICTURES
-from robustseg.gpus import SLOTS
+from robustseg.gpus import CLUSTER, SLOTS, seem_there
 from robustseg.plan.limits import (
     attack_minutes,
     clean_minutes,
@@ -109,8 +109,13 @@ include: "rules/plan.smk"
 
 
 onstart:
-    if workflow.local_exec and "gpu" in workflow.global_resources:
-        os.environ[SLOTS] = str(workflow.global_resources["gpu"].value)
+    if workflow.local_exec:
+        if "gpu" in workflow.global_resources:
+            os.environ[SLOTS] = str(workflow.global_resources["gpu"].value)
+        if not seem_there():
+            say_without_gpu(workflow.dag.needrun_jobs())
+    else:
+        os.environ[CLUSTER] = workflow.executor_plugin.name
     if workflow.executor_plugin.name == "slurm":
         asked = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
         try:

@@ -290,6 +290,21 @@ def outputs(wildcards):
     }
 
 
+# Said once, before jobs run on a machine without a GPU.
+
+
+def say_without_gpu(jobs):
+    waiting = [job for job in jobs if job.resources.get("gpu")]
+    hours = sum(job.resources.get("runtime", 0) for job in waiting) / 60
+    if waiting:
+        print(
+            f"[run] no GPU is visible here: {len(waiting)} jobs that would use one run on the CPU. On "
+            f"GPUs they may take {hours:,.1f} hours in all, and here many times that; the target "
+            "`plan` measures this machine and says how long (docs/plan.md).",
+            file=sys.stderr,
+        )
+
+
 # What is asked for and is none.
 
 

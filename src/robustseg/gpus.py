@@ -1,20 +1,30 @@
-"""Jobs side by side on one machine: each takes GPUs that no other job has.
+"""GPUs of jobs: side by side on one machine each takes its own; on a cluster each must get them.
 
-On a cluster the scheduler hands them out, and nothing here is used.
+There the scheduler hands them out, and a job that gets none, or one that it will not use, is wrong.
 """
 
 import fcntl
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 
 SLOTS = "ROBUSTSEG_GPU_SLOTS"
 """Environment variable: how many GPUs the jobs on this machine take together."""
+CLUSTER = "ROBUSTSEG_CLUSTER"
+"""Environment variable: which of Snakemake's executors has sent the jobs to a cluster."""
+ALLOW_CPU = "ROBUSTSEG_ALLOW_CPU"
+"""Environment variable: set, if jobs on a cluster may compute on CPUs all the same."""
+GIVEN = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")
+"""What SLURM sets in a job that was given GPUs, however it asked for them."""
+DRIVERS = ("/proc/driver/nvidia/gpus", "/dev/kfd")
+"""One of which is there where a GPU is."""
 POLL_S = 0.5
 _HELD: list[IO[str]] = []
 """Locks of this process, which the system takes back when it ends, however it ends."""
@@ -36,6 +46,41 @@ def take_gpus(count: int, progress: Progress) -> None:
     taken = claim(devices, count, slots, folder, progress)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
     progress.say(f"takes GPU {', '.join(taken)}")
+
+
+def check_cluster(count: int, visible: bool) -> None:
+    """Refuse a job on a cluster that would compute elsewhere than its allocation is for.
+
+    Args:
+        count: GPUs that the job has asked for by its resource `gpu`.
+        visible: whether torch sees one.
+
+    Raises:
+        RobustsegError: it asked for GPUs and sees none, or got some that it would not use.
+    """
+    if not os.environ.get(CLUSTER) or os.environ.get(ALLOW_CPU):
+        return
+    given = next((name for name in GIVEN if os.environ.get(name)), None)
+    if count and not visible:
+        listed = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        raise RobustsegError(
+            f"this job asked for {count} GPU{'s' if count > 1 else ''} and torch sees none on "
+            f"{socket.gethostname()} (CUDA_VISIBLE_DEVICES is {listed or 'empty'}), so nothing was "
+            "computed; choose a partition whose nodes have GPUs that this torch supports, or, to "
+            f"compute on CPUs on purpose, give the rule `gpu: 0` or set {ALLOW_CPU}=1"
+        )
+    if not count and given:
+        raise RobustsegError(
+            f"this job was given a GPU ({given}={os.environ[given]}) that it did not ask for by "
+            "its resource `gpu`, and would compute on the CPU; give the rule `gpu: 1`, with "
+            "`gpu_model` or beside `gres`, or ask for no GPU at all"
+        )
+
+
+def seem_there() -> bool:
+    """Return whether this machine seems to have a GPU that may be used, without loading torch."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(Path(one).exists() for one in DRIVERS)
 
 
 def visible_gpus() -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
-from robustseg.gpus import take_gpus
+from robustseg.gpus import check_cluster, take_gpus
 from robustseg.progress import Progress
 
 gc.disable()
@@ -112,13 +112,17 @@ def _keep_traceback(log: IO[str]) -> None:
 
 
 def choose_device(gpus: int, progress: Progress) -> str:
-    """Return "cuda" if the job was given a GPU and there is one, otherwise "cpu"."""
+    """Return "cuda" if the job was given a GPU and there is one, otherwise "cpu".
+
+    Raises:
+        RobustsegError: on a cluster, see `gpus.check_cluster`.
+    """
+    if not gpus:
+        check_cluster(gpus, visible=False)
+        return "cpu"
     import torch
 
-    if not gpus:
-        return "cpu"
     take_gpus(gpus, progress)
-    if torch.cuda.is_available():
-        return "cuda"
-    progress.say("no GPU is visible here: running on the CPU, which is slow for large models")
-    return "cpu"
+    visible = torch.cuda.is_available()
+    check_cluster(gpus, visible)
+    return "cuda" if visible else "cpu"

@@ -148,25 +148,40 @@ WHITE_BOX = {
 }
 
 
+DAMAGED = {
+    "cut": lambda kept, other: kept[:40],
+    "no text": lambda kept, other: b"\xff",
+    "empty": lambda kept, other: b"",
+    "a list": lambda kept, other: b"[]",
+    "a number": lambda kept, other: b"5",
+    "nested": lambda kept, other: b"[" * 100_000,
+    "edited": lambda kept, other: kept.replace(b'"linf_255": [', b'"linf_255": [1'),
+    "not a number": lambda kept, other: kept.replace(b'"linf_255": [', b'"linf_255": [NaN, '),
+    "fewer rows": lambda kept, other: kept.replace(b'"pixels": [', b'"pixels": [], "x": ['),
+    "another's": lambda kept, other: other,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
 @pytest.mark.parametrize(
     "suite", [WHITE_BOX, TRANSFER, ALMA, SQUARE], ids=lambda suite: suite["kind"]
 )
 def test_a_damaged_part_is_computed_again(
-    suite: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    suite: dict[str, Any], damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = {"other": network(1), "third": network(2)}
     target = task(tmp_path, network(0), noise(), sources=sources, batch_size=2)
     rows = run_suite(suite, target)
-    kept = sorted(tmp_path.glob("*.json"))
-    whole = [path.read_bytes() for path in kept]
-    kept[0].write_bytes(whole[0][:40])
-    kept[1].write_bytes(b"\xff")
+    first, *others = sorted(tmp_path.glob("*.json"))
+    whole = first.read_bytes()
+    changed = DAMAGED[damage](whole, others[0].read_bytes())
+    assert changed != whole
+    first.write_bytes(changed)
     capsys.readouterr()
     assert run_suite(suite, target) == rows
     said = capsys.readouterr().err
-    for path in kept[:2]:
-        assert said.count(f"[test] the finished part {path} is damaged and is computed again") == 1
-    assert [path.read_bytes() for path in kept] == whole
+    assert said.count(f"[test] the finished part {first} is damaged and is computed again") == 1
+    assert first.read_bytes() == whole
 
 
 def test_random_images_are_not_just_the_first() -> None:

@@ -318,14 +318,16 @@ def test_the_documented_queries_run_and_read_one_seed(tmp_path, monkeypatch, cap
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     attacks = tmp_path / "results/demo/attacks"
     folder = attacks / "sea/pir_at_5/seed0/eps8"
+    run = {"suite": "sea", "model": "pir_at_5", "eps_255": 8.0}
     for seed in (0, 1, 2):
-        weaker = row("a", "one", seed=seed), row("b", "one", seed=seed)
+        weaker = [row(image, "one", seed=seed, **run) for image in "ab"]
         right = {"pixels_correct": 2 + seed, "intersection": [2 + seed, 0, 0]}
         counts = {"labelled": [10, 0, 0], "union": [10, 8 - seed, 0]}
-        stronger = [row(image, "two", seed=seed, **counts, **right) for image in "ab"]
+        stronger = [row(image, "two", seed=seed, **run, **counts, **right) for image in "ab"]
         write_evidence(folder / f"seed{seed}-shard0.parquet", [*weaker, *stronger], {})
     counts = {"labelled": [10, 0, 0], "intersection": [9, 0, 0], "union": [10, 1, 0]}
-    unharmed = [row(image, "clean", **counts, pixels_correct=9) for image in "ab"]
+    clean = {"suite": "clean", "model": "pir_at_5", "eps_255": 0.0, "linf_255": 0.0}
+    unharmed = [row(image, "clean", **clean, **counts, pixels_correct=9) for image in "ab"]
     write_evidence(attacks / "clean/pir_at_5/seed0/eps0/seed0-shard0.parquet", unharmed, {})
     monkeypatch.chdir(tmp_path)
     exec("".join(code), {})

@@ -12,7 +12,8 @@ import yaml
 
 from robustseg.workflow_job import choose_device
 from robustseg.clusters import explain
-from robustseg.gpus import SLOTS, take_gpus
+from robustseg.errors import RobustsegError
+from robustseg.gpus import ALLOW_CPU, CLUSTER, GIVEN, SLOTS, take_gpus
 from robustseg.progress import Progress
 from tests.workflow.running import MATCHBOX, ROOT, command, environment
 
@@ -85,11 +86,34 @@ def test_a_gpu_is_taken_only_where_jobs_have_their_own(
     take_gpus(1, Progress("job", None))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7"
     monkeypatch.setenv(SLOTS, "2")
+    monkeypatch.delenv(CLUSTER, raising=False)
     choose_device(0, Progress("job", None))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7"
     choose_device(1, Progress("job", None))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
     assert "[job] takes GPU 5" in capsys.readouterr().err
+
+
+def test_a_job_on_a_cluster_computes_on_what_it_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in (CLUSTER, ALLOW_CPU, SLOTS, *GIVEN):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    progress = Progress("job", None)
+    assert choose_device(1, progress) == "cpu"  # where a person runs it
+    monkeypatch.setenv(CLUSTER, "slurm")
+    assert choose_device(0, progress) == "cpu"
+    with pytest.raises(RobustsegError, match=r"asked for 2 GPUs and torch sees none .*gpu: 0"):
+        choose_device(2, progress)
+    monkeypatch.setenv("SLURM_JOB_GPUS", "3")
+    with pytest.raises(RobustsegError, match=r"SLURM_JOB_GPUS=3.* give the rule `gpu: 1`"):
+        choose_device(0, progress)
+    monkeypatch.setenv(ALLOW_CPU, "1")
+    assert choose_device(0, progress) == choose_device(2, progress) == "cpu"
+    monkeypatch.delenv(ALLOW_CPU)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert choose_device(1, progress) == "cuda"
 
 
 def run(folder: Path, *arguments: str | Path, **variables: str) -> str:
@@ -149,7 +173,7 @@ def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
     for name, text in LSF.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
-    variables = {"PATH": f"{commands}:{os.environ['PATH']}", "LSF": str(state)}
+    variables = {"PATH": f"{commands}:{os.environ['PATH']}", "LSF": str(state), ALLOW_CPU: "1"}
     chosen = ["--profile", ROOT / "profiles" / "lsf", "--configfile", MATCHBOX, "--retries", "0"]
     chosen += ["--seconds-between-status-checks", "1", "--default-resources", "queue=night"]
     weights = RUN / "backbones" / BACKBONES[0] / "seed0" / "weights.safetensors"

@@ -62,7 +62,7 @@ def start(clone: Path, cluster: Mapping[str, str], *arguments: str | Path) -> su
     return subprocess.Popen(
         ["snakemake", "--profile", "slurm", *POLL, *map(str, arguments)],
         cwd=clone,
-        env={**environment(), **cluster},
+        env={**environment(), **cluster, "ROBUSTSEG_ALLOW_CPU": "1"},  # its GPUs are device files
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

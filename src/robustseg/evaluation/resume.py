@@ -88,18 +88,22 @@ class FinishedParts:
             if outcome is not None:
                 return outcome
         outcome = compute()
+        lists = json.dumps(_as_lists(outcome))
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(_as_lists(outcome)))
+            temporary.write_text(f"{_digest(path.stem, lists)}\n{lists}")
         return outcome
 
     def _read(self, path: Path) -> Outcome | None:
-        """Return a kept outcome, None if the file is damaged."""
+        """Return a kept outcome, None if the file is damaged or another part's."""
         try:
-            return _of_lists(json.loads(path.read_text()))
-        except (ValueError, KeyError, TypeError):  # no JSON, no text, or something else
-            if self.progress:
-                self.progress.say(f"the finished part {path} is damaged and is computed again")
-            return None
+            digest, _, lists = path.read_text().partition("\n")
+            if digest == _digest(path.stem, lists):
+                return _of_lists(json.loads(lists))
+        except (OSError, UnicodeDecodeError):
+            pass
+        if self.progress:
+            self.progress.say(f"the finished part {path} is damaged and is computed again")
+        return None
 
     def key_of(self, batches: Sequence[tuple[Tensor, ...]], *settings: object) -> str:
         """Return what tells results from these images, models and settings from all others."""

@@ -388,6 +388,7 @@ class Evidence:
         self._counts = counts
         self._kept = lru_cache(KEPT_RUNS)(self._read)
         self._check_jobs(wanted)
+        self._check_datasets()
         self._check_images(shards_of(files))
 
     @classmethod
@@ -502,6 +503,18 @@ class Evidence:
         missing = wanted - {run.job for run in self._rows}
         if missing:
             raise missing_evidence(self.wanted_by, len(missing), in_words(missing))
+
+    def _check_datasets(self) -> None:
+        """Refuse evidence of another data set than the model's."""
+        for run, rows in self._rows.items():
+            expected = self.models.get(run.model, {}).get("dataset", run.dataset)
+            if run.dataset != expected:
+                file = LOCATION[0]
+                where = self._frame[file].iloc[rows[0]] if file in self._frame else self.wanted_by
+                raise RobustsegError(
+                    f"{where} is evidence of {run.model} on the data set {run.dataset}, and the "
+                    f"model's data set is {expected}; delete it and run its job again"
+                )
 
     def _check_images(self, shards: Mapping[EvidenceJob, list[int]]) -> None:
         """Refuse attacks on fewer images than the clean evaluation has, or on others."""

@@ -14,6 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustseg.errors import RobustsegError
+from robustseg.evidence.checks import (
+    classes_of,
+    counts_agree,
+    first_problem,
+    unknown_words,
+    values_agree,
+)
+from robustseg.evidence.enumerator import EvidenceJob, in_words, jobs_of_file
 from robustseg.evidence.findings import FINDINGS_KEY, Opinion, from_text
 from robustseg.evidence.schema import (
     CLASSES_KEY,
@@ -112,7 +120,15 @@ def read_provenance(path: str | Path) -> dict[str, str]:
 def read_class_names(path: str | Path) -> list[str] | None:
     """Return the names of the classes that a file counts, None where it does not say."""
     text = _metadata(Path(path)).get(CLASSES_KEY)
-    return None if text is None else [str(name) for name in json.loads(text)]
+    if text is None:
+        return None
+    try:
+        names = json.loads(text)
+    except ValueError as error:
+        raise _broken(Path(path), error) from error
+    if not isinstance(names, list):
+        raise _broken(Path(path), "its class names are no list")
+    return [str(name) for name in names]
 
 
 def read_opinions(path: str | Path) -> list[Opinion]:
@@ -134,7 +150,10 @@ def read_opinions(path: str | Path) -> list[Opinion]:
 def _metadata(path: Path) -> dict[str, str]:
     with _open(path) as file:
         stored = file.schema_arrow.metadata or {}
-    return {key.decode(): value.decode() for key, value in sorted(stored.items())}
+    try:
+        return {key.decode(): value.decode() for key, value in sorted(stored.items())}
+    except UnicodeDecodeError as error:
+        raise _broken(path, error) from error
 
 
 def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:
@@ -181,15 +200,50 @@ def _read_rows(path: Path) -> pa.Table:
     """Read all columns but the counts."""
     with _open(path) as file:
         _check_schema(path, file)
-        return _read_columns(path, file, [name for name in SCHEMA.names if name not in COUNTED])
+        columns = [name for name in SCHEMA.names if name not in COUNTED]
+        table = _read_columns(path, file, columns)
+    _check_rows(path, table)
+    return table
+
+
+def _check_rows(path: Path, table: pa.Table) -> None:
+    """Refuse rows that no code of this version has written, or that belong elsewhere."""
+    if not len(table):
+        raise _impossible(path, "it has no rows")
+    for name in table.column_names:
+        if table[name].null_count:
+            raise _impossible(path, f"a row has no value in the column {name}")
+    for column, word in unknown_words(table):
+        raise _impossible(path, f"{column} is {word!r}, which evidence does not know")
+    problem = first_problem(table, values_agree(table))
+    if problem:
+        raise _impossible(path, problem)
+    wanted = {job._replace(shard=None).path for job in jobs_of_file(path)}
+    if wanted:
+        fields = [table[name].unique() for name in EvidenceJob._fields if name != "shard"]
+        if all(len(values) == 1 for values in fields):
+            found = {EvidenceJob(*(values[0].as_py() for values in fields))}
+        else:
+            columns = (table[name].to_pylist() for name in EvidenceJob._fields if name != "shard")
+            found = {EvidenceJob(*values) for values in zip(*columns, strict=True)}
+        foreign = sorted(job for job in found if job.path not in wanted)
+        if foreign:
+            raise _impossible(path, f"it holds evidence of {in_words(foreign)[0]}")
 
 
 def _read_counts(path: Path) -> tuple[np.ndarray, ...]:
     """Read the counts of COUNTED, each (rows, K) int32."""
     with _open(path) as file:
-        table = _read_columns(path, file, list(COUNTED))
+        table = _read_columns(path, file, ["pixels", "pixels_correct", *COUNTED])
+    if any(table[name].null_count for name in COUNTED) or classes_of(table) is None:
+        raise _impossible(path, "its rows count different numbers of classes, or none")
     # Copied, since Arrow's own buffers are up to twice as large as what they hold.
-    return tuple(matrix(table, name).copy() for name in COUNTED)
+    counted = tuple(matrix(table, name).copy() for name in COUNTED)
+    pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
+    for problem, good in counts_agree(pixels, correct, counted).items():
+        if not good.all():
+            raise _impossible(path, f"row {int(np.argmin(good))} has {problem}")
+    return counted
 
 
 def _read_columns(path: Path, file: pq.ParquetFile, columns: list[str]) -> pa.Table:
@@ -217,9 +271,17 @@ def _foreign(path: Path) -> RobustsegError:
     return RobustsegError(f"{path} is not an evidence file of this version; make it again")
 
 
-def _broken(path: Path, error: Exception) -> RobustsegError:
+def _impossible(path: Path, problem: str) -> RobustsegError:
     return RobustsegError(
-        f"evidence file {path} is truncated or damaged ({error}); delete it and run its job again"
+        f"evidence file {path} was changed or is another's: {problem}; delete it and run its job "
+        "again"
+    )
+
+
+def _broken(path: Path, error: Exception | str) -> RobustsegError:
+    said = (str(error).splitlines() or ["no reason"])[0].strip()
+    return RobustsegError(
+        f"evidence file {path} is truncated or damaged ({said}); delete it and run its job again"
     )
 
 

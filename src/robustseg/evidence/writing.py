@@ -8,16 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from robustseg.errors import RobustsegError
+from robustseg.evidence.checks import (
+    Agreement,
+    classes_of,
+    counts_agree,
+    first_problem,
+    unknown_words,
+    values_agree,
+)
 from robustseg.evidence.schema import (
     CLASSES_KEY,
     COUNTED,
-    EPS_TOLERANCE_255,
     KEY,
     SCHEMA,
     SCHEMA_VERSION,
@@ -50,7 +55,6 @@ def write_evidence(
     """
     table = _as_table(path, rows)
     _check_counts(path, table)
-    _check_values(path, table)
     _check_words(path, table)
     _check_unique(path, table)
     about = {**provenance, VERSION_KEY: SCHEMA_VERSION}
@@ -88,66 +92,29 @@ def _as_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def _check_counts(path: str | Path, table: pa.Table) -> None:
     """Refuse counts that cannot come from one confusion matrix an image."""
-    lengths = {
-        n for name in COUNTED for n in pc.unique(pc.list_value_length(table[name])).to_pylist()
-    }
-    if len(lengths) != 1 or lengths == {0}:
-        raise RobustsegError(
-            f"rows for {path} count different numbers of classes: {sorted(lengths)}"
-        )
+    if classes_of(table) is None:
+        raise RobustsegError(f"rows for {path} count different numbers of classes, or none")
     pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
-    labelled, intersection, union = (matrix(table, name) for name in COUNTED)
-    agree = {
-        "intersections below 0 or above the unions": (
-            (intersection >= 0) & (intersection <= union)
-        ).all(axis=1),
-        "more correct than labelled pixels": correct <= pixels,
-        "pixels_correct unlike the sum of intersections": intersection.sum(axis=1) == correct,
-        # Predictions that are no class of the data are in no union.
-        "unions that add up to less than the pixels or more than 2 pixels - pixels_correct": (
-            (union.sum(axis=1) >= pixels) & (union.sum(axis=1) <= 2 * pixels - correct)
-        ),
-        "pixels unlike the sum of labelled ones": labelled.sum(axis=1) == pixels,
-        "labelled pixels below the intersections or above the unions": (
-            (intersection <= labelled) & (labelled <= union)
-        ).all(axis=1),
-    }
-    _refuse(path, table, agree)
-
-
-def _check_values(path: str | Path, table: pa.Table) -> None:
-    """Refuse radii, norms and costs that cannot be."""
-    radius, norm = (table[name].to_numpy() for name in ("eps_255", "linf_255"))
-    costs = ("training_seed", "seed", "iterations", "forward_passes", "backward_passes")
-    agree = {f"negative {name}": table[name].to_numpy() >= 0 for name in costs} | {
-        "eps_255 outside 0..255": np.isfinite(radius) & (radius >= 0) & (radius <= 255),
-        "a perturbation that is not finite": np.isfinite(norm) & (norm >= 0),
-        "a perturbation outside its radius": norm <= radius + EPS_TOLERANCE_255,
-    }
-    _refuse(path, table, agree)
+    counted = tuple(matrix(table, name) for name in COUNTED)
+    _refuse(path, table, values_agree(table))
+    _refuse(path, table, counts_agree(pixels, correct, counted))
 
 
 def _check_words(path: str | Path, table: pa.Table) -> None:
     """Refuse words that the schema does not explain."""
-    for column, known in WORDS.items():
-        unknown = set(pc.unique(table[column]).to_pylist()) - set(known)
-        if unknown:
-            raise RobustsegError(
-                f"{path} was not written: {column} is {sorted(unknown)[0]!r}, which is none of the "
-                f"words that evidence knows ({', '.join(known)}); explain it in evidence.schema"
-            )
+    for column, word in unknown_words(table):
+        raise RobustsegError(
+            f"{path} was not written: {column} is {word!r}, which is none of the words that "
+            f"evidence knows ({', '.join(WORDS[column])}); explain it in evidence.schema"
+        )
 
 
-def _refuse(path: str | Path, table: pa.Table, agree: Mapping[str, np.ndarray]) -> None:
-    for problem, good in agree.items():
-        if not good.all():
-            row = table.slice(int(np.argmin(good)), 1).to_pylist()[0]
-            raise RobustsegError(
-                f"{path} was not written: image {row['image_id']} under {row['attack']} has "
-                f"{problem} (eps_255 {row['eps_255']:g}, measured {row['linf_255']:g}, "
-                f"{row['pixels_correct']} of {row['pixels']} pixels correct); this is a defect "
-                "of the code that made it"
-            )
+def _refuse(path: str | Path, table: pa.Table, agree: Agreement) -> None:
+    problem = first_problem(table, agree)
+    if problem:
+        raise RobustsegError(
+            f"{path} was not written: {problem}; this is a defect of the code that made it"
+        )
 
 
 def _check_unique(path: str | Path, table: pa.Table) -> None:

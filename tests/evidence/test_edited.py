@@ -1,0 +1,200 @@
+"""Evidence that was edited, damaged or exchanged is refused in a sentence that names its file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robustseg.errors import RobustsegError
+from robustseg.evidence.queries import Evidence
+from robustseg.evidence.reading import (
+    CountsReader,
+    read_class_names,
+    read_evidence,
+    read_provenance,
+)
+from robustseg.evidence.schema import CLASSES_KEY, COUNTED, KEY, SCHEMA, SCHEMA_VERSION
+from robustseg.evidence.writing import write_evidence
+from tests.evidence.test_files import row
+
+PLACE = "attacks/losses/clean/seed0/eps4/seed0-shard0.parquet"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / PLACE
+    names = ["road", "sky", "tree"]
+    write_evidence(path, [row("a"), row("b"), row("c")], {"device": "cpu"}, names)
+    return path
+
+
+def edit(path: Path, column: str, value: Any, at: int = 1) -> None:
+    """Write a value into a row, as no code of the project would."""
+    table = pq.read_table(path)
+    values = table[column].to_pylist()
+    values[at] = value
+    place = table.schema.get_field_index(column)
+    field = table.schema.field(place).with_nullable(True)
+    array = pa.array(values, type=field.type)
+    pq.write_table(table.set_column(place, field.with_nullable(value is None), array), path)
+
+
+def everything(path: Path) -> Any:
+    """Read all that tables read, first without the counts."""
+    frame = read_evidence([path], counts=False)
+    return frame, CountsReader().of(frame), read_evidence([path]), read_class_names(path)
+
+
+def tried(path: Path) -> tuple[Any, str]:
+    """Return what is read, or how it is refused."""
+    try:
+        return everything(path)[2], ""
+    except RobustsegError as error:
+        return None, str(error)
+
+
+EDITED = {
+    "pixels_correct": [-1, 11, 2**40],
+    "pixels": [0, -10, 9, 10**9],
+    "linf_255": [200.0, -1.0, float("nan"), float("inf"), 4.1],
+    "eps_255": [-4.0, 256.0, float("nan"), 8.0],
+    "iterations": [-1],
+    "seed": [-1, 3],
+    "training_seed": [-1, 1],
+    "forward_passes": [-5],
+    "backward_passes": [-5],
+    "logit_margin": [-1.0, float("nan")],
+    "loss": ["unheard_of", ""],
+    "optimizer": ["adam"],
+    "schedule": ["never"],
+    "choice": ["mine"],
+    "model": ["another"],
+    "suite": ["another"],
+    "image_id": ["a"],
+    "labelled": [[6, 3], [6, 3, 2], [-1, 10, 1], []],
+    "intersection": [[4, 2, 1], [7, -1, 0], [4], [5, 0, 0]],
+    "union": [[7, 4], [0, 0, 0], [100, 4, 3], [3, 4, 3]],
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [(column, value) for column, values in EDITED.items() for value in values],
+)
+def test_an_edited_row_is_refused_by_its_file(file: Path, column: str, value: Any) -> None:
+    everything(file)
+    edit(file, column, value)
+    with pytest.raises(RobustsegError) as refused:
+        everything(file)
+    said = str(refused.value)
+    assert str(file) in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("column", SCHEMA.names)
+def test_a_row_without_a_value_is_refused(file: Path, column: str) -> None:
+    edit(file, column, None)
+    with pytest.raises(RobustsegError, match=r"seed0-shard0\.parquet"):
+        everything(file)
+
+
+def test_every_column_is_tried() -> None:
+    free = {"dataset", "attack"}  # any text may be a name; what they contradict is found elsewhere
+    assert set(EDITED) | free == set(SCHEMA.names)
+    assert set(COUNTED) | set(KEY) <= set(EDITED) | free
+
+
+def test_no_rows_are_no_evidence(file: Path) -> None:
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
+    with pytest.raises(RobustsegError, match="has no rows; delete it and run its job again"):
+        everything(file)
+
+
+def test_evidence_in_anothers_place_is_named_itself(file: Path) -> None:
+    other = file.parents[3] / "robust/seed0/eps4/seed0-shard0.parquet"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(file.read_bytes())
+    with pytest.raises(RobustsegError, match=r"robust/seed0.*suite losses, model clean"):
+        everything(other)
+    everything(file)
+    moved = file.with_name("copy.parquet")  # elsewhere a file may be called anything
+    moved.write_bytes(file.read_bytes())
+    everything(moved)
+
+
+def test_several_radii_in_one_file_are_those_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / PLACE.replace("eps4", "eps4,8")
+    rows = [row("a"), row("a", eps_255=8.0)]
+    write_evidence(path, rows, {})
+    everything(path)
+    write_evidence(path, [*rows, row("a", eps_255=12.0)], {})
+    with pytest.raises(RobustsegError, match="12/255"):
+        everything(path)
+
+
+def test_evidence_of_another_data_set_is_refused(file: Path) -> None:
+    clean = file.parents[4] / "clean/clean/seed0/eps0/seed0-shard0.parquet"
+    none = {"suite": "clean", "eps_255": 0.0, "linf_255": 0.0}
+    write_evidence(clean, [row(image, **none) for image in "abc"], {})
+    reads = [{"model": "clean", "suites": ["losses"], "eps_255": [4.0]}]
+    Evidence.open("table2", [file, clean], reads, {"clean": {"dataset": "scenes"}})
+    with pytest.raises(RobustsegError, match=r"parquet is evidence of clean .* scenes, .* is voc"):
+        Evidence.open("table2", [file, clean], reads, {"clean": {"dataset": "voc"}})
+
+
+@pytest.mark.parametrize("names", [b"{", b"[1", b"5", b"\xff\xfe", b"null"])
+def test_damaged_names_of_classes(file: Path, names: bytes) -> None:
+    table = pq.read_table(file)
+    kept = {**table.schema.metadata, CLASSES_KEY.encode(): names}
+    pq.write_table(table.replace_schema_metadata(kept), file)
+    with pytest.raises(RobustsegError, match=r"seed0-shard0\.parquet"):
+        read_class_names(file)
+
+
+def test_metadata_that_are_no_text(file: Path) -> None:
+    table = pq.read_table(file)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"\xff": b"\xfe"}), file)
+    with pytest.raises(RobustsegError, match=r"seed0-shard0\.parquet"):
+        read_provenance(file)
+
+
+def test_bytes_at_random(file: Path) -> None:
+    """Flipped, cut and inserted bytes: refused by name, or read as they were."""
+    good, generator = file.read_bytes(), np.random.default_rng(0)
+    expected = everything(file)[2]
+    kept = 0
+    for _ in range(300):
+        data = bytearray(good)
+        kind, place = generator.integers(3), int(generator.integers(len(data)))
+        if kind == 0:
+            data[place] ^= 1 << int(generator.integers(8))
+        elif kind == 1:
+            del data[place : place + int(generator.integers(1, 200))]
+        else:
+            data[place:place] = generator.bytes(int(generator.integers(1, 20)))
+        file.write_bytes(bytes(data))
+        found, refused = tried(file)
+        if refused:
+            assert str(file) in refused
+            assert "\n" not in refused
+            continue
+        kept += 1
+        numbers = [name for name in SCHEMA.names if name not in COUNTED]
+        for name in set(numbers) - {"dataset", "attack", "iterations"}:
+            if not name.endswith("_passes"):
+                assert found[name].astype(str).tolist() == expected[name].astype(str).tolist(), name
+    assert kept < 200
+
+
+def test_a_foreign_parquet_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.parquet"
+    pq.write_table(pa.table({"x": [1, 2]}), path)
+    with pytest.raises(RobustsegError, match=r"numbers\.parquet is not an evidence file"):
+        everything(path)
+    path.write_text(json.dumps({"schema": SCHEMA_VERSION}))
+    with pytest.raises(RobustsegError, match=r"numbers\.parquet"):
+        everything(path)
