@@ -152,7 +152,7 @@ def test_damaged_opinions_are_a_sentence(tmp_path: Path, text: str) -> None:
         read_opinions(path)
     (line,) = str(refusal.value).splitlines()
     assert str(path) in line
-    assert "delete the file and run its job again" in line
+    assert "delete it and run its job again" in line
 
 
 def test_a_radius_without_an_opinion_is_a_sentence(tmp_path: Path) -> None:

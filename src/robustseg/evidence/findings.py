@@ -22,7 +22,7 @@ FINDINGS_KEY = "findings"
 
 PASSED, FAILED, NOTED, NOT_RUN = "passed", "failed", "noted", "not run"
 
-POINTS = 1.0
+POINTS = 2.0
 """Threshold of every check that is an attack: percentage points of accuracy that it finds less.
 Derived in docs/doubt.md from models where the truth is known."""
 
@@ -107,7 +107,7 @@ CHECKS: dict[str, Check] = {
     ),
     "finite_differences": Check(
         "gradients", "Does the gradient agree with differences along random directions?",
-        "agreement (1: the same slopes, 0: unrelated)", 0.9,
+        "agreement (1: the same slopes, 0: unrelated)", 0.75,
         "attack a surrogate (straight-through, or an average over shifted images), and count on "
         "the model itself",
         fails_below=True,

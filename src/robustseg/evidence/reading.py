@@ -143,7 +143,7 @@ def read_opinions(path: str | Path) -> list[Opinion]:
     except (ValueError, KeyError, TypeError) as error:
         raise RobustsegError(
             f"the second opinion in {path} is damaged, or of another version of this code; delete "
-            "the file and run its job again"
+            "it and run its job again"
         ) from error
 
 
