@@ -423,27 +423,30 @@ def _doubt(options: argparse.Namespace) -> None:
     Model, weights and data are opened as `attack` did, from the folder that it was called in.
     """
     from robustseg.evaluation.doubting.run import doubt
-    from robustseg.evaluation.evaluate import read_records
+    from robustseg.evaluation.evaluate import radii_of, read_records
     from robustseg.models.references import UNSAID, own_model
 
     run = options.folder.resolve()
     record = read_records(run)[0]
-    moved = {name: getattr(options, name) for name in ("model", "weights", "data")}
-    moved = {name: value for name, value in moved.items() if value is not None}
-    kept = _remembered(options.folder) | moved
+    radii = radii_of(options.eps) if options.eps else record["eps_255"]
+    given = {name: getattr(options, name) for name in ("model", "weights", "data")}
+    kept = _remembered(options.folder)
+    kept |= {name: _from_here(value) for name, value in given.items() if value is not None}
     opened = argparse.Namespace(
         **kept,
         device=options.device,
-        eps=options.eps or record["eps_255"],
+        eps=radii,
         images=record["images"],
         iterations=None,
         batch_size=record["batch_size"],
     )
-    there = Path() if moved else Path(kept["cwd"])
+    there = Path(kept["cwd"])
     with chdir(there if there.is_dir() else Path()):
         try:
             setup = _set_up(opened)
         except RobustsegError as error:
+            if str(error).startswith("the device"):
+                raise
             raise RobustsegError(
                 f"{options.folder} was made of {kept['model']} and {' '.join(kept['data'])} in "
                 f"{kept['cwd']}, which do not open: {error}. If they have moved, say where they "
@@ -466,6 +469,19 @@ def _doubt(options: argparse.Namespace) -> None:
             sources=others,
         )
     print(found)
+
+
+def _from_here(named: Any) -> Any:
+    """Return what names files from this folder, so that it names them from any other."""
+    if isinstance(named, list):
+        return [_from_here(one) for one in named]
+    before, colon, after = str(named).partition(":")
+    for path, rest in ((str(named), ""), (before, colon + after)):
+        if Path(path).exists():
+            return f"{Path(path).resolve()}{rest}"
+    if colon and Path(after).exists():
+        return f"{before}:{Path(after).resolve()}"
+    return named
 
 
 def _remembered(folder: Path) -> dict[str, Any]:

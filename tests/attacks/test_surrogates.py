@@ -34,6 +34,14 @@ def unsqueezed(images: Tensor) -> Tensor:
     return torch.zeros_like(logits).scatter(1, logits.argmax(1).unsqueeze(1), 1.0)
 
 
+def looked_up(images: Tensor) -> Tensor:
+    return torch.eye(4)[NET(images).argmax(1)].permute(0, 3, 1, 2)
+
+
+def of_the_largest(images: Tensor) -> Tensor:
+    return functional.one_hot(NET(images).max(1).indices, 4).permute(0, 3, 1, 2).float()
+
+
 def in_place(images: Tensor) -> Tensor:
     pixels = images * 255
     pixels.round_()
@@ -72,6 +80,11 @@ HIDDEN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "one_hot": (one_hot, "argmax"),
     "scattered": (scattered, "argmax"),
     "unsqueezed": (unsqueezed, "argmax"),
+    "looked_up": (looked_up, "argmax"),
+    "max": (of_the_largest, "argmax"),
+    "floor_divide": (lambda x: NET((x * 31) // 1 / 31), "floor_divide"),
+    "whole_steps": (lambda x: NET((x * 255).int() // 16 * 16 / 255), "floor_divide"),
+    "remainder": (lambda x: NET(x - x % (1 / 31)), "remainder"),
 }
 
 
@@ -104,7 +117,7 @@ def test_the_gradient_of_rounding_is_the_identity() -> None:
 
 def test_the_gradient_of_a_prediction_is_that_of_the_softmax() -> None:
     expected = gradient(lambda images: NET(images).softmax(1))
-    for model in (one_hot, scattered, unsqueezed):
+    for model in (one_hot, scattered, unsqueezed, looked_up, of_the_largest):
         torch.testing.assert_close(gradient(StraightThroughModel(model)), expected)
 
 

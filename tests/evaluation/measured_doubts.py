@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import robustseg
-from robustseg.evidence.findings import CHECKS
+from robustseg.evidence.findings import CHECKS, FAILED, Opinion, judged
 from tests.evaluation.zoo import DEFECTS, HONEST, OTHER, honest, images
 
 SPOILT = "demo_at_long"
@@ -76,16 +76,64 @@ def of_defects(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield {"model": wanted, "defect": name, **found}
 
 
+def as_markdown(folder: Path) -> str:
+    """Return both files as the tables of docs/doubt.md, judged by the thresholds of today."""
+    honest_rows, defect_rows = (
+        [_judged(row) for row in _read(folder / f"{name}.csv")] for name in ("honest", "defects")
+    )
+    parts = [
+        "| honest network | at | `sea_plus` leaves, and with the checks | verdict | SEA leaves, "
+        "and with the checks | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for plus, sea in zip(honest_rows[::2], honest_rows[1::2], strict=True):
+        assert (plus["suite"], sea["suite"]) == ("sea_plus", "sea")
+        where = f"| {plus['model']} | {plus['eps_255']}/255"
+        parts.append(" | ".join([where, *_cells(plus), *_cells(sea)]) + " |")
+    parts += [
+        "",
+        "| defect | `sea_plus` leaves, and with the checks | verdict | failed |",
+        "|---|---|---|---|",
+    ]
+    for row in defect_rows:
+        if row["suite"] == "sea_plus":
+            failed = ", ".join(f"`{one}`" for one in row["failed"])
+            parts.append(" | ".join([f"| {row['defect']}", *_cells(row), failed or "none"]) + " |")
+    return "\n".join(parts)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _judged(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a line with what fails by the thresholds of today, and the verdict."""
+    figures = {check: row[check] for check in CHECKS if row[check]}
+    findings = [judged(check, float(figure)) for check, figure in figures.items()]
+    failed = [one.check for one in findings if one.status == FAILED]
+    acc, found = float(row["acc"]), float(row["found"])
+    opinion = Opinion(float(row["eps_255"]), int(row["images"]), acc, found, tuple(findings))
+    return {**row, "failed": failed, "verdict": opinion.verdict}
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [f"{float(row['acc']):.1f} → {float(row['found']):.1f}", row["verdict"]]
+
+
 def main() -> None:
     """Write a file line by line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("which", choices=["honest", "defects"])
+    parser.add_argument("which", choices=["honest", "defects", "docs"])
     parser.add_argument("--zoo", type=Path, default=Path("/tmp/robustseg_zoo"))
     parser.add_argument("--only", nargs="+", choices=HONEST, help="honest networks")
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--images", type=int, default=8)
     options = parser.parse_args()
+    if options.which == "docs":
+        print(as_markdown(options.folder))
+        return
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     options.folder.mkdir(parents=True, exist_ok=True)

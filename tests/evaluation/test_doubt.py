@@ -199,7 +199,7 @@ def test_all_checks_of_the_figure_read_the_evidence(tmp_path: Path) -> None:
     odd = Figure.of(frame, ["sea"], 2.0)
     assert odd.outside_255 == pytest.approx(0.5)
     assert odd.by_radius["sea/apgd-js-reduced-20"][2.0] == pytest.approx(100 * 140 / 144)
-    with pytest.raises(RobustsegError, match=r"no attack at 3/255 .*at 1, 2"):
+    with pytest.raises(RobustsegError, match=r"no attack at 3/255 .*at 1/255, 2/255"):
         Figure.of(frame, ["sea"], 3.0)
 
 
@@ -248,6 +248,27 @@ def test_it_costs_no_more_than_the_evaluation_of_twice_the_images(
     assert both <= 2 * 2 * 4 * 300
 
 
+def test_an_opinion_of_what_was_there_before_goes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "attacks/doubt/model/seed0/eps2/seed0-shard0.parquet"
+    evaluate(NET, scenes(), 2, folder=tmp_path, iterations=5, progress=False)
+    doubt(NET, scenes(), folder=tmp_path, images=2, progress=False)
+    evaluate(NET, scenes(), 2, folder=tmp_path, iterations=5, progress=False)
+    assert path.exists()  # the same rows
+    evaluate(NET, scenes(), 2, folder=tmp_path, iterations=20, progress=False)
+    assert not path.exists()
+
+
+def test_without_another_image_nothing_is_unbounded() -> None:
+    alone = doubt(NET, scenes(1), 8, iterations=10, images=1, progress=False).opinions[0]
+    found = {one.check: one for one in alone.findings}["unbounded"]
+    assert (found.status, found.note) == (NOT_RUN, "no two images are of one size")
+    torch.manual_seed(0)
+    constant = nn.Conv2d(3, 4, 1)
+    constant.bias.data += torch.tensor([9.0, 0, 0, 0])
+    said = doubt(constant, scenes(4), 8, iterations=10, images=4, progress=False).opinions[0]
+    assert "unbounded" not in named(said)  # another image in its place is as right
+
+
 # Bad input.
 
 
@@ -269,6 +290,14 @@ def test_what_is_not_of_the_run_is_one_sentence(tmp_path: Path) -> None:
         doubt(NET, others, folder=tmp_path, progress=False)
     with pytest.raises(RobustsegError, match="images must be"):
         doubt(NET, scenes(), 2, images=0, progress=False)
+    with pytest.raises(RobustsegError, match="sources must be a dict"):
+        doubt(NET, scenes(), 2, sources=[NET], progress=False)  # type: ignore[arg-type]
+    record = tmp_path / "run-shard0-of-1.json"
+    kept = json.loads(record.read_text())
+    for edit in ({"suites": {"sea": {}}}, {"class_pixels": "x"}, {"eps_255": ["2"]}):
+        record.write_text(json.dumps(kept | edit))
+        with pytest.raises(RobustsegError, match=r"run-shard0-of-1\.json is damaged"):
+            doubt(NET, scenes(), folder=tmp_path, progress=False)
     with pytest.raises(RobustsegError, match="eps_255 is missing"):
         doubt(NET, scenes(), progress=False)
 
@@ -313,7 +342,7 @@ def test_a_run_is_doubted_by_its_folder(
     assert main(["doubt", "../runs/net", "--images", "4"]) == 0
     said = capsys.readouterr()
     assert "model at 8/255: no sign of overestimation" in said.out
-    assert re.search(r"4 images, about [\d,]+ forward and backward passes of each", said.err)
+    assert re.search(r"4 images, at most [\d,]+ forward and backward passes of each", said.err)
     assert Path.cwd() == here / "elsewhere"
 
 

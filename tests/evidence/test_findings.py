@@ -53,6 +53,16 @@ def test_verdicts() -> None:
     amount = "may be overestimated, by an amount that no attack here could tell"
     assert opinion(bad, found=50 - POINTS).verdict == amount
     assert opinion(bad, found=51.0).points == 0
+    many = "overestimated by at least 2.5 points"
+    assert opinion(good, found=47.5).verdict == many, "small gains of several checks add up"
+    assert opinion(bad, acc=0, found=0).verdict == "no sign of overestimation"
+
+
+def test_who_could_not_follow_gradients_is_told_what_may_help() -> None:
+    bad, less = judged("zero_gradients", 100.0), judged("random_corners", 3.0)
+    assert "--source" in str(opinion(bad, less, found=47.0))
+    assert "--source" not in str(opinion(bad, judged("straight_through", 40.0), found=10.0))
+    assert "--source" not in str(opinion(judged("saturated", 99.0)))
 
 
 def test_it_prints_each_check_with_figure_limit_and_advice() -> None:

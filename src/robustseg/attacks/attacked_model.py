@@ -89,7 +89,10 @@ class AttackedModel:
             (gradient,) = torch.autograd.grad(logits, images, logit_gradient, allow_unused=True)
         except RuntimeError as error:
             if not self.overwrite or "inplace operation" not in str(error):
-                raise RobustsegError(_said(error)) from error
+                kind = (
+                    RobustsegError if isinstance(error, torch.OutOfMemoryError) else GradientError
+                )
+                raise kind(_said(error)) from error
             self.overwrite = False  # the model's last operation needs its own output
             return self(images, at)
         if gradient is None:

@@ -17,6 +17,10 @@ from robustseg.attacks.search_model import exact
 from robustseg.errors import RobustsegError
 
 ROUNDING = ("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside")
+DIVIDING = ("floor_divide", "__floordiv__")
+REMAINING = ("remainder", "fmod", "__mod__")
+UNSEEN = ("bucketize", "searchsorted", "tolist")
+"""Hide gradients in a way that no other takes the place of."""
 COMPARISONS = ("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal")
 COMPARING = ("__gt__", "__ge__", "__lt__", "__le__")
 CASTS = ("to", "type", "byte", "char", "short", "int", "long", "float", "double", "half", "type_as")
@@ -102,6 +106,13 @@ class StraightThrough(TorchFunctionMode):
                 self.hidden[plain] = None
                 return first.add_((rounded - first).detach())
             return self._through(name, first, rounded)
+        if name in DIVIDING and first.is_floating_point():
+            return self._through("floor_divide", first / args[1], func(*args, **kwargs))
+        if name in REMAINING and first.is_floating_point() and first.requires_grad:
+            self.hidden["remainder"] = None
+            return func(first.detach(), *args[1:], **kwargs)
+        if name in UNSEEN and first.requires_grad:
+            self.hidden[name] = None
         if name in COMPARISONS + COMPARING and first.is_floating_point() and first.requires_grad:
             found = func(*args, **kwargs)
             sign = 1 if name.strip("_")[0] == "g" else -1
@@ -113,8 +124,16 @@ class StraightThrough(TorchFunctionMode):
             if dim is not None:
                 self._scores[id(found)] = (found, first, dim)
             return found
-        if name in ("one_hot",) and id(first) in self._scores:
-            _, scores, dim = self._scores[id(first)]
+        if name == "max" and first.requires_grad and not isinstance(args[-1], Tensor):
+            found = func(*args, **kwargs)
+            if isinstance(found, tuple):
+                dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+                self._scores[id(found[1])] = (found[1], first, dim)
+            return found
+        one_hot = name == "one_hot" and id(first) in self._scores
+        looked_up = name == "__getitem__" and id(args[1]) in self._scores
+        if one_hot or looked_up:
+            _, scores, dim = self._scores[id(first if one_hot else args[1])]
             hard = func(*args, **kwargs)
             soft = scores.softmax(dim).movedim(dim, -1)
             if hard.shape == soft.shape:

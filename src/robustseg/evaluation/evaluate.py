@@ -26,6 +26,7 @@ from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite, named_suites
 from robustseg.evaluation.suites import planned_attacks
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
+from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import device_name, hash_settings, provenance, said
 from robustseg.files import atomic_path
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
@@ -313,13 +314,28 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if set(record) >= RECORDED:
+        if set(record) >= RECORDED and _is_record(record):
             return dict(record)
     except (ValueError, TypeError):  # no JSON, no text, or something else
         pass
     raise RobustsegError(
         f"{path} is damaged; run the same command again, which goes on from what is kept"
     )
+
+
+def _is_record(record: Mapping[str, Any]) -> bool:
+    """Return whether what is read again of a record is what was written."""
+    suites, pixels, radii = (record.get(key) for key in ("suites", "class_pixels", "eps_255"))
+    if not isinstance(suites, dict) or not isinstance(radii, list):
+        return False
+    numbers = [*radii, *(pixels if isinstance(pixels, list) else [])]
+    if not all(isinstance(one, int | float) for one in numbers):
+        return False
+    try:
+        named_suites(suites, None, [])
+    except RobustsegError:
+        return False
+    return pixels is None or isinstance(pixels, list)
 
 
 def reads_of(
@@ -447,10 +463,24 @@ def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -
         )
         by_job.setdefault(job, []).append(row)
     for job, some in by_job.items():
+        before = _rows_in(root / job.path)
         write_evidence(root / job.path, some, made_by, record["class_names"])
+        if before is not None and before != _rows_in(root / job.path):  # it was of another figure
+            opinion = job._replace(suite=SUITE, shard=0)
+            (root / opinion.path).unlink(missing_ok=True)
     path = root / RECORD.format(shard=record["shard"], shards=record["shards"])
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _rows_in(path: Path) -> Any:
+    """Return the rows of an evidence file, without what made them; None if there is none."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).replace_schema_metadata(None)
+    except (OSError, ValueError):  # damaged: it is written anew
+        return None
 
 
 def radii_of(eps_255: float | Sequence[float]) -> list[float]:

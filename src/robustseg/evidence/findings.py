@@ -175,6 +175,12 @@ CHECKS: dict[str, Check] = {
 """By name, in the order in which they are shown."""
 
 
+GRADIENTS = ("finite_gradients", "zero_gradients", "finite_differences")
+"""Checks that fail where an attack cannot follow gradients."""
+SURROGATES = ("transfer", "straight_through", "averaged_gradients", "expectation")
+"""Checks whose attacks follow those of something else."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check found.
@@ -251,10 +257,16 @@ class Opinion:
 
     @property
     def rating(self) -> str:
-        """SOUND, DOUBTFUL or TOO_HIGH."""
-        if not self.failed:
-            return SOUND
-        return TOO_HIGH if self.points > POINTS else DOUBTFUL
+        """SOUND, DOUBTFUL or TOO_HIGH; of a figure of 0 nothing can be too high."""
+        if self.points > POINTS:
+            return TOO_HIGH
+        return DOUBTFUL if self.failed and self.acc > 0 else SOUND
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether gradients could not be followed, nor those of anything in the model's place."""
+        failed = {one.check for one in self.failed}
+        return bool(failed & set(GRADIENTS)) and not failed & set(SURROGATES)
 
     @property
     def verdict(self) -> str:
@@ -271,6 +283,12 @@ class Opinion:
             f"On {self.images} images the run leaves {printed(self.acc)} % of the pixels right, "
             f"and with the attacks of this second opinion {printed(self.found)} % are left.",
         ]
+        if self.is_blind:
+            lines.append(
+                "Its gradients could not be followed, so that the amount may be far larger. An "
+                "attack on another model of the task may tell, best on the same network without "
+                "what hides them: robustseg doubt --source, or sources=..."
+            )
         for one in self.findings:
             lines.append(f"  {one}")
             if one.status in (FAILED, NOTED):

@@ -62,10 +62,10 @@ class Figure:
         attacked = frame[frame["suite"].isin(suites) & (frame["eps_255"] < UNBOUNDED_255)]
         here = attacked[attacked["eps_255"] == eps_255]
         if here.empty:
-            there = ", ".join(f"{eps:g}" for eps in sorted(set(attacked["eps_255"])))
+            there = ", ".join(f"{eps:g}/255" for eps in sorted(set(attacked["eps_255"])))
             raise RobustsegError(
-                f"the evidence has no attack at {eps_255:g}/255 that could be doubted; it has some "
-                f"at {there or 'no radius'}"
+                f"the evidence has no attack at {eps_255:g}/255 that could be doubted; it has "
+                f"{'some at ' + there if there else 'none with a radius'}"
             )
         pixels = clean["pixels"].tolist(), clean["pixels_correct"].tolist()
         found = dict(zip(clean["image_id"].tolist(), zip(*pixels, strict=True), strict=True))

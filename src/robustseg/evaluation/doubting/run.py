@@ -26,7 +26,7 @@ from robustseg.evaluation.evaluate import (
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite
 from robustseg.evidence.enumerator import EvidenceJob, radius_of
-from robustseg.evidence.findings import FINDINGS_KEY, SUITE, Opinion, to_text
+from robustseg.evidence.findings import FINDINGS_KEY, SOUND, SUITE, Opinion, to_text
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
@@ -54,7 +54,7 @@ class Doubt:
     @property
     def overestimated(self) -> bool:
         """Whether anything speaks for a figure being too high."""
-        return any(one.failed for one in self.opinions)
+        return any(one.rating != SOUND for one in self.opinions)
 
     def __str__(self) -> str:
         lines = [f"{self.name} {one}" for one in self.opinions]
@@ -120,6 +120,8 @@ def doubt(
             "over a list, a data set or a loader"
         )
     wrapped = with_num_classes(wrap(model), num_classes)
+    if not isinstance(sources, Mapping | None):
+        raise RobustsegError("sources must be a dict: models by name")
     others = {name: wrap(one) for name, one in (sources or {}).items()}
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
