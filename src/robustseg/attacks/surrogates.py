@@ -169,7 +169,7 @@ class StraightThrough(TorchFunctionMode):
         if hard is soft:
             return soft
         with torch._C.DisableTorchFunction():
-            through: Tensor = _Through.apply(soft, hard)
+            through: Tensor = _Through.apply(soft, hard.detach())
         return through
 
     def _back(self, found: Tensor) -> Tensor:
