@@ -159,6 +159,17 @@ def test_another_model_may_find_what_its_own_gradients_do_not() -> None:
     assert "overestimated by at least" in found.verdict
 
 
+def test_findings_do_not_depend_on_the_size_of_batches() -> None:
+    one, other = (
+        doubt(NET, scenes(6), 8, iterations=10, images=6, batch_size=size, progress=False)
+        for size in (2, 6)
+    )
+    for found, expected in zip(one.opinions[0].findings, other.opinions[0].findings, strict=True):
+        assert (found.check, found.status) == (expected.check, expected.status)
+        if found.figure is not None:
+            assert found.figure == pytest.approx(expected.figure, abs=1e-3)
+
+
 def test_a_small_radius_is_not_rounded() -> None:
     found = {one.check: one for one in opinion(NET, eps_255=0.5).findings}
     assert found["rounded_to_8_bits"].status == NOT_RUN

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import Model
@@ -101,11 +102,19 @@ class Seen:
 def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
     """Look at a model without attacking it: images and labels as for `run_attack`."""
     signs = WarningSigns(model, [eps_255])
-    for batch in on_device(batches, model):
-        signs.look(batch)
-    images, labels, ids = next(iter(on_device(batches, model)))
-    some = images[:GRADIENT_IMAGES], labels[:GRADIENT_IMAGES], ids[:GRADIENT_IMAGES]
-    return Seen(signs, look_at_gradients(model, *some), hiding(model, some[0][:1]))
+    looks: list[GradientLook] = []
+    left = GRADIENT_IMAGES
+    for images, labels, ids in on_device(batches, model):
+        signs.look((images, labels, ids))
+        if left > 0:
+            looks.append(look_at_gradients(model, images[:left], labels[:left], ids[:left]))
+            left -= len(ids)
+    first = next(iter(on_device(batches, model)))[0][:1]
+    together = (torch.cat([getattr(one, name) for one in looks]) for name in LOOKED_AT)
+    return Seen(signs, GradientLook(*together), hiding(model, first))
+
+
+LOOKED_AT = tuple(field.name for field in fields(GradientLook))
 
 
 def _mean(values: Tensor) -> float:
