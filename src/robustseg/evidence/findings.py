@@ -71,6 +71,7 @@ CHECKS: dict[str, Check] = {
     "eval_mode": Check(
         "model", "Is the model in eval mode?", "modules in training mode", 0,
         "call eval() on the module that the function runs, or hand over the module itself",
+        misleads=False,  # where it matters, two passes differ, or an image depends on its batch
     ),
     "deterministic": Check(
         "model", "Do two passes over the same images agree?",
