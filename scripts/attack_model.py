@@ -78,7 +78,7 @@ def write_attack_evidence(
         progress=progress,
         sources={
             name: SearchModel(
-                load_model(source, device)[0]
+                load_model(source, device, "segmentation")[0]
                 if isinstance(source, str)
                 else own_model(source, dataset.num_classes, device),
                 precision,
