@@ -46,7 +46,7 @@ HARMLESS = {
 ZIP_BEGINS = b"PK\x03\x04"
 OLD_FORMAT = (0x1950A86A20F9469CFC6C, 1001)
 """The first two pickles of a file in the format before torch 1.6."""
-MOST_STEPS = 2**21
+MOST_STEPS = 2**20
 """Of a pickle; a tensor takes about thirty. They are done in a few seconds."""
 MOST_DIMENSIONS = 64
 MOST_BITS = 128
