@@ -525,7 +525,7 @@ def test_archives_that_torch_does_not_write(tmp_path):
         "2 members data.pkl": [*GOOD, ("other/data.pkl", b"N.")],
         "TorchScript": [*GOOD, ("archive/constants.pkl", b"N.")],
         "byte order": [*GOOD, ("archive/byteorder", b"middle")],
-        "missing or of other size": [GOOD[0], ("archive/data/0", DATA + b"more")],
+        "missing, truncated or of other size": [GOOD[0], ("archive/data/0", DATA + b"more")],
     }
     for words, members in cases.items():
         archive_of(path, members)
@@ -537,6 +537,16 @@ def test_archives_that_torch_does_not_write(tmp_path):
     data[data.index(b"PK\1\2") + 8] |= 1
     path.write_bytes(data)
     assert "encrypted" in sentence(path, read_checkpoint)
+
+
+def test_a_member_that_is_shorter_than_it_says(tmp_path):
+    path = tmp_path / "w.pth"
+    archive_of(path, GOOD)
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"PK\1\2") + 16
+    data[place : place + 8] = bytes(8)  # nothing, whose checksum is 0
+    path.write_bytes(data)
+    assert "of other size" in sentence(path, read_checkpoint)
 
 
 def test_members_on_top_of_each_other(tmp_path):

@@ -152,8 +152,8 @@ def _read_zip(path: Path, other_objects: bool) -> Any:
         def load(asked: _Asked) -> Tensor:
             name = f"{root}data/{asked.key}"
             if name not in members or members[name].file_size != asked.size_bytes:
-                raise UnreadableError(f"its storage {shown(asked.key)} is missing or of other size")
-            return _numbers(archive.read(name), asked.dtype, order.decode())
+                raise _of_other_size(asked)
+            return _numbers(archive.read(name), asked, order.decode())
 
         pickled = io.BytesIO(archive.read(pickles[0]))
         return _Machine(_Storages(load), other_objects).run(pickled)
@@ -183,21 +183,26 @@ def _read_old(path: Path, other_objects: bool) -> Any:
         raise UnreadableError("it lists other storages than it uses")
     for key in keys:
         asked, values = storages.known[key]
-        length, data = file.read(8), file.read(asked.size_bytes)
-        if int.from_bytes(length, "little") != asked.length or len(data) != asked.size_bytes:
-            raise UnreadableError(f"its storage {shown(key)} is truncated or of other size")
-        values.copy_(_numbers(data, asked.dtype, "little"))
+        if int.from_bytes(file.read(8), "little") != asked.length:
+            raise _of_other_size(asked)
+        values.copy_(_numbers(file.read(asked.size_bytes), asked, "little"))
     return content
 
 
-def _numbers(data: bytes, dtype: torch.dtype, order: str) -> Tensor:
+def _numbers(data: bytes, asked: _Asked, order: str) -> Tensor:
     """Return bytes as a vector of numbers of its own."""
+    if len(data) != asked.size_bytes:  # a zip may say one size and hold another
+        raise _of_other_size(asked)
     if not data:
-        return torch.empty(0, dtype=dtype)
-    values = torch.frombuffer(bytearray(data), dtype=dtype)
+        return torch.empty(0, dtype=asked.dtype)
+    values = torch.frombuffer(bytearray(data), dtype=asked.dtype)
     if order != sys.byteorder:
-        values.untyped_storage().byteswap(dtype)  # type: ignore[no-untyped-call]
+        values.untyped_storage().byteswap(asked.dtype)  # type: ignore[no-untyped-call]
     return values
+
+
+def _of_other_size(asked: _Asked) -> UnreadableError:
+    return UnreadableError(f"its storage {shown(asked.key)} is missing, truncated or of other size")
 
 
 class _Storages:
