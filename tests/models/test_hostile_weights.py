@@ -294,11 +294,11 @@ def write_zip(path, pickle_bytes, **members):
             archive.writestr(f"archive/{name}", data)
 
 
-def write_old(path, pickle_bytes):
+def write_old(path, pickle_bytes, keys=("0",)):
     begin = b"".join(pickle.dumps(one, 2) for one in (0x1950A86A20F9469CFC6C, 1001, {}))
     old = pickle_bytes.replace(b"tQ", b"NtQ")
     numbers_ = struct.pack("<q6f", 6, *range(6))
-    path.write_bytes(begin + old + pickle.dumps(["0"], 2) + numbers_)
+    path.write_bytes(begin + old + pickle.dumps(list(keys), 2) + numbers_)
 
 
 WRITERS = {"zip": write_zip, "old": write_old}
@@ -367,7 +367,7 @@ ABSURD = {
     "tuples in tuples": b"N" + b"\x85" * 100_000,
     "dicts in dicts": (b"}" + text("b")) * 60_000 + b"N" + b"s" * 60_000,
     "marks": b"(" * 100_000,
-    "steps": b"N0" * (MOST_STEPS // 2 + 1),
+    "steps": b"N0" * (MOST_STEPS // 2) + tensor(),
     "a list of itself": b"]q\x00h\x00a",
     "pairs of pairs": doubled(b"N", 1000),
     "pairs of pairs as a key": b"}" + doubled(b"N", 60) + b"Ns",
@@ -386,7 +386,7 @@ ABSURD = {
     "a storage of another size": storage(5),
     "a huge storage": storage(2**60),
     "a negative storage": storage(-6),
-    "a storage of two kinds": storage() + storage(kind="IntStorage"),
+    "a storage of two kinds": tensor(values=storage(kind="IntStorage") + b"0" + storage()),
     "no storage": b"(" + text("storage") + b"tQ",
     "larger than its storage": tensor((2, 4), (4, 1)),
     "behind its storage": tensor(offset=1),
@@ -396,6 +396,7 @@ ABSURD = {
     "negative sizes": tensor((-2, -3)),
     "strides of 2^62": tensor((1, 7), (2**62, 2**62)),
     "2^120 numbers": tensor((2**60, 2**60), (0, 0)),
+    "2^64 numbers": tensor((2**32, 2**32), (0, 0)),
     "empty and huge": tensor((0, 2**62, 2**62), (1, 1, 1)),
     "100 dimensions": tensor((1,) * 100, (1,) * 100),
     "more sizes than strides": tensor((2, 3, 1)),
@@ -417,6 +418,15 @@ def test_absurd_pickles(absurd, writer, tmp_path):
 def test_a_memo_of_four_billion_takes_no_memory(tmp_path):
     write_zip(tmp_path / "w.pth", pickled(tensor() + b"r\xff\xff\xff\xff"))
     assert sentence(tmp_path / "w.pth", read_checkpoint, VALID) is None
+
+
+def test_storages_of_the_old_format_are_all_there(tmp_path):
+    path = tmp_path / "w.pth"
+    write_old(path, pickled(tensor(values=storage(1000))))
+    assert "asks for more numbers than it has" in sentence(path, read_checkpoint)
+    for keys in ((), ("1",), ("0", "0"), (0,)):
+        write_old(path, pickled(tensor()), keys)
+        assert "storages" in sentence(path, read_checkpoint)
 
 
 @pytest.mark.parametrize("kind", ["zip", "old", "zip, objects"])

@@ -7,7 +7,6 @@ before it. Only Python's zipfile decides what a zip holds.
 """
 
 import io
-import math
 import pickletools
 import sys
 import zipfile
@@ -248,7 +247,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     sequences = isinstance(size, tuple | list) and isinstance(stride, tuple | list)
     if not sequences or len(size) != len(stride) or len(size) > MOST_DIMENSIONS:
         raise UnreadableError("its pickle makes a tensor without a shape")
-    if not all(map(_is_length, (offset, *size, *stride))) or math.prod(size) >= 2**63:
+    if not all(map(_is_length, (offset, *size, *stride))):
         raise UnreadableError("its pickle makes a tensor of an absurd shape")
     values = storage.values
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
