@@ -254,7 +254,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
             ["mymodels.py:net", "--data", "images", "masks", "--classes", "-3"],
             "at least 2 are needed",
         ),
-        (["mymodels.py:net", *DATA, "--weights", "mymodels.py"], "running its code; save it"),
+        (["mymodels.py:net", *DATA, "--weights", "mymodels.py"], "running its code (it is damaged"),
         (["mymodels.py:leaves", *DATA], "failed when it was called: SystemExit: 5"),
         (["mymodels.py:wrapped", *DATA, "--normalise", "half"], "no use for normalise"),
         (["json:loads", *DATA], "the model failed on images"),

@@ -109,7 +109,7 @@ def load_sources(
     from robustseg.models.checkpoints import load_model
 
     return {
-        name: load_model(source, device)[0]
+        name: load_model(source, device, "segmentation")[0]
         if isinstance(source, str)
         else own_model(source, num_classes, device)
         for name, source in sources.items()

@@ -1,6 +1,7 @@
 """Published weights to the project's own format, with an account of every key."""
 
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from torch import Tensor
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.models.build import build, classifier_architecture
-from robustseg.models.checkpoints import load_strictly, save_weights
+from robustseg.models.checkpoints import is_normalisation, load_strictly, save_weights
+from robustseg.models.inert_pickle import shown
 from robustseg.models.key_names import MEAN, STD, rename
 from robustseg.models.published import (
     CLASSIFIERS,
@@ -72,7 +74,8 @@ def convert(weights: str, source: str | Path, target: str | Path, digest: str) -
     source = Path(source)
     published: Weights = (CLASSIFIERS | MODELS)[weights]
     with checkpoint_in(source, getattr(published, "member", None)) as path:
-        tensors = read_checkpoint(path, published.naming == WITH_OTHER_OBJECTS)
+        name = str(source) if path == source else f"{source} ({path.name} in it)"
+        tensors = read_checkpoint(path, published.naming == WITH_OTHER_OBJECTS, name)
     naming = rename(tensors, published.naming, str(source))
     renamed = {new: tensors[old] for old, new in naming.new_names.items()}
     mean, std = _input(renamed, published, source)
@@ -132,32 +135,46 @@ def checkpoint_in(source: Path, member: str | None) -> Iterator[Path]:
     Raises:
         RobustsegError: the archive is truncated, or has the member not once.
     """
-    # A checkpoint of torch is a zip too, whose content torch reads itself.
+    # A checkpoint of torch is a zip too, which is read as it is.
     if member is None or not zipfile.is_zipfile(source):
         yield source
         return
-    with zipfile.ZipFile(source) as archive, TemporaryDirectory() as folder:
-        names = archive.namelist()
-        if any(name.endswith("/data.pkl") for name in names):
-            yield source
-            return
-        found = [name for name in names if f"/{name}".endswith(f"/{member}")]
-        if len(found) != 1:
-            raise RobustsegError(
-                f"{source} has {len(found)} files {member}, not one; fetch it again"
-            )
-        if archive.getinfo(found[0]).file_size > LIMIT_BYTES:
-            raise RobustsegError(f"{source}: {found[0]} is larger than {LIMIT_BYTES:,} bytes")
+    with TemporaryDirectory() as folder:
         path = Path(folder, Path(member).name)
-        try:
+        yield path if _unpacked(source, member, path) else source
+
+
+def _unpacked(source: Path, member: str, path: Path) -> bool:
+    """Write a member of an archive to a path; False if the archive is a checkpoint itself."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            names = archive.namelist()
+            if any(name.endswith("/data.pkl") for name in names):
+                return False
+            found = [name for name in names if f"/{name}".endswith(f"/{member}")]
+            if len(found) != 1:
+                raise RobustsegError(
+                    f"{source} has {len(found)} files {member}, not one; fetch it again"
+                )
+            if archive.getinfo(found[0]).file_size > LIMIT_BYTES:
+                raise RobustsegError(
+                    f"{source}: {found[0]} is larger than {LIMIT_BYTES:,} bytes; fetch it again"
+                )
             with archive.open(found[0]) as packed, path.open("wb") as unpacked:
-                while block := packed.read(2**20):
-                    unpacked.write(block)
-        except (zipfile.BadZipFile, EOFError) as error:
-            raise RobustsegError(
-                f"{source} is damaged at {found[0]} ({error}); delete it and fetch it again"
-            ) from error
-        yield path
+                shutil.copyfileobj(packed, unpacked, 2**20)
+    except RobustsegError:
+        raise
+    except OSError as error:
+        raise RobustsegError(
+            f"{source}: {member} cannot be unpacked to {path.parent} ({error}); free some space "
+            "there, or fetch it again"
+        ) from error
+    except Exception as error:  # whatever else damaged bytes drive Python's zipfile to
+        said = shown(error) or type(error).__name__
+        raise RobustsegError(
+            f"{source} is damaged at {member} ({said}); delete it and fetch it again"
+        ) from error
+    return True
 
 
 def _input(
@@ -168,6 +185,12 @@ def _input(
     if len(found) == 1 or any(tensor.numel() != 3 for tensor in found.values()):
         raise RobustsegError(f"{source} has no mean and deviation of three channels")
     if found:
-        return found[MEAN].flatten().tolist(), found[STD].flatten().tolist()
-    mean, std = published.mean, published.std
-    return (list(mean), list(std)) if mean and std else (None, None)
+        mean, std = (found[key].flatten().tolist() for key in (MEAN, STD))
+        if not is_normalisation(mean, std):
+            raise RobustsegError(
+                f"{source} has the mean {mean} and deviation {std}, by which no image can be "
+                "normalised; fetch it again"
+            )
+        return mean, std
+    usual = published.mean, published.std
+    return (list(usual[0]), list(usual[1])) if usual[0] and usual[1] else (None, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ import torch
 from torch import nn
 
 from robustseg.errors import RobustsegError
+from robustseg.models.inert_pickle import UnreadableError, read_inertly
+from robustseg.models.unpickling import read_safetensors, state_in
+from robustseg.models.weight_values import check_values
 from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, with_num_classes, wrap
 
 NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
@@ -33,6 +35,8 @@ UNSAID: dict[str, Any] = {
 
 EXTRAS = {"hf": "transformers", "torchvision": "torchvision", "smp": "segmentation_models_pytorch"}
 """The package that a kind of reference needs; an extra of the same name brings it."""
+
+SAVE_AGAIN = "save it again: torch.save(net.state_dict(), ...)"
 
 FORMS = "file.py:name, package.module:name, hf:MODEL, torchvision:NAME or smp:MODEL"
 
@@ -120,18 +124,16 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
 def load_weights(net: nn.Module, path: str | Path) -> None:
     """Load a state dict into a network, strictly and without running code of the file.
 
-    A state dict inside `state_dict` or `model`, and names that begin with `module.`, are known.
+    A state dict inside `state_dict`, `model` or `model_state_dict`, and names that begin with
+    `module.`, are known.
 
     Raises:
-        RobustsegError: missing, damaged or foreign file, or names and shapes that do not fit.
+        RobustsegError: missing, damaged or foreign file, names and shapes that do not fit, or
+            weights that are no finite numbers.
     """
     tensors = _read_weights(Path(path))
-    for key in ("state_dict", "model", "model_state_dict"):
-        inner = tensors.get(key)
-        if isinstance(inner, Mapping):
-            tensors = inner
     wanted = net.state_dict()
-    if tensors and all(name.startswith("module.") for name in tensors):
+    if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     lacking, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if lacking or unknown:
@@ -150,30 +152,23 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
                 f"{tuple(tensors[name].shape)} there and {tuple(value.shape)} in the model; is the "
                 "number of classes right?"
             )
-    net.load_state_dict(dict(tensors))
+    check_values(tensors, wanted, path)
+    net.load_state_dict(tensors)
 
 
-def _read_weights(path: Path) -> Mapping[str, Any]:
+def _read_weights(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise RobustsegError(f"the weights {path} do not exist")
+    if path.suffix == ".safetensors":
+        return read_safetensors(path, SAVE_AGAIN)[0]
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            loaded: Any = load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # What torch says of a foreign file advises to run its code.
-        foreign = isinstance(error, pickle.UnpicklingError)
-        said = "" if foreign else f" ({str(error).splitlines()[0]})"
+        content = read_inertly(path)
+    except UnreadableError as error:
         raise RobustsegError(
-            f"{path} is no file of weights that can be read without running its code{said}; save "
-            "it again: torch.save(net.state_dict(), ...)"
+            f"{path} is no file of weights that can be read without running its code ({error}); "
+            f"{SAVE_AGAIN}"
         ) from error
-    if not isinstance(loaded, Mapping):
-        raise RobustsegError(f"{path} holds a {type(loaded).__name__} and not a state dict")
-    return loaded
+    return state_in(content, str(path), SAVE_AGAIN)
 
 
 def _named_object(where: str, name: str, reference: str) -> Any:

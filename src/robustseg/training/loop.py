@@ -19,7 +19,7 @@ from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
 from robustseg.training.batch_norm import RunningStatistics
 from robustseg.training.batches import Loader, Pass, batches_per_epoch, epoch_passes
-from robustseg.training.checkpoint import load_checkpoint, save_checkpoint
+from robustseg.training.checkpoint import check_state, load_checkpoint, save_checkpoint
 from robustseg.training.inner_attack import autocast, perturb
 from robustseg.training.optimizers import build_optimizer, set_learning_rate
 from robustseg.training.processes import ProcessGroup
@@ -338,8 +338,16 @@ class Trainer:
         self.progress.say(sentence)
         if state is None:
             return
-        self.task.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        model, end = self.task.model, (self.recipe.epochs, self.batches)
+        check_state(self.checkpoint, state, model, self.optimizer, end)
+        model.load_state_dict(state["model"])
+        # Groups follow from the settings. A clone shares no memory, whatever the file says.
+        moments = {
+            place: {name: value.clone() for name, value in kept.items()}
+            for place, kept in state["optimizer"]["state"].items()
+        }
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.place = Place(state["epoch"], state["batch"])
         self.losses, self.rows = state["losses"], state["rows"]
 
