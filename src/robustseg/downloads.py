@@ -1,36 +1,49 @@
 """Files from the network: resumable, from several mirrors, and never taken for whole unchecked."""
 
 import errno
-import fcntl
-import hashlib
+import glob
 import json
-import logging
 import os
+import re
+import shutil
+import stat
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import sha256 as digest_of
+from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import IO, TypeVar
+from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
-import pooch
 import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from robustseg.addresses import quoted
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
+from robustseg.files import alone, atomic_path, file_hash
 from robustseg.files import sha256 as file_sha256
 from robustseg.progress import Progress
 
-CHUNK_BYTES = 2**20
-TIMEOUT_S = 60.0
-"""Silence of a server after which the connection is given up."""
-TRIES = 3
-"""Broken connections in a row that bring no new byte, after which a server is given up."""
-PAUSE_S = 1.0
-"""Wait before a broken connection is continued."""
+LIMIT_BYTES = 8 * 10**9
+"""Of a file of which nothing is known. ASSUME: several times the largest published one (2 GB)."""
+SPARE_BYTES = 64 * 2**20
+"""Left free on the disk. ASSUME: enough for the logs of what runs beside."""
+REDIRECTS = 10
+"""From one address to the next, after which an address is given up."""
+MIB = 2**20
+AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+"""What a server answers, besides errors of its own, when it may be asked again later."""
+PAGE = re.compile(rb"\s*<(!doctype|!--|\?xml|html|head|body|script)", re.IGNORECASE)
+"""How a web page begins, or what a server says in XML."""
 
-pooch.get_logger().setLevel(logging.WARNING)  # what it would say is said by `Progress`
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -43,12 +56,33 @@ class Expected:
     size_bytes: int | None = None
 
     @property
-    def strongest(self) -> str | None:
-        """The strongest hash as pooch writes it, for example "md5:0123"."""
+    def strongest(self) -> tuple[str, str] | None:
+        """Algorithm and value of the strongest hash."""
         for algorithm in ("sha256", "sha1", "md5"):
             if value := getattr(self, algorithm):
-                return f"{algorithm}:{value.lower()}"
+                return algorithm, value.lower()
         return None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for, and how often it is asked again.
+
+    A connection that brings fewer bytes than `least_bytes_per_s` in `window_s`, or altogether, has
+    failed, however many it may still bring.
+    """
+
+    silence_s: float = 60.0
+    """Silence after which a connection is given up."""
+    window_s: float = 60.0
+    least_bytes_per_s: float = 500.0
+    """ASSUME: a gigabyte would take three weeks."""
+    tries: int = 4
+    """Connections that fail in a row, after which a server is given up."""
+    pause_s: float = 1.0
+    """Wait before the next connection; twice as long after each one that fails."""
+    longest_pause_s: float = 300.0
+    """A server that asks for a longer pause is given up."""
 
 
 def fetch(
@@ -56,8 +90,10 @@ def fetch(
     urls: Sequence[str],
     expected: Expected = Expected(),
     *,
+    limit_bytes: int = LIMIT_BYTES,
     record: str | Path | None = None,
     progress: Progress,
+    patience: Patience = Patience(),
 ) -> Path:
     """Return `path` once it holds the wanted file, downloaded if it is not there yet.
 
@@ -68,85 +104,82 @@ def fetch(
         path: where the file is to be.
         urls: addresses of the same file (http, https or file), tried in this order.
         expected: what is known of it.
-        record: JSON file of hashes by file name, for a file whose hash is not known: its SHA-256
-            is written there at first use and expected from then on.
+        limit_bytes: size beyond which it cannot be the right file.
+        record: see `record_hash`; what is recorded is expected where no hash is known.
         progress: says how far it is.
+        patience: with slow and broken servers.
 
     Raises:
         RobustsegError: no address gave the right file, another process is downloading it, or it
             cannot be written.
     """
     path = Path(path)
-    recorded = _recorded_hash(path, record)
-    known = expected.strongest or recorded
-    problems: list[str] = []
-    for url in urls:
-        partial = _partial(path, url)
-        try:
-            with _alone(partial):
-                if expected.size_bytes is not None and _size(path) != expected.size_bytes:
-                    path.unlink(missing_ok=True)
-                download = _Download(partial, expected.size_bytes, progress)
-                pooch.retrieve(url, known, path.name, path.parent, downloader=download)
-        except (_UnusableError, requests.RequestException, ValueError) as error:
-            problems.append(f"{url} {_reason(error)}")
-            progress.say(problems[-1])
-        except OSError as error:
-            raise RobustsegError(
-                f"could not write {path}: {error.strerror or error}; free some space or check the "
-                "permissions, then run again: the download is continued"
-            ) from error
-        else:
-            _remove_partials(path)
-            if known is None and record is not None:
-                _note(path, Path(record), progress)
-            return path
-    kept = f" ({record} has the expected hash)" if recorded else ""
+    wanted = _Wanted.of(path, expected, limit_bytes, record)
+    problems: list[_UnusableError] = []
+    try:
+        with alone(path):
+            if path.is_file() and not wanted.problem(path):
+                return path
+            for url in urls:
+                try:
+                    _Download(path, url, wanted, progress, patience).take()
+                    return path
+                except _UnusableError as error:
+                    problems.append(error)
+                    progress.say(f"{url} {error}")
+    except OSError as error:
+        raise RobustsegError(
+            f"could not write {error.filename or path}: {error.strerror or error}; free some "
+            "space or check the permissions, then run again: the download is continued"
+        ) from error
+    reasons = "; ".join(f"{url} {problem}" for url, problem in zip(urls, problems, strict=True))
+    again = "run again to continue, " if any(error.passing for error in problems) else ""
     raise RobustsegError(
-        f"could not download {path.name}: {'; '.join(problems) or 'it has no address'}{kept}; "
-        f"run again to continue, name another mirror, or put the file at {path} yourself"
+        f"could not download {path.name}: {reasons or 'it has no address'}; "
+        f"{again}name another mirror, or put the file at {path} yourself"
     )
 
 
 def verify(
-    path: str | Path,
-    expected: Expected = Expected(),
-    *,
-    record: str | Path | None = None,
-    progress: Progress,
+    path: str | Path, expected: Expected = Expected(), *, record: str | Path | None = None
 ) -> str:
     """Return the SHA-256 of a file that is there, however it came there.
 
     Arguments as for `fetch`.
 
     Raises:
-        RobustsegError: it is missing, or has another size or hash.
+        RobustsegError: it is missing, empty or a web page, or has another size or hash.
     """
     path = Path(path)
     if not path.is_file():
         raise RobustsegError(f"{path} does not exist; fetch it first")
-    if expected.size_bytes is not None and _size(path) != expected.size_bytes:
-        raise RobustsegError(
-            f"{path} has {_size(path):,} bytes, but {expected.size_bytes:,} are expected; "
-            "delete it and fetch it again"
-        )
-    if known := expected.strongest or _recorded_hash(path, record):
-        algorithm, _, wanted = known.partition(":")
-        found = pooch.file_hash(str(path), algorithm)
-        if found != wanted:
-            whose = "" if expected.strongest else f" by {record}"
-            raise RobustsegError(
-                f"{path} has {algorithm} {found}, but {wanted} is expected{whose}; "
-                "delete it and fetch it again"
-            )
-    elif record is not None:
-        _note(path, Path(record), progress)
+    if problem := _Wanted.of(path, expected, LIMIT_BYTES, record).problem(path):
+        raise RobustsegError(f"{path} {problem}; delete it and fetch it again")
     return file_sha256(path)
 
 
-def _recorded_hash(path: Path, record: str | Path | None) -> str | None:
-    """Return the hash that a file of this name had when it was first used, as pooch writes it."""
-    return Expected(_read_record(Path(record)).get(path.name)).strongest if record else None
+def record_hash(path: str | Path, sha256: str, record: str | Path, progress: Progress) -> None:
+    """Record the hash of a file that has proved to be the right one, to be expected from then on.
+
+    Args:
+        path: the file; its name is recorded.
+        sha256: its hash.
+        record: JSON file of hashes by file name, a line for each; of lines that are there already
+            none is changed.
+        progress: is told.
+
+    Raises:
+        RobustsegError: `record` cannot be read or written.
+    """
+    name, record = Path(path).name, Path(record)
+    with alone(record, wait=True):
+        hashes = _read_record(record)
+        if name in hashes:
+            return
+        text = json.dumps(hashes | {name: sha256}, indent=2, sort_keys=True)
+        with atomic_path(record) as temporary:
+            temporary.write_text(f"{text}\n", encoding="utf-8")
+    progress.say(f"{name} has sha256 {sha256}, which {record} now expects")
 
 
 def _read_record(record: Path) -> dict[str, str]:
@@ -154,159 +187,467 @@ def _read_record(record: Path) -> dict[str, str]:
     if not record.exists():
         return {}
     try:
-        hashes = json.loads(record.read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in hashes.items()}
+        # Whoever deletes the last line leaves a comma before it.
+        text = re.sub(r",\s*}\s*$", "}", record.read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in json.loads(text).items()}
     except (OSError, ValueError, AttributeError) as error:
         raise RobustsegError(
             f"{record} is no record of hashes ({error}); restore it, or delete it to record anew"
         ) from error
 
 
-def _note(path: Path, record: Path, progress: Progress) -> None:
-    """Record the hash of a file that was fetched for the first time."""
-    digest = pooch.file_hash(str(path))
-    with _alone(record.with_name(f".{record.name}.lock"), wait=True):
-        hashes = _read_record(record) | {path.name: digest}
-        with atomic_path(record) as temporary:
-            temporary.write_text(
-                json.dumps(hashes, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+class _UnusableError(Exception):
+    """An address does not give the wanted file; why, as a predicate.
+
+    Attributes:
+        passing: whether it may be otherwise later.
+        pause_s: after which the server wants to be asked again.
+    """
+
+    def __init__(self, why: str, *, passing: bool = False, pause_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.passing, self.pause_s = passing, pause_s
+
+
+def _broken(why: str, pause_s: float = 0.0) -> _UnusableError:
+    """Return that a connection has failed, after which another one may not."""
+    return _UnusableError(why, passing=True, pause_s=pause_s)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What makes a file the wanted one."""
+
+    size_bytes: int | None
+    limit_bytes: int
+    hash: tuple[str, str] | None
+    """Algorithm and value."""
+    whose: str
+    """Who expects the hash, and what to do if it is to be another."""
+
+    @classmethod
+    def of(
+        cls, path: Path, expected: Expected, limit_bytes: int, record: str | Path | None
+    ) -> "_Wanted":
+        size_bytes = expected.size_bytes
+        limit_bytes = limit_bytes if size_bytes is None else size_bytes
+        if record is None or expected.strongest:
+            return cls(size_bytes, limit_bytes, expected.strongest, "")
+        recorded = Expected(_read_record(Path(record)).get(path.name)).strongest
+        if recorded is None:
+            return cls(size_bytes, limit_bytes, None, "")
+        lines = Path(record).read_text(encoding="utf-8").splitlines()
+        number = next((n for n, line in enumerate(lines, 1) if json.dumps(path.name) in line), 1)
+        whose = f" by line {number} of {record} (delete this line to accept another file)"
+        return cls(size_bytes, limit_bytes, recorded, whose)
+
+    def problem(self, path: Path) -> str | None:
+        """Return why a whole file is not the wanted one, as a predicate; None if it is."""
+        size = _size(path)
+        if self.size_bytes not in (None, size):
+            return f"has {size:,} bytes instead of {self.size_bytes:,}"
+        if not size:
+            return "is empty"
+        with path.open("rb") as file:
+            if PAGE.match(file.read(1024).removeprefix(b"\xef\xbb\xbf")):
+                return "is a web page instead of the file"
+        if self.hash is None:
+            return None
+        algorithm, expected = self.hash
+        found = file_hash(path, algorithm)
+        if found == expected:
+            return None
+        return f"has {algorithm} {found}, but {expected} is expected{self.whose}"
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What tells a file on a server from an earlier or later one of the same address."""
+
+    validator: str | None = None
+    """For the header If-Range: its ETag, or else when it was last modified."""
+    size_bytes: int | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str], size_bytes: int | None) -> "_Version":
+        tag = headers.get("ETag", "")
+        # A weak one (W/) may be the same for files whose bytes differ.
+        validator = tag if tag.startswith('"') else headers.get("Last-Modified")
+        return cls(validator, size_bytes)
+
+    def differs(self, other: "_Version") -> bool:
+        """Return whether both say something, and not the same."""
+        mine, theirs = asdict(self).values(), asdict(other).values()
+        return any(
+            a != b for a, b in zip(mine, theirs, strict=True) if a is not None and b is not None
+        )
+
+
+class _Session(requests.Session):
+    """Follows no redirection by itself, for which it would read an answer of any length."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return None."""
+        return None
+
+
+class _Download:
+    """Continues the partial file of an address, which becomes `path` once it is the wanted one.
+
+    The partial file keeps its name until then, and beside it is kept which version it is of.
+    """
+
+    def __init__(
+        self, path: Path, url: str, wanted: _Wanted, progress: Progress, patience: Patience
+    ) -> None:
+        self.path, self.url, self.wanted = path, url, wanted
+        self.progress, self.patience = progress, patience
+        self.partial = _partial(path, url)
+        self.notes = self.partial.with_name(f"{self.partial.name}.json")
+        self.pieced = _size(self.partial) > 0
+        """Whether it came over more than one connection."""
+
+    def take(self) -> None:
+        """Download the file and give it its name.
+
+        Raises:
+            _UnusableError: the address does not give the wanted file.
+        """
+        self._obtain()
+        problem = self.wanted.problem(self.partial)
+        if problem and self.pieced:
+            self._discard()
+            self.progress.say(f"{self.url} {problem}: begin anew, since it came in pieces")
+            self._obtain()
+            problem = self.wanted.problem(self.partial)
+        if problem:
+            self._discard()
+            raise _UnusableError(problem)
+        with self.partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(self.partial, self.path)
+        _remove_partials(self.path)
+
+    def _obtain(self) -> None:
+        """Complete the partial file."""
+        self.progress.say(f"download {self.url}")
+        try:
+            url = quoted(self.url)
+            if urlsplit(url).scheme == "file":
+                self._copy(url)
+            else:
+                self._receive_patiently(url)
+        except ValueError as error:
+            raise _UnusableError(f"is no address that can be used ({error})") from error
+
+    def _discard(self) -> None:
+        self.partial.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
+
+    def _copy(self, url: str) -> None:
+        if urlsplit(url).netloc not in ("", "localhost"):
+            raise _UnusableError("names another machine; a file of this one is file:///its/path")
+        source = Path(url2pathname(urlsplit(url).path))
+        if not source.is_file():
+            raise _UnusableError("does not exist")
+        try:
+            file = source.open("rb")
+        except OSError as error:
+            raise _UnusableError(f"cannot be read ({error.strerror})") from error
+        with file:
+            size_bytes = source.stat().st_size
+            self._check_size(size_bytes)
+            self._begin(_Version())
+            self._write(iter(lambda: file.read(MIB), b""), 0, size_bytes)
+
+    def _receive_patiently(self, url: str) -> None:
+        """Receive the file, over several connections if they break."""
+        failed, furthest, least = 0, _size(self.partial), self.patience.least_bytes_per_s
+        while not self._is_whole():
+            began = time.monotonic()
+            try:
+                self._receive(url)
+                return
+            except _UnusableError as error:
+                if not error.passing:
+                    raise
+                size = _size(self.partial)
+                seconds = time.monotonic() - began + self.patience.pause_s
+                failed = failed + 1 if size - furthest <= least * seconds else 0
+                furthest = max(furthest, size)
+                if failed == self.patience.tries:
+                    raise
+                pause_s = max(error.pause_s, self.patience.pause_s * 2**failed)
+                at = f"at {size:,} bytes: go on in {pause_s:g} s"
+                self.progress.say(f"{self.url} {error} {at}")
+                time.sleep(pause_s)
+
+    def _is_whole(self) -> bool:
+        return self._kept().size_bytes == _size(self.partial) > 0
+
+    def _kept(self) -> _Version:
+        """Return which version the partial file is of."""
+        try:
+            return _Version(**json.loads(self.notes.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return _Version()
+
+    def _begin(self, version: _Version) -> None:
+        """Throw away what was received and note of which version the next bytes are."""
+        with _open(self.partial) as file:
+            file.truncate(0)
+        with _open(self.notes) as file:
+            file.truncate(0)
+            file.write(json.dumps(asdict(version)).encode())
+
+    def _receive(self, url: str) -> None:
+        """Receive what follows the bytes that are there, or all where that cannot be right."""
+        start, kept = _size(self.partial), self._kept()
+        if not (kept.validator or self.wanted.hash):
+            start = 0  # nothing would tell that the file has changed meanwhile
+        # Bytes as they lie on the server: a compressed answer could not be continued.
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if kept.validator:
+                headers["If-Range"] = kept.validator
+        with self._answer(url, headers) as response:
+            status = response.status_code
+            if start and status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                self._accept_whole(response, start, kept)
+                return
+            self._check_answer(response)
+            self.pieced = status == HTTPStatus.PARTIAL_CONTENT
+            start = start if self.pieced else 0
+            total = self._total(response, start)
+            version = _Version.of(response.headers, total)
+            if self.pieced:
+                self._check_version(kept, version)
+            self._check_size(total)
+            if not self.pieced:
+                self._begin(version)
+            self._write(self._received(response), start, total or self.wanted.size_bytes)
+
+    def _total(self, response: requests.Response, start: int) -> int | None:
+        """Return the size of the whole file if an answer says it.
+
+        Raises:
+            _UnusableError: it is not the answer to the question for what follows `start`.
+        """
+        span = response.headers.get("Content-Range", "")
+        if self.pieced and not (start and span.startswith(f"bytes {start}-")):
+            raise _UnusableError("answers with another part of the file than was asked for")
+        length, end = response.headers.get("Content-Length", ""), span.rpartition("/")[2]
+        if self.pieced and end.isdecimal():
+            return int(end)
+        return start + int(length) if length.isdecimal() else None
+
+    def _answer(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        """Return an answer whose content is still to be read, after redirections.
+
+        Raises:
+            _UnusableError: there is none.
+        """
+        silence_s = self.patience.silence_s
+        session = _Session()
+        for _ in range(REDIRECTS):
+
+            def ask(address: str = url) -> requests.Response:
+                return session.get(address, headers=headers, stream=True, timeout=silence_s)
+
+            try:
+                # `timeout` is of each piece of an answer's head, of which there may be many.
+                response = _within(2 * silence_s, ask)
+            except TimeoutError as error:
+                raise _broken(f"did not answer within {2 * silence_s:g} s") from error
+            except (requests.RequestException, HTTPError) as error:
+                raise self._failure(error) from error
+            if not response.is_redirect:
+                return response
+            location = response.headers["Location"].encode("latin-1").decode("utf-8", "replace")
+            url = urljoin(url, re.sub(r"\s", "%20", location.strip()))
+            response.close()
+        raise _UnusableError("leads from one address to the next without end")
+
+    def _failure(self, error: Exception) -> _UnusableError:
+        """Return what an error of requests or urllib3 says about an address."""
+        if isinstance(error, ValueError):
+            return _UnusableError(f"is no address that can be used ({error})")
+        if isinstance(error, requests.exceptions.SSLError):
+            return _UnusableError("has no valid certificate")
+        if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
+            return _broken(f"was silent for {self.patience.silence_s:g} s")
+        return _broken("could not be reached or broke the connection")
+
+    def _check_answer(self, response: requests.Response) -> None:
+        """Refuse an answer that is not the file.
+
+        Raises:
+            _UnusableError: always, unless it is.
+        """
+        status, headers = response.status_code, response.headers
+        if status in AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            pause_s = _pause(headers.get("Retry-After", ""))
+            if pause_s > self.patience.longest_pause_s:
+                raise _UnusableError(f"wants to be asked again in {pause_s:.0f} s", passing=True)
+            raise _broken(f"answers {status} {response.reason}", pause_s)
+        if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            raise _UnusableError(f"answers {status} {response.reason}")
+        kind = headers.get("Content-Type", "").strip().lower()
+        if kind.startswith(("text/html", "application/xhtml")):
+            raise _UnusableError("answers with a web page instead of the file")
+
+    def _check_version(self, kept: _Version, found: _Version) -> None:
+        """Throw the partial file away if the server goes on with another version.
+
+        Raises:
+            _UnusableError: it does.
+        """
+        if kept.differs(found):
+            self._discard()
+            raise _broken("has changed meanwhile")
+
+    def _accept_whole(self, response: requests.Response, start: int, kept: _Version) -> None:
+        """Take the partial file for whole if the server says that it ends there."""
+        end = response.headers.get("Content-Range", "").rpartition("/")[2]
+        total = int(end) if end.isdecimal() else None
+        self._check_version(kept, _Version.of(response.headers, total))
+        if total != start:
+            self._discard()
+            raise _broken("has less than was received before")
+
+    def _received(self, response: requests.Response) -> Iterator[bytes]:
+        """Yield bytes as they arrive, while there are enough of them.
+
+        Raises:
+            _UnusableError: the connection breaks, or brings too few.
+        """
+        since, brought = time.monotonic(), 0
+        least = self.patience.least_bytes_per_s
+        while True:
+            try:
+                block = response.raw.read1(MIB, decode_content=False)
+            except HTTPError as error:
+                raise self._failure(error) from error
+            if not block:
+                return
+            yield block
+            brought += len(block)
+            seconds = time.monotonic() - since
+            if seconds >= self.patience.window_s:
+                if brought < least * seconds:
+                    raise _broken(f"sends less than {least:g} bytes a second")
+                since, brought = time.monotonic(), 0
+
+    def _write(self, blocks: Iterator[bytes], start: int, total: int | None) -> None:
+        """Write bytes to the partial file, from byte `start` on, as they come.
+
+        Raises:
+            _UnusableError: they end before `total`, or do not fit what is known of the file.
+        """
+        self._check_disk((total or start) - start)
+        with _open(self.partial) as file:
+            file.seek(start)
+            written = self._mebibytes(blocks, file, start)
+            mebibytes = None if total is None else total // MIB
+            for _ in self.progress.track(written, mebibytes, "MiB", before=start // MIB):
+                self._check_disk(0)
+        if total is not None and _size(self.partial) < total:
+            raise _broken("ended too early")
+
+    def _mebibytes(self, blocks: Iterator[bytes], file: IO[bytes], size: int) -> Iterator[None]:
+        """Write blocks; yield after each MiB of the file."""
+        for block in blocks:
+            whole, size = size // MIB, size + len(block)
+            if size > self.wanted.limit_bytes:
+                self._discard()
+                raise _UnusableError(f"sends more than {self.wanted.limit_bytes:,} bytes")
+            file.write(block)
+            file.flush()  # so that a process that is killed loses nothing
+            yield from [None] * (size // MIB - whole)
+
+    def _check_size(self, total: int | None) -> None:
+        """Refuse an announced size; what was received before is kept.
+
+        Raises:
+            _UnusableError: it cannot be that of the wanted file.
+        """
+        if total is None:
+            return
+        if self.wanted.size_bytes not in (None, total):
+            raise _UnusableError(f"has {total:,} bytes instead of {self.wanted.size_bytes:,}")
+        if total > self.wanted.limit_bytes:
+            raise _UnusableError(
+                f"has {total:,} bytes, but the file has at most {self.wanted.limit_bytes:,}"
             )
-    progress.say(f"{path.name} has sha256 {digest}, which {record} now expects")
+
+    def _check_disk(self, needed: int) -> None:
+        if shutil.disk_usage(self.partial.parent).free < needed + SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+
+def _within(seconds: float, call: Callable[[], Result]) -> Result:
+    """Return what a call returns, or raises.
+
+    Raises:
+        TimeoutError: it takes longer; it is left to itself.
+    """
+    done: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return done.result(seconds)
+
+
+def _pause(retry_after: str) -> float:
+    """Return the seconds that a header Retry-After asks for; 0 if it is none."""
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    with suppress(ValueError, TypeError):
+        then = parsedate_to_datetime(retry_after)
+        return max(0.0, (then - datetime.now(UTC)).total_seconds())
+    return 0.0
 
 
 def _partial(path: Path, url: str) -> Path:
     """Return where an unfinished download is kept; one for each address, never mixed."""
-    return path.with_name(f".{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.partial")
+    return path.with_name(f".{path.name}.{digest_of(url.encode()).hexdigest()[:8]}.partial")
 
 
 def _remove_partials(path: Path) -> None:
-    for partial in path.parent.glob(f".{path.name}.*.partial"):
+    """Remove what unfinished downloads of a file have left, from whichever address."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.partial*"):
         with suppress(OSError):
-            partial.unlink()
+            left.unlink()
 
 
 @contextmanager
-def _alone(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from the same file, on file systems that have locks."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise RobustsegError(
-                f"another process is downloading to {path}; wait for it, then run again"
-            ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-                raise
-        yield
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file of ours to be changed, made if need be; no link is followed.
 
-
-class _UnusableError(Exception):
-    """What an address gave is not the wanted file; why, as a predicate."""
-
-
-class _Download:
-    """Continues `partial` from an address and hands it over when whole; a downloader of pooch."""
-
-    def __init__(self, partial: Path, size_bytes: int | None, progress: Progress) -> None:
-        self.partial, self.size_bytes, self.progress = partial, size_bytes, progress
-
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        """Download `url` to the path `output_file`."""
-        self.progress.say(f"download {url}")
-        if urlsplit(url).scheme == "file":
-            self._copy(Path(url2pathname(urlsplit(url).path)))
-        else:
-            self._receive_patiently(url)
-        self._check_size(_size(self.partial))
-        os.replace(self.partial, output_file)
-
-    def _copy(self, source: Path) -> None:
-        if not source.is_file():
-            raise _UnusableError("does not exist")
-        with source.open("rb") as file:
-            chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
-            self._write(chunks, 0, source.stat().st_size)
-
-    def _receive_patiently(self, url: str) -> None:
-        """Receive the file, over several connections if they break."""
-        fruitless = 0
-        while True:
-            before = _size(self.partial)
-            try:
-                return self._receive(url, before)
-            except (
-                requests.ConnectionError,
-                requests.Timeout,
-                requests.exceptions.ChunkedEncodingError,
-            ) as error:
-                fruitless = 0 if _size(self.partial) > before else fruitless + 1
-                if fruitless == TRIES:
-                    raise
-                at = f"{_size(self.partial):,} bytes"
-                self.progress.say(f"{url} {_reason(error)} at {at}: try to continue")
-                time.sleep(PAUSE_S)
-
-    def _receive(self, url: str, start: int) -> None:
-        """Receive what follows the first `start` bytes, or all if the server cannot continue."""
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        # Bytes as they lie on the server: a compressed answer could not be continued.
-        headers["Accept-Encoding"] = "identity"
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                # Whole already, or longer than the file: `_receive_patiently` asks once more.
-                if response.headers.get("Content-Range") != f"bytes */{start}":
-                    os.truncate(self.partial, 0)
-                    raise requests.ConnectionError("has less than was received before")
-                return
-            response.raise_for_status()
-            if response.headers.get("Content-Type", "").startswith("text/html"):
-                raise _UnusableError("answers with a web page instead of the file")
-            if response.status_code != requests.codes.partial_content:
-                start = 0
-            elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                raise _UnusableError("answers with another part of the file than was asked for")
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length else self.size_bytes
-            self._write(response.iter_content(CHUNK_BYTES), start, total)
-
-    def _write(self, chunks: Iterable[bytes], start: int, total: int | None) -> None:
-        """Write chunks to the partial file from byte `start` on.
-
-        Raises:
-            requests.ConnectionError: they end before `total`.
-        """
-        if total is not None:
-            self._check_size(total)
-        count = -(-(total - start) // CHUNK_BYTES) if total is not None else 0
-        with self.partial.open("r+b") as file:
-            file.truncate(start)
-            file.seek(start)
-            for chunk in self.progress.track(chunks, count, "MiB"):
-                file.write(chunk)
-        if total is not None and _size(self.partial) < total:
-            raise requests.ConnectionError("ended too early")
-
-    def _check_size(self, found: int) -> None:
-        if self.size_bytes is not None and found != self.size_bytes:
-            self.partial.unlink()
-            raise _UnusableError(f"has {found:,} bytes instead of {self.size_bytes:,}")
+    Raises:
+        RobustsegError: the name is taken by a link, or by something else that is no file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise RobustsegError(
+            f"{path} is no file of ours but a link or a folder; delete it"
+        ) from error
+    with os.fdopen(descriptor, "r+b") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+            raise RobustsegError(f"{path} is no file of ours but a link or a device; delete it")
+        yield file
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _reason(error: Exception) -> str:
-    """Return what is wrong with an address, as the predicate of a sentence about it."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"answers {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"was silent for {TIMEOUT_S:g} s"
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return "could not be reached or broke the connection"
-    if isinstance(error, _UnusableError):
-        return str(error)
-    # pooch says which hash was expected and which was found, and that it has deleted the file.
-    return f"gave a wrong file: {str(error).split(' Deleted')[0].rstrip('.')}"
