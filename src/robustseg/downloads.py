@@ -119,6 +119,7 @@ def fetch(
     try:
         with alone(path):
             if path.is_file() and not wanted.problem(path):
+                _remove_partials(path)
                 return path
             for url in urls:
                 try:
@@ -369,7 +370,7 @@ class _Download:
                 self._receive(url)
                 return
             except _UnusableError as error:
-                if not error.passing:
+                if not error.passing or error.pause_s > self.patience.longest_pause_s:
                     raise
                 size = _size(self.partial)
                 seconds = time.monotonic() - began + self.patience.pause_s
@@ -488,9 +489,8 @@ class _Download:
         status, headers = response.status_code, response.headers
         if status in AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             pause_s = _pause(headers.get("Retry-After", ""))
-            if pause_s > self.patience.longest_pause_s:
-                raise _UnusableError(f"wants to be asked again in {pause_s:.0f} s", passing=True)
-            raise _broken(f"answers {status} {response.reason}", pause_s)
+            later = f", to be asked again in {pause_s:.0f} s" if pause_s else ""
+            raise _broken(f"answers {status} {response.reason}{later}", pause_s)
         if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             raise _UnusableError(f"answers {status} {response.reason}")
         kind = headers.get("Content-Type", "").strip().lower()

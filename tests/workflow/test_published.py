@@ -170,7 +170,7 @@ def test_other_weights_under_the_same_name_are_refused(folder: Path, server: Ser
     status, output = run(folder, path, WEIGHTS)
     assert status == 1
     assert f"data/weights/{FILE} has sha256 " in output
-    assert f"but {known[FILE]} is expected by data/weights/hashes.json" in output
+    assert f"but {known[FILE]} is expected by line 2 of data/weights/hashes.json" in output
 
     fetched.unlink()
     (folder / "served" / FILE).rename(folder / "kept")

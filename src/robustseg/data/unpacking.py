@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
@@ -42,8 +41,10 @@ COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd
 """How a compressed tar is opened, by its first bytes."""
 ZIP_END = struct.Struct("<4s4xHH10x")
 """The last bytes of a zip before its comment: signature, members on this disk and in all."""
-ZIP_MANY = 2**16 - 1
-"""Instead of their number, if they are too many for it."""
+ZIP_SIZE = struct.Struct("<22xI4x")
+"""What a zip says before a member: its size; 0 if it was not known yet."""
+ZIP_MANY, ZIP_LARGE = 2**16 - 1, 2**32 - 1
+"""In the place of numbers that are too large for it."""
 
 Result = TypeVar("Result")
 
@@ -112,8 +113,8 @@ def unpack(
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, or the link that is in its place."""
-    if folder.is_symlink():
+    """Remove a folder, or the link or file that is in its place."""
+    if folder.is_symlink() or folder.is_file():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -216,7 +217,7 @@ def members_of(archive: Path, limit_bytes: int) -> Iterator[Member]:
                 f"{archive} is refused, it unpacks to more than {limit}; "
                 "delete it and check where it came from"
             )
-        blocks = None if entry.open is None else _blocks(archive, entry)
+        blocks = None if entry.content is None else _blocks(archive, entry, entry.content)
         yield Member(entry.name, entry.size_bytes, entry.is_folder, blocks)
         at = f" after {_shown(entry.name)}"
 
@@ -236,47 +237,59 @@ def _reading(archive: Path, at: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A member before its content is opened."""
+    """A member, and its content unless it is no regular file."""
 
     name: str
     size_bytes: int
     is_folder: bool
-    open: Callable[[], IO[bytes]] | None
+    content: IO[bytes] | None
 
 
-def _blocks(archive: Path, entry: _Entry) -> Iterator[bytes]:
+def _blocks(archive: Path, entry: _Entry, content: IO[bytes]) -> Iterator[bytes]:
     """Yield a member's content, of which there must be as much as the archive says."""
-    assert entry.open
-    at, left = f" at {_shown(entry.name)}", entry.size_bytes
-    with _reading(archive, at):
-        content = entry.open()
-    with content:
-        while True:
-            with _reading(archive, at):
-                block = content.read(BLOCK_BYTES)
-                left -= len(block)
-                if left < 0 or (left and not block):
-                    raise EOFError("it is longer or shorter than announced")
-            if not block:
-                return
-            yield block
+    left, block = entry.size_bytes, b"something"
+    while block:
+        with _reading(archive, f" at {_shown(entry.name)}"):
+            block = content.read(BLOCK_BYTES)
+            left -= len(block)
+            if left < 0 or (left and not block):
+                raise EOFError("it is longer or shorter than announced")
+        yield block
 
 
 def _zip_members(path: Path, limit_bytes: int) -> Iterator[_Entry]:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive, path.open("rb") as raw:
         infos = archive.infolist()
         _check_count(path, len(archive.comment), len(infos))
         for info in infos:
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if info.is_dir() or kind not in (0, stat.S_IFREG):
-                yield _Entry(info.filename, 0, info.is_dir(), None)
-                continue
-            # Others may make any number of bytes out of few at once.
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise zipfile.BadZipFile(f"{_shown(info.filename)} is not packed by deflate")
-            if info.flag_bits & 1:
-                raise zipfile.BadZipFile(f"{_shown(info.filename)} is encrypted")
-            yield _Entry(info.filename, info.file_size, False, partial(archive.open, info))
+            is_folder = info.filename.endswith("/")
+            regular = not is_folder and kind in (0, stat.S_IFREG)
+            with _reading(path, f" at {_shown(info.filename)}"):
+                _check_member(raw, info)
+                content = archive.open(info)  # which compares the names in table and member
+            with content:
+                size = info.file_size if regular else 0
+                yield _Entry(info.filename, size, is_folder, content if regular else None)
+
+
+def _check_member(raw: IO[bytes], info: zipfile.ZipInfo) -> None:
+    """Refuse a member that is packed in an unknown way, or of another size than the table says.
+
+    Raises:
+        zipfile.BadZipFile: it is.
+    """
+    # Other methods may make any number of bytes out of few at once.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile("it is not packed by deflate")
+    if info.flag_bits & 1:
+        raise zipfile.BadZipFile("it is encrypted")
+    raw.seek(info.header_offset)
+    (said,) = ZIP_SIZE.unpack(raw.read(ZIP_SIZE.size))
+    if said not in (info.file_size, 0, ZIP_LARGE) or (
+        info.filename.endswith("/") and info.file_size
+    ):
+        raise zipfile.BadZipFile(f"it has {said} bytes, not {info.file_size}")
 
 
 def _check_count(path: Path, comment_bytes: int, found: int) -> None:
@@ -303,12 +316,13 @@ def _tar_members(path: Path, limit_bytes: int) -> Iterator[_Entry]:
         archive = stream.head(lambda: tarfile.TarFile(fileobj=file, tarinfo=_Header))
         while info := stream.head(archive.next):
             regular = info.isreg() and not info.issparse()
-            content = cast(Callable[[], IO[bytes]], partial(archive.extractfile, info))
+            content = archive.extractfile(info) if regular else None
             size = info.size if info.isreg() else 0
-            yield _Entry(info.name, size, info.isdir(), content if regular else None)
+            yield _Entry(info.name, size, info.isdir(), content)
         # What a compressed file says of itself at its end is compared with what was read.
-        while stream.read(BLOCK_BYTES):
-            pass
+        while block := stream.read(BLOCK_BYTES):
+            if block.strip(b"\0"):
+                raise tarfile.ReadError("there is something after its end")
 
 
 class _Header(tarfile.TarInfo):
