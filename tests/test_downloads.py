@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from robustseg import downloads
-from robustseg.downloads import Expected, Patience, record_hash, verify
+from robustseg.downloads import Expected, record_hash, verify
 from robustseg.errors import RobustsegError
 from robustseg.files import alone
 from robustseg.progress import Progress
+from robustseg.receiving import SPARE_BYTES, Patience, partial_path
 from tests.serving import Server, serve
 
 ROOT = Path(__file__).parents[1]
@@ -102,10 +103,10 @@ def test_a_server_that_breaks_again_and_again_is_finished(server: Server, path: 
 
 FETCHES = """
 import os, signal, sys, time
-from robustseg import downloads
+from robustseg import downloads, receiving
 from robustseg.progress import Progress
-hashed = downloads.file_hash
-downloads.file_hash = lambda *arguments: time.sleep(0.1) or hashed(*arguments)
+hashed = receiving.file_hash
+receiving.file_hash = lambda *arguments: time.sleep(0.1) or hashed(*arguments)
 path, url, sha256 = sys.argv[1:]
 for line in sys.stdin:
     child = os.fork()
@@ -122,7 +123,7 @@ for line in sys.stdin:
 
 def test_a_process_killed_at_any_moment_is_continued(server: Server, path: Path) -> None:
     url, draw = server.url("file.bin"), random.Random(0)
-    partial_path = downloads._partial(path, url)
+    left = partial_path(path, url)
     server.pause_s = 0.003  # it takes 0.2 s
     command = [sys.executable, "-c", FETCHES, path, url, SHA256]
     pipe = subprocess.PIPE
@@ -142,7 +143,7 @@ def test_a_process_killed_at_any_moment_is_continued(server: Server, path: Path)
                 path.unlink()
                 reached = 0
                 continue
-            size = partial_path.stat().st_size if partial_path.exists() else 0
+            size = left.stat().st_size if left.exists() else 0
             assert size >= reached  # nothing is lost
             reached = size
             unfinished += 1
@@ -213,7 +214,7 @@ def test_a_mixed_file_is_fetched_once_more(server: Server, path: Path) -> None:
 def test_a_whole_partial_file_needs_no_bytes(server: Server, path: Path) -> None:
     url = server.url("file.bin")
     path.parent.mkdir()
-    downloads._partial(path, url).write_bytes(CONTENT)
+    partial_path(path, url).write_bytes(CONTENT)
     fetch(path, [url], EXPECTED, progress=PROGRESS)
     assert path.read_bytes() == CONTENT
 
@@ -221,7 +222,7 @@ def test_a_whole_partial_file_needs_no_bytes(server: Server, path: Path) -> None
 def test_a_partial_file_that_is_too_long_is_thrown_away(server: Server, path: Path) -> None:
     url = server.url("file.bin")
     path.parent.mkdir()
-    downloads._partial(path, url).write_bytes(CONTENT + b"more")
+    partial_path(path, url).write_bytes(CONTENT + b"more")
     fetch(path, [url], EXPECTED, progress=PROGRESS)
     assert path.read_bytes() == CONTENT
 
@@ -294,7 +295,7 @@ def test_a_disk_is_not_filled(
 ) -> None:
     server.endless.add("endless.bin")
     usage = namedtuple("usage", "free")
-    room = downloads.SPARE_BYTES + 3_000_000
+    room = SPARE_BYTES + 3_000_000
 
     def disk_usage(folder: Path) -> object:
         return usage(room - sum(file.stat().st_size for file in Path(folder).glob(".*")))
@@ -406,7 +407,7 @@ def test_a_planted_link_is_not_written_through(server: Server, path: Path) -> No
     url, victim = server.url("file.bin"), path.parent.parent / "victim"
     victim.write_text("mine")
     path.parent.mkdir()
-    for name in (downloads._partial(path, url), Path(f"{downloads._partial(path, url)}.json")):
+    for name in (partial_path(path, url), Path(f"{partial_path(path, url)}.json")):
         for plant in (name.symlink_to, name.hardlink_to):
             plant(victim)
             with pytest.raises(RobustsegError, match=r"is no file of ours but a link.*; delete it"):
