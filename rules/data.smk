@@ -43,6 +43,7 @@ rule download_archive:
         gpu=0,
         # No setting: another mirror of the same file makes nothing out of date.
         urls=lambda wildcards: " ".join(CONFIG.downloads.source_of(wildcards.file)["urls"]),
+        limit_bytes=lambda wildcards: CONFIG.downloads.source_of(wildcards.file)["limit_bytes"],
     params:
         expected=lambda wildcards: CONFIG.downloads.source_of(wildcards.file)["expected"],
     message:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
-from robustseg.downloads import Expected, verify
+from robustseg.downloads import Expected, record_hash, verify
 from robustseg.models.convert import convert, write_report
 
 if TYPE_CHECKING:
@@ -14,7 +14,10 @@ if __name__ == "__main__":
     file, params = Path(snakemake.input.file), snakemake.params
     with job(f"convert {params.name}", snakemake.log[0]) as progress:
         record = file.with_name("hashes.json")
-        digest = verify(file, Expected(params.sha256), record=record, progress=progress)
+        digest = verify(file, Expected(params.sha256), record=record)
         conversion = convert(params.weights, file, snakemake.output.weights, digest)
         write_report(snakemake.output.report, conversion)
+        if params.sha256 is None:
+            # Whether they predict is known later, of models and of backbones with a data set alone.
+            record_hash(file, digest, record, progress)
         progress.say(f"{params.weights}: {conversion}; each key is in {snakemake.output.report}")

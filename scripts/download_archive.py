@@ -14,5 +14,6 @@ if __name__ == "__main__":
             snakemake.output.file,
             snakemake.resources.urls.split(),
             Expected(**snakemake.params.expected),
+            limit_bytes=snakemake.resources.limit_bytes,
             progress=progress,
         )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 if __name__ == "__main__":
     with job(f"unpack {snakemake.wildcards.archive}", snakemake.log[0]) as progress:
         # A person may have put it there.
-        verify(snakemake.input.file, Expected(**snakemake.params.expected), progress=progress)
+        verify(snakemake.input.file, Expected(**snakemake.params.expected))
         folder = unpack(
             snakemake.input.file,
             snakemake.params.folder,

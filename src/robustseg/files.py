@@ -1,7 +1,10 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and of one process while they are written."""
 
+import errno
+import fcntl
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,33 +17,119 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its name once the block has succeeded.
+    """Yield a temporary file beside `path` that takes its name once the block has succeeded.
 
-    Whatever goes wrong inside (an exception, a full disk), `path` is left as it was and
-    the temporary file is removed.
+    Whatever goes wrong inside (an exception, a full disk), `path` is left as it was and the
+    temporary file is removed. A process that is killed leaves its temporary file, which the next
+    one that writes `path` removes, on file systems that have locks.
 
     Raises:
         RobustsegError: the operating system refused the write, for example a full disk.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
+        _remove_left(path)
+        descriptor = _open_locked(temporary, os.O_EXCL, wait=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+            os.close(descriptor)
     except OSError as error:
         raise RobustsegError(
             f"could not write {path}: {error.strerror or error}; "
             "free some space or check the permissions, then run again"
         ) from error
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from making `path` while the block runs, where there are locks.
+
+    Args:
+        path: its folder is made.
+        wait: until the other process is done.
+
+    Raises:
+        RobustsegError: another process is making it, without `wait`.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = _open_locked(lock, 0, wait=wait)
+    except BlockingIOError:
+        raise RobustsegError(
+            f"another process is making {path}; wait for it, then run again"
+        ) from None
+    try:
+        yield
     finally:
-        with suppress(OSError):  # also where the folder itself could not be made
-            temporary.unlink()
+        with suppress(OSError):
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove the temporary files of `path` that no process has any more."""
+    beginning, end = f".{path.name}.", f".part{path.suffix}"
+    with os.scandir(path.parent) as entries:
+        found = [e.path for e in entries if e.name.startswith(beginning) and e.name.endswith(end)]
+    for left in found:
+        with suppress(OSError):  # another process writes it, or has just removed it
+            descriptor = os.open(left, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _lock(descriptor, wait=False):
+                    Path(left).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _open_locked(path: Path, flags: int, *, wait: bool) -> int:
+    """Return a descriptor of the file `path`, made if need be, that holds its lock.
+
+    A link of this name is not followed.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | flags, 0o666)
+        try:
+            _lock(descriptor, wait=wait)
+            # Whoever had the lock before may have removed the file.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock a file; return False if its file system has no locks.
+
+    Raises:
+        BlockingIOError: another process has locked it, without `wait`.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        return False
+    return True
 
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    return file_hash(path, "sha256")
+
+
+def file_hash(path: str | Path, algorithm: str) -> str:
+    """Return a file's hash by an algorithm of `hashlib`, as hexadecimal digits."""
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -338,7 +338,7 @@ def test_the_extra_report_is_all_that_a_run_needs(here: Path) -> None:
     named = [*extras["dependencies"], *extras["optional-dependencies"]["report"]]
     promised = {re.split("[>=]", one)[0].lower() for one in named}
     locked = re.findall(r"^([a-z0-9_.-]+)==", (ROOT / "envs" / "requirements.in").read_text(), re.M)
-    others = {"numba", "scipy", "pooch", "requests", "snakemake", "transformers", "timm", *locked}
+    others = {"numba", "scipy", "requests", "snakemake", "transformers", "timm", *locked}
     blocked = [*sorted(others - promised), "segmentation_models_pytorch"]
     assert "timm" in blocked
     arguments = ["attack", "mymodels.py:net", *DATA, "--iterations", "3", "--out", "run"]

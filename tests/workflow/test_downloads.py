@@ -176,7 +176,7 @@ def test_a_wrong_hash_is_a_sentence_and_the_next_run_continues(
             assert "[download train_noval.txt] error: could not download train_noval.txt" in (
                 run.stdout
             )
-            assert f"expected sha256:{'0' * 64} but got {right}" in run.stdout
+            assert f"has sha256 {right}, but {'0' * 64} is expected" in run.stdout
             assert "Traceback (most recent call last)" not in run.stdout
             assert not (tmp_path / "data" / "train_noval.txt").exists()
     assert pq.read_table(tmp_path / target).num_rows == 3

@@ -85,6 +85,23 @@ def run(folder: Path, path: Path, *targets: str | Path) -> tuple[int, str]:
     return result.returncode, result.stdout
 
 
+def test_a_file_that_cannot_be_converted_is_not_recorded(folder: Path, server: Server) -> None:
+    """And what the sentence advises helps."""
+    (folder / "served" / FILE).rename(folder / "kept")
+    (folder / "served" / FILE).write_bytes(b"something else")
+    status, output = run(folder, config(folder, server), WEIGHTS)
+    assert status == 1
+    assert f"data/weights/{FILE} is truncated or no checkpoint of torch" in output
+    assert "delete it and fetch it again" in output
+    fetched = folder / "data" / "weights" / FILE
+    assert not fetched.with_name("hashes.json").exists()
+    fetched.unlink()
+    os.replace(folder / "kept", folder / "served" / FILE)
+    status, output = run(folder, config(folder, server), WEIGHTS)
+    assert status == 0, output
+    assert json.loads(fetched.with_name("hashes.json").read_text()) == {FILE: sha256(fetched)}
+
+
 def test_a_released_model_that_does_not_predict_is_not_attacked(
     folder: Path, server: Server
 ) -> None:
@@ -170,7 +187,7 @@ def test_other_weights_under_the_same_name_are_refused(folder: Path, server: Ser
     status, output = run(folder, path, WEIGHTS)
     assert status == 1
     assert f"data/weights/{FILE} has sha256 " in output
-    assert f"but {known[FILE]} is expected by data/weights/hashes.json" in output
+    assert f"but {known[FILE]} is expected by line 2 of data/weights/hashes.json" in output
 
     fetched.unlink()
     (folder / "served" / FILE).rename(folder / "kept")

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from robustseg.addresses import quoted
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.classes import OTHERS, class_lines, ignored_values, read_classes
 from robustseg.data.listing import count_images
@@ -354,7 +355,7 @@ class ImageNet(Section):
 class Mirror(Section):
     """Where a file is to be fetched from instead of the published addresses."""
 
-    urls: list[str] = Field(
+    urls: list[Annotated[str, AfterValidator(quoted)]] = Field(
         min_length=1, description="addresses (http, https or file), tried in this order"
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = Field(
@@ -378,7 +379,7 @@ class Downloads(Section):
     )
 
     def source_of(self, file: str) -> dict[str, Any]:
-        """Return `urls`, and what is `expected` of the file, of the archive with this file name."""
+        """Return `urls`, what is `expected`, and `limit_bytes`, of the archive of this name."""
         name, published = next((n, a) for n, a in ARCHIVES.items() if a.file == file)
         own = self.archives.get(name)
         expected: dict[str, Any] = {
@@ -386,10 +387,11 @@ class Downloads(Section):
         }
         if own and own.sha256:
             expected = {"sha256": own.sha256}
-        return {"urls": list(own.urls if own else published.urls), "expected": expected}
+        urls = list(own.urls if own else published.urls)
+        return {"urls": urls, "expected": expected, "limit_bytes": published.limit_bytes}
 
     def source_of_weights(self, file: str) -> dict[str, Any]:
-        """Return the same of the file of published weights with this name."""
+        """Return `urls`, and what is `expected`, of the file of published weights of this name."""
         own, published = self.weights.get(file), FILES[file]
         expected = {"sha256": published.sha256, "size_bytes": published.size_bytes}
         if own and own.sha256:

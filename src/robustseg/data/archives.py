@@ -14,7 +14,8 @@ class Archive:
         md5: as `sha1`; used where there is no other.
         size_bytes: None where it is not published.
         wanted: beginnings of the paths that are unpacked; empty for a file that is no archive.
-        limit_bytes: size of the unpacked members beyond which it cannot be the right archive.
+        limit_bytes: size of the file, and of the unpacked members, beyond which it cannot be the
+            right one.
     """
 
     file: str
@@ -23,7 +24,7 @@ class Archive:
     md5: str | None = None
     size_bytes: int | None = None
     wanted: tuple[str, ...] = ()
-    limit_bytes: int = 0
+    limit_bytes: int = 10**6
 
 
 VOC = "VOCdevkit/VOC2012"

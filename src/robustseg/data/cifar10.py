@@ -1,5 +1,6 @@
 """CIFAR-10 (Krizhevsky 2009): small photographs of ten classes, to pretrain backbones on."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustseg.data.archives import CIFAR10
+from robustseg.data.archives import ARCHIVES, CIFAR10
 from robustseg.data.arrays import ArrayDataset, save_split
 from robustseg.data.image_files import DAMAGED, read_image
 from robustseg.data.splits import CIFAR10_CLASSES, CIFAR10_IMAGES, CIFAR10_SIZE_PX, spread
-from robustseg.data.unpacking import open_archive
+from robustseg.data.unpacking import members_of
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 
@@ -115,16 +116,16 @@ def _read_folders(folder: Path) -> Iterator[tuple[str, Path, Image.Image]]:
 
 def _read_packed(archive: Path) -> Iterator[tuple[str, Path, Image.Image]]:
     """Yield the same of each file in an archive of such folders."""
-    with open_archive(archive) as members:
-        for member in members:
-            if member.content is None:
-                continue
-            path = archive / member.name
-            try:
-                with Image.open(member.content) as file:
-                    yield path.parent.name, path, file.convert("RGB")
-            except DAMAGED as error:
-                raise RobustsegError(f"{path} is damaged ({error}); restore the archive") from error
+    for member in members_of(archive, ARCHIVES["cifar10"].limit_bytes):
+        if member.blocks is None:
+            continue
+        path = archive / member.name
+        content = io.BytesIO(b"".join(member.blocks))
+        try:
+            with Image.open(content) as file:
+                yield path.parent.name, path, file.convert("RGB")
+        except DAMAGED as error:
+            raise RobustsegError(f"{path} is damaged ({error}); restore the archive") from error
 
 
 def _stack(

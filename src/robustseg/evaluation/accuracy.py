@@ -29,6 +29,7 @@ def check_accuracy(
         raise RobustsegError(
             f"{model} with the weights {weights} is right at {accuracy:.1f} % without an attack, "
             f"but at least {least:g} % is expected ({reported:g} % is reported), so it is not "
-            "attacked: check the data set's images and labels, or lower min_clean_accuracy"
+            "attacked: check the data set's images and labels, fetch other weights "
+            "(docs/weights.md, Mirrors), or lower min_clean_accuracy"
         )
     return accuracy
