@@ -27,7 +27,8 @@ class Server:
         retry_after: header of these refusals.
         changes: by path, contents that replace the file after a request, one each.
         pages: paths that are answered with a web page.
-        page_type: the content type of these.
+        page: the web page.
+        page_type: its content type.
         redirects: by path, the address that it leads to; its own answer never ends.
         endless: paths whose content never ends.
         pause_s: seconds between two blocks.
@@ -51,6 +52,7 @@ class Server:
         self.retry_after: str | None = None
         self.changes: dict[str, list[bytes]] = {}
         self.pages: set[str] = set()
+        self.page = b"<html><body>Please log in</body></html>"
         self.page_type = "text/html; charset=utf-8"
         self.redirects: dict[str, str] = {}
         self.endless: set[str] = set()
@@ -123,12 +125,11 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(bytes(2**20))
 
         def _page(self) -> None:
-            content = b"<html><body>Please log in</body></html>"
             self.send_response(200)
             self.send_header("Content-Type", server.page_type)
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(len(server.page)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(server.page)
 
         def _refuse(self, status: int) -> None:
             self.send_response(status)
