@@ -65,7 +65,7 @@ def test_a_file_is_downloaded_once(server: Server, path: Path, expected: Expecte
     for _ in range(2):
         assert fetch(path, [server.url("file.bin")], expected, progress=PROGRESS) == path
     assert path.read_bytes() == CONTENT
-        partial_path(path, server.url("file.bin")).touch()  # as if killed after the last step
+    partial_path(path, server.url("file.bin")).touch()  # as if killed after the last step
     assert server.requests == [("file.bin", None)]
     fetch(path, [server.url("file.bin")], expected, progress=PROGRESS)
     assert nothing_but(path, "file.bin")
