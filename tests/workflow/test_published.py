@@ -88,7 +88,7 @@ def run(folder: Path, path: Path, *targets: str | Path) -> tuple[int, str]:
 def test_a_file_that_cannot_be_converted_is_not_recorded(folder: Path, server: Server) -> None:
     """And what the sentence advises helps."""
     (folder / "served" / FILE).rename(folder / "kept")
-    (folder / "served" / FILE).write_bytes(b"something else")
+    (folder / "served" / FILE).write_bytes((folder / "kept").read_bytes()[:1000])
     status, output = run(folder, config(folder, server), WEIGHTS)
     assert status == 1
     assert f"data/weights/{FILE} is truncated or no checkpoint of torch" in output
@@ -191,7 +191,7 @@ def test_other_weights_under_the_same_name_are_refused(folder: Path, server: Ser
 
     fetched.unlink()
     (folder / "served" / FILE).rename(folder / "kept")
-    (folder / "served" / FILE).write_bytes(b"something else")
+    (folder / "served" / FILE).write_bytes((folder / "kept").read_bytes()[:1000])
     status, output = run(folder, path, fetched.relative_to(folder))
     assert status == 1
     assert f"could not download {FILE}" in output
