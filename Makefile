@@ -131,6 +131,6 @@ $(ENVIRONMENT): envs/requirements.lock pyproject.toml
 		{ echo "$(PYTHON) is missing or older than Python 3.11: run make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@echo "Installing into .venv (about 6 GB with torch, a few minutes)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement envs/requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

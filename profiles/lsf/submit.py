@@ -3,6 +3,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ def main() -> None:
     properties = re.search(r"^# properties = (.*)$", script.read_text(), re.M)
     command = bsub(json.loads(properties[1]))
     script.chmod(0o755)
-    sent = subprocess.run([*command, str(script)], stdout=subprocess.PIPE, text=True)
+    # bsub hands the words of its command to a shell.
+    sent = subprocess.run([*command, shlex.quote(str(script))], stdout=subprocess.PIPE, text=True)
     job = re.search(r"<(\d+)>", sent.stdout)
     if sent.returncode or job is None:
         sys.exit("bsub took no job: see its message above")

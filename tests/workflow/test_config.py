@@ -196,6 +196,7 @@ WRONG = [
     ("training.backbone.learning_rate_ratio", 10.0, "learning_rate_ratio is for a decoder, which"),
     (f"{READ}.model", "vit", "tables.table9[0].model is 'vit', which is not one of `models`"),
     ("run", "reference", "run is 'reference', the folder of results kept with the code; choose"),
+    ("run", "Reference", "run is 'Reference', the folder of results kept with the code; choose"),
     ("models", [], "models should be a section of keys, not []"),
     ("attacks", 3, "attacks should be a section of keys, not 3"),
     ("models.clean", 3, "models.clean should be a section of keys, not 3"),

@@ -125,6 +125,21 @@ def test_each_package_of_the_lock_has_hashes() -> None:
         assert re.search(rf"^{re.escape(name)}==\S+.* \\\n    --hash=sha256:", text, re.M), name
 
 
+def test_the_lock_is_installed_by_its_hashes() -> None:
+    assert (
+        "--require-hashes --requirement envs/requirements.lock" in (ROOT / "Makefile").read_text()
+    )
+
+
+def test_actions_are_pinned_by_commit_and_keep_no_credentials() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    used = re.findall(r"uses: (\S+)", text)
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one)] == []
+    kept = text.count("with: {persist-credentials: false}")
+    assert kept == sum(one.startswith("actions/checkout@") for one in used)
+
+
 def test_torch_is_no_local_build() -> None:
     # torch 2.13.0 resolves to a CPU build on some hosts, beside which torchvision does not import.
     assert locked()["torch"] != "2.13.0"

@@ -150,7 +150,7 @@ LSF = {
     echo RUN > "$LSF/$id.state"
     (
         state=DONE
-        "$script" > "$LSF/$id.out" 2>&1 || state=EXIT
+        sh -c "$script" > "$LSF/$id.out" 2>&1 || state=EXIT
         mv results "$LSF/late"
         echo $state > "$LSF/$id.state"
         sleep 8
@@ -167,7 +167,7 @@ LSF = {
 
 
 def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
-    commands, state, folder = (tmp_path / name for name in ("bin", "lsf", "work"))
+    commands, state, folder = (tmp_path / name for name in ("bin", "lsf", "my work"))
     for path in (commands, state, folder):
         path.mkdir()
     for name, text in LSF.items():

@@ -40,8 +40,11 @@ KEPT = "reference"
 
 def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
     """Yield (key, problem) for what no section can know by itself."""
-    if config.run == KEPT:
-        yield "run", f"is {KEPT!r}, the folder of results kept with the code; choose another name"
+    if config.run.casefold() == KEPT:  # some file systems know no difference
+        yield (
+            "run",
+            f"is {config.run!r}, the folder of results kept with the code; choose another name",
+        )
     problems = [
         *_repeats(config),
         *_folder_problems(config),
