@@ -89,6 +89,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for trained in (*config["backbones"].values(), *config["models"].values()):
             trained |= {"epochs": 1} if "epochs" in trained else {}
         config["attacks"]["suites"]["sea"]["iterations"] = [3]
+        config["attacks"]["suites"]["doubt"] |= {"images": 4, "iterations": 3}
         config["downloads"] = {
             "archives": {
                 "segnet_camvid": mirror("camvid.tar.gz"),
