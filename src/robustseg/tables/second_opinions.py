@@ -128,8 +128,8 @@ def layout(numbers: Numbers) -> Layout:
         "Signs that a figure is too high",
         "Each figure, the image-wise worst case of a suite, is doubted on some of its images: by "
         "other attacks, and by what can be seen of model, gradients and figure. It is too high "
-        f"where a check fails and the attacks leave over {POINTS:g} points less; where they do not, "
-        "it may be. Noted: beyond its threshold, which says nothing of robustness. A dash: there "
+        f"where the attacks leave over {POINTS:g} points less; it may be where they do not and a "
+        "check fails. Noted: beyond its threshold, which says nothing of robustness. A dash: there "
         f"was nothing to look at. {replace(numbers, images=looked_at).about()}",
         ("Check", "figure"),
         (("", "threshold"), *heads),
