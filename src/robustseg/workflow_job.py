@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
-from robustseg.gpus import check_cluster, take_gpus
+from robustseg.gpus import check_cluster, seem_there, take_gpus
 from robustseg.progress import Progress
 
 gc.disable()
@@ -125,4 +125,6 @@ def choose_device(gpus: int, progress: Progress) -> str:
     take_gpus(gpus, progress)
     visible = torch.cuda.is_available()
     check_cluster(gpus, visible)
+    if not visible and seem_there():
+        progress.say("torch sees none of this machine's GPUs: running on the CPU")
     return "cuda" if visible else "cpu"

@@ -95,13 +95,18 @@ def test_a_gpu_is_taken_only_where_jobs_have_their_own(
 
 
 def test_a_job_on_a_cluster_computes_on_what_it_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in (CLUSTER, ALLOW_CPU, SLOTS, *GIVEN):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     progress = Progress("job", None)
     assert choose_device(1, progress) == "cpu"  # where a person runs it
+    assert capsys.readouterr().err == ""  # Snakemake's run says so once
+    with monkeypatch.context() as there:
+        there.setattr("robustseg.workflow_job.seem_there", lambda: True)
+        assert choose_device(1, progress) == "cpu"
+    assert "torch sees none of this machine's GPUs" in capsys.readouterr().err
     monkeypatch.setenv(CLUSTER, "slurm")
     assert choose_device(0, progress) == "cpu"
     with pytest.raises(RobustsegError, match=r"asked for 2 GPUs and torch sees none .*gpu: 0"):
