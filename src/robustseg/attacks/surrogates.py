@@ -100,6 +100,8 @@ class StraightThrough(TorchFunctionMode):
         self, name: str, func: Callable[..., Any], first: Tensor, args: Any, kwargs: Any
     ) -> Any:
         plain = name.removesuffix("_")
+        other = args[1] if len(args) > 1 else kwargs.get("other")
+        index = args[2] if len(args) > 2 else kwargs.get("index")
         if plain in ROUNDING and first.is_floating_point():
             rounded = func(first.detach().clone(), *args[1:], **kwargs)
             if name != plain:
@@ -107,7 +109,7 @@ class StraightThrough(TorchFunctionMode):
                 return first.add_((rounded - first).detach())
             return self._through(name, first, rounded)
         if name in DIVIDING and first.is_floating_point():
-            return self._through("floor_divide", first / args[1], func(*args, **kwargs))
+            return self._through("floor_divide", first / other, func(*args, **kwargs))
         if name in REMAINING and first.is_floating_point() and first.requires_grad:
             self.hidden["remainder"] = None
             return func(first.detach(), *args[1:], **kwargs)
@@ -116,7 +118,7 @@ class StraightThrough(TorchFunctionMode):
         if name in COMPARISONS + COMPARING and first.is_floating_point() and first.requires_grad:
             found = func(*args, **kwargs)
             sign = 1 if name.strip("_")[0] == "g" else -1
-            self._soft[id(found)] = (found, sign * (first - args[1]))
+            self._soft[id(found)] = (found, sign * (first - other))
             return found
         if name == "argmax" and first.requires_grad:
             found = func(*args, **kwargs)
@@ -124,16 +126,16 @@ class StraightThrough(TorchFunctionMode):
             if dim is not None:
                 self._scores[id(found)] = (found, first, dim)
             return found
-        if name == "max" and first.requires_grad and not isinstance(args[-1], Tensor):
+        if name == "max" and first.requires_grad and not isinstance(other, Tensor):
             found = func(*args, **kwargs)
             if isinstance(found, tuple):
                 dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
                 self._scores[id(found[1])] = (found[1], first, dim)
             return found
         one_hot = name == "one_hot" and id(first) in self._scores
-        looked_up = name == "__getitem__" and id(args[1]) in self._scores
+        looked_up = name == "__getitem__" and id(other) in self._scores
         if one_hot or looked_up:
-            _, scores, dim = self._scores[id(first if one_hot else args[1])]
+            _, scores, dim = self._scores[id(first if one_hot else other)]
             hard = func(*args, **kwargs)
             soft = scores.softmax(dim).movedim(dim, -1)
             if hard.shape == soft.shape:
@@ -143,8 +145,8 @@ class StraightThrough(TorchFunctionMode):
             found = func(*args, **kwargs)
             self._scores[id(found)] = (found, *self._scores[id(first)][1:])
             return found
-        if name in ("scatter", "scatter_") and id(args[2]) in self._scores:
-            _, scores, dim = self._scores[id(args[2])]
+        if name in ("scatter", "scatter_") and id(index) in self._scores:
+            _, scores, dim = self._scores[id(index)]
             hard = func(*args, **kwargs)
             soft = scores.softmax(dim)
             return self._through("argmax", soft, hard) if hard.shape == soft.shape else hard
