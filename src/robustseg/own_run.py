@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustseg.evaluation.doubting.run import doubt_file
 from robustseg.evaluation.evaluate import (
     PICTURES,
+    doubt_file,
     evidence_files,
     own_models,
     read_records,

@@ -32,6 +32,7 @@ def random_corners(
     ]
     found = Found(images)
     counted = labels != IGNORE_LABEL
+    everywhere = torch.arange(len(images), device=images.device)
     with frozen(model), torch.no_grad():
         for _ in range(draws):
             signs = torch.stack(
@@ -39,11 +40,7 @@ def random_corners(
             ).to(images.device)
             corner = torch.where(signs > 0, box.upper, box.lower)
             right = (model(corner).argmax(1) == labels) & counted
-            found.offer(_all(images), corner, -right.flatten(1).sum(1).double())
+            found.offer(everywhere, corner, -right.flatten(1).sum(1).double())
     passes = torch.full((len(images),), draws, dtype=torch.int64)
     unknown = torch.full((len(images),), torch.nan, dtype=torch.float64)
     return AttackResult(found.images, passes, torch.zeros_like(passes), unknown)
-
-
-def _all(images: Tensor) -> Tensor:
-    return torch.arange(len(images), device=images.device)

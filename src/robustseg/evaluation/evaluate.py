@@ -362,6 +362,11 @@ def evidence_files(
     return [folder / job._replace(shard=one["shard"]).path for job in jobs for one in records]
 
 
+def doubt_file(record: Mapping[str, Any], eps_255: float) -> str:
+    """Return where the evidence of a second opinion lies in a run's folder."""
+    return EvidenceJob(SUITE, record["name"], 0, eps_255, record["seed"], 0).path
+
+
 def open_evidence(folder: Path, records: Sequence[Mapping[str, Any]], wanted_by: str) -> Evidence:
     """Return the evidence of a run, complete."""
     from robustseg.evidence.queries import Evidence
@@ -466,8 +471,7 @@ def _write(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -
         before = _rows_in(root / job.path)
         write_evidence(root / job.path, some, made_by, record["class_names"])
         if before is not None and before != _rows_in(root / job.path):  # it was of another figure
-            opinion = job._replace(suite=SUITE, shard=0)
-            (root / opinion.path).unlink(missing_ok=True)
+            (root / doubt_file(record, job.eps_255)).unlink(missing_ok=True)
     path = root / RECORD.format(shard=record["shard"], shards=record["shards"])
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -134,6 +134,19 @@ def random_corners_of(iterations: int) -> Attack:
     return Attack(f"{DOUBT}random_corners-{draws}", RIGHT_PIXELS, CORNERS, "none", draws)
 
 
+def doubt_passes(iterations: int) -> tuple[int, int]:
+    """Return the passes that a second opinion costs an image: forward, and forward and backward.
+
+    Of a model whose gradients are as they should be: an attack from another seed, one of twice the
+    iterations, short ones on logits of five scales and without a radius; forward passes alone of
+    random corners and a search. Not counted are looks at the model and at what was found, and what
+    follows from them: attacks on surrogates where gradients are hidden or random, and a long one on
+    other logits where a short one is ahead.
+    """
+    short, unbounded = max(iterations // 10, 3), max(iterations // 6, 10)
+    return 2 * random_corners_of(iterations).iterations, 3 * iterations + 5 * short + unbounded
+
+
 def radius_of(suite: Mapping[str, Any]) -> float | None:
     """Return the one radius of a suite's evidence, in 1/255; None: the radii that a table asks."""
     return {"alma": UNBOUNDED_255, "objects": 0.0}.get(suite["kind"])

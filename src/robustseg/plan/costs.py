@@ -22,7 +22,7 @@ from robustseg.data.splits import (
     VOC_SPLITS,
     VOC_VAL,
 )
-from robustseg.evidence.enumerator import CLEAN_SUITE, random_corners_of
+from robustseg.evidence.enumerator import CLEAN_SUITE, doubt_passes
 from robustseg.figures.registry import PICTURES
 from robustseg.names import ADVERSARIAL_SHARE, IMAGENET_CLASSES
 from robustseg.plan.networks import OWN, Network, Work
@@ -223,20 +223,13 @@ def _suite_work(config: Config, model: str, section: AnySuite, images: int) -> I
 
 
 def _doubt_work(config: Config, network: Network, section: Doubt, images: int) -> Iterator[Work]:
-    """Yield the passes of a second opinion on a model whose gradients are as they should be.
-
-    Attacks: from another seed, of twice the iterations, short ones on logits of five scales and
-    without a radius; forward passes alone: random corners and a search. Not counted are looks at
-    the model and at what was found, and what follows from them: attacks on surrogates where
-    gradients are hidden or random, and a long one on other logits where a short one is ahead.
-    """
-    budget = section.iterations
-    draws = random_corners_of(budget).iterations
-    short = max(budget // 10, 3)
-    attack = 3 * budget + 5 * short + max(budget // 6, 10)
-    yield Work(network, forward=2 * images * draws, attack=images * attack)
+    """Yield the passes of a second opinion, see `enumerator.doubt_passes`."""
+    forward, attack = doubt_passes(section.iterations)
+    yield Work(network, forward=images * forward, attack=images * attack)
     for source in section.sources:
-        yield _attack_work(network_of(config, source), images, budget, "reduced", more=0)
+        yield _attack_work(
+            network_of(config, source), images, section.iterations, "reduced", more=0
+        )
         yield Work(network, forward=images)
 
 

@@ -21,7 +21,6 @@ from robustseg.attacks.outcomes import (
     outcome_of,
     transfer_and_count,
 )
-from robustseg.attacks.projection import ball
 from robustseg.attacks.run import AttackResult
 from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec, SquareSpec
 from robustseg.attacks.square import square
@@ -73,7 +72,7 @@ class Doubter:
         rows: evidence of each check.
         failures: of checks whose attack the model refused, the sentence.
         broken: whether its gradients were among the reasons.
-        base, clean: (N,) accuracy of the images, of the figure and without an attack.
+        base: (N,) accuracy of the images, of the figure.
     """
 
     model: Model
@@ -92,8 +91,6 @@ class Doubter:
     def __post_init__(self) -> None:
         self.ids = [one for _, _, ids in self.batches for one in ids]
         self.base = self._accuracy(self.figure.worst)
-        clean = {name: right for name, (_, right) in self.figure.clean.items()}
-        self.clean = self._accuracy(clean)
 
     def run(self, check: str, words: enumerator.Attack, attack: Attack) -> None:
         """Run one attack on all images; what the model or its gradients refuse is kept as said."""
@@ -178,18 +175,17 @@ class Doubter:
         """Run all attacks that have something to tell of this model."""
         figure, seen, spec = self.figure, self.seen, self.figure.strongest
         budget = spec.iterations
-        draws = max(budget // 3, 10)
         words = enumerator.random_corners_of(budget)
-        self.run("random_corners", words, partial(self._corners, words.iterations))
+        draws = words.iterations
+        self.run("random_corners", words, partial(self._corners, draws))
         if seen.has_gradients:
             words = attack_in_words(spec, f"{DOUBT}other_seed-")
             self.run("other_seed", words, self._other_seed)
             self.of_spec("more_iterations", replace(spec, iterations=2 * budget))
             self._scales(spec)
             short = AttackSpec(spec.member, "apgd", "constant", max(budget // 6, 10))
-            self.run(
-                "unbounded", attack_in_words(short, f"{DOUBT}unbounded-"), self._unbounded(short)
-            )
+            words = attack_in_words(short, f"{DOUBT}unbounded-")
+            self.run("unbounded", words, partial(self._unbounded, short))
         if "other_seed" in self.rows and figure.eps_255 >= 1:
             words = attack_in_words(spec, f"{DOUBT}rounded_to_8_bits-")
             self.run("rounded_to_8_bits", words, self._rounded)
@@ -198,7 +194,6 @@ class Doubter:
         self.run("square_from_attack", words, partial(self._square, search))
         for name, source in sources.items():
             self.of_spec("transfer", spec, source, f"{name}-")
-        fewer = replace(spec, iterations=max(budget // 2, 3))
         if seen.noted.hidden and not seen.is_trusted:
             self.of_spec("straight_through", spec, StraightThroughModel(self.model))
         if seen.has_gradients and not seen.is_random and not seen.agrees:
@@ -206,6 +201,7 @@ class Doubter:
             few = replace(spec, iterations=max(budget // 4, 3))
             self.of_spec("averaged_gradients", few, averaged, f"{SHIFTS}-")
         if seen.is_random:
+            fewer = replace(spec, iterations=max(budget // 2, 3))
             self.of_spec("expectation", fewer, AveragedModel(self.model, DRAWS), f"{DRAWS}-")
 
     def _scales(self, spec: AttackSpec) -> None:
@@ -258,9 +254,9 @@ class Doubter:
         """Round what was found to 8 bits, without leaving the radius."""
         start, eps_255 = self._start(batch), self.figure.eps_255
         assert start is not None
-        box = ball(batch[0] * 255, eps_255)
-        upper, lower = (batch[0] * 255 + eps_255).clamp(max=255), box.lower
-        rounded = torch.minimum(torch.maximum(start.mul(255).round(), lower.ceil()), upper.floor())
+        lower = (batch[0] * 255 - eps_255).clamp(min=0).ceil()
+        upper = (batch[0] * 255 + eps_255).clamp(max=255).floor()
+        rounded = torch.minimum(torch.maximum(start.mul(255).round(), lower), upper)
         none = torch.zeros(len(start), dtype=torch.int64)
         unknown = torch.full((len(start),), torch.nan, dtype=torch.float64)
         found = AttackResult(rounded / 255, none, none, unknown)
@@ -271,16 +267,9 @@ class Doubter:
         found = square(self.model, *batch, search, figure.eps_255, figure.seed, start)
         return outcome_of(self.model, found, figure.eps_255, batch)
 
-    def _unbounded(self, spec: AttackSpec) -> Attack:
-        """Return an attack without a radius."""
+    def _unbounded(self, spec: AttackSpec, batch: Batch) -> Outcome:
         seed, pixels = self.figure.seed, self.class_pixels
-        return partial(_without_radius, self.model, spec, seed, pixels)
-
-
-def _without_radius(
-    model: Model, spec: AttackSpec, seed: int, class_pixels: Sequence[int] | None, batch: Batch
-) -> Outcome:
-    return attack_and_count(model, spec, UNBOUNDED_255, seed, batch, class_pixels)
+        return attack_and_count(self.model, spec, UNBOUNDED_255, seed, batch, pixels)
 
 
 ASIDE = ("unbounded", "rounded_to_8_bits")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec
 from robustseg.errors import RobustsegError
+from robustseg.evaluation.suites import random_images
 from robustseg.evidence.enumerator import CLEAN_SUITE
 from robustseg.evidence.runs import Run
 from robustseg.evidence.wording import percent
 from robustseg.metrics import mean_accuracy
-from robustseg.seeds import derive_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,5 +114,5 @@ def _strongest(rows: pd.DataFrame) -> AttackSpec:
 
 def choose_images(image_ids: Sequence[str], count: int) -> list[str]:
     """Return `count` of the images, or all if there are fewer; the same for every model."""
-    drawn = sorted(image_ids, key=lambda one: derive_seed("subset", one))
-    return sorted(drawn[:count])
+    ordered = sorted(image_ids)
+    return [ordered[place] for place in random_images(ordered, min(count, len(ordered)))]

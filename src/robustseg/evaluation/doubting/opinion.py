@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import Model
-from robustseg.attacks.gradient_checks import look_at_gradients
-from robustseg.attacks.outcomes import Batch, look_and_count, predict
+from robustseg.attacks.outcomes import Batch, predict
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.doubting.attacks import DRAWS, SHIFTS, Doubter
@@ -20,6 +18,7 @@ from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen, look
 from robustseg.evaluation.over_batches import EvidenceRow, on_device
 from robustseg.evaluation.resume import FinishedParts
+from robustseg.evidence.enumerator import doubt_passes
 from robustseg.evidence.findings import CHECKS, FAILED, Finding, Opinion, judged, not_run
 from robustseg.evidence.wording import percent
 from robustseg.metrics import image_accuracy
@@ -57,9 +56,9 @@ def second_opinion(
     """
     seen = look(model, batches, figure.eps_255)
     if not seen.is_random:
-        _check_same_model(model, batches, figure)
+        _check_same_model(seen, figure)
     if progress:
-        progress.say(_costs(model, batches, figure, seen, sources))
+        progress.say(_costs(figure, seen, len(sources)))
     work = Doubter(model, batches, figure, seen, identity, class_pixels, kept, progress)
     work.everything(sources)
     rows = [row for check, some in work.rows.items() if check != "unbounded" for row in some]
@@ -165,61 +164,44 @@ def _of_radii(figure: Figure) -> list[Finding]:
     return [*found, judged("falls_with_radius", max(rise, 0.0), where if rise > 0 else "")]
 
 
-def _check_same_model(model: Model, batches: Sequence[Batch], figure: Figure) -> None:
+def _check_same_model(seen: Seen, figure: Figure) -> None:
     """Refuse images, labels or a model other than those of the evidence."""
-    for batch in on_device(batches, model):
-        counts = look_and_count(model, batch).counts
-        for place, name in enumerate(batch[2]):
-            pixels, right = figure.clean[name]
-            if int(counts.pixels[place]) != pixels:
-                raise RobustsegError(
-                    f"image {name} has {pixels} labelled pixels in the evidence and "
-                    f"{int(counts.pixels[place])} here; hand over the same images and labels"
-                )
-            here = int(counts.pixels_correct[place])
-            if abs(here - right) > max(2, SAME_PREDICTIONS * pixels):
-                raise RobustsegError(
-                    f"image {name}: without an attack {here} of {pixels} pixels are right, and the "
-                    f"evidence says {right}; hand over the model, weights, normalisation and "
-                    "images of the evidence"
-                )
+    for name, (here, right_here) in seen.clean.items():
+        pixels, right = figure.clean[name]
+        if here != pixels:
+            raise RobustsegError(
+                f"image {name} has {pixels} labelled pixels in the evidence and {here} here; hand "
+                "over the same images and labels"
+            )
+        if abs(right_here - right) > max(2, SAME_PREDICTIONS * pixels):
+            raise RobustsegError(
+                f"image {name}: without an attack {right_here} of {pixels} pixels are right, and "
+                f"the evidence says {right}; hand over the model, weights, normalisation and "
+                "images of the evidence"
+            )
 
 
 SAME_PREDICTIONS = 0.005
 """Share of an image's pixels that rounding on another device may change."""
 
 
-def _costs(
-    model: Model,
-    batches: Sequence[Batch],
-    figure: Figure,
-    seen: Seen,
-    sources: Mapping[str, Model],
-) -> str:
-    """Return what the attacks will cost: passes of an image, and time from a pass that is timed."""
+def _costs(figure: Figure, seen: Seen, sources: int) -> str:
+    """Return what the attacks will cost: passes of an image, and time from those of the look."""
     budget = figure.strongest.iterations
-    passes = budget // 3 / 3 + budget // 3 / 3
+    forward, both = doubt_passes(budget)
+    passes = forward / 3 + sources * budget
     if seen.has_gradients:
-        passes += budget + 2 * budget + 5 * (budget // 10) + budget // 6
-    passes += len(sources) * budget
+        passes += both + budget  # another scale of the logits may be ahead
     if seen.noted.hidden and not seen.is_trusted:
         passes += budget
     if seen.is_random:
         passes += DRAWS * budget / 2
     elif seen.has_gradients and not seen.agrees:
         passes += SHIFTS * budget / 4
-    batch = next(iter(on_device(batches, model)))
-    started = time.monotonic()
-    look_at_gradients(model, *batch)
-    each_s = (time.monotonic() - started) / GRADIENT_LOOK_PASSES / len(batch[2])
-    count = sum(len(one[2]) for one in batches)
-    minutes = passes * each_s * count / 60
+    count = len(seen.clean)
+    minutes = passes * seen.pass_s * count / 60
     long = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
     return (
         f"{count} images, at most {passes:,.0f} forward and backward passes of each, about {long} "
         "if nothing of it is kept"
     )
-
-
-GRADIENT_LOOK_PASSES = 13
-"""What `look_at_gradients` takes, in forward and backward passes: 34 of 35 are forward alone."""

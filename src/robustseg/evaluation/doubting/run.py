@@ -18,6 +18,7 @@ from robustseg.evaluation.doubting.figure import Figure, choose_images
 from robustseg.evaluation.doubting.opinion import second_opinion
 from robustseg.evaluation.evaluate import (
     RECORD,
+    doubt_file,
     evaluate,
     evidence_files,
     radii_of,
@@ -25,7 +26,7 @@ from robustseg.evaluation.evaluate import (
 )
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
 from robustseg.evaluation.standard_suites import Suite
-from robustseg.evidence.enumerator import EvidenceJob, radius_of
+from robustseg.evidence.enumerator import radius_of
 from robustseg.evidence.findings import FINDINGS_KEY, SOUND, SUITE, Opinion, to_text
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.schema import device_name, hash_settings, provenance
@@ -140,11 +141,6 @@ def doubt(
         records = read_records(root)
         opinions = _opinions(root, records, wrapped, data, eps_255, images, others, progress)
         return Doubt(Path(folder) if folder else None, records[0]["name"], opinions)
-
-
-def doubt_file(record: Mapping[str, Any], eps_255: float) -> str:
-    """Return where the evidence of a second opinion lies in a run's folder."""
-    return EvidenceJob(SUITE, record["name"], 0, eps_255, record["seed"], 0).path
 
 
 def _opinions(
