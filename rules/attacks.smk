@@ -36,6 +36,7 @@ rule evaluate_clean:
 rule check_accuracy:
     input:
         evidence=rules.evaluate_clean.output.evidence,
+        report=conversion_report,
     output:
         checked="<results>/attacks/clean/{model}/seed{training_seed}/eps0/accuracy.json",
     log:
@@ -54,6 +55,8 @@ rule check_accuracy:
         weights=lambda wildcards: CONFIG.model_of(wildcards.model)["weights"],
         least=lambda wildcards: CONFIG.min_clean_accuracy_of(wildcards.model),
         reported=lambda wildcards: CONFIG.published_of(wildcards.model).clean_accuracy,
+        file=published_file,
+        sha256=lambda wildcards: expected_hash(published_file(wildcards)),
     message:
         "Check that {wildcards.model} predicts as it should"
     script:

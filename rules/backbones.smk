@@ -29,8 +29,8 @@ rule pretrain_backbone:
         "../scripts/pretrain_backbone.py"
 
 
-# Kept for all runs. What is not known of a file (its hash) is recorded beside it when it is first
-# fetched, and expected from then on.
+# Kept for all runs. A hash that is not known is recorded beside the file once the weights have proved
+# to be right, and expected from then on.
 rule fetch_weights:
     output:
         file="<downloads>/weights/{weights_file}",
@@ -79,6 +79,8 @@ rule convert_backbone:
         name=lambda wildcards: wildcards.backbone,
         weights=lambda wildcards: CONFIG.backbones[wildcards.backbone].weights,
         sha256=lambda wildcards, input: expected_hash(input.file),
+        # By check_accuracy, where there are images to check it on.
+        checked_later=lambda wildcards: CONFIG.backbones[wildcards.backbone].dataset is not None,
     message:
         "Convert the published weights of the backbone {wildcards.backbone}"
     script:

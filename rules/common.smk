@@ -104,6 +104,13 @@ def published_file(wildcards):
     return rules.fetch_weights.output.file.format(weights_file=CONFIG.published_of(name).file)
 
 
+def conversion_report(wildcards):
+    """Return what became of the keys of a published backbone's or model's weights."""
+    is_backbone = wildcards.model in CONFIG.backbones
+    output = rules.convert_backbone.output if is_backbone else rules.convert_model.output
+    return output.report.replace("{backbone}", "{model}").format(**wildcards)
+
+
 def model_inputs(wildcards):
     """Return both splits of the data set that a model is trained on, and its backbone."""
     model = CONFIG.models[wildcards.model]

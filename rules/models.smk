@@ -52,6 +52,7 @@ rule convert_model:
         name=lambda wildcards: wildcards.model,
         weights=lambda wildcards: CONFIG.models[wildcards.model].weights,
         sha256=lambda wildcards, input: expected_hash(input.file),
+        checked_later=True,  # by check_accuracy
     message:
         "Convert the released weights of {wildcards.model}"
     script:

@@ -1,10 +1,11 @@
-"""Stop before any attack if published weights do not predict as they should."""
+"""Stop before any attack if published weights predict wrongly; else record their hash."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
+from robustseg.downloads import record_hash
 from robustseg.evaluation.accuracy import check_accuracy
 from robustseg.files import atomic_path
 
@@ -18,6 +19,10 @@ if __name__ == "__main__":
             snakemake.input.evidence, model, params.weights, params.least, params.reported
         )
         progress.say(f"{accuracy:.1f} %, at least {params.least:g} % is expected")
+        if params.sha256 is None:
+            file = Path(params.file)
+            report = json.loads(Path(snakemake.input.report).read_text(encoding="utf-8"))
+            record_hash(file, report["sha256"], file.with_name("hashes.json"), progress)
         result = {"accuracy": accuracy, "least": params.least, "reported": params.reported}
         with atomic_path(Path(snakemake.output.checked)) as temporary:
             temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Download an archive of a data set, or continue an unfinished download."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
@@ -10,10 +11,12 @@ if TYPE_CHECKING:
 
 if __name__ == "__main__":
     with job(f"download {snakemake.wildcards.file}", snakemake.log[0]) as progress:
+        file = Path(snakemake.output.file)
         fetch(
-            snakemake.output.file,
+            file,
             snakemake.resources.urls.split(),
             Expected(**snakemake.params.expected),
             limit_bytes=snakemake.resources.limit_bytes,
+            record=file.with_name("hashes.json"),
             progress=progress,
         )

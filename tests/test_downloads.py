@@ -541,6 +541,18 @@ def test_a_hash_is_recorded_when_it_is_said_to_be_right(
     assert verify(path, Expected(known.upper()), record=record) == known
 
 
+def test_a_recorded_hash_counts_more_than_an_older_one(path: Path, tmp_path: Path) -> None:
+    """Whoever makes another file of the same MD5 has not made one of the same SHA-256."""
+    record = tmp_path / "hashes.json"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    published = Expected(md5=hashlib.md5(CONTENT).hexdigest())
+    assert verify(path, published, record=record) == SHA256
+    record_hash(path, "0" * 64, record, PROGRESS)
+    with pytest.raises(RobustsegError, match=r"but 0{64} is expected by line 2 of .*hashes.json"):
+        verify(path, published, record=record)
+
+
 @pytest.mark.parametrize("name", ["another", "file.bin", "zebra"])
 def test_to_delete_the_line_that_is_named_is_enough(
     server: Server, path: Path, tmp_path: Path, name: str

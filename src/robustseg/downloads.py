@@ -54,7 +54,7 @@ def fetch(
         urls: addresses of the same file (http, https or file), tried in this order.
         expected: what is known of it.
         limit_bytes: size beyond which it cannot be the right file.
-        record: see `record_hash`; what is recorded is expected where no hash is known.
+        record: see `record_hash`; what is recorded is expected where no SHA-256 is known.
         progress: says how far it is.
         patience: with slow and broken servers.
 
@@ -150,11 +150,11 @@ def _wanted(path: Path, expected: Expected, limit_bytes: int, record: str | Path
     """Return what is wanted of a file, by what is known or else recorded of it."""
     size_bytes = expected.size_bytes
     limit_bytes = limit_bytes if size_bytes is None else size_bytes
-    if record is None or expected.strongest:
+    recorded = None
+    if record is not None and expected.sha256 is None:
+        recorded = Expected(_read_record(Path(record)).get(path.name)).strongest
+    if record is None or recorded is None:
         return Wanted(size_bytes, limit_bytes, expected.strongest, "")
-    recorded = Expected(_read_record(Path(record)).get(path.name)).strongest
-    if recorded is None:
-        return Wanted(size_bytes, limit_bytes, None, "")
     lines = Path(record).read_text(encoding="utf-8").splitlines()
     number = next((n for n, line in enumerate(lines, 1) if json.dumps(path.name) in line), 1)
     whose = f" by line {number} of {record} (delete this line to accept another file)"

@@ -85,6 +85,11 @@ def run(folder: Path, path: Path, *targets: str | Path) -> tuple[int, str]:
     return result.returncode, result.stdout
 
 
+def recorded(folder: Path) -> dict[str, str]:
+    record = folder / "data" / "weights" / "hashes.json"
+    return json.loads(record.read_text()) if record.exists() else {}
+
+
 def test_a_file_that_cannot_be_converted_is_not_recorded(folder: Path, server: Server) -> None:
     """And what the sentence advises helps."""
     (folder / "served" / FILE).rename(folder / "kept")
@@ -94,12 +99,12 @@ def test_a_file_that_cannot_be_converted_is_not_recorded(folder: Path, server: S
     assert f"data/weights/{FILE} is truncated or no checkpoint of torch" in output
     assert "delete it and fetch it again" in output
     fetched = folder / "data" / "weights" / FILE
-    assert not fetched.with_name("hashes.json").exists()
+    assert not recorded(folder)
     fetched.unlink()
     os.replace(folder / "kept", folder / "served" / FILE)
     status, output = run(folder, config(folder, server), WEIGHTS)
     assert status == 0, output
-    assert json.loads(fetched.with_name("hashes.json").read_text()) == {FILE: sha256(fetched)}
+    assert not recorded(folder)  # do they predict?
 
 
 def test_a_released_model_that_does_not_predict_is_not_attacked(
@@ -113,12 +118,14 @@ def test_a_released_model_that_does_not_predict_is_not_attacked(
     assert "but at least 64.1 % is expected (69.1 % is reported), so it is not attacked" in output
     assert "Traceback (most recent call last)" not in output
     assert not list(folder.glob(f"{RUN}/attacks/sea/**/*.parquet"))
+    assert FILE not in recorded(folder)
 
 
 def test_the_same_model_is_attacked_where_that_is_asked_for(folder: Path, server: Server) -> None:
     status, output = run(folder, config(folder, server), "table9")
     assert status == 0, output
     assert server.requests == []  # fetched by the test before, once for all runs
+    assert recorded(folder)[FILE] == sha256(folder / "data" / "weights" / FILE)
     weights = folder / RUN / "models" / "released" / "seed0"
     tensors, metadata = read_weights(weights / "weights.safetensors")
     assert torch.equal(
@@ -141,6 +148,7 @@ def test_a_model_is_trained_from_a_fetched_backbone(folder: Path, server: Server
     assert status == 0, output
     log = (folder / RUN / "logs" / "models" / "pir_at_vit_s-seed0.log").read_text()
     assert "150 weights kept (pos_embed resized), 2 dropped (head)" in log
+    assert BACKBONE_FILE in recorded(folder)  # there are no images to check it on
     _, metadata = read_weights(folder / weights)
     keys = metadata["backbone_keys"]
     assert keys["resized"] == ["pos_embed"]
@@ -180,7 +188,7 @@ def test_a_fetched_backbone_is_scored_on_imagenet(folder: Path, server: Server) 
 def test_other_weights_under_the_same_name_are_refused(folder: Path, server: Server) -> None:
     """The hash was recorded at first use, and is enforced from then on."""
     path, fetched = config(folder, server), folder / "data" / "weights" / FILE
-    known = json.loads(fetched.with_name("hashes.json").read_text())
+    known = recorded(folder)
     assert known[FILE] == sha256(fetched)
     whole = fetched.read_bytes()
     fetched.write_bytes(whole[:-1] + b"x")
