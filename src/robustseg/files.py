@@ -5,14 +5,57 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from robustseg.errors import RobustsegError
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file can hold: the same bytes whenever an archive is written."""
+
+LONGEST_TEXT_BYTES = 2**26
+"""Of a list that a person wrote."""
+
+
+class UnfitFileError(ValueError):
+    """A file that is whole, but not what it should be: the predicate of a sentence about it."""
+
+
+@contextmanager
+def open_regular(path: str | Path, most_bytes: int) -> Iterator[IO[bytes]]:
+    """Open a file to read it, if it is one: to open a pipe would wait, and a device never ends.
+
+    Raises:
+        OSError: it is missing or may not be read.
+        UnfitFileError: a folder, a pipe or a device, or of more bytes.
+    """
+    about = Path(path).stat()
+    if not stat.S_ISREG(about.st_mode):
+        what = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or device"
+        raise UnfitFileError(f"is {what}; put a file in its place")
+    if about.st_size > most_bytes:
+        raise UnfitFileError(
+            f"has {about.st_size:,} bytes, where at most {most_bytes:,} are read; make it smaller"
+        )
+    with Path(path).open("rb") as file:
+        yield file
+
+
+def read_text(path: str | Path) -> str:
+    """Return a text file's content, UTF-8.
+
+    Raises:
+        OSError: as `open_regular`.
+        ValueError: likewise, or it is no text.
+    """
+    with open_regular(path, LONGEST_TEXT_BYTES) as file:
+        text = file.read().decode("utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it holds zeros")
+    return text
 
 
 @contextmanager

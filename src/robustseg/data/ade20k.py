@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from robustseg.data.archives import ADE20K
+from robustseg.data.listing import refuse_unprintable
 from robustseg.data.manifest import Entry
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
+from robustseg.files import read_text
 
 FOLDERS = {"train": "training", "val": "validation"}
 OBJECTS = "objectInfo150.txt"
@@ -16,12 +18,16 @@ def ade20k_lists(root: Path, folders: Mapping[str, str]) -> dict[str, list[str]]
     """Return the image ids by list, sorted, from the images that are there.
 
     # RELEASED CODE: takes them in the order in which the file system lists them.
+
+    Raises:
+        RobustsegError: see `refuse_unprintable`.
     """
     images = root / folders["ade20k"] / ADE20K / "images"
-    return {
-        name: sorted(path.stem for path in (images / folder).glob("*.jpg"))
-        for name, folder in FOLDERS.items()
-    }
+    found = {name: sorted((images / folder).glob("*.jpg")) for name, folder in FOLDERS.items()}
+    for paths in found.values():
+        for path in paths:
+            refuse_unprintable(path)
+    return {name: [path.stem for path in paths] for name, paths in found.items()}
 
 
 def ade20k_entries(folders: Mapping[str, str], lists: Mapping[str, list[str]]) -> list[Entry]:
@@ -46,10 +52,10 @@ def ade20k_objects(root: Path, folders: Mapping[str, str]) -> list[str]:
     """
     path = root / folders["ade20k"] / ADE20K / OBJECTS
     try:
-        _, *lines = path.read_text(encoding="utf-8").splitlines()
+        _, *lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"{path} is missing or damaged ({error}); the archive of ADE20K has it"
+            f"{path} is missing or damaged ({in_one_line(error)}); the archive of ADE20K has it"
         ) from error
     names = [line.split("\t")[-1].split(",")[0].strip() for line in lines if line.strip()]
     if len(set(names)) != OBJECT_COUNT:

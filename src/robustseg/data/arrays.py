@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg.array_files import read_npz, write_arrays
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.errors import RobustsegError
-from robustseg.files import ZIP_EPOCH, atomic_path
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FIELDS = ("images", "labels", "image_ids", "class_names", "palette")
+KINDS = {"image_ids": "U1", "class_names": "U1", "palette": "u2"}
+"""Of values, as NumPy names them, and how many dimensions."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,7 @@ def save_split(path: str | Path, dataset: ArrayDataset) -> None:
         "class_names": np.array(dataset.class_names),
         "palette": np.array(dataset.palette, np.uint8),
     }
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH), "w") as file:
-                np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    write_arrays(path, arrays)
 
 
 def load_arrays(path: str | Path) -> ArrayDataset:
@@ -83,6 +81,12 @@ def load_arrays(path: str | Path) -> ArrayDataset:
         RobustsegError: missing or damaged file, or arrays that do not fit each other.
     """
     arrays = _read_arrays(Path(path))
+    kinds = {name: arrays[name].dtype.kind + str(arrays[name].ndim) for name in KINDS}
+    if kinds != KINDS or arrays["palette"].shape != (len(arrays["class_names"]), 3):
+        raise RobustsegError(
+            f"{path} has no ids and names of classes as text with a colour for each class; delete "
+            "it and generate it again"
+        )
     dataset = ArrayDataset(
         images=arrays["images"],
         labels=arrays["labels"],
@@ -99,17 +103,11 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
     if not path.exists():
         raise RobustsegError(f"{path} does not exist; generate the data set first")
     try:
-        with path.open("rb") as file:
-            return _arrays_of(file)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return read_npz(path, FIELDS)
+    except Exception as error:
         raise RobustsegError(
             f"{path} is truncated or no data set ({error}); delete it and generate it again"
         ) from error
-
-
-def _arrays_of(file: IO[bytes]) -> dict[str, NDArray[np.uint8]]:
-    with np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in FIELDS}
 
 
 def _check(dataset: ArrayDataset, path: Path) -> None:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from robustseg.data.archives import ARCHIVES, CIFAR10
 from robustseg.data.arrays import ArrayDataset, save_split
-from robustseg.data.image_files import DAMAGED, read_image
+from robustseg.data.image_files import image_of, read_image, sentence_of
 from robustseg.data.splits import CIFAR10_CLASSES, CIFAR10_IMAGES, CIFAR10_SIZE_PX, spread
 from robustseg.data.unpacking import members_of
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
+from robustseg.files import UnfitFileError, open_regular
 from robustseg.progress import Progress
 
 FILES = {
@@ -85,13 +86,18 @@ def read_split(root: Path, name: str, progress: Progress) -> tuple[Images, Label
 
 def _read_binary(folder: Path, name: str) -> tuple[Images, Labels, list[str]]:
     """Read the published files of a split."""
-    try:
-        rows = np.concatenate([np.fromfile(folder / file, np.uint8) for file in FILES[name]])
-    except OSError as error:
-        raise RobustsegError(
-            f"{error.filename} cannot be read ({error.strerror}); restore it from the archive"
-        ) from error
     pixels = 3 * CIFAR10_SIZE_PX**2
+    parts = []
+    for file in FILES[name]:
+        try:
+            with open_regular(folder / file, CIFAR10_IMAGES[name] * (1 + pixels)) as opened:
+                parts.append(np.frombuffer(opened.read(), np.uint8))
+        except (OSError, UnfitFileError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RobustsegError(
+                f"{folder / file} cannot be read ({reason}); restore it from the archive"
+            ) from error
+    rows = np.concatenate(parts)
     if len(rows) != CIFAR10_IMAGES[name] * (1 + pixels):
         raise RobustsegError(
             f"{folder} has {len(rows):,} bytes of the {name} split instead of "
@@ -122,10 +128,10 @@ def _read_packed(archive: Path) -> Iterator[tuple[str, Path, Image.Image]]:
         path = archive / member.name
         content = io.BytesIO(b"".join(member.blocks))
         try:
-            with Image.open(content) as file:
-                yield path.parent.name, path, file.convert("RGB")
-        except DAMAGED as error:
-            raise RobustsegError(f"{path} is damaged ({error}); restore the archive") from error
+            image = image_of(content)
+        except Exception as error:
+            raise RobustsegError(f"{in_one_line(path)} {sentence_of(error)}") from error
+        yield path.parent.name, path, image
 
 
 def _stack(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from robustseg.data.image_files import read_image
+from robustseg.data.listing import refuse_unprintable
 from robustseg.data.manifest import Columns, Shared, open_rows, write_rows
 from robustseg.errors import RobustsegError
 from robustseg.names import IMAGENET_CLASSES
@@ -119,6 +120,7 @@ def _rows(root: Path, folders: Sequence[str]) -> Iterator[dict[str, str | int]]:
     for label, folder in enumerate(folders):
         for path in (root / folder).iterdir():
             if path.suffix.lower() in SUFFIXES:
+                refuse_unprintable(path)
                 yield {"image_id": path.stem, "image": f"{folder}/{path.name}", "label": label}
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.data.interface import IGNORE_BYTE
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
+from robustseg.files import read_text
 
 COLOURED = re.compile(r"(.*\S)\s+(\d+)\s+(\d+)\s+(\d+)")
 """A line with a class and its colour."""
@@ -126,11 +127,11 @@ def _values(values: str | Sequence[int], classes: int) -> list[int]:
 def _lines_of(path: Path) -> list[str]:
     """Return the lines of a file that are not empty."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"the file of classes {path} is missing or not text ({error}); it should have one "
-            "class a line: `name`, or `name R G B` with its colour"
+            f"the file of classes {path} is missing or not text ({in_one_line(error)}); it should "
+            "have one class a line: `name`, or `name R G B` with its colour"
         ) from error
     return [line for line in text.splitlines() if line.strip()]
 

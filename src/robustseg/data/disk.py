@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustseg.data.classes import Classes
-from robustseg.data.image_files import image_size_px, read_mask, read_pair
+from robustseg.data.image_files import read_mask, read_pair, unturned_size_px
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows
 from robustseg.data.masks import MaskLabels
@@ -68,10 +68,10 @@ class DiskDataset:
         """Height and width of each image as `batch` gives it.
 
         Raises:
-            RobustsegError: sizes are looked up, and an image is missing or damaged.
+            RobustsegError: sizes are looked up, see `unturned_size_px`.
         """
         own = self.own_sizes_px or self._readers.map(
-            image_size_px, (self.root / image for image in self.images)
+            unturned_size_px, (self.root / image for image in self.images)
         )
         return [self.views.size_px(size) for size in own]
 

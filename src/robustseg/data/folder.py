@@ -7,7 +7,7 @@ from typing import Any
 
 from robustseg.data.classes import Classes, ignored_values, read_classes
 from robustseg.data.disk import DiskDataset, mask_labels
-from robustseg.data.image_files import read_pair
+from robustseg.data.image_files import read_pair, unturned_size_px
 from robustseg.data.labels import palette
 from robustseg.data.listing import Ids, Pair, fingerprint, list_pairs
 from robustseg.data.manifest import MANIFEST_SCHEMA, SPLIT_SCHEMA, check_each, write_rows
@@ -159,8 +159,8 @@ def _checked_rows(
     """Read every image and mask once, and return the rows of each split."""
 
     def check(pair: Pair) -> tuple[int, int]:
-        image, _ = read_pair(pair.image, pair.mask, masks.read)
-        return image.height, image.width
+        read_pair(pair.image, pair.mask, masks.read)
+        return unturned_size_px(pair.image)
 
     sizes = iter(check_each(check, [*pairs["train"], *pairs["val"]], threads, progress))
     return {split: [_row(pair, split, *next(sizes)) for pair in pairs[split]] for split in SPLITS}

@@ -12,7 +12,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
+from robustseg.files import read_text
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Of images and masks, in small letters or capitals; other files are left alone."""
@@ -73,24 +74,46 @@ def files_by_id(folder: str | PathLike[str]) -> Files:
     What is hidden (its name begins with a dot) is left alone; links are followed.
 
     Raises:
-        RobustsegError: the folder, or one in it, is missing or cannot be read.
+        RobustsegError: the folder, or one in it, is missing or cannot be read, or is there twice
+            because of a link; or a name is no printable UTF-8.
     """
 
     def refuse(error: OSError) -> None:
         raise RobustsegError(
-            f"the folder {error.filename} is missing or cannot be read ({error.strerror}); "
-            "correct its path, or the permissions"
+            f"the folder {in_one_line(error.filename)} is missing or cannot be read "
+            f"({error.strerror}); correct its path, or the permissions"
         ) from error
 
-    top, files = Path(folder), Files()
+    top, files, seen = Path(folder), Files(), dict[tuple[int, int], str]()
+    refuse_unprintable(top)
     for path, folders, names in os.walk(top, onerror=refuse, followlinks=True):
+        about = Path(path).stat()
+        first = seen.setdefault((about.st_dev, about.st_ino), path)
+        if first != path:  # else links that go round never end
+            raise RobustsegError(
+                f"{in_one_line(path)} is the same folder as {in_one_line(first)}; remove the link"
+            )
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             file = Path(path, name)
             if not name.startswith(".") and file.suffix.lower() in SUFFIXES:
+                refuse_unprintable(file)
                 image_id = file.relative_to(top).with_suffix("").as_posix()
                 files.setdefault(image_id, []).append(file)
     return files
+
+
+def refuse_unprintable(file: Path) -> None:
+    """Refuse a name that lists and tables could not hold.
+
+    Raises:
+        RobustsegError: the file's path has line breaks or the like, or is not UTF-8.
+    """
+    if in_one_line(file) != str(file):
+        raise RobustsegError(
+            f"the name {in_one_line(file)} has line breaks or other control characters, or is not "
+            "UTF-8; rename it"
+        )
 
 
 def read_ids(ids: Ids) -> list[str]:
@@ -101,14 +124,17 @@ def read_ids(ids: Ids) -> list[str]:
     """
     where = "`ids`"
     if isinstance(ids, str | PathLike):
-        where = f"the list of ids {ids}"
+        where = f"the list of ids {in_one_line(ids)}"
         try:
-            lines = Path(ids).read_text(encoding="utf-8-sig").splitlines()
+            lines = read_text(Path(ids)).splitlines()
         except (OSError, ValueError) as error:
             raise RobustsegError(
-                f"{where} is missing or not text ({error}); it should have one image id a line"
+                f"{where} is missing or not text ({in_one_line(error)}); it should have one image "
+                "id a line"
             ) from error
         ids = [line.strip() for line in lines if line.strip()]
+    if not isinstance(ids, Sequence) or not all(isinstance(name, str) for name in ids):
+        raise RobustsegError(f"{where} should be a file or a list of texts, the ids of images")
     names = sorted(ids)
     twice = [name for name, other in pairwise(names) if name == other]
     if twice or not names:
@@ -167,7 +193,7 @@ def _refuse_twice(wanted: Iterable[str], files: Files) -> None:
 
 def _examples(names: Sequence[str]) -> str:
     """Return the first of some names."""
-    return ", ".join(names[:EXAMPLES]) + (", …" if len(names) > EXAMPLES else "")
+    return ", ".join(map(in_one_line, names[:EXAMPLES])) + (", …" if len(names) > EXAMPLES else "")
 
 
 def fingerprint(files: Iterable[Path], text: str = "") -> str:
@@ -177,8 +203,10 @@ def fingerprint(files: Iterable[Path], text: str = "") -> str:
 
 
 def _bytes(path: Path) -> int:
-    """Return the size of a file, 0 where a link leads nowhere."""
-    return path.stat().st_size if path.exists() else 0
+    """Return the size of a file, 0 where a link leads nowhere, or where none can be seen."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def settings_fingerprint(settings: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from robustseg.data.image_files import read_image, read_mask, refuse_other_size
 from robustseg.data.labels import LabelPolicy
-from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
+from robustseg.errors import RobustsegError, in_one_line
+from robustseg.files import atomic_path, read_text
 from robustseg.progress import Progress
 
 Loaded = TypeVar("Loaded")
@@ -63,16 +63,18 @@ def read_list(path: Path) -> list[str]:
         RobustsegError: missing, empty, or something else.
     """
     try:
-        names = path.read_text(encoding="utf-8").split()
+        names = read_text(path).split()
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"the list {path} is missing or damaged ({error}); restore it, unpack its archive "
-            "again, or correct `root`"
+            f"the list {path} is missing or damaged ({in_one_line(error)}); restore it, unpack its "
+            "archive again, or correct `root`"
         ) from error
     wrong = [name for name in names if not ID.fullmatch(name)]
     twice = len(names) - len(set(names))
     if wrong or twice or not names:
-        problem = f"{wrong[0]!r} in it is none" if wrong else f"{twice} of them are there twice"
+        problem = (
+            f"{wrong[0][:100]!r} in it is none" if wrong else f"{twice} of them are there twice"
+        )
         raise RobustsegError(
             f"{path} is no list of image ids: {problem if names else 'it is empty'}; restore it"
         )

@@ -40,7 +40,7 @@ class MaskLabels:
             RobustsegError: as `read_any_mask`; colours, but the classes have none; or a value or
                 colour that is no class and not ignored.
         """
-        pixels = read_any_mask(path)
+        pixels = read_any_mask(path, self.classes.colours)
         values = pixels if pixels.ndim == 2 else self._places(path, pixels)
         labels = self._table[np.clip(values.astype(np.int64), -1, len(self._table) - 1)]
         unknown = labels == UNKNOWN

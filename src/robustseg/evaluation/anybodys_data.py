@@ -16,7 +16,7 @@ from robustseg.attacks.outcomes import Batch
 from robustseg.attacks.spec import images_of_shard
 from robustseg.data.batching import batches_of
 from robustseg.data.interface import IGNORE_LABEL
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
 
 IMAGE_KEYS = ("pixel_values", "image", "images", "img")
 LABEL_KEYS = ("labels", "label", "mask", "masks", "semantic_map", "gt")
@@ -183,8 +183,8 @@ def _single(pair: Any, place: int, ignore_index: int | None) -> tuple[Tensor, Te
     """Return one image (1, C, H, W), its labels (1, H, W) and its id."""
     image, label, given = _parts(pair, f"image {place}")
     name = _name(place if given is None else given)
-    images = as_images([_pixels(image)], [name])
-    return images, as_labels([_pixels(label, is_label=True)], [name], ignore_index), name
+    images = as_images([_pixels(image, name)], [name])
+    return images, as_labels([_pixels(label, name, is_label=True)], [name], ignore_index), name
 
 
 def _name(given: Any) -> str:
@@ -192,13 +192,21 @@ def _name(given: Any) -> str:
     return str(given.item() if _dimensions(given) == 0 and hasattr(given, "item") else given)
 
 
-def _pixels(one: Any, is_label: bool = False) -> Any:
-    """Return a picture of PIL as an array, channels first; anything else as it is."""
+def _pixels(one: Any, name: str, is_label: bool = False) -> Any:
+    """Return a picture of PIL as an array, channels first; anything else as it is.
+
+    Raises:
+        RobustsegError: it cannot be decoded, its pixels are no colours, or it is a JPEG of labels.
+    """
     if not hasattr(one, "convert"):
         return one
-    if is_label:
-        return np.array(one)
-    return np.array(one.convert("RGB")).transpose(2, 0, 1)
+    from robustseg.data.image_files import as_rgb, label_values, sentence_of
+
+    try:
+        return label_values(one) if is_label else np.array(as_rgb(one)).transpose(2, 0, 1)
+    except Exception as error:
+        what = "the mask of image" if is_label else "image"
+        raise RobustsegError(f"{what} {in_one_line(name)} {sentence_of(error)}") from error
 
 
 def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustseg import __version__
+from robustseg.array_files import read_npz
 from robustseg.attacks.attacked_model import Model, device_of
 from robustseg.attacks.outcomes import Outcome, predict
 from robustseg.errors import RobustsegError
@@ -154,9 +154,8 @@ def _same(kept: NDArray[np.floating[Any]], logits: NDArray[np.floating[Any]]) ->
 def _read_arrays(path: Path) -> list[NDArray[np.floating[Any]]] | None:
     """Return the arrays of a file, None if it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[name] for name in arrays.files]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return list(read_npz(path).values())
+    except Exception:
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg.array_files import read_npz, write_arrays
 from robustseg.data.interface import IGNORE_BYTE
-from robustseg.errors import RobustsegError
-from robustseg.files import ZIP_EPOCH, atomic_path
+from robustseg.errors import RobustsegError, in_one_line
 
 ARRAYS = {
     "image_ids": ("N",),
@@ -70,13 +69,13 @@ def read_arrays(path: str | Path, names: Collection[str]) -> dict[str, NDArray[A
         RobustsegError: the file is missing or damaged, or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file.files]
-            if missing:
-                raise RobustsegError(f"{path} has no array {missing[0]}; make the file again")
-            return {name: file[name] for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RobustsegError(f"{path} cannot be read ({error}); make the file again") from error
+        return read_npz(Path(path), names)
+    except KeyError as error:
+        raise RobustsegError(f"{path} has no array {error.args[0]}; make the file again") from error
+    except Exception as error:
+        raise RobustsegError(
+            f"{path} cannot be read ({in_one_line(error)}); make the file again"
+        ) from error
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -85,12 +84,7 @@ def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     Raises:
         RobustsegError: the file cannot be written.
     """
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", ZIP_EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w") as file:
-                np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    write_arrays(path, arrays, compressed=True)
 
 
 def perturbed(image: NDArray[np.uint8], perturbation: NDArray[np.float16]) -> NDArray[np.uint8]:
