@@ -4,6 +4,8 @@ from unicodedata import category
 
 NO_PRINT = ("Cc", "Cs", "Zl", "Zp")
 """Kinds of characters: of control, halves of others (bytes that are not UTF-8), line breaks."""
+LONGEST_REASON = 200
+"""Characters; some libraries quote whole files."""
 
 
 class RobustsegError(Exception):
@@ -22,3 +24,10 @@ def in_one_line(text: object) -> str:
         else character
         for character in str(text)
     )
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, short and for a sentence; its kind if it says nothing."""
+    said = in_one_line(error)
+    short = said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}..."
+    return short or type(error).__name__

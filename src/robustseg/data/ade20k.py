@@ -6,7 +6,7 @@ from pathlib import Path
 from robustseg.data.archives import ADE20K
 from robustseg.data.listing import refuse_unprintable
 from robustseg.data.manifest import Entry
-from robustseg.errors import RobustsegError, in_one_line
+from robustseg.errors import RobustsegError, reason_of
 from robustseg.files import read_text
 
 FOLDERS = {"train": "training", "val": "validation"}
@@ -55,7 +55,7 @@ def ade20k_objects(root: Path, folders: Mapping[str, str]) -> list[str]:
         _, *lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"{path} is missing or damaged ({in_one_line(error)}); the archive of ADE20K has it"
+            f"{path} is missing or damaged ({reason_of(error)}); the archive of ADE20K has it"
         ) from error
     names = [line.split("\t")[-1].split(",")[0].strip() for line in lines if line.strip()]
     if len(set(names)) != OBJECT_COUNT:

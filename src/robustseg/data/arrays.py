@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robustseg.array_files import read_npz, write_arrays
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, reason_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.uint8]]:
         return read_npz(path, FIELDS)
     except Exception as error:
         raise RobustsegError(
-            f"{path} is truncated or no data set ({error}); delete it and generate it again"
+            f"{path} is truncated or no data set ({reason_of(error)}); delete it and generate it "
+            "again"
         ) from error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.data.interface import IGNORE_BYTE
-from robustseg.errors import RobustsegError, in_one_line
+from robustseg.errors import RobustsegError, reason_of
 from robustseg.files import read_text
 
 COLOURED = re.compile(r"(.*\S)\s+(\d+)\s+(\d+)\s+(\d+)")
@@ -130,7 +130,7 @@ def _lines_of(path: Path) -> list[str]:
         text = read_text(path)
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"the file of classes {path} is missing or not text ({in_one_line(error)}); it should "
+            f"the file of classes {path} is missing or not text ({reason_of(error)}); it should "
             "have one class a line: `name`, or `name R G B` with its colour"
         ) from error
     return [line for line in text.splitlines() if line.strip()]

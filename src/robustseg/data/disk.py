@@ -16,9 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from robustseg.data.classes import Classes
-from robustseg.data.image_files import read_mask, read_pair, unturned_size_px
+from robustseg.data.image_files import image_size_px, read_mask, read_pair
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
-from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows
+from robustseg.data.labels import LabelPolicy
+from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows, read_known_mask
 from robustseg.data.masks import MaskLabels
 from robustseg.data.transforms import Pair, Size, Views, Whole
 from robustseg.errors import RobustsegError
@@ -43,6 +44,7 @@ class DiskDataset:
             int32 with -1.
         views: sizes.
         own_sizes_px: height and width of each image file; None: looked up when they are needed.
+        size_of: from the path of an image to these, where they are looked up.
     """
 
     root: Path
@@ -54,6 +56,7 @@ class DiskDataset:
     read_labels: Callable[[Path], NDArray[Any]]
     views: Views | Whole
     own_sizes_px: list[Size] | None = None
+    size_of: Callable[[Path], Size] = image_size_px
     _readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(min(MOST_READERS, _cores())), repr=False
     )
@@ -68,10 +71,10 @@ class DiskDataset:
         """Height and width of each image as `batch` gives it.
 
         Raises:
-            RobustsegError: sizes are looked up, see `unturned_size_px`.
+            RobustsegError: sizes are looked up, and an image is missing or damaged.
         """
         own = self.own_sizes_px or self._readers.map(
-            unturned_size_px, (self.root / image for image in self.images)
+            self.size_of, (self.root / image for image in self.images)
         )
         return [self.views.size_px(size) for size in own]
 
@@ -176,6 +179,11 @@ def _dataset(columns: Columns, shared: Shared) -> DiskDataset:
 def read_by_table(table: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     """Return the labels (H, W) of a mask, given the label (256,) of each value."""
     return table[read_mask(path)]
+
+
+def read_by_policy(policy: LabelPolicy, path: Path) -> NDArray[np.uint8]:
+    """Return the same by what the values mean, and refuse those that mean nothing."""
+    return policy.table()[read_known_mask(policy, path)]
 
 
 def _views(shared: Shared, background: int, ignored: int = IGNORE_BYTE) -> Views:

@@ -66,6 +66,7 @@ def open_folder(
         palette=_palette(known),
         read_labels=MaskLabels(known, ignored_values(ignore, known)).read,
         views=Whole(resize_px, interpolation),
+        size_of=unturned_size_px,
     )
 
 

@@ -6,7 +6,7 @@ What cannot be read, or not without a guess, ends in one sentence with the file'
 import errno
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from robustseg.data import mat_files
 from robustseg.data.png_files import check_png
-from robustseg.errors import RobustsegError, in_one_line
+from robustseg.errors import RobustsegError, in_one_line, reason_of
 from robustseg.files import UnfitFileError, open_regular
 
 MOST_PX = 2**26
@@ -40,6 +40,10 @@ GREY_STEP = {"L;2": 85, "L;4": 17}
 PAGE_KIND, REDUCED_OR_MASK = 254, 1 | 4
 """Tag of a TIFF's page, and its bits for a smaller copy of the image and for its transparency."""
 BLURRED = "is a {kind}, which blurs the values of a mask; make it anew as PNG"
+MOST_PAGES = 100
+"""That are looked at; more are other images, whatever they say."""
+MOST_SCANS = 200
+"""Of a JPEG, whose usual ones have about ten, and previews some more."""
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 READERS: dict[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
@@ -307,18 +311,32 @@ def _refuse_several(image: ImageFile.ImageFile) -> None:
 
     Smaller copies in a TIFF are none, nor what telephones put behind a JPEG.
     """
-    several = getattr(image, "n_frames", 1)
-    if isinstance(image, TiffImageFile) and several > 1:
-        kinds = []
-        for page in range(1, several):
-            image.seek(page)
+    if isinstance(image, TiffImageFile):
+        several = any(not kind & REDUCED_OR_MASK for kind in _other_pages(image))
+    else:
+        several = getattr(image, "n_frames", 1) > 1
+    if several:
+        raise UnfitFileError("holds several images in one file; save the one that is meant as PNG")
+
+
+def _other_pages(image: TiffImageFile) -> list[int]:
+    """Return what kind each page is but the first, where the image is left."""
+    kinds: list[int] = []
+    with suppress(EOFError):
+        while len(kinds) < MOST_PAGES:
+            image.seek(len(kinds) + 1)
             kinds.append(image.tag_v2.get(PAGE_KIND, 0))
-        image.seek(0)
-        several = 1 + sum(1 for kind in kinds if not kind & REDUCED_OR_MASK)
-    if several > 1:
-        raise UnfitFileError(
-            f"holds {several} images in one file; save the one that is meant as PNG"
-        )
+    image.seek(0)
+    return kinds if len(kinds) < MOST_PAGES else [0]
+
+
+def _refuse_endless(file: IO[bytes]) -> None:
+    """Refuse a JPEG that goes over the whole image again and again."""
+    at = file.tell()
+    file.seek(0)
+    if file.read().count(b"\xff\xda") > MOST_SCANS:
+        raise ValueError(f"it has more than {MOST_SCANS} scans")
+    file.seek(at)
 
 
 def _stored_as(image: Image.Image) -> str:
@@ -350,6 +368,8 @@ def _decoder(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
                 f"has {width}x{height} pixels, and is more than {MOST_ASPECT} times as long as "
                 "wide; cut it into parts"
             )
+        if reader is JpegImageFile:
+            _refuse_endless(file)
         yield image
 
 
@@ -394,8 +414,7 @@ def sentence_of(error: Exception, path: Path | None = None) -> str:
         return "may not be read; correct its permissions"
     if isinstance(error, MemoryError):
         return "needs more memory than there is; make it smaller, or read fewer at a time"
-    reason = in_one_line(error) or type(error).__name__
-    return f"is damaged ({reason}); restore it, or unpack again what it came in"
+    return f"is damaged ({reason_of(error)}); restore it, or unpack again what it came in"
 
 
 def _goes_round(error: Exception) -> bool:

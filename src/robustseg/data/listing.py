@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from robustseg.errors import RobustsegError, in_one_line
+from robustseg.errors import RobustsegError, in_one_line, reason_of
 from robustseg.files import read_text
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -129,7 +129,7 @@ def read_ids(ids: Ids) -> list[str]:
             lines = read_text(Path(ids)).splitlines()
         except (OSError, ValueError) as error:
             raise RobustsegError(
-                f"{where} is missing or not text ({in_one_line(error)}); it should have one image "
+                f"{where} is missing or not text ({reason_of(error)}); it should have one image "
                 "id a line"
             ) from error
         ids = [line.strip() for line in lines if line.strip()]

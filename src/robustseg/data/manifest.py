@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from robustseg.data.image_files import read_image, read_mask, refuse_other_size
 from robustseg.data.labels import LabelPolicy
-from robustseg.errors import RobustsegError, in_one_line
+from robustseg.errors import RobustsegError, in_one_line, reason_of
 from robustseg.files import atomic_path, read_text
 from robustseg.progress import Progress
 
@@ -66,7 +68,7 @@ def read_list(path: Path) -> list[str]:
         names = read_text(path).split()
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"the list {path} is missing or damaged ({in_one_line(error)}); restore it, unpack its "
+            f"the list {path} is missing or damaged ({reason_of(error)}); restore it, unpack its "
             "archive again, or correct `root`"
         ) from error
     wrong = [name for name in names if not ID.fullmatch(name)]
@@ -116,14 +118,24 @@ def check_each(
 def _check_entry(root: Path, policy: LabelPolicy, entry: Entry) -> tuple[int, int]:
     image = read_image(root / entry.image)
     for path in filter(None, (entry.mask, entry.sbd_mask)):
-        values = read_mask(root / path)
+        values = read_known_mask(policy, root / path)
         refuse_other_size(root / entry.image, image, root / path, values)
-        if unknown := policy.unknown(values):
-            raise RobustsegError(
-                f"{root / path} holds the value {unknown[0]}, which is none of the "
-                f"{len(policy.class_names)} classes; restore it from the archive"
-            )
     return image.height, image.width
+
+
+def read_known_mask(policy: LabelPolicy, path: Path) -> NDArray[np.uint8]:
+    """Return the values (H, W) of a mask, see `read_mask`.
+
+    Raises:
+        RobustsegError: as `read_mask`, or it holds a value that is no class.
+    """
+    values = read_mask(path)
+    if unknown := policy.unknown(values):
+        raise RobustsegError(
+            f"{in_one_line(path)} holds the value {unknown[0]}, which is none of the "
+            f"{len(policy.class_names)} classes; restore it from the archive"
+        )
+    return values
 
 
 def write_rows(

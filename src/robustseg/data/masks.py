@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from robustseg.data.classes import OTHERS, Classes
 from robustseg.data.image_files import read_any_mask
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
 
 UNKNOWN = -2
 """Marks values that no mask may hold."""
@@ -46,7 +46,7 @@ class MaskLabels:
         unknown = labels == UNKNOWN
         if unknown.any():
             raise RobustsegError(
-                f"{path} holds the value {values[unknown][0]}, which is none of the "
+                f"{in_one_line(path)} holds the value {values[unknown][0]}, which is none of the "
                 f"{len(self.classes.names)} classes and not ignored; correct the mask, `classes`, "
                 "`values` or `ignore`"
             )
@@ -82,7 +82,7 @@ class MaskLabels:
         """Return for each pixel (H, W) the place of its colour among those of the classes."""
         if self.classes.colours is None:
             raise RobustsegError(
-                f"{path} is a mask of colours, but the classes have none; give them colours in "
+                f"{in_one_line(path)} is a mask of colours, but the classes have none; give them colours in "
                 "`classes`, one class a line: `name R G B`"
             )
         known = np.array(self.classes.colours) @ RED_GREEN_BLUE
@@ -95,7 +95,7 @@ class MaskLabels:
         if unknown.any():
             colour = tuple(pixels[unknown][0].tolist())
             raise RobustsegError(
-                f"{path} holds the colour {colour}, which is none of the {len(known)} classes; "
+                f"{in_one_line(path)} holds the colour {colour}, which is none of the {len(known)} classes; "
                 "give it a line in `classes`, whose number (from 0) may stand in `ignore`, or "
                 "correct the mask"
             )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from robustseg.data.ade20k import ade20k_entries, ade20k_lists, ade20k_objects
 from robustseg.data.archives import VOC
-from robustseg.data.disk import DiskDataset, read_by_table
+from robustseg.data.disk import DiskDataset, read_by_policy
 from robustseg.data.labels import ade20k_policy, palette, voc_policy
 from robustseg.data.manifest import Entry, read_list
 from robustseg.data.transforms import Whole
@@ -52,7 +52,7 @@ def open_published(
         masks=[str(entry.mask) for entry in entries],
         class_names=list(policy.class_names),
         palette=palette(len(policy.class_names)),
-        read_labels=partial(read_by_table, policy.table()),
+        read_labels=partial(read_by_policy, policy),
         views=Whole(resize_px),
     )
 

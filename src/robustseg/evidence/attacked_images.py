@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robustseg.array_files import read_npz, write_arrays
 from robustseg.data.interface import IGNORE_BYTE
-from robustseg.errors import RobustsegError, in_one_line
+from robustseg.errors import RobustsegError, reason_of
 
 ARRAYS = {
     "image_ids": ("N",),
@@ -74,7 +74,7 @@ def read_arrays(path: str | Path, names: Collection[str]) -> dict[str, NDArray[A
         raise RobustsegError(f"{path} has no array {error.args[0]}; make the file again") from error
     except Exception as error:
         raise RobustsegError(
-            f"{path} cannot be read ({in_one_line(error)}); make the file again"
+            f"{path} cannot be read ({reason_of(error)}); make the file again"
         ) from error
 
 
