@@ -164,7 +164,7 @@ def refuse_swapped(what: str, first: Any, second: Any) -> None:
     """
     one, other = shape_of(first), shape_of(second)
     colours = len(other) in (3, 4) and (other[-3] in (3, 4) or other[-1] in (3, 4))
-    channel = len(one) == len(other) and one[-3] == 1 and not _has_floats(first)
+    channel = len(one) == len(other) > 2 and one[-3] == 1 and not _has_floats(first)
     if colours and (len(one) == len(other) - 1 or channel):
         raise RobustsegError(
             f"{what} gives {one} first and {other} second, which look like labels and images; "

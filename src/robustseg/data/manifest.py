@@ -167,10 +167,12 @@ def open_rows(
     if not path.exists():
         raise RobustsegError(f"{path} does not exist; {make} first")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path).select(schema.names)
+        if table.schema.types != schema.types:
+            raise TypeError("its columns are of other types")
         shared = json.loads((table.schema.metadata or {})[METADATA_KEY])
-        return load(table.select(schema.names).to_pydict(), shared)
-    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        return load(table.to_pydict(), shared)
+    except Exception as error:  # of many kinds, from libraries in C too
         raise RobustsegError(
-            f"{path} is truncated or no {what} ({error}); delete it and {make} again"
+            f"{path} is truncated or no {what} ({reason_of(error)}); delete it and {make} again"
         ) from error

@@ -82,8 +82,8 @@ class MaskLabels:
         """Return for each pixel (H, W) the place of its colour among those of the classes."""
         if self.classes.colours is None:
             raise RobustsegError(
-                f"{in_one_line(path)} is a mask of colours, but the classes have none; give them colours in "
-                "`classes`, one class a line: `name R G B`"
+                f"{in_one_line(path)} is a mask of colours, but the classes have none; give them "
+                "colours in `classes`, one class a line: `name R G B`"
             )
         known = np.array(self.classes.colours) @ RED_GREEN_BLUE
         wanted = pixels @ RED_GREEN_BLUE
@@ -95,8 +95,8 @@ class MaskLabels:
         if unknown.any():
             colour = tuple(pixels[unknown][0].tolist())
             raise RobustsegError(
-                f"{in_one_line(path)} holds the colour {colour}, which is none of the {len(known)} classes; "
-                "give it a line in `classes`, whose number (from 0) may stand in `ignore`, or "
-                "correct the mask"
+                f"{in_one_line(path)} holds the colour {colour}, which is none of the {len(known)} "
+                "classes; give it a line in `classes`, whose number (from 0) may stand in "
+                "`ignore`, or correct the mask"
             )
         return places
