@@ -28,13 +28,24 @@ from robustseg.data.folder import open_folder
 from robustseg.data.image_files import image_size_px, read_any_mask, read_image, read_mask
 from robustseg.data.listing import list_pairs, read_ids
 from robustseg.data.manifest import read_list
+from robustseg.data.opening import load_split
 from robustseg.data.png_files import PASSES
 from robustseg.data.published import open_published
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import source_of
 from robustseg.evidence.attacked_images import read_arrays
 from tests.data import archives
-from tests.data.test_folder import COLOURS, labels, one, picture, png, refused, save
+from tests.data.test_folder import (
+    COLOURS,
+    labels,
+    one,
+    picture,
+    png,
+    prepared,
+    refused,
+    save,
+    section,
+)
 
 Pixels = NDArray[Any]
 ROOT = Path(__file__).parents[2]
@@ -523,6 +534,24 @@ def test_every_changed_byte_of_a_mat_file_is_survived(compressed: bool) -> None:
     for end in range(len(whole)):
         with pytest.raises((ValueError, zlib.error)):
             mat_files.read_segmentation(whole[:end])
+
+
+# Sizes.
+
+
+def test_what_resizing_makes_too_large_is_refused(tmp_path: Path) -> None:
+    dataset = one(tmp_path, picture((2, 200)), labels((2, 200)), resize_px=900)
+    sentence = f"{tmp_path}/images/x.png: 200x2 pixels would become 90000x900, where at most"
+    refused(lambda: dataset.sizes_px, sentence)
+    refused(lambda: dataset.batch([0]), sentence)
+
+
+def test_an_image_that_changed_its_size_since_it_was_prepared_is_refused(tmp_path: Path) -> None:
+    folder_of(tmp_path, ["a.png", "b.png"])
+    dataset = load_split(prepared(tmp_path, section(tmp_path))["val"])
+    save(tmp_path / "images" / "b.png", picture((7, 9)))
+    save(tmp_path / "masks" / "b.png", labels((7, 9)))
+    refused(lambda: dataset.batch([0, 1]), "images/b.png has 9x7 pixels, and had another size when")
 
 
 # Folders and lists.

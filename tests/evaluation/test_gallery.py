@@ -17,11 +17,10 @@ from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evidence.attacked_images import (
     ARRAYS,
     perturbed,
-    read_arrays,
     read_shots,
+    read_targeted,
     save_arrays,
 )
-from robustseg.figures.figure1 import TARGETED_ARRAYS
 from tests.evaluation.test_suites import network, noise
 
 GALLERY = {"images": 3, "loss": "mask_ce", "schedule": "reduced", "iterations": 9}
@@ -101,7 +100,7 @@ def test_the_same_attack_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_targets_are_reached_more_often_than_without_an_attack(tmp_path: Path) -> None:
     arrays = attack_targeted(network(0), noise(), TARGETED, batch_size=2)
     save_arrays(tmp_path / "t.npz", arrays)
-    kept = read_arrays(tmp_path / "t.npz", TARGETED_ARRAYS)
+    kept = read_targeted(tmp_path / "t.npz")
     for index, label in enumerate((2, 1)):
         share = (kept["prediction"][index] == label).mean(axis=(1, 2))
         assert kept["share"][index] == pytest.approx(share)
@@ -134,4 +133,4 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         attack_gallery(network(0), noise(), {**GALLERY, "images": 5, "eps_255": [4]}, batch_size=2)
     (tmp_path / "cut.npz").write_bytes(b"PK")
     with pytest.raises(RobustsegError, match=r"cut\.npz cannot be read"):
-        read_arrays(tmp_path / "cut.npz", TARGETED_ARRAYS)
+        read_targeted(tmp_path / "cut.npz")

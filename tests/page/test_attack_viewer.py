@@ -134,6 +134,8 @@ def test_no_files_no_gallery():
         ({"prediction": np.full((3, 2, 6, 6), 3, np.uint8)}, "prediction has class 3, but there"),
         ({"eps_255": np.array([0.0, 8.0, 4.0])}, "must begin with 0 and ascend"),
         ({"image_ids": np.array([{}, {}], dtype=object)}, "cannot be read"),
+        ({"images": np.zeros((2, 6, 6, 3))}, "images has values float64 where uint8 are needed"),
+        ({"accuracy": np.full((3, 2), np.nan)}, "accuracy has values that are not finite"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, changes, sentence):

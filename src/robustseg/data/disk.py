@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +22,10 @@ from robustseg.data.labels import LabelPolicy
 from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows, read_known_mask
 from robustseg.data.masks import MaskLabels
 from robustseg.data.transforms import Pair, Size, Views, Whole
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
 from robustseg.seeds import derive_seed
 
+Shown = TypeVar("Shown")
 MOST_READERS = 8
 """Images decoded at a time, if there are that many cores; changes speed, not results."""
 
@@ -76,7 +77,7 @@ class DiskDataset:
         own = self.own_sizes_px or self._readers.map(
             self.size_of, (self.root / image for image in self.images)
         )
-        return [self.views.size_px(size) for size in own]
+        return [self._naming(index, self.views.size_px, size) for index, size in enumerate(own)]
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -126,16 +127,29 @@ class DiskDataset:
         return images, labels.long(), [self.image_ids[index] for index in indices]
 
     def _validation(self, index: int) -> Pair:
-        return self.views.validation(*self._read(index))
+        return self._naming(index, self.views.validation, *self._read(index))
 
     def _training(self, index: int, training_seed: int, epoch: int) -> Pair:
         seed = derive_seed("view", training_seed, epoch, self.image_ids[index])
         return self.views.training(*self._read(index), random.Random(seed))
 
+    def _naming(self, index: int, show: Callable[..., Shown], *arguments: Any) -> Shown:
+        """Return what `show` does, and name the image in what it refuses."""
+        try:
+            return show(*arguments)
+        except RobustsegError as error:
+            path = in_one_line(self.root / self.images[index])
+            raise RobustsegError(f"{path}: {error}") from error
+
     def _read(self, index: int) -> Pair:
         """Read an image and the labels of its mask."""
         paths = self.root / self.images[index], self.root / self.masks[index]
         image, labels = read_pair(*paths, self.read_labels)
+        if self.own_sizes_px and self.own_sizes_px[index] != labels.shape:
+            raise RobustsegError(
+                f"{in_one_line(paths[0])} has {image.width}x{image.height} pixels, and had another "
+                "size when the data set was prepared; prepare it again"
+            )
         return image, Image.fromarray(labels)
 
 

@@ -131,10 +131,19 @@ def image_size_px(path: Path) -> tuple[int, int]:
 
 
 def resized_px(size_px: tuple[int, int], short_px: int | None) -> tuple[int, int]:
-    """Return height and width once the short side is `short_px`; None: as they are."""
+    """Return height and width once the short side is `short_px`; None: as they are.
+
+    Raises:
+        RobustsegError: these are more than MOST_PX pixels.
+    """
     if short_px is None:
         return size_px
     height, width = (short_px * side // min(size_px) for side in size_px)
+    if height * width > MOST_PX:
+        raise RobustsegError(
+            f"{size_px[1]}x{size_px[0]} pixels would become {width}x{height}, where at most "
+            f"{MOST_PX:,} are computed with; lower `resize_px`, or cut the image into parts"
+        )
     return height, width
 
 

@@ -95,13 +95,14 @@ class Whole:
             raise RobustsegError(f"resize_px is {self.resize_px}; it should be at least 1 pixel")
 
     def size_px(self, own_px: Size) -> Size:
-        """Return the size in which `validation` shows an image of some size."""
+        """Return the size in which `validation` shows an image of some size, see `resized_px`."""
         return resized_px(own_px, self.resize_px)
 
     def validation(self, image: Image.Image, labels: Image.Image) -> Pair:
-        """Return the image, its short side resized if so wanted."""
+        """Return the image, its short side resized if so wanted, see `resized_px`."""
         if self.resize_px is None:
             return image, labels
+        self.size_px((image.height, image.width))
         return _resized(image, labels, self.resize_px, self.interpolation)
 
     def training(self, image: Image.Image, labels: Image.Image, source: random.Random) -> Pair:

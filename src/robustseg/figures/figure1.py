@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.attacked_images import perturbed, read_arrays
+from robustseg.evidence.attacked_images import perturbed, read_targeted
 from robustseg.evidence.runs import Models
 from robustseg.evidence.wording import percent, printed, radius
 from robustseg.exhibits import PICTURES
@@ -23,18 +23,12 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[Any]]
 
-TARGETED_ARRAYS = (
-    *("image_ids", "labels", "images", "class_names", "palette", "targets", "eps_255"),
-    *("perturbation", "prediction", "share", "clean_share"),
-)
-"""What it needs of a file of attacked images."""
-
 
 def draw(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing, pd.DataFrame]:
     """Draw for each image its picture and classes, then a column a model and target."""
     import pandas as pd
 
-    kept = {model: read_arrays(path, TARGETED_ARRAYS) for model, path in paths.items()}
+    kept = {model: read_targeted(path) for model, path in paths.items()}
     first = next(iter(kept.values()))
     _check_alike(paths, kept)
     targets = [str(name) for name in first["targets"]]
