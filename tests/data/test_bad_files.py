@@ -241,6 +241,28 @@ def test_a_jpeg_that_begins_again_and_again_is_refused(tmp_path: Path) -> None:
     refused(lambda: read_image(tmp_path / "x.jpg"), "it has more than 200 scans")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_a_jpeg_that_ends_early_but_orderly_is_refused(
+    mode: str, subsampling: int, tmp_path: Path
+) -> None:
+    pixels = np.tile(NOISE, (4, 4, 1))
+    pixels[60:] = 128
+    path, options = tmp_path / "x.jpg", {"quality": 95, "subsampling": subsampling}
+    save(path, Image.fromarray(pixels).convert(mode), **options)
+    with Image.open(path) as file:
+        assert np.array_equal(read_image(path), file.convert("RGB"))  # grey, and complete
+    whole = save(path, Image.fromarray(np.tile(NOISE, (4, 4, 1))).convert(mode), **options)
+    data = whole.read_bytes()
+    begin = data.rindex(b"\xff\xda") + 14
+    for share in (0.02, 0.3, 0.6, 0.95):
+        path.write_bytes(data[: begin + int(share * (len(data) - begin))] + b"\xff\xd9")
+        refused(lambda: read_image(path), f"{path} is damaged (")
+    at = data.index(b"\xff\xc0") + 5
+    path.write_bytes(data[:at] + struct.pack(">H", 200) + data[at + 2 :])
+    refused(lambda: read_image(path), f"{path} is damaged (it has less data than its header says")
+
+
 def test_every_changed_bit_of_a_png_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     whole = archives.palette_png(labels((9, 9)))

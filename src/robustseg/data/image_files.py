@@ -4,6 +4,7 @@ What cannot be read, or not without a guess, ends in one sentence with the file'
 """
 
 import errno
+import io
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +41,8 @@ GREY_STEP = {"L;2": 85, "L;4": 17}
 PAGE_KIND, REDUCED_OR_MASK = 254, 1 | 4
 """Tag of a TIFF's page, and its bits for a smaller copy of the image and for its transparency."""
 BLURRED = "is a {kind}, which blurs the values of a mask; make it anew as PNG"
+FILLED, OTHER_END = {127, 128}, bytes([0x55]) * 4096
+"""What libjpeg puts where data lack (127 in CMYK), and what stands in for the end of the data."""
 MOST_PAGES = 100
 """That are looked at; more are other images, whatever they say."""
 MOST_SCANS = 200
@@ -93,6 +96,8 @@ def image_of(file: IO[bytes]) -> Image.Image:
         _refuse_several(image)
         if isinstance(image, PngImageFile):
             check_png(file)
+        if isinstance(image, JpegImageFile):
+            _refuse_ended(image, file)
         return as_rgb(image)
 
 
@@ -346,6 +351,24 @@ def _refuse_endless(file: IO[bytes]) -> None:
     if file.read().count(b"\xff\xda") > MOST_SCANS:
         raise ValueError(f"it has more than {MOST_SCANS} scans")
     file.seek(at)
+
+
+def _refuse_ended(image: JpegImageFile, file: IO[bytes]) -> None:
+    """Refuse a JPEG whose data end before its last pixel, which libjpeg fills with grey in silence.
+
+    With something else where the data end, a complete image looks the same.
+    """
+    last = image.getpixel((image.width - 1, image.height - 1))
+    if not set(last if isinstance(last, tuple) else (last,)) <= FILLED:
+        return
+    file.seek(0)
+    data = file.read()
+    with JpegImageFile(io.BytesIO(data[: data.rfind(b"\xff\xd9")] + OTHER_END)) as other:
+        complete = False
+        with suppress(OSError):  # even this ends early
+            complete = other.tobytes() == image.tobytes()
+    if not complete:
+        raise ValueError("it has less data than its header says")
 
 
 def _stored_as(image: Image.Image) -> str:
