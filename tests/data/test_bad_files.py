@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 from scipy.io import loadmat, savemat
 
 from robustseg.array_files import read_npz, write_arrays
@@ -222,13 +222,13 @@ def test_a_header_that_lies_is_noticed(
 def test_what_is_compressed_a_thousandfold_does_not_go_off(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(png_of(30, 20, bytes(2**28)))
-    begun = time.monotonic()
+    begun = time.process_time()
     refused(lambda: read_image(path), "it has more data than its header says")
     mat = archives.gtcls_mat(np.zeros(SIZE, np.uint8))
     bomb = zlib.compress(bytes(2**28))
     (tmp_path / "x.mat").write_bytes(mat[:128] + struct.pack("<II", 15, len(bomb)) + bomb)
     refused(lambda: read_mask(tmp_path / "x.mat"), "it unpacks to more than 67,108,864 bytes")
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 10
 
 
 def test_a_jpeg_that_begins_again_and_again_is_refused(tmp_path: Path) -> None:
@@ -261,6 +261,15 @@ def test_a_jpeg_that_ends_early_but_orderly_is_refused(
     at = data.index(b"\xff\xc0") + 5
     path.write_bytes(data[:at] + struct.pack(">H", 200) + data[at + 2 :])
     refused(lambda: read_image(path), f"{path} is damaged (it has less data than its header says")
+
+
+def test_half_an_image_is_refused_whatever_a_model_asked_of_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    path = save(tmp_path / "x.jpg", NOISE)
+    path.write_bytes(path.read_bytes()[:-200])
+    refused(lambda: read_image(path), f"{path} is damaged (image file is truncated")
 
 
 def test_every_changed_bit_of_a_png_is_noticed_or_changes_nothing(tmp_path: Path) -> None:

@@ -388,6 +388,8 @@ def _decoder(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
         raise ValueError(
             f"cannot identify image file: it is {_foreign(head)}, not PNG, JPEG, WebP, TIFF or BMP"
         )
+    # A model's module may have set it: half an image, or one of other checksums, would be taken.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     # Not Image.open, which tries more formats, and warns of sizes that it then accepts.
     with reader(file) as image:
         width, height = image.size
