@@ -7,7 +7,7 @@ ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 STREET := $(SNAKEMAKE) --profile profiles/demo --configfile config/street.yaml
 
-.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs lock
+.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs site lock
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -27,7 +27,8 @@ help:
 	@echo "make bench-options  gain and effect of bf16 and compilation in attacks (after make demo)"
 	@echo "make bench-report  time and memory of everything made from evidence, at the paper's size"
 	@echo "make format      format the code"
-	@echo "make docs        write docs/config.md and config/schema.json from the configuration's classes"
+	@echo "make docs        write the pages of docs/ that come from code, and config/schema.json"
+	@echo "make site        the documentation as a site: site/index.html"
 	@echo "make lock        resolve envs/requirements.in again (needs uv)"
 	@echo "CORES=8 make demo uses more cores"
 
@@ -120,6 +121,13 @@ docs: export PYTHONPATH := src
 docs: $(ENVIRONMENT)
 	$(BIN)/python -c "from robustseg.config import describe; print(describe(), end='')" > docs/config.md
 	$(BIN)/python -c "from robustseg.config import json_schema; print(json_schema(), end='')" > config/schema.json
+	$(BIN)/python docs/reference.py
+
+# A warning is an error, and so is a link to what is not there.
+site: export PYTHONPATH := src
+site: $(ENVIRONMENT)
+	$(BIN)/sphinx-build --fail-on-warning --quiet -c docs -b html -d .site_cache . site
+	@echo "Open site/index.html"
 
 lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Wrong usage ends the process with status 2, as argparse does.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     warnings.simplefilter("ignore")  # they are said at the end, with the result
     try:
         options.run(options)
@@ -69,7 +69,8 @@ def console() -> None:
     sys.exit(main())
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line; docs/command_line.md is written from it."""
     parser = argparse.ArgumentParser(
         prog="robustseg",
         description="Measure how robust a segmentation model is: its accuracy on the worst images "

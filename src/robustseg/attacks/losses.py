@@ -1,7 +1,7 @@
 """Losses, each one entry: name, label, and gradient and objective in closed form.
 
 The paper's six are those of arXiv 2306.12941, Sec. 2.2. For five of them the gradient at pixel a is
-a weight times that of cross-entropy, w_a (p_a - e_y):
+a weight times that of cross-entropy, w_a (p_a - e_y)::
 
     CE          w = 1
     Bal-CE      w = 1 - lambda(t) where the pixel is right, lambda(t) where it is wrong
@@ -9,7 +9,7 @@ a weight times that of cross-entropy, w_a (p_a - e_y):
     JS          w = -1/2 p_y log(p_y / (1 + p_y))
     Mask-CE     w = 1 where the pixel is right, else 0
 
-Mask-Spherical has a gradient of its own (Appendix A). Beyond the paper:
+Mask-Spherical has a gradient of its own (Appendix A). Beyond the paper::
 
     Tsallis            w = p_y^(1 - q(t)), arXiv 2605.03405: q grows from -2 to 1, which is CE
     Mask-CE, balanced  w = N_min / N_y where the pixel is right, else 0, with N_y pixels of class y
