@@ -13,9 +13,11 @@ from posixpath import relpath
 from typing import Any
 
 from docutils import nodes
+from pygments.lexers import PythonLexer
 from sphinx.addnodes import download_reference
 from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
+from sphinx.highlighting import lexers
 
 import robustseg
 
@@ -26,6 +28,7 @@ author = "the authors of robustseg"
 release = robustseg.__version__
 html_title = f"robustseg {release}"
 
+lexers["snakemake"] = PythonLexer()
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 root_doc = "docs/index"
 include_patterns = [
@@ -108,9 +111,13 @@ def pages_of_files(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield a page for each linked file of text, and copy the others."""
     for name in sorted(linked_files(app)):
         if is_copied(name):
-            copy = Path(app.outdir, "files", name)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, copy)
+            # Pages of a run lead to each other.
+            for file in (
+                (ROOT / name).parent.glob("*.html") if name.endswith(".html") else [ROOT / name]
+            ):
+                copy = Path(app.outdir, "files", file.relative_to(ROOT))
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
         else:
             text = (ROOT / name).read_text(encoding="utf-8")
             code = app.builder.highlighter.highlight_block(text, language_of(name), linenos=False)

@@ -38,13 +38,12 @@ DECISIONS = {
     r"head -n 8 results/demo/\S+": How.MINUTES,  # needs the demo
     r"source .venv/bin/activate|make .venv/.complete|pip install .*": How.INSTALLS,
     r"make street.*": How.DOWNLOADS,
-    r"make (test|format|docs|site|demo|demo-seeds|ablation|bigger-demo|strength|bench|bench-demo)": (
-        How.MINUTES
-    ),
+    r"make (test|format|docs|site|bench|bench-demo)": How.MINUTES,
+    r"make (demo|demo-seeds|ablation|bigger-demo|strength)": How.MINUTES,
     r"robustseg .*(mymodels\.py:net|runs/net).*--device cuda.*": How.GPU,
     r"robustseg .*(mymodels\.py:net|runs/net).*": How.OWN,
     r"robustseg .*espnet.*": How.DOWNLOADS,
-    r"(\S*/)?snakemake --profile profiles/demo (?!.*(--configfile|--report|--unlock)).*": How.PLANNED,
+    r"(\S*/)?snakemake --profile profiles/demo (?!.*--(configfile|report|unlock)).*": How.PLANNED,
     r"(\S*/)?snakemake (-n table3|claims)": How.PLANNED,
     r"snakemake --profile slurm --until .*": How.PLANNED,
     r"(\S*/)?snakemake --profile profiles/demo (--report report.zip all|--unlock)": How.OWN,
