@@ -36,6 +36,7 @@ class How(StrEnum):
 DECISIONS = {
     r"(python|robustseg) .*(first|rounding|pictures).*|robustseg --version": How.TUTORIAL,
     r"head -n 8 results/demo/\S+": How.MINUTES,  # needs the demo
+    r"export OMP_NUM_THREADS=1": How.INSTALLS,
     r"source .venv/bin/activate|make .venv/.complete|pip install .*": How.INSTALLS,
     r"make street.*": How.DOWNLOADS,
     r"make (test|format|docs|site|bench|bench-demo)": How.MINUTES,

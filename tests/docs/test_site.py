@@ -13,6 +13,8 @@ from docs.reference import PAGES
 import robustseg
 from tests.workflow.running import ROOT, environment
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -106,3 +108,11 @@ def test_public_names_are_described(site: Path, pages: dict[Path, Page]) -> None
 def test_pages_from_code_are_up_to_date(page: str) -> None:
     same = (ROOT / "docs" / page).read_text(encoding="utf-8") == PAGES[page]()
     assert same, f"docs/{page} is out of date: run `make docs`"
+
+
+def test_the_site_is_built_and_published_on_github() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    assert any(step.get("run") == "make site" for step in jobs["site"]["steps"])
+    assert jobs["site"]["steps"][-1]["with"] == {"path": "site"}
+    assert "site" in jobs["publish"]["needs"]
+    assert "vars.PUBLISH_SITE" in jobs["publish"]["if"]
