@@ -41,7 +41,8 @@ def loss_and_gradient(
     objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
     # Rows first: threads share the sum over a whole image, but only if it is alone.
     objective = objectives.mul_(labels.counted).sum(3, dtype=torch.float64).flatten(1).sum(1)
-    return objective, (rights * labels.counted).flatten(1).sum(1).long()
+    correct = rights.to(labels.counted.dtype).mul_(labels.counted)  # bool times float is slow
+    return objective, correct.flatten(1).sum(1).long()
 
 
 def _chunks(logits: Tensor) -> Iterator[slice]:

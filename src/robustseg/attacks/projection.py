@@ -23,12 +23,12 @@ class Box(NamedTuple):
         return Box(self.lower[kept], self.upper[kept])
 
 
-def choose(which: Tensor, images: Tensor, others: Tensor) -> Tensor:
+def choose(which: Tensor, images: Tensor, others: Tensor, out: Tensor | None = None) -> Tensor:
     """Return `images` (B, C, H, W) where `which` (B,) bool holds, else `others`; all finite.
 
     Interpolation with weights 0 and 1 is exact, and on a CPU 4 times faster than torch.where.
     """
-    return torch.lerp(others, images, which.view(-1, 1, 1, 1).to(images.dtype))
+    return torch.lerp(others, images, which.view(-1, 1, 1, 1).to(images.dtype), out=out)
 
 
 def ball(images: Tensor, epsilon: float) -> Box:

@@ -61,6 +61,10 @@ class Found:
 
     def offer(self, position: Tensor, images: Tensor, score: Tensor) -> None:
         """Keep `images`, which are at `position` in the batch, where their score is not lower."""
+        if len(position) == len(self.images):  # all of them, in order: nothing need be gathered
+            choose(score >= self.score, images, self.images, out=self.images)
+            torch.maximum(score, self.score, out=self.score)
+            return
         old_images = self.images.index_select(0, position)
         old_score = self.score.index_select(0, position)
         self.images.index_copy_(0, position, choose(score >= old_score, images, old_images))
