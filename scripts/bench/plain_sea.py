@@ -12,6 +12,7 @@ import argparse
 import math
 import statistics
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from attacks import timed
@@ -145,6 +146,48 @@ def plain_sea(
     return lowest
 
 
+@dataclass
+class Comparison:
+    """Processor seconds of each round, and the accuracy that both leave, in percent."""
+
+    classes: int
+    plain_s: list[float]
+    sea_s: list[float]
+    plain_acc: float
+    sea_acc: float
+
+    def row(self) -> str:
+        """Return the row of the Markdown table."""
+        ratios = [plain / ours for plain, ours in zip(self.plain_s, self.sea_s, strict=True)]
+        return (
+            f"| {self.classes} | {statistics.median(self.plain_s):.1f} "
+            f"| {statistics.median(self.sea_s):.1f} | {statistics.median(ratios):.2f} "
+            f"| {min(ratios):.2f} | {max(ratios):.2f} | {self.plain_acc:.1f} | {self.sea_acc:.1f} |"
+        )
+
+
+def compare(
+    model: nn.Module, images: Tensor, eps_255: float, iterations: int, rounds: int
+) -> Comparison:
+    """Attack images whose labels are the model's own predictions, plainly and by the library."""
+    with torch.no_grad():
+        logits = model(images)
+    labels = logits.argmax(1)
+    found = Comparison(logits.shape[1], [], [], 0, 0)
+
+    def plain() -> None:
+        left = plain_sea(model, images, labels, eps_255 / 255, iterations)
+        found.plain_acc = 100 * float(left.mean())
+
+    def ours() -> None:
+        found.sea_acc = 100 * sea(model, images, labels, eps_255, iterations=iterations).acc
+
+    for _ in range(rounds):
+        found.plain_s.append(timed(plain, images.device))
+        found.sea_s.append(timed(ours, images.device))
+    return found
+
+
 def main() -> None:
     """Print seconds, their ratio and the accuracies that both leave, for each number of classes."""
     from robustseg.models.build import build_segmentation_model  # timm takes seconds: after --help
@@ -170,28 +213,7 @@ def main() -> None:
         torch.manual_seed(0)
         model = build_segmentation_model("convnext_demo", "upernet_demo", classes).eval()
         images = torch.rand(args.images, 3, args.size_px, args.size_px)
-        with torch.no_grad():
-            labels = model(images).argmax(1)
-        accs: dict[str, float] = {}
-
-        def plain() -> None:
-            left = plain_sea(model, images, labels, args.eps_255 / 255, args.iterations)
-            accs["plain"] = 100 * float(left.mean())
-
-        def ours() -> None:
-            found = sea(model, images, labels, args.eps_255, iterations=args.iterations)
-            accs["sea"] = 100 * found.acc
-
-        pairs = [
-            (timed(plain, images.device), timed(ours, images.device)) for _ in range(args.rounds)
-        ]
-        ratios = [slow / fast for slow, fast in pairs]
-        slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
-        print(
-            f"| {classes} | {slow:.1f} | {fast:.1f} | {statistics.median(ratios):.2f} "
-            f"| {min(ratios):.2f} | {max(ratios):.2f} | {accs['plain']:.1f} | {accs['sea']:.1f} |",
-            flush=True,
-        )
+        print(compare(model, images, args.eps_255, args.iterations, args.rounds).row(), flush=True)
         progress.say(f"{classes} classes done")
 
 
