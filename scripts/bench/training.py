@@ -21,8 +21,9 @@ import yaml
 from attacks import timed
 
 from robustseg.config import load_config
+from robustseg.config.models import TrainedModel
 from robustseg.data.arrays import ArrayDataset
-from robustseg.models.build import build_segmentation_model
+from robustseg.models.build import SegmentationModel, build_segmentation_model
 from robustseg.progress import Silence
 from robustseg.training.loop import Trainer
 from robustseg.training.processes import ProcessGroup
@@ -39,6 +40,7 @@ def trainer(name: str, steps: int, folder: Path) -> Trainer:
     file = CONFIG / f"{name}.yaml"
     config = load_config(yaml.safe_load(file.read_text(encoding="utf-8")), [file])
     subject = config.models[f"at_{steps}"]
+    assert isinstance(subject, TrainedModel)
     classes, height, width = NETWORKS[name]
     torch.manual_seed(0)
     model = build_segmentation_model("convnext_demo", "upernet_demo", classes)
@@ -67,8 +69,10 @@ def trainer(name: str, steps: int, folder: Path) -> Trainer:
 def bare_update(one: Trainer, steps: int) -> Callable[[], None]:
     """Return an update without losses, an attack's bookkeeping, checks or a loader."""
     model, optimizer = one.task.model, one.optimizer
+    assert isinstance(model, SegmentationModel)
     images, _, _ = one.train_set.batch(range(one.recipe.batch_size))
     logits, auxiliary = model.forward_with_auxiliary(images)
+    assert auxiliary is not None
     fixed = torch.randn_like(logits) * 1e-6, torch.randn_like(auxiliary) * 1e-6
 
     def update() -> None:
@@ -82,7 +86,8 @@ def bare_update(one: Trainer, steps: int) -> Callable[[], None]:
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         optimizer.zero_grad()
-        torch.autograd.backward(model.forward_with_auxiliary(images), fixed)
+        outputs = [output for output in model.forward_with_auxiliary(images) if output is not None]
+        torch.autograd.backward(outputs, fixed)
         optimizer.step()
 
     return update
@@ -131,10 +136,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(
-        f"torch {torch.__version__}, cpu, {args.threads} thread(s)\n\n"
-        "| network | steps | efficiency (median) | min | max | update, ms |\n|---|---|---|---|---|---|"
-    )
+    print(f"torch {torch.__version__}, cpu, {args.threads} thread(s)\n")
+    print("| network | steps | efficiency (median) | min | max | update, ms |")
+    print("|---|---|---|---|---|---|", flush=True)
     for name in args.networks:
         for steps in args.steps:
             print(measure(name, steps, args.updates, args.rounds), flush=True)
