@@ -20,7 +20,7 @@ help:
 	@echo "make reference   demo and demo-seeds, and a small copy of them in results/reference/demo/"
 	@echo "make test        lint and all tests"
 	@echo "make lint        style and types"
-	@echo "make bench       speed of attacks, as ratios"
+	@echo "make bench       speed of attacks and training, as ratios"
 	@echo "make bench-gpu   memory and speed at the paper's sizes (on a GPU; memory alone on a CPU)"
 	@echo "make bench-plan  time to plan the paper, and ten times the paper"
 	@echo "make bench-demo  time and memory of the demo from scratch, and time of a second run"
@@ -101,6 +101,8 @@ bench: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 bench: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 bench: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench/attacks.py
+	$(BIN)/python scripts/bench/plain_sea.py
+	$(BIN)/python scripts/bench/training.py
 
 bench-gpu: $(ENVIRONMENT)
 	$(BIN)/python scripts/bench/gpu.py
