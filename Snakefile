@@ -1,6 +1,7 @@
 # Reproduces "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models"
 # (arXiv 2306.12941), from data to tables, figures and a page.
 
+import difflib
 import os
 import re
 import sys
@@ -31,7 +32,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 
 from robustseg.clusters import check_slurm, explain
 from robustseg.claims.language import read_claims
-from robustseg.config import load_config
+from robustseg.config import load_config, read_config
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.listing import settings_fingerprint
 from robustseg.data.splits import archives_of
@@ -43,6 +44,7 @@ from robustseg.evidence.enumerator import (
     RADII_IN_PATH,
     jobs_of_file,
     radii_of_path,
+    radii_to_path,
 )
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.gpus import CLUSTER, SLOTS, seem_there
@@ -52,20 +54,34 @@ from robustseg.plan.limits import (
     memory_mb,
     training_minutes,
 )
+from robustseg.seeds import LARGEST_SEED
 from robustseg.tables.registry import TABLES
 
+
+def or_stop(function, *arguments):
+    """Return what a function does; what it refuses stops the workflow before any job runs."""
+    try:
+        return function(*arguments)
+    except RobustsegError as error:
+        raise WorkflowError(str(error)) from None
+
+
 # A configuration named on the command line replaces the default instead of being merged into it.
+# What is named there is looked at before Snakemake reads it: profiles/default/config.yaml.
 if not workflow.overwrite_configfiles:
+    or_stop(read_config, f"{HERE}/config/config.yaml")
 
     configfile: f"{HERE}/config/config.yaml"
 
 
-# A wrong configuration or claim stops the workflow before any job runs.
-try:
-    CONFIG = load_config(config, workflow.configfiles)
-    read_claims(f"{HERE}/config/claims.yaml")
-except RobustsegError as error:
-    raise WorkflowError(str(error)) from None
+CONFIG = or_stop(
+    load_config,
+    config,
+    workflow.configfiles,
+    workflow.config_settings.config_args or (),
+    workflow.config_settings.config,
+)
+or_stop(read_claims, f"{HERE}/config/claims.yaml")
 
 
 pathvars:
@@ -118,10 +134,7 @@ onstart:
         os.environ[CLUSTER] = workflow.executor_plugin.name
     if workflow.executor_plugin.name == "slurm":
         asked = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
-        try:
-            check_slurm(sorted(filter(None, asked)))
-        except RobustsegError as error:
-            raise WorkflowError(str(error)) from None
+        or_stop(check_slurm, sorted(filter(None, asked)))
 
 
 onerror:
@@ -276,11 +289,4 @@ for figure in [*CONFIG.figures, *CONFIG.pictures]:
             "The figure is {input[0]}, and beside it in other formats"
 
 
-rule unknown_target:
-    input:
-        refuse,
-    output:
-        "{unknown}",
-    wildcard_constraints:
-        unknown="|".join(UNKNOWN_TARGETS),
-    localrule: True
+refuse_unknown(asked_for())

@@ -315,24 +315,65 @@ def say_without_gpu(jobs):
 # What is asked for and is none.
 
 
-def refuse(wildcards):
-    """Name the known targets, where Snakemake would say that no rule produces the unknown one.
+def asked_for():
+    """Return the targets on the command line; none where it is not a person's, or another workflow's."""
+    from snakemake.cli import get_argument_parser  # only here: every job reads this file
 
-    It ends by itself: Snakemake would put a traceback below what an input function raises.
+    called = Path(sys.argv[0])
+    by_hand = called.stem == "snakemake" or called.parts[-2:] == ("snakemake", "__main__.py")
+    if not (by_hand and workflow.is_main_process and workflow.modifier.is_main_snakefile()):
+        return []
+    options, targets = sys.argv[1:], []
+    if "--" in options:
+        place = options.index("--")
+        options, targets = options[:place], options[place + 1 :]
+    named, _ = get_argument_parser().parse_known_args(options)
+    return [*named.targets, *targets]
+
+
+def refuse_unknown(targets):
+    """End with a sentence about the first target that nothing makes, or that cannot be made.
+
+    It ends by itself: Snakemake would say that no rule produces it, and add lines of its own.
     """
-    targets = ", ".join(rule.name for rule in workflow.rules if not rule.output)
-    print(
-        f"{wildcards.unknown} is not a target; known are {targets}, "
-        f"and the files under results/{CONFIG.run}",
-        file=sys.stderr,
-    )
-    raise SystemExit(1)
+    by_name = {one.name: one for one in workflow.rules}
+    named = [one.name for one in workflow.rules if not one.output]
+    for target in targets:
+        path = os.path.normpath(target) if target else ""
+        asked = by_name.get(target)
+        if asked and asked.has_wildcards():
+            said = "is a rule, not a target: ask for one of the files that it makes, or"
+            sys.exit(f"{target!r} {said} for one of {', '.join(named)}")
+        if not asked and not any(one.is_producer(path) for one in workflow.rules):
+            known = [*named, *CONFIG.models, *CONFIG.attacks.suites, *CONFIG.data]
+            words = [word for word in re.split(r"[/.]", target) if word not in known]
+            near = dict.fromkeys(
+                one for word in words for one in difflib.get_close_matches(word, known, n=2)
+            )
+            hint = f"; perhaps you meant {' or '.join(near)}" if near else ""
+            sys.exit(
+                f"{target or 'an empty word'} is not a target; known are {', '.join(named)}, "
+                f"and the files under results/{CONFIG.run}{hint}"
+            )
+        if not asked and (problem := impossible(path)):
+            sys.exit(f"{target} cannot be made: {problem}")
 
 
-# A name with or without the ending of a result, and tables and figures that are none.
-UNKNOWN_TARGETS = [
-    r"[^/.]+(\.(md|csv|tex|parquet|png|pdf|html))?",
-    r"(tables|figures)/.+",
-    rf"results/{CONFIG.run}/tables/(?!({'|'.join(CONFIG.tables)})\.).+",
-    rf"results/{CONFIG.run}/figures/(?!({'|'.join([*CONFIG.figures, *CONFIG.pictures])})\.).+",
-]
+def impossible(path):
+    """Return why a file cannot be made whose path has the form of one that can; None if it can."""
+    for digits in re.findall(r"(?<=/seed)\d+", path):
+        if int(digits) > LARGEST_SEED or str(int(digits)) != digits:
+            return f"seed{digits} should be seed0 to seed{LARGEST_SEED}"
+    jobs = jobs_of_file(path)
+    if not jobs or jobs[0].suite == CLEAN_SUITE:
+        return None
+    suite, radii = CONFIG.attacks.suites[jobs[0].suite], [job.eps_255 for job in jobs]
+    if any(radius != suite.own_radius and not 0 < radius <= 255 for radius in radii):
+        return "radii are above 0 and at most 255, in 1/255"
+    words = jobs[0].wildcards | {"eps_255": radii_to_path(set(radii))}
+    if not path.endswith(wanted := EVIDENCE_FILE.format(**words)):
+        return f"its name should end in {wanted}"
+    shards, _ = CONFIG.cut_of(jobs[0].suite, jobs[0].model)
+    if jobs[0].shard >= shards:
+        return f"shards count from 0, and attacks.shards leads to {shards}"
+    return None

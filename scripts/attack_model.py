@@ -1,6 +1,5 @@
 """Run a suite on a model at one radius or several, and write the evidence."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg.workflow_job import choose_device, job
 from robustseg.attacks.search_model import SearchModel
-from robustseg.evaluation.adapters import load_pair, load_sources, sources_of
+from robustseg.evaluation.adapters import load_pair, load_sources, read_class_pixels, sources_of
 from robustseg.evaluation.suites import Task, run_suite
 from robustseg.evidence.enumerator import radii_of_path
 from robustseg.evidence.schema import device_name, hash_settings, provenance
@@ -78,7 +77,7 @@ def write_attack_evidence(
             name: SearchModel(source, precision, compiled)
             for name, source in load_sources(sources, dataset.num_classes, device).items()
         },
-        class_pixels=json.loads(Path(class_pixels).read_text("utf-8")) if class_pixels else None,
+        class_pixels=read_class_pixels(class_pixels),
     )
     rows = [
         row for eps_255 in radii_255 for row in run_suite(suite, replace(task, eps_255=eps_255))

@@ -1,6 +1,5 @@
 """Doubt the figures of a suite at one radius or several, and write evidence and findings."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robustseg.workflow_job import choose_device, job
 from robustseg.data.batching import batches_of
 from robustseg.data.interface import Dataset
-from robustseg.evaluation.adapters import load_pair, load_sources, sources_of
+from robustseg.evaluation.adapters import load_pair, load_sources, read_class_pixels, sources_of
 from robustseg.evaluation.doubting.figure import Figure, choose_images
 from robustseg.evaluation.doubting.opinion import second_opinion
 from robustseg.evaluation.resume import FinishedParts
@@ -68,7 +67,7 @@ def write_doubt_evidence(
     frame = frame[frame["eps_255"].isin([0.0, *known_255])]
     figures = [Figure.of(frame, [suite["of"]], eps_255) for eps_255 in radii_255]
     chosen = choose_images(figures[0].image_ids, suite["images"])
-    pixels = json.loads(Path(class_pixels).read_text("utf-8")) if class_pixels else None
+    pixels = read_class_pixels(class_pixels)
     parts = Path(evidence).with_suffix(".parts")
     rows, opinions = [], []
     for figure in progress.track(figures, len(figures), "radii"):

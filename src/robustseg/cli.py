@@ -398,18 +398,22 @@ def _attack(options: argparse.Namespace) -> None:
     print(result)
 
 
-REMEMBERED = (
-    *("model", "weights", "data", "classes", "values", "ignore", "ids", "resize"),
-    *("normalise", "scale", "output", "divisor"),
-)
-"""Options of `attack` that say which model and data a run is of."""
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("model", "normalise", "cwd"), str),
+    **dict.fromkeys(("weights", "classes", "values", "ignore", "ids", "output"), str | None),
+    **dict.fromkeys(("resize", "divisor"), int | None),
+    "scale": int | float,
+    "data": list,
+}
+"""What is kept of the options of `attack` that say which model and data a run is of, and where."""
 
 
 def _remember(options: argparse.Namespace) -> None:
     """Keep beside a run how its model and data are opened."""
     from robustseg.files import atomic_path
 
-    kept = {name: getattr(options, name) for name in REMEMBERED} | {"cwd": str(Path.cwd())}
+    kept = {name: getattr(options, name) for name in KINDS if name != "cwd"}
+    kept["cwd"] = str(Path.cwd())
     with atomic_path(options.out / COMMAND) as temporary:
         temporary.write_text(json.dumps(kept, indent=1, default=str) + "\n", "utf-8")
 
@@ -487,19 +491,27 @@ def _from_here(named: Any) -> Any:
 
 def _remembered(folder: Path) -> dict[str, Any]:
     """Return the options that a run was made with."""
+    from robustseg.text_files import read_json
+
     path = folder / COMMAND
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if set(kept) == {*REMEMBERED, "cwd"}:
-            return dict(kept)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise RobustsegError(
             f"{path} is missing: the run was made in Python or by an earlier version. Call "
             f"robustseg.doubt(model, data, folder={str(folder)!r}) with the model that it is of"
-        ) from error
-    except (ValueError, TypeError):  # no JSON, no text, or something else
-        pass
-    raise RobustsegError(f"{path} is damaged; repeat the command that made the run, which resumes")
+        )
+    advice = "repeat the command that made the run, which resumes"
+    try:
+        kept = read_json(path)
+    except RobustsegError as error:
+        raise RobustsegError(f"{path} is damaged ({error}); {advice}") from error
+    if not isinstance(kept, dict) or set(kept) != KINDS.keys():
+        raise RobustsegError(f"{path} is damaged: its keys are others; {advice}")
+    for name, kinds in KINDS.items():
+        if not isinstance(kept[name], kinds) or isinstance(kept[name], bool):
+            raise RobustsegError(f"{path} is damaged: {name} is {kept[name]!r}; {advice}")
+    if not kept["data"] or not all(isinstance(one, str) and one for one in kept["data"]):
+        raise RobustsegError(f"{path} is damaged: data is {kept['data']!r}; {advice}")
+    return kept
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from robustseg.files import alone, atomic_path
 from robustseg.files import sha256 as file_sha256
 from robustseg.progress import Progress
 from robustseg.receiving import PATIENT, Download, Patience, UnusableError, Wanted, remove_partials
+from robustseg.text_files import parse_json, read_text
 
 LIMIT_BYTES = 8 * 10**9
 """Of a file of which nothing is known. ASSUME: several times the largest published one (2 GB)."""
@@ -138,12 +139,18 @@ def _read_record(record: Path) -> dict[str, str]:
         return {}
     try:
         # Whoever deletes the last line leaves a comma before it.
-        text = re.sub(r",\s*}\s*$", "}", record.read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in json.loads(text).items()}
-    except (OSError, ValueError, AttributeError) as error:
+        content = parse_json(re.sub(r",\s*}\s*$", "}", read_text(record)), str(record))
+        hashes = {str(name): str(value) for name, value in content.items()}
+    except (RobustsegError, AttributeError) as error:
         raise RobustsegError(
             f"{record} is no record of hashes ({error}); restore it, or delete it to record anew"
         ) from error
+    for name, value in hashes.items():
+        if not re.fullmatch(r"[0-9a-f]{64}", value):
+            raise RobustsegError(
+                f"{record} is no record of hashes: that of {name} is {value!r}; delete its line"
+            )
+    return hashes
 
 
 def _wanted(path: Path, expected: Expected, limit_bytes: int, record: str | Path | None) -> Wanted:

@@ -3,18 +3,78 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from robustseg.seeds import LARGEST_SEED
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and places in lists that lead to a value, with the kinds of sections on the way."""
 
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Seed: TypeAlias = Annotated[int, Field(ge=0)]
-Radius: TypeAlias = Annotated[float, Field(gt=0, le=255)]
-Count: TypeAlias = Annotated[int, Field(ge=1)]
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Percent: TypeAlias = Annotated[float, Field(ge=0, le=100)]
-Positive: TypeAlias = Annotated[float, Field(gt=0)]
+MOST_LETTERS = 100
+"""ASSUME: of a name; file systems end one at 255 bytes, and files add to it."""
+LARGEST_PX = 16_384
+"""ASSUME: of a side of an image, in pixels; PSPNet's and UPerNet's passes at 4096 fill any GPU."""
+MOST_ITEMS = 10**7
+"""ASSUME: of images or anything that is counted; ImageNet has 1.3 million training images."""
+MOST_PASSES = 10**6
+"""ASSUME: of iterations, steps and epochs: an attack of the paper has 500 iterations. An image's
+passes, several for an iteration, must fit the int32 of evidence."""
+LARGEST_NUMBER = 1e6
+"""ASSUME: of a real number that nothing else limits; float32 and its squares hold it."""
+SMALLEST_NUMBER = 1e-12
+"""ASSUME: of a real number that must be above 0; in float32, less vanishes beside 1e-4."""
+MOST_AT_ONCE = 2**16
+"""ASSUME: of images in a batch, and of jobs that share the images of an attack."""
+SMALLEST_RADIUS_255 = 1e-3
+"""Evidence takes a norm that is so much above the radius for rounding (`EPS_TOLERANCE_255`)."""
+
+
+def _not_tiny(number: float) -> float:
+    if number < SMALLEST_NUMBER:
+        raise ValueError(f"should be at least {SMALLEST_NUMBER:g}, not {number:g}")
+    return number
+
+
+def _in_six_digits(number: float) -> float:
+    """Refuse what the names of files and attacks, which have six digits, would take for another."""
+    if float(f"{number:g}") != number:
+        raise ValueError(f"is {number!r}, of which names have six digits; write {number:g}")
+    return number
+
+
+def _zero_or_radius(radius_255: float) -> float:
+    """Refuse a radius that nothing can tell from 0."""
+    if 0 < radius_255 < SMALLEST_RADIUS_255:
+        raise ValueError(f"should be at least {SMALLEST_RADIUS_255:g}, not {radius_255:g}")
+    return abs(radius_255)
+
+
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=MOST_LETTERS)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Radius: TypeAlias = Annotated[
+    float,
+    Field(gt=0, le=255),
+    AfterValidator(_zero_or_radius),
+    AfterValidator(_in_six_digits),
+]
+RadiusOrZero: TypeAlias = Annotated[float, Field(ge=0, le=255), AfterValidator(_zero_or_radius)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST_ITEMS)]
+Passes: TypeAlias = Annotated[int, Field(ge=1, le=MOST_PASSES)]
+AtOnce: TypeAlias = Annotated[int, Field(ge=1, le=MOST_AT_ONCE)]
+Steps: TypeAlias = Annotated[int, Field(ge=0, le=MOST_PASSES)]
+Pixels: TypeAlias = Annotated[int, Field(ge=32, le=LARGEST_PX)]
+Side: TypeAlias = Annotated[int, Field(ge=1, le=LARGEST_PX)]
+# A zero may be written -0.0, which settings would show, and hash, as another number.
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1), AfterValidator(abs)]
+Percent: TypeAlias = Annotated[float, Field(ge=0, le=100), AfterValidator(abs)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=LARGEST_NUMBER), AfterValidator(abs)]
+Positive: TypeAlias = Annotated[float, Field(gt=0, le=LARGEST_NUMBER), AfterValidator(_not_tiny)]
+InName: TypeAlias = Annotated[Positive, AfterValidator(_in_six_digits)]
+Step: TypeAlias = Annotated[Positive, Field(le=1)]
+AnyNumber: TypeAlias = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+Text: TypeAlias = Annotated[str, Field(pattern=r"\S")]
+FilePath: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"^[^{}\n]*$")]
+"""Of a file or folder; Snakemake would take what stands in braces for a wildcard."""
 
 
 class Section(BaseModel):
@@ -107,19 +167,19 @@ def _explain(error: Any, file: type[Section]) -> str:
     if kind == "union_tag_not_found":
         return "needs a kind"
     if kind == "too_short":
-        return f"needs at least {_entries(error['ctx']['min_length'])}, not {_shown(value)}"
+        return f"needs at least {_entries(error['ctx']['min_length'])}, not {shown(value)}"
     if kind == "too_long":
-        return f"has room for {_entries(error['ctx']['max_length'])}, not {_shown(value)}"
+        return f"has room for {_entries(error['ctx']['max_length'])}, not {shown(value)}"
     message = PLAIN.get(kind) or (
         error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
     )
     hint = ""
     if kind == "float_type" and isinstance(value, str):
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
-    return f"{message}, not {_shown(value)}{hint}"
+    return f"{message}, not {shown(value)}{hint}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value as it is written, cut where nobody would read on."""
     try:
         text = repr(value)

@@ -17,7 +17,18 @@ from robustseg.attacks.spec import (
 )
 from robustseg.errors import RobustsegError
 from robustseg.names import PRECISIONS
-from robustseg.sections import Count, Name, Positive, Radius, Section, tag_of
+from robustseg.sections import (
+    AtOnce,
+    Count,
+    InName,
+    Name,
+    Passes,
+    Radius,
+    Section,
+    Step,
+    Text,
+    tag_of,
+)
 
 
 def _is_member(text: str) -> str:
@@ -63,10 +74,10 @@ class Suite(SuiteKind):
         description="radius over the iterations: `constant`; `restarts`: three constant runs of a "
         "third each; `reduced`: 2, 1.5 and 1 times the radius, 3:3:4 of the iterations",
     )
-    iterations: list[Count] = Field(
+    iterations: list[Passes] = Field(
         min_length=1, description="forward and backward passes for each image and attack"
     )
-    step_size: dict[Radius, Positive] | None = Field(
+    step_size: dict[Radius, Step] | None = Field(
         None,
         description="only for `pgd`: the step, for images in [0, 1], by radius in 1/255",
     )
@@ -100,7 +111,7 @@ class Transfer(SuiteKind):
     sources: list[Name] = Field(min_length=1, description="models to attack, some of `models`")
     losses: list[LossMember] = Field(min_length=1, description="as in a suite")
     schedules: list[Literal[tuple(SCHEDULES)]] = Field(min_length=1, description="as in a suite")  # type: ignore[valid-type]
-    iterations: list[Count] = Field(min_length=1, description="as in a suite; always `apgd`")
+    iterations: list[Passes] = Field(min_length=1, description="as in a suite; always `apgd`")
 
     def attacks(self) -> list[AttackSpec]:
         """Return the attacks that each source is put under."""
@@ -114,8 +125,10 @@ class Alma(SuiteKind):
     own_radius: ClassVar[float | None] = UNBOUNDED_255
 
     kind: Literal["alma"] = Field(description="`alma`")
-    threshold: float = Field(gt=0, le=1, description="share of an image's pixels to misclassify")
-    iterations: Count = Field(description="forward and backward passes for each image")
+    threshold: Annotated[InName, Field(le=1)] = Field(
+        description="share of an image's pixels to misclassify"
+    )
+    iterations: Passes = Field(description="forward and backward passes for each image")
     images: Count | None = Field(None, description="images, drawn at random; all by default")
 
 
@@ -123,8 +136,8 @@ class Square(SuiteKind):
     """The Square attack, for which a model's labels are enough: forward passes, no gradient."""
 
     kind: Literal["square"] = Field(description="`square`")
-    iterations: Count = Field(description="queries: forward passes for each image")
-    p_init: Positive = Field(
+    iterations: Passes = Field(description="queries: forward passes for each image")
+    p_init: InName = Field(
         description="p of arXiv 1912.00049: the share of an image that the first squares cover; "
         "above 1, they stay as large as they can be for longer",
     )
@@ -139,7 +152,7 @@ class Doubt(SuiteKind):
         "or `square`; a table that reads the doubt reads it too"
     )
     images: Count = Field(description="images that it looks at, drawn from those of the suite")
-    iterations: Annotated[int, Field(ge=3)] = Field(
+    iterations: Annotated[Passes, Field(ge=3)] = Field(
         description="of an attack: as many as one of the suite has, else it may find more by them "
         "alone. All attacks together take about four times as many passes of each image, more "
         "where gradients are hidden or random"
@@ -171,10 +184,10 @@ AnySuite: TypeAlias = Annotated[
 class Attacks(Section):
     """How models are attacked."""
 
-    batch_size: Count = Field(
+    batch_size: AtOnce = Field(
         8, description="images attacked at a time; changes speed and memory, not results"
     )
-    shards: Count = Field(
+    shards: AtOnce = Field(
         1,
         description="jobs that share the images of one attack, cut between batches of "
         "`batch_size`; where there are fewer batches, one job a batch",
@@ -206,7 +219,7 @@ class Gallery(Section):
     schedule: Literal[tuple(SCHEDULES)] = Field(  # type: ignore[valid-type]
         description="as in a suite (the paper: `reduced`)"
     )
-    iterations: Count = Field(description="as in a suite")
+    iterations: Passes = Field(description="as in a suite")
     eps_255: dict[Name, Annotated[list[Radius], Field(min_length=1)]] = Field(
         description="ascending radii in 1/255, by model"
     )
@@ -220,6 +233,6 @@ class Targeted(Section):
     """Targeted attacks, for Figure 1."""
 
     images: Count = Field(1, description="the first images of the validation split")
-    classes: list[str] = Field(min_length=1, description="target classes, by name")
+    classes: list[Text] = Field(min_length=1, description="target classes, by name")
     eps_255: Radius = Field(description="radius in 1/255")
-    iterations: Annotated[int, Field(ge=3)] = Field(description="over all three radii")
+    iterations: Annotated[Passes, Field(ge=3)] = Field(description="over all three radii")

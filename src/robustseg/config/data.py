@@ -24,7 +24,10 @@ from robustseg.data.splits import (
 from robustseg.errors import RobustsegError
 from robustseg.models.published import FILES
 from robustseg.names import INTERPOLATIONS
-from robustseg.sections import Count, Section, Seed, tag_of
+from robustseg.sections import Count, FilePath, Pixels, Section, Seed, Side, tag_of
+
+MOST_GENERATED = 10**10
+"""ASSUME: pixels of a generated data set, which is made in memory: 30 GB."""
 
 
 class Generated(Section):
@@ -34,11 +37,13 @@ class Generated(Section):
         description="`scenes`: several objects and a label for each pixel; "
         "`shapes`: one object and one label for the image, to pretrain backbones on"
     )
-    size_px: int = Field(ge=32, multiple_of=16, description="height and width of an image, pixels")
+    size_px: Annotated[Pixels, Field(multiple_of=16)] = Field(
+        description="height and width of an image, pixels"
+    )
     train_images: Count = Field(description="images in the training split")
     val_images: Count = Field(description="images in the validation split, which is attacked")
     seed: Seed = Field(description="seed of the generator")
-    object_radius_px: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
+    object_radius_px: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         None,
         description="of `scenes`: smallest and largest radius of an object, pixels; by default "
         "10/48 and 16/48 of `size_px`",
@@ -54,22 +59,27 @@ class Generated(Section):
                 f"has object_radius_px {radius}, which should be the smaller and the larger, "
                 f"neither above size_px {self.size_px}"
             )
+        values = (self.train_images + self.val_images) * self.size_px**2
+        if values > MOST_GENERATED:
+            raise ValueError(
+                f"would have {values:,} pixels in its images, where {MOST_GENERATED:,} is much; "
+                "lower size_px, train_images or val_images"
+            )
         return self
 
 
 class Downloaded(Section):
     """What PASCAL-VOC and ADE20K have in common."""
 
-    root: str | None = Field(
+    root: FilePath | None = Field(
         None,
         description="folder of a copy of your own, with the folders of the archives in it; "
         "without it the archives are downloaded",
     )
-    crop_px: int = Field(
-        ge=32, description="height and width of an image for the model, pixels (Table 5)"
+    crop_px: Pixels = Field(
+        description="height and width of an image for the model, pixels (Table 5)"
     )
-    base_px: int = Field(
-        ge=32,
+    base_px: Pixels = Field(
         description="in training the short side is 0.5 to 2 times this (Table 5), pixels",
     )
     padding: Literal["ignore", "background"] = Field(
@@ -91,8 +101,8 @@ class Voc(Downloaded):
     """PASCAL-VOC 2012, with the additional training masks of SBD."""
 
     kind: Literal["voc"] = Field(description="`voc`")
-    crop_px: int = Field(473, ge=32, description=Downloaded.model_fields["crop_px"].description)
-    base_px: int = Field(512, ge=32, description=Downloaded.model_fields["base_px"].description)
+    crop_px: Pixels = Field(473, description=Downloaded.model_fields["crop_px"].description)
+    base_px: Pixels = Field(512, description=Downloaded.model_fields["base_px"].description)
     train_split: Literal[tuple(VOC_SPLITS)] = Field(  # type: ignore[valid-type]
         "paper_8498",
         description="training images; the first two contain images of `val`, see docs/data.md",
@@ -119,8 +129,8 @@ class Ade20k(Downloaded):
     """ADE20K of the scene parsing challenge (2016)."""
 
     kind: Literal["ade20k"] = Field(description="`ade20k`")
-    crop_px: int = Field(512, ge=32, description=Downloaded.model_fields["crop_px"].description)
-    base_px: int = Field(520, ge=32, description=Downloaded.model_fields["base_px"].description)
+    crop_px: Pixels = Field(512, description=Downloaded.model_fields["crop_px"].description)
+    base_px: Pixels = Field(520, description=Downloaded.model_fields["base_px"].description)
     train_split: Literal[tuple(ADE20K_SPLITS)] = Field(  # type: ignore[valid-type]
         "train", description="training images"
     )
@@ -146,12 +156,11 @@ class Folder(Section):
     """Images and masks of your own; relative paths begin where snakemake runs."""
 
     kind: Literal["folder"] = Field(description="`folder`")
-    images: str = Field(
-        min_length=1,
+    images: FilePath = Field(
         description="folder of the images that are evaluated and attacked: PNG, JPEG, WebP, TIFF "
         "or BMP. An image's id is its path in there without the suffix",
     )
-    masks: str = Field(min_length=1, description="folder of their masks, with the same ids")
+    masks: FilePath = Field(description="folder of their masks, with the same ids")
     classes: int | str | list[str] = Field(
         description="a text file with one class a line: `name`, or `name R G B` with its colour; "
         "a list of such lines; or how many there are"
@@ -166,10 +175,10 @@ class Folder(Section):
         description="values of the masks that are no class; `others`: all that are none; null: "
         "none. In masks of colours the place of the colour among those of the classes, from 0",
     )
-    ids: str | None = Field(
+    ids: FilePath | None = Field(
         None, description="text file with the ids of the images to take, one a line; all by default"
     )
-    resize_px: Annotated[int, Field(ge=32)] | None = Field(
+    resize_px: Pixels | None = Field(
         None,
         description="short side to which images are resized for evaluation, pixels; by default "
         "each image keeps its size",
@@ -177,15 +186,15 @@ class Folder(Section):
     interpolation: Literal[INTERPOLATIONS] = Field(  # type: ignore[valid-type]
         "bilinear", description="of images when they are resized for evaluation"
     )
-    train_images: str | None = Field(
+    train_images: FilePath | None = Field(
         None, description="folder of training images; without it models are only evaluated"
     )
-    train_masks: str | None = Field(None, description="folder of their masks")
-    train_ids: str | None = Field(None, description="as `ids`, of training images")
-    crop_px: Annotated[int, Field(ge=32)] | None = Field(
+    train_masks: FilePath | None = Field(None, description="folder of their masks")
+    train_ids: FilePath | None = Field(None, description="as `ids`, of training images")
+    crop_px: Pixels | None = Field(
         None, description="height and width of a training view, pixels; needed to train"
     )
-    base_px: Annotated[int, Field(ge=32)] | None = Field(
+    base_px: Pixels | None = Field(
         None,
         description="in training the short side is 0.5 to 2 times this, pixels; needed to train",
     )
@@ -266,7 +275,7 @@ class Camvid(Section):
     """CamVid: street scenes, the photographs and classes chosen for SegNet."""
 
     kind: Literal["camvid"] = Field(description="`camvid`")
-    root: str | None = Field(
+    root: FilePath | None = Field(
         None,
         description="folder of a copy of your own (docs/street.md); without it the photographs are "
         "downloaded",
@@ -274,9 +283,8 @@ class Camvid(Section):
     check_pixels: bool = Field(
         True, description="whether photographs and masks must be the published ones to the pixel"
     )
-    resize_px: int = Field(
+    resize_px: Pixels = Field(
         CAMVID_SIZE_PX[0],
-        ge=32,
         le=CAMVID_SIZE_PX[0],
         description="short side to which photographs are resized for evaluation, pixels; 360 is "
         "their own",
@@ -284,12 +292,11 @@ class Camvid(Section):
     interpolation: Literal[INTERPOLATIONS] = Field(  # type: ignore[valid-type]
         "bilinear", description=Folder.model_fields["interpolation"].description
     )
-    crop_px: int = Field(
-        CAMVID_SIZE_PX[0], ge=32, description="height and width of a training view, pixels"
+    crop_px: Pixels = Field(
+        CAMVID_SIZE_PX[0], description="height and width of a training view, pixels"
     )
-    base_px: int = Field(
+    base_px: Pixels = Field(
         CAMVID_SIZE_PX[0],
-        ge=32,
         description="in training the short side is 0.5 to 2 times this, pixels",
     )
     padding: Literal["ignore"] = Field(
@@ -317,7 +324,7 @@ class Cifar10(Section):
     size_px: Literal[CIFAR10_SIZE_PX] = Field(  # type: ignore[valid-type]
         CIFAR10_SIZE_PX, description="height and width of an image, pixels"
     )
-    root: str | None = Field(
+    root: FilePath | None = Field(
         None,
         description="folder of a copy of your own (docs/street.md); without it the published "
         "binary version is downloaded",
@@ -339,12 +346,12 @@ class ImageNet(Section):
     """ImageNet's validation images, of your own, to check fetched backbones on."""
 
     kind: Literal["imagenet"] = Field(description="`imagenet`")
-    root: str = Field(description="folder with one folder for each of the 1000 classes")
+    root: FilePath = Field(description="folder with one folder for each of the 1000 classes")
     images: Count | None = Field(
         None, description="how many images, the first by name; all by default"
     )
-    resize_px: int = Field(256, ge=32, description="short side to which images are resized, pixels")
-    crop_px: int = Field(224, ge=32, description="height and width of their centre, pixels")
+    resize_px: Pixels = Field(256, description="short side to which images are resized, pixels")
+    crop_px: Pixels = Field(224, description="height and width of their centre, pixels")
 
     @property
     def val_images(self) -> int | None:
@@ -366,9 +373,7 @@ class Mirror(Section):
 class Downloads(Section):
     """What is fetched from the network, and where it is kept for all runs."""
 
-    folder: str = Field(
-        default="data", min_length=1, description="folder of archives and what is in them"
-    )
+    folder: FilePath = Field(default="data", description="folder of archives and what is in them")
     archives: dict[Literal[tuple(ARCHIVES)], Mirror] = Field(  # type: ignore[valid-type]
         default={}, description="mirrors of your own, by archive"
     )

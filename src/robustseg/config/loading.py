@@ -9,21 +9,35 @@ from pydantic import ValidationError
 from robustseg.config.checks import cross_checks
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
-from robustseg.sections import key_at, problems
-from robustseg.yaml_files import read_yaml
+from robustseg.sections import key_at, problems, shown
+from robustseg.yaml_files import parse_yaml, read_yaml
+
+TYPED = "--config"
+"""Where a setting comes from that is in no file."""
 
 
-def load_config(settings: Mapping[str, Any], files: Sequence[str | Path]) -> Config:
+def load_config(
+    settings: Mapping[str, Any],
+    files: Sequence[str | Path],
+    typed: Sequence[str] = (),
+    as_text: Mapping[str, Any] | None = None,
+) -> Config:
     """Check a configuration and return it with its defaults filled in.
 
     Args:
         settings: the merged configuration, as Snakemake hands it over.
         files: the files that it came from, later ones win; for messages and duplicate keys.
+        typed: what was typed behind `--config`, KEY=VALUE each.
+        as_text: the same as Snakemake merged it, which reads numbers inside of lists and mappings
+            as text.
 
     Raises:
         RobustsegError: one sentence for each problem, naming file and key.
     """
-    sources = {str(path): read_yaml(path) for path in files}
+    sources = {str(path): read_config(path) for path in files}
+    meant = {key: value for key, value in map(_read_typed, typed) if key in (as_text or {})}
+    known = {key: value for key, value in (as_text or {}).items() if key in meant}
+    settings = _as_meant(settings, known, meant)
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
@@ -37,6 +51,54 @@ def load_config(settings: Mapping[str, Any], files: Sequence[str | Path]) -> Con
     )
 
 
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Return the content of a file of configuration.
+
+    Raises:
+        RobustsegError: not such a file, as `read_yaml`; or empty, a list, or a single word.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        what = "is empty" if content is None else f"holds {shown(content)}"
+        raise RobustsegError(
+            f"{path} {what}; write keys and values, as docs/config.md lists them (run: my_run)"
+        )
+    return content
+
+
+def _read_typed(text: str) -> tuple[str, Any]:
+    """Return key and value of what was typed as KEY=VALUE, the value read as YAML."""
+    key, _, value = text.partition("=")
+    return key, parse_yaml(value, f"{TYPED} {key}")
+
+
+def check_typed(typed: Sequence[str]) -> None:
+    """Refuse what is typed behind `--config` and is no KEY=VALUE, or no YAML.
+
+    Raises:
+        RobustsegError: which, and what to write.
+    """
+    for text in typed:
+        if not text.partition("=")[1]:
+            raise RobustsegError(f"{TYPED} {text} is no KEY=VALUE; write {TYPED} run=my_run")
+        _read_typed(text)
+
+
+def _as_meant(found: Any, text: Any, meant: Any) -> Any:
+    """Return a setting with what was typed in place of the same as text."""
+    if not all(isinstance(one, Mapping) for one in (found, text, meant)):
+        # A run may be called 2024-05-01, which YAML means as a date.
+        plain = meant is None or isinstance(meant, bool | int | float | str | list | dict)
+        return meant if found == text and plain else found
+    names = dict(zip(text, meant, strict=False))
+    return {
+        names.get(key, key): _as_meant(value, text[key], meant[names[key]])
+        if key in names
+        else value
+        for key, value in found.items()
+    }
+
+
 def _source(key: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> str:
     """Return the last file that gives a key the value it has; if none does, it is `--config`.
 
@@ -44,8 +106,8 @@ def _source(key: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -
     """
     value = _find(key, settings)
     if value is None:
-        return ", ".join(sources) or "--config"
-    source = "--config"
+        return ", ".join(sources) or TYPED
+    source = TYPED
     for file, content in sources.items():
         found = _find(key, content)
         merged = isinstance(found, Mapping) and isinstance(value, Mapping)

@@ -8,7 +8,28 @@ from robustseg.attacks.losses import TRAINING_LOSSES
 from robustseg.models.published import CLASSIFIERS, MARGIN, MODELS, Weights
 from robustseg.models.registry import BACKBONES, DECODERS
 from robustseg.names import ATTACK_MODES, ATTACK_STARTS, PRECISIONS, SCHEMES, TRAINING_OPTIMIZERS
-from robustseg.sections import Count, Name, Percent, Positive, Section, Share, tag_of
+from robustseg.sections import (
+    AnyNumber,
+    AtOnce,
+    FilePath,
+    Name,
+    NotNegative,
+    Passes,
+    Percent,
+    Positive,
+    RadiusOrZero,
+    Section,
+    Share,
+    Side,
+    Step,
+    Steps,
+    tag_of,
+)
+
+MOST_CHANNELS = 1000
+"""ASSUME: of a model's input; hyperspectral images have hundreds."""
+Channels: TypeAlias = Annotated[list[AnyNumber], Field(min_length=1, max_length=MOST_CHANNELS)]
+Deviations: TypeAlias = Annotated[list[Positive], Field(min_length=1, max_length=MOST_CHANNELS)]
 
 
 class Training(Section):
@@ -22,15 +43,15 @@ class Training(Section):
     learning_rate_ratio: Positive = Field(
         1.0, description="learning rate of all but the backbone, over the backbone's"
     )
-    weight_decay: float = Field(
-        ge=0, description="weight decay: decoupled for `adamw`, part of the gradient for `sgd`"
+    weight_decay: NotNegative = Field(
+        description="weight decay: decoupled for `adamw`, part of the gradient for `sgd`"
     )
     betas: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = Field(
         None, description="only for `adamw`: decay rates of its two running means"
     )
     momentum: Share | None = Field(None, description="only for `sgd`: momentum")
-    batch_size: Count = Field(description="images in a batch: one update follows from all of them")
-    images_per_pass: Count | None = Field(
+    batch_size: AtOnce = Field(description="images in a batch: one update follows from all of them")
+    images_per_pass: AtOnce | None = Field(
         None,
         description="images that go through the network together, with BatchNorm's statistics of "
         "their own; the passes of a batch are shared by the GPUs or follow one another, with the "
@@ -38,13 +59,13 @@ class Training(Section):
     )
     warmup: Share = Field(description="share of all updates during which the learning rate rises")
     power: Positive = Field(description="exponent of the polynomial decay after the warm-up")
-    drop_path: float = Field(
-        0.0, ge=0, lt=1, description="stochastic depth: highest share of residual branches left out"
+    drop_path: Annotated[Share, Field(lt=1)] = Field(
+        0.0, description="stochastic depth: highest share of residual branches left out"
     )
-    auxiliary_weight: float = Field(
-        0.0, ge=0, description="weight of the auxiliary head's loss (Table 5: 0.4)"
+    auxiliary_weight: NotNegative = Field(
+        0.0, description="weight of the auxiliary head's loss (Table 5: 0.4)"
     )
-    step_size: Positive = Field(
+    step_size: Step = Field(
         description="step of PGD inside training, for images in [0, 1] (the paper: 0.01)"
     )
     attack_loss: Literal[TRAINING_LOSSES] = Field(  # type: ignore[valid-type]
@@ -76,11 +97,11 @@ class TrainedBackbone(Section):
     architecture: Literal[tuple(BACKBONES)] = Field(description="network")  # type: ignore[valid-type]
     dataset: Name = Field(description="classification set, one of `data`")
     training: Name = Field(description="optimizer settings, one of `training`")
-    epochs: Count = Field(description="passes over the training split")
-    eps_255: float = Field(
-        0, ge=0, le=255, description="radius of adversarial training, in 1/255; 0: clean training"
+    epochs: Passes = Field(description="passes over the training split")
+    eps_255: RadiusOrZero = Field(
+        0, description="radius of adversarial training, in 1/255; 0: clean training"
     )
-    steps: int = Field(0, ge=0, description="PGD steps for each batch; 0: clean training")
+    steps: Steps = Field(0, description="PGD steps for each batch; 0: clean training")
     eps_ramp: Share = Field(
         0, description="share of all updates during which the radius rises from 0 to eps_255"
     )
@@ -135,9 +156,9 @@ class TrainedModel(Section):
     backbone: Name = Field(description="where its backbone starts from, one of `backbones`")
     dataset: Name = Field(description="segmentation set, one of `data`")
     training: Name = Field(description="optimizer settings, one of `training`")
-    epochs: Count = Field(description="passes over the training split")
-    eps_255: float = Field(0, ge=0, le=255, description="radius of its training, in 1/255")
-    steps: int = Field(0, ge=0, description="PGD steps for each batch of its training")
+    epochs: Passes = Field(description="passes over the training split")
+    eps_255: RadiusOrZero = Field(0, description="radius of its training, in 1/255")
+    steps: Steps = Field(0, description="PGD steps for each batch of its training")
     background: bool = Field(
         True, description="whether the background is learnt as a class; if not, it is ignored"
     )
@@ -170,7 +191,7 @@ class OwnModel(Section):
         "`torchvision:NAME` or `smp:NAME`; the code that this names is run"
     )
     dataset: Name = Field(description="segmentation set, one of `data`")
-    weights: str | None = Field(
+    weights: FilePath | None = Field(
         None,
         description="state dict to load: .pth or .safetensors. A published file that the workflow "
         "knows (docs/weights.md) is fetched if it is named where it will be kept: "
@@ -181,19 +202,21 @@ class OwnModel(Section):
         description="of images in [0, 1]: `imagenet`, `half` (to [-1, 1]), `none`; `auto`: as its "
         "publisher says, none for a file of your own",
     )
-    mean: list[float] | None = Field(None, description="another mean, one value a channel")
-    std: list[float] | None = Field(None, description="another deviation, one value a channel")
+    mean: Channels | None = Field(None, description="another mean, one value a channel")
+    std: Deviations | None = Field(None, description="another deviation, one value a channel")
     scale: Positive = Field(1.0, description="255 if it wants values up to 255, before `mean`")
-    output: str | int | None = Field(
+    output: (
+        Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=-1000, le=1000)] | None
+    ) = Field(
         None, description="where its output has the logits: key, attribute or place; found if usual"
     )
-    classes: list[int | None] | None = Field(
+    classes: list[Annotated[int, Field(ge=0, lt=2**16)] | None] | None = Field(
         None,
         description="for each output the class of the data set that it is, or null for none; by "
         "default the outputs are the classes in order, and those behind them are none",
     )
-    divisor: Count | None = Field(None, description="images are padded to multiples of it, pixels")
-    size_px: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = Field(
+    divisor: Side | None = Field(None, description="images are padded to multiples of it, pixels")
+    size_px: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         None, description="images are padded to this height and width, pixels"
     )
 

@@ -28,7 +28,7 @@ from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.models.published import FILES, MARGIN, MODELS, SegmentationWeights, Weights
-from robustseg.sections import Name, Radius, Section, Seed
+from robustseg.sections import MOST_LETTERS, FilePath, Name, Radius, Section, Seed
 from robustseg.tables.registry import TABLES
 
 
@@ -49,8 +49,8 @@ class Read(Section):
 class Config(Section):
     """The whole configuration."""
 
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
-        description="name of the run: everything is written under `results/{run}/`"
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=MOST_LETTERS)] = (
+        Field(description="name of the run: everything is written under `results/{run}/`")
     )
     training_seeds: list[Seed] = Field(
         [0],
@@ -84,7 +84,7 @@ class Config(Section):
         description="models that figures of attacked images show: a figure of targeted attacks "
         "some of `models`, the others one each of `gallery`",
     )
-    throughput: str | None = Field(
+    throughput: FilePath | None = Field(
         None,
         description="for the target `plan`: a file of throughputs that was measured elsewhere "
         "(docs/plan.md); by default the device at hand is measured",

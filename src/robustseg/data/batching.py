@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from robustseg.data.interface import Dataset
+from robustseg.errors import RobustsegError
 
 
 def batches_of(dataset: Dataset, indices: Sequence[int], batch_size: int) -> list[list[int]]:
@@ -13,7 +14,15 @@ def batches_of(dataset: Dataset, indices: Sequence[int], batch_size: int) -> lis
         dataset: without `sizes_px` all its images count as of one size.
         indices: of the images.
         batch_size: the most images in a batch.
+
+    Raises:
+        RobustsegError: it is no whole number of at least 1.
     """
+    if type(batch_size) is not int or batch_size < 1:
+        raise RobustsegError(
+            f"batch_size is {batch_size!r}; it must be a whole number of at least 1 "
+            "(attacks.batch_size of a configuration, or --set-resources RULE:batch_size=N)"
+        )
     sizes = getattr(dataset, "sizes_px", None)
     batches = []
     for _, group in groupby(indices, lambda index: sizes[index] if sizes else None):

@@ -6,10 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from robustseg.attacks.inputs import is_whole
 from robustseg.data.interface import Dataset
 from robustseg.data.opening import load_split
 from robustseg.data.relabelled import Relabelled
+from robustseg.errors import RobustsegError
 from robustseg.models.references import own_model
+from robustseg.text_files import read_json
 
 
 class OnePixel(nn.Module):
@@ -73,6 +76,22 @@ def load_pair(
     if metadata["architecture"]["kind"] == "classifier":
         return OnePixel(model), one_pixel(dataset)
     return model, dataset
+
+
+def read_class_pixels(path: str | Path | None) -> list[int] | None:
+    """Return the pixels of each class from a JSON file of `scripts/count_classes.py`; None of None.
+
+    Raises:
+        RobustsegError: it holds something else.
+    """
+    if path is None:
+        return None
+    pixels = read_json(path)
+    if not (isinstance(pixels, list) and all(is_whole(one) and one >= 0 for one in pixels)):
+        raise RobustsegError(
+            f"{path} is no list of the pixels of each class, whole numbers; delete it and run again"
+        )
+    return pixels
 
 
 def sources_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 import time
@@ -31,6 +32,8 @@ from robustseg.evidence.schema import device_name, hash_settings, provenance, sa
 from robustseg.files import atomic_path
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
 from robustseg.progress import Progress
+from robustseg.seeds import LARGEST_SEED
+from robustseg.text_files import read_json
 
 if TYPE_CHECKING:
     from robustseg.evidence.queries import Evidence, Score
@@ -41,11 +44,14 @@ RECORD = "run-shard{shard}-of-{shards}.json"
 """What a part of a run has done, in the run's folder."""
 PICTURES = "gallery/{name}.npz"
 """Attacked images of a model, in the run's folder."""
-RECORDED = {
-    *("name", "dataset", "model", "class_names", "eps_255", "suites", "seed"),
-    *("shard", "shards", "warnings", "runtime_s"),
+RECORDED: dict[str, Any] = {
+    **dict.fromkeys(("name", "dataset", "model"), str),
+    **dict.fromkeys(("seed", "shard", "shards", "batch_size"), int),
+    **dict.fromkeys(("class_names", "class_pixels"), list | None),
+    **{"images": int | None, "runtime_s": int | float, "suites": dict},
+    **dict.fromkeys(("eps_255", "warnings"), list),
 }
-"""What it must say."""
+"""What it must say, and in which types."""
 
 
 @dataclass
@@ -159,8 +165,7 @@ def evaluate(
     check_counts(**{key: n for key, n in given.items() if n is not None})
     if not is_whole(pictures) or pictures < 0:
         raise RobustsegError(f"pictures must be a whole number of at least 0; got {pictures!r}")
-    if not is_whole(seed) or not 0 <= seed < 2**31:
-        raise RobustsegError(f"seed must be a whole number from 0 to {2**31 - 1}; got {seed!r}")
+    _check_seed(seed)
     _check_shard(shard)
     # Numbers of NumPy could not be written when all is done.
     seed, batch_size, pictures = int(seed), int(batch_size), int(pictures)
@@ -312,30 +317,44 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    advice = "run the same command again, which goes on from what is kept"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if set(record) >= RECORDED and _is_record(record):
-            return dict(record)
-    except (ValueError, TypeError):  # no JSON, no text, or something else
-        pass
-    raise RobustsegError(
-        f"{path} is damaged; run the same command again, which goes on from what is kept"
-    )
+        record = read_json(path)
+    except RobustsegError as error:
+        raise RobustsegError(f"{path} is damaged ({error}); {advice}") from error
+    if not isinstance(record, dict):
+        raise RobustsegError(f"{path} is damaged: it holds no keys; {advice}")
+    for name, kinds in RECORDED.items():
+        value = record.get(name)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise RobustsegError(f"{path} is damaged: {name} is {value!r}; {advice}")
+    try:
+        _check_record(record)
+    except RobustsegError as error:
+        raise RobustsegError(f"{path} is damaged: {error}; {advice}") from error
+    return record
 
 
-def _is_record(record: Mapping[str, Any]) -> bool:
-    """Return whether what is read again of a record is what was written."""
-    suites, pixels, radii = (record.get(key) for key in ("suites", "class_pixels", "eps_255"))
-    if not isinstance(suites, dict) or not isinstance(radii, list):
-        return False
-    numbers = [*radii, *(pixels if isinstance(pixels, list) else [])]
-    if not all(isinstance(one, int | float) for one in numbers):
-        return False
-    try:
-        named_suites(suites, None, [])
-    except RobustsegError:
-        return False
-    return pixels is None or isinstance(pixels, list)
+def _check_record(record: Mapping[str, Any]) -> None:
+    """Refuse a record whose values are of the right types and not what was written.
+
+    Raises:
+        RobustsegError: names the key.
+    """
+    _check_names(name=record["name"], dataset=record["dataset"])
+    _check_shard((record["shard"], record["shards"]))
+    _check_seed(record["seed"])
+    radii_of(record["eps_255"])
+    named_suites(record["suites"], None, [])
+    counts = {key: record[key] for key in ("images", "batch_size") if record[key] is not None}
+    check_counts(**counts)
+    if not 0 <= record["runtime_s"] < math.inf:
+        raise RobustsegError(f"runtime_s is {record['runtime_s']}")
+    if not all(is_whole(count) and count >= 0 for count in record["class_pixels"] or []):
+        raise RobustsegError("class_pixels are no whole numbers of at least 0")
+    for key in ("warnings", "class_names"):
+        if not all(isinstance(one, str) for one in record[key] or []):
+            raise RobustsegError(f"{key} are no texts")
 
 
 def reads_of(
@@ -502,6 +521,11 @@ def radii_of(eps_255: float | Sequence[float]) -> list[float]:
         if value == 0:
             raise RobustsegError("eps_255 is 0: the clean score is always taken; name a radius")
     return sorted({float(value) for value in values})
+
+
+def _check_seed(seed: Any) -> None:
+    if not is_whole(seed) or not 0 <= seed <= LARGEST_SEED:
+        raise RobustsegError(f"seed must be a whole number from 0 to {LARGEST_SEED}; got {seed!r}")
 
 
 def _check_names(**names: str) -> None:

@@ -1,17 +1,19 @@
 """The numbers that the paper prints, read from `config/paper/table{N}.csv`."""
 
-import csv
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
+from robustseg.text_files import read_csv
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("table", "dataset", "model", "attack", "eps_255", "metric", "value", "std", "by")
 KEY = ("table", "dataset", "model", "attack", "eps_255", "metric")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|[+-]?inf", re.I)
 PERCENT = ("acc", "miou")
 SETTINGS = (
     "base_size_px",
@@ -75,24 +77,21 @@ def _read_table(path: Path) -> list[dict[str, str | float]]:
     """Return the checked rows of one file."""
     rows = []
     first_line: dict[tuple[str | float, ...], int] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if tuple(header) != COLUMNS:
+    (_, header), *lines = read_csv(path) or [(1, [])]
+    if tuple(header) != COLUMNS:
+        raise RobustsegError(
+            f"{path}, line 1: the columns are {','.join(header)}; they must be {','.join(COLUMNS)}"
+        )
+    for number, fields in lines:
+        place = f"{path}, line {number}"
+        row = _check_row(fields, path.stem, place)
+        key = tuple(row[name] for name in KEY)
+        if key in first_line:
             raise RobustsegError(
-                f"{path}, line 1: the columns are {','.join(header)}; "
-                f"they must be {','.join(COLUMNS)}"
+                f"{place} repeats the number of line {first_line[key]}; delete one of them"
             )
-        for fields in reader:
-            place = f"{path}, line {reader.line_num}"
-            row = _check_row(fields, path.stem, place)
-            key = tuple(row[name] for name in KEY)
-            if key in first_line:
-                raise RobustsegError(
-                    f"{place} repeats the number of line {first_line[key]}; delete one of them"
-                )
-            first_line[key] = reader.line_num
-            rows.append(row)
+        first_line[key] = number
+        rows.append(row)
     return rows
 
 
@@ -123,11 +122,11 @@ def _check_word(word: str, column: str, known: tuple[str, ...], place: str) -> N
 
 def _number(text: str, column: str, highest: float, place: str) -> float:
     """Return `text` as a finite float in [0, highest]."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise RobustsegError(f"{place}: {column} is {text!r}; write a number") from None
+    # Python would take 1_000, and digits of other scripts, for numbers too.
+    if not NUMBER.fullmatch(text):
+        raise RobustsegError(f"{place}: {column} is {text!r}; write a number")
+    number = float(text)
     if not (math.isfinite(number) and 0 <= number <= highest):
         allowed = "0 or more" if math.isinf(highest) else f"between 0 and {highest:g}"
         raise RobustsegError(f"{place}: {column} is {text}; it must be {allowed}")
-    return number
+    return abs(number)

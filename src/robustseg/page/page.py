@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robustseg import __version__
+from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import check_files
 from robustseg.evidence.numbers import LONG_COLUMNS
 from robustseg.evidence.reading import merged_provenance
@@ -24,8 +24,9 @@ from robustseg.names import SCHEME_LABELS
 from robustseg.page.attack_viewer import encode_gallery
 from robustseg.page.doubts import doubts_of
 from robustseg.page.first_screen import answers_of, picture_of
-from robustseg.tables.layout import from_json, to_html
+from robustseg.tables.layout import Layout, from_json, to_html
 from robustseg.tables.registry import TABLES
+from robustseg.text_files import read_csv, read_json, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,15 +94,15 @@ def make_page(
 
     paths = sorted(map(str, evidence_paths))
     check_files("the page", paths)
-    layouts = {name: from_json(_read(path)) for name, path in tables.items()}
+    layouts = {name: _layout(path) for name, path in tables.items()}
     parts = {name: to_html(layout, name) for name, layout in layouts.items()}
-    parts |= {name: _inline_figure(name, *map(_read, files)) for name, files in figures.items()}
+    parts |= {name: _inline_figure(name, *files) for name, files in figures.items()}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     shown = encode_gallery(gallery or {})
     listed = list(map(Path, benchmarks))
-    there = [path for path in listed if path.exists()]
+    there = [path for path in listed if path.exists() and read_benchmark(path)]
     provenance = merged_provenance(paths)
     results = pd.read_parquet(claims) if claims else None
     of_run = None if results is None else results[results["numbers"] == MEASURED]
@@ -139,8 +140,12 @@ def make_page(
         temporary.write_text(page, encoding="utf-8")
 
 
-def _read(path: str | Path) -> str:
-    return Path(path).read_text(encoding="utf-8")
+def _layout(path: str | Path) -> Layout:
+    """Return the layout of a table from its file."""
+    try:
+        return from_json(read_text(path))
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RobustsegError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
 def _long_form(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -157,18 +162,27 @@ def _as_script(data: Any) -> str:
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _inline_figure(name: str, svg: str, words: str) -> str:
+def _inline_figure(name: str, svg: str | Path, words: str | Path) -> str:
     """Return a drawing as an HTML figure in the page's colours.
 
     Its ids get the figure's name as prefix, since several drawings share one page.
 
     Args:
         name: of the figure.
-        svg: as matplotlib has written it.
-        words: JSON with title, caption and alt.
+        svg: file that matplotlib has written.
+        words: file, JSON with title, caption and alt.
+
+    Raises:
+        RobustsegError: one of them is damaged.
     """
-    said: Mapping[str, str] = json.loads(words)
-    drawing = svg[svg.index("<svg") :]
+    said = read_json(words)
+    texts = isinstance(said, dict) and {key: said.get(key) for key in ("title", "caption", "alt")}
+    if not texts or not all(isinstance(text, str) for text in texts.values()):
+        raise RobustsegError(f"{words} lacks title, caption or alt; delete it and run again")
+    _, begin, drawing = read_text(svg).partition("<svg")
+    if not begin:
+        raise RobustsegError(f"{svg} is no drawing; delete it and run again")
+    drawing = begin + drawing
     drawing = re.sub(r"<metadata\b.*?</metadata>\s*", "", drawing, count=1, flags=re.DOTALL)
     drawing = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", drawing, count=1)
     drawing = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", drawing)
@@ -185,16 +199,26 @@ def _inline_figure(name: str, svg: str, words: str) -> str:
     )
 
 
+def read_benchmark(path: Path) -> list[tuple[float, float]]:
+    """Return the seconds and the most memory, in MB, of the jobs that a benchmark file is of.
+
+    What a killed job, or another program, left in it is left out: the page says how many jobs were
+    measured.
+    """
+    try:
+        (_, columns), *lines = read_csv(path, delimiter="\t") or [(1, [])]
+    except RobustsegError:
+        return []
+    rows = [dict(zip(columns, fields, strict=False)) for _, fields in lines]
+    words = [(row.get("s", ""), row.get("max_rss", "")) for row in rows]
+    return [(_number(s), _number(rss)) for s, rss in words if _is_number(s) and _is_number(rss)]
+
+
 def read_costs(benchmarks: Iterable[Path]) -> list[Cost]:
     """Return what each stage took, sorted by name: the folders that benchmark files lie in."""
     stages: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(benchmarks):
-        with path.open(newline="", encoding="utf-8") as file:
-            jobs = [
-                (_number(row["s"]), _number(row["max_rss"]))
-                for row in csv.DictReader(file, delimiter="\t")
-            ]
-        stages.setdefault(path.parent.name, []).extend(jobs)
+        stages.setdefault(path.parent.name, []).extend(read_benchmark(path))
     return [
         Cost(
             stage=stage,
@@ -283,5 +307,12 @@ def _listed(values: Any) -> str:
 
 
 def _number(text: str) -> float:
-    """Read a benchmark's number; Snakemake writes NA or - for what it could not measure."""
-    return float(text) if re.fullmatch(r"[\d.]+", text) else 0.0
+    return 0.0 if text in UNMEASURED else float(text)
+
+
+def _is_number(text: str) -> bool:
+    return text in UNMEASURED or re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", text) is not None
+
+
+UNMEASURED = ("NA", "-")
+"""What Snakemake writes into a benchmark for what it could not measure."""

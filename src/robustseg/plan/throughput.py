@@ -12,6 +12,7 @@ from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.plan.networks import OWN, Network, Work
 from robustseg.progress import Progress
+from robustseg.text_files import read_json
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,27 @@ def read_throughput(path: str | Path) -> tuple[str, dict[str, Throughput]]:
     Raises:
         RobustsegError: no such file, or not what `write_throughput` writes.
     """
+    if not Path(path).exists():
+        raise RobustsegError(f"{path} does not exist; `snakemake plan` measures one")
+    advice = "see docs/plan.md for its form"
     try:
-        text = json.loads(Path(path).read_text(encoding="utf-8"))
-        networks = {name: Throughput(**fields) for name, fields in text["networks"].items()}
-        return str(text["device"]), networks
-    except FileNotFoundError:
-        raise RobustsegError(f"{path} does not exist; `snakemake plan` measures one") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RobustsegError(
-            f"{path} is no file of throughputs ({error}); see docs/plan.md for its form"
-        ) from error
+        text = read_json(path)
+        device, by_name = text["device"], text["networks"]
+        networks = {name: Throughput(**fields) for name, fields in by_name.items()}
+    except (RobustsegError, KeyError, TypeError, AttributeError) as error:
+        raise RobustsegError(f"{path} is no file of throughputs ({error}); {advice}") from error
+    if not isinstance(device, str):
+        raise RobustsegError(f"{path}: device is {device!r}, not its name; {advice}")
+    for name, throughput in networks.items():
+        for key, seconds in asdict(throughput).items():
+            # ASSUME: no pass of one image takes a day.
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not number or not 0 < seconds < 86_400:
+                raise RobustsegError(
+                    f"{path}: networks.{name}.{key} is {seconds!r}, not the seconds of a pass; "
+                    f"{advice}"
+                )
+    return device, networks
 
 
 def lookup(throughputs: Mapping[str, Throughput], network: Network, path: str) -> Throughput:

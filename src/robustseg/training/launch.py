@@ -16,6 +16,7 @@ from typing import Any
 
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
+from robustseg.text_files import read_json
 from robustseg.training.train import Files, Machine, train_classifier, train_segmentation
 
 ERROR = "error: "
@@ -56,12 +57,12 @@ class TrainingJob:
             RobustsegError: no such file, not JSON, or keys missing or unknown.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = read_json(path)
             paths = {name: path and Path(path) for name, path in content["files"].items()}
             return cls(
                 **content | {"files": Files(**paths), "machine": Machine(**content["machine"])}
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (RobustsegError, KeyError, TypeError, AttributeError) as error:
             keys = ", ".join(field.name for field in fields(cls))
             raise RobustsegError(
                 f"{path} describes no training ({error}); it must be JSON with {keys}"

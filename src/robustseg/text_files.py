@@ -1,0 +1,92 @@
+"""Small files that people or other jobs write: whatever is wrong with one ends in a sentence."""
+
+import csv
+import io
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from robustseg.errors import RobustsegError
+
+LARGEST_BYTES = 5_000_000
+"""ASSUME: no such file is larger: config/claims.yaml has 30 kB. YAML takes seconds a megabyte."""
+
+
+def read_text(path: str | PathLike[str]) -> str:
+    """Return the text of a file, without a byte order mark.
+
+    Raises:
+        RobustsegError: missing, no regular file, too large, or not UTF-8.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise RobustsegError(f"{path} is no file; name a file")
+        size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise RobustsegError(
+                f"{path} has {size:,} bytes, where {LARGEST_BYTES:,} is much; name another file"
+            )
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise RobustsegError(f"{path} does not exist; correct its name") from error
+    except UnicodeDecodeError as error:
+        raise RobustsegError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+    except OSError as error:
+        raise RobustsegError(
+            f"{path} cannot be read: {error.strerror}; mend that or name another file"
+        ) from error
+    except ValueError as error:  # a NUL in the name
+        raise RobustsegError(f"{str(path)!r} is no name of a file; correct it") from error
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file; NaN and infinity, which JSON has not, are refused.
+
+    Raises:
+        RobustsegError: it cannot be read, is not UTF-8, or not JSON.
+    """
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, name: str) -> Any:
+    """Return what a JSON text means; `name` says in messages where it stands.
+
+    Raises:
+        RobustsegError: it is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise RobustsegError(
+            f"{name} is not JSON ({reason}); correct it or make it again"
+        ) from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice} is there twice")
+    return content
+
+
+def read_csv(path: str | Path, delimiter: str = ",") -> list[tuple[int, list[str]]]:
+    """Return the rows of a CSV file that are not empty, each with its line number, from 1.
+
+    Raises:
+        RobustsegError: it cannot be read, is not UTF-8, or not CSV.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    try:
+        return [(reader.line_num, fields) for fields in reader if fields]
+    except csv.Error as error:
+        line = f"{path}, line {reader.line_num}"
+        raise RobustsegError(f"{line} is not CSV ({error}); correct it") from error
