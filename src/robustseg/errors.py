@@ -1,5 +1,6 @@
 """Exceptions that carry a sentence for the person at the keyboard."""
 
+from typing import Any
 from unicodedata import category
 
 NO_PRINT = ("Cc", "Cs", "Zl", "Zp")
@@ -31,3 +32,12 @@ def reason_of(error: Exception) -> str:
     said = in_one_line(error)
     short = said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}..."
     return short or type(error).__name__
+
+
+def shown(value: Any, letters: int = LONGEST_REASON) -> str:
+    """Return a value as it is written, for a sentence, cut where nobody would read on."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no whole number of more than 4300 digits
+        return "one of thousands of digits"
+    return text if len(text) <= letters else f"{text[:letters]}…"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from robustseg.errors import shown
 from robustseg.seeds import LARGEST_SEED
 
 Location: TypeAlias = tuple[str | int, ...]
@@ -177,15 +178,6 @@ def _explain(error: Any, file: type[Section]) -> str:
     if kind == "float_type" and isinstance(value, str):
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
     return f"{message}, not {shown(value)}{hint}"
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is written, cut where nobody would read on."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python prints no whole number of more than 4300 digits
-        return "one of thousands of digits"
-    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _entries(count: int) -> str:

@@ -29,13 +29,11 @@ def read_text(path: str | PathLike[str]) -> str:
                 f"{path} has {size:,} bytes, where {LARGEST_BYTES:,} is much; name another file"
             )
         return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise RobustsegError(f"{path} does not exist; correct its name") from error
     except UnicodeDecodeError as error:
         raise RobustsegError(f"{path} is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise RobustsegError(
-            f"{path} cannot be read: {error.strerror}; mend that or name another file"
+            f"{path} cannot be read: {error.strerror}; mend that, or name another file"
         ) from error
     except ValueError as error:  # a NUL in the name
         raise RobustsegError(f"{str(path)!r} is no name of a file; correct it") from error

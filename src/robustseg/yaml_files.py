@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
 from robustseg.text_files import read_text
 
 DEEPEST = 50
@@ -105,7 +105,8 @@ def _check_twice(keys: list[yaml.Node], loader: yaml.SafeLoader, name: str) -> N
     for node in keys:
         where = f"{name}, line {node.start_mark.line + 1}"
         if not isinstance(node, yaml.ScalarNode):
-            raise RobustsegError(f"{where}: a key is a list or a mapping; write a word")
+            key = loader.construct_object(node, deep=True)
+            raise RobustsegError(f"{where}: a key is {shown(key)}; write a word")
         key = "<<" if node.tag == MERGE else _value(node, loader, name)
         if key in seen:
             raise RobustsegError(f"{where}: the key {key} is there twice; keep one")
@@ -115,7 +116,7 @@ def _check_twice(keys: list[yaml.Node], loader: yaml.SafeLoader, name: str) -> N
 def _value(node: yaml.ScalarNode, loader: yaml.SafeLoader, name: str) -> Any:
     """Return what a word, a number or a text is."""
     where, text = f"{name}, line {node.start_mark.line + 1}", node.value
-    shown = repr(text if len(text) < 50 else f"{text[:50]}…")
+    said = shown(text, 50)
     try:
         value = loader.construct_object(node)
         str(value).encode()
@@ -124,10 +125,10 @@ def _value(node: yaml.ScalarNode, loader: yaml.SafeLoader, name: str) -> Any:
     # It can look like a number or a date, or have their tag, and be none, such as 2024-02-31.
     except (ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise RobustsegError(
-            f"{where}: {shown} is not what it looks like or its tag says; put text in quotes"
+            f"{where} is not YAML: {error}; put {said} in quotes if it is text"
         ) from error
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise RobustsegError(f"{where}: {shown} is too large for anything; write a smaller number")
+        raise RobustsegError(f"{where}: {said} is too large for anything; write a smaller number")
     if isinstance(value, str) and "\0" in value:
-        raise RobustsegError(f"{where}: {shown} has a character NUL; delete it")
+        raise RobustsegError(f"{where}: {said} has a character NUL; delete it")
     return value

@@ -160,7 +160,7 @@ def test_broken_files_are_refused(content: Any, sentence: str) -> None:
         (b"? [a]\n: b\n", r"line 1: a key is \['a'\]; write a word"),
         (b"? {a: 1}\n: b\n", "line 1: a key is {'a': 1}; write a word"),
         (b"a: !!python/object:os.system {}\n", "is not YAML: could not determine a constructor"),
-        (b"- " * 3000, "is not YAML: maximum recursion depth"),
+        (b"- " * 3000, "is nested deeper than 50 levels; flatten it"),
         (b"a: " + b"9" * 5000, "is not YAML: Exceeds the limit"),
         (b"a: \x00\n", "is not YAML: "),
         (b"", "the file should be a section of keys, not None"),

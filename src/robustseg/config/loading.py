@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from robustseg.config.checks import cross_checks
 from robustseg.config.schema import Config
-from robustseg.errors import RobustsegError
-from robustseg.sections import key_at, problems, shown
+from robustseg.errors import RobustsegError, shown
+from robustseg.sections import key_at, problems
 from robustseg.yaml_files import parse_yaml, read_yaml
 
 TYPED = "--config"
