@@ -9,6 +9,10 @@ from pathlib import Path
 
 # This file's own folder, also where another workflow uses it as a module.
 HERE = str(workflow.current_basedir)
+if re.search("[{}]", HERE):
+    raise WorkflowError(
+        f"the folder {HERE} has braces in its name, which Snakemake takes for wildcards; rename it"
+    )
 
 # The library needs no installation. In jobs, an installed one would come before this checkout's but
 # for PYTHONPATH; a job that finds another all the same says so and stops (`workflow_job`).
