@@ -35,6 +35,7 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4294967296")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 
 from robustseg.clusters import check_slurm, explain
+from robustseg.bounds import LARGEST_SEED
 from robustseg.claims.language import read_claims
 from robustseg.config import load_config, read_config
 from robustseg.data.archives import ARCHIVES
@@ -58,7 +59,6 @@ from robustseg.plan.limits import (
     memory_mb,
     training_minutes,
 )
-from robustseg.seeds import LARGEST_SEED
 from robustseg.tables.registry import TABLES
 
 

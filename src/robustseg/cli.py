@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 import traceback
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustseg import __version__
+from robustseg.bounds import LARGEST_PX, MOST_AT_ONCE, MOST_ITEMS, MOST_PASSES
 from robustseg.errors import RobustsegError
 
 if TYPE_CHECKING:
@@ -90,13 +92,16 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_model_and_data(attack)
     attack.add_argument(
-        "--out", required=True, type=Path, help="folder for the run; the same command resumes there"
+        "--out",
+        required=True,
+        type=_path,
+        help="folder for the run; the same command resumes there",
     )
     attack.add_argument(
-        "--pictures", type=int, default=4, metavar="N",
+        "--pictures", type=_count, default=4, metavar="N",
         help="attacked images to keep for the page of `report`, the first N (4); 0: none",
     )  # fmt: skip
-    attack.add_argument("--seed", type=int, default=0, help="seed of the random starts (0)")
+    attack.add_argument("--seed", type=_count, default=0, help="seed of the random starts (0)")
     attack.add_argument(
         "--shard", type=_shard, default=(0, 1), metavar="I/N",
         help="attack the I-th of N parts of the images, from 0: for several machines or jobs",
@@ -108,34 +113,40 @@ def parser() -> argparse.ArgumentParser:
         help="a second opinion on a run: is its figure too high?",
         description=_doubt.__doc__,
     )
-    doubt.add_argument("folder", type=Path, help="folder of the run")
+    doubt.add_argument("folder", type=_path, help="folder of the run")
     doubt.add_argument(
         "--eps", type=_radius_255, nargs="+", metavar="EPS", help="radii to doubt (all of the run)"
     )
     doubt.add_argument(
-        "--images", type=int, default=32, help="on so many images, drawn from the run's (32)"
+        "--images", type=_count, default=32, help="on so many images, drawn from the run's (32)"
     )
     doubt.add_argument(
-        "--source", action="append", default=[], metavar="MODEL",
+        "--source", type=_said, action="append", default=[], metavar="MODEL",
         help="another model, whose attacks are tried on this one; may be given several times",
     )  # fmt: skip
-    doubt.add_argument("--model", help="where the model is now, if not where `attack` found it")
-    doubt.add_argument("--weights", type=Path, help="likewise its state dict")
-    doubt.add_argument("--data", nargs="+", metavar="FOLDER", help="likewise the data")
-    doubt.add_argument("--device", help="torch device; by default a GPU if there is one")
+    doubt.add_argument(
+        "--model", type=_said, help="where the model is now, if not where `attack` found it"
+    )
+    doubt.add_argument("--weights", type=_path, help="likewise its state dict")
+    doubt.add_argument("--data", type=_said, nargs="+", metavar="FOLDER", help="likewise the data")
+    doubt.add_argument(
+        "--device", type=_said, help="torch device; by default a GPU if there is one"
+    )
     doubt.set_defaults(run=_doubt)
     report = commands.add_parser(
         "report", help="tables and a page of a run", description=_report.__doc__
     )
-    report.add_argument("folder", type=Path, help="folder of the run")
+    report.add_argument("folder", type=_path, help="folder of the run")
     report.set_defaults(run=_report)
     return parser
 
 
 def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--weights", type=Path, help="state dict to load into the model")
-    parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER", help=DATA_HELP)
+    parser.add_argument("model", type=_said, help=MODEL_HELP)
+    parser.add_argument("--weights", type=_path, help="state dict to load into the model")
+    parser.add_argument(
+        "--data", type=_said, nargs="+", required=True, metavar="FOLDER", help=DATA_HELP
+    )
     parser.add_argument(
         "--classes", help="number of classes of the data, or a file with one name a line"
     )
@@ -151,21 +162,23 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "is no class; none: no value is ignored",
     )  # fmt: skip
     parser.add_argument(
-        "--ids", type=Path, help="file with the ids of the images to use, one a line"
+        "--ids", type=_path, help="file with the ids of the images to use, one a line"
     )
     parser.add_argument(
-        "--resize", type=int, metavar="PIXELS", help="short side that images are resized to"
+        "--resize", type=_count, metavar="PIXELS", help="short side that images are resized to"
     )
     parser.add_argument(
         "--normalise", default="auto", metavar="HOW",
         help="imagenet, half (to [-1, 1]), none, or mean and deviation: 0.4,0.4,0.4/0.2,0.2,0.2; "
         "auto (default): as the model's publisher says, none for a model of your own",
     )  # fmt: skip
-    parser.add_argument("--scale", type=float, default=1.0, help="255 if the model takes 0..255")
+    parser.add_argument("--scale", type=_number, default=1.0, help="255 if the model takes 0..255")
     parser.add_argument(
-        "--output", help="key, attribute or index of the logits in the model's output"
+        "--output", type=_said, help="key, attribute or index of the logits in the model's output"
     )
-    parser.add_argument("--divisor", type=int, help="pad images to multiples of this many pixels")
+    parser.add_argument(
+        "--divisor", type=_count, help="pad images to multiples of this many pixels"
+    )
     parser.add_argument(
         "--eps", type=_radius_255, nargs="+", default=[4.0, 8.0], metavar="EPS",
         help="radii of the attack in 1/255 (4 8)",
@@ -176,11 +189,13 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "sixth of it; sea_eccv, losses, baselines, schedules, iterations, alma, blackbox",
     )  # fmt: skip
     parser.add_argument(
-        "--iterations", type=int, help="of each attack, instead of 300: fewer give a first look"
+        "--iterations", type=_count, help="of each attack, instead of 300: fewer give a first look"
     )
-    parser.add_argument("--images", type=int, help="use only this many images, the first ones")
-    parser.add_argument("--batch-size", type=int, default=8, help="images at a time (8)")
-    parser.add_argument("--device", help="torch device; by default a GPU if there is one")
+    parser.add_argument("--images", type=_count, help="use only this many images, the first ones")
+    parser.add_argument("--batch-size", type=_count, default=8, help="images at a time (8)")
+    parser.add_argument(
+        "--device", type=_said, help="torch device; by default a GPU if there is one"
+    )
 
 
 @dataclass
@@ -199,8 +214,10 @@ def _set_up(options: argparse.Namespace) -> _Setup:
     from robustseg.evaluation.evaluate import radii_of
     from robustseg.models.references import UNSAID, own_model
 
-    numbers = {name: getattr(options, name) for name in ("images", "iterations", "batch_size")}
-    check_counts(**{name: number for name, number in numbers.items() if number is not None})
+    limits = {"images": MOST_ITEMS, "iterations": MOST_PASSES, "batch_size": MOST_AT_ONCE}
+    for name, most in {**limits, "resize": LARGEST_PX, "divisor": LARGEST_PX}.items():
+        if (number := getattr(options, name)) is not None:
+            check_counts(at_most=most, **{name: number})
     radii_of(options.eps)
     dataset = _open_data(options)
     said = {"load": options.model, "weights": options.weights, "scale": options.scale}
@@ -507,7 +524,8 @@ def _remembered(folder: Path) -> dict[str, Any]:
     if not isinstance(kept, dict) or set(kept) != KINDS.keys():
         raise RobustsegError(f"{path} is damaged: its keys are others; {advice}")
     for name, kinds in KINDS.items():
-        if not isinstance(kept[name], kinds) or isinstance(kept[name], bool):
+        wrong = not isinstance(kept[name], kinds) or isinstance(kept[name], bool)
+        if wrong or "\\x00" in repr(kept[name]):
             raise RobustsegError(f"{path} is damaged: {name} is {kept[name]!r}; {advice}")
     if not kept["data"] or not all(isinstance(one, str) and one for one in kept["data"]):
         raise RobustsegError(f"{path} is damaged: data is {kept['data']!r}; {advice}")
@@ -568,23 +586,44 @@ def _ignored(text: str | None) -> int | str | list[int] | None:
 
 def _whole(option: str, text: str) -> int:
     try:
-        return int(text)
-    except ValueError as error:
+        return _count(text)
+    except argparse.ArgumentTypeError as error:
         raise RobustsegError(f"{option} is {text!r}, not a whole number") from error
 
 
+def _count(text: str) -> int:
+    """Read a whole number; Python would take 1_000, and digits of other scripts, for one too."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; write one, such as 8")
+    return int(text)
+
+
+def _number(text: str, advice: str = "write one, such as 0.5") -> float:
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|[+-]?inf", text, re.I):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; {advice}")
+    return float(text)
+
+
 def _radius_255(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        advice = "radii are in 1/255, so write 8 for 8/255"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number; {advice}") from None
+    return _number(text, "radii are in 1/255, so write 8 for 8/255")
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path; name a file or folder")
+    return Path(text)
+
+
+def _said(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is empty; fill it in or leave the option out")
+    return text
 
 
 def _shard(text: str) -> tuple[int, int]:
     try:
-        own, parts = map(int, text.split("/"))
-    except ValueError:
+        own, parts = map(_count, text.split("/"))
+    except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N, for example 0/4") from None
     if not 0 <= own < parts:
         raise argparse.ArgumentTypeError(f"shards of {parts} are 0/{parts} to {parts - 1}/{parts}")

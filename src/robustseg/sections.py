@@ -5,29 +5,21 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from robustseg.bounds import (
+    LARGEST_NUMBER,
+    LARGEST_PX,
+    LARGEST_SEED,
+    MOST_AT_ONCE,
+    MOST_ITEMS,
+    MOST_LETTERS,
+    MOST_PASSES,
+    SMALLEST_NUMBER,
+    SMALLEST_RADIUS_255,
+)
 from robustseg.errors import shown
-from robustseg.seeds import LARGEST_SEED
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and places in lists that lead to a value, with the kinds of sections on the way."""
-
-MOST_LETTERS = 100
-"""ASSUME: of a name; file systems end one at 255 bytes, and files add to it."""
-LARGEST_PX = 16_384
-"""ASSUME: of a side of an image, in pixels; PSPNet's and UPerNet's passes at 4096 fill any GPU."""
-MOST_ITEMS = 10**7
-"""ASSUME: of images or anything that is counted; ImageNet has 1.3 million training images."""
-MOST_PASSES = 10**6
-"""ASSUME: of iterations, steps and epochs: an attack of the paper has 500 iterations. An image's
-passes, several for an iteration, must fit the int32 of evidence."""
-LARGEST_NUMBER = 1e6
-"""ASSUME: of a real number that nothing else limits; float32 and its squares hold it."""
-SMALLEST_NUMBER = 1e-12
-"""ASSUME: of a real number that must be above 0; in float32, less vanishes beside 1e-4."""
-MOST_AT_ONCE = 2**16
-"""ASSUME: of images in a batch, and of jobs that share the images of an attack."""
-SMALLEST_RADIUS_255 = 1e-3
-"""Evidence takes a norm that is so much above the radius for rounding (`EPS_TOLERANCE_255`)."""
 
 
 def _not_tiny(number: float) -> float:

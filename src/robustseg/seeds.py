@@ -2,10 +2,6 @@
 
 import hashlib
 
-LARGEST_SEED = 2**31 - 1
-"""Of trainings, attacks and data: evidence keeps seeds as int32. Torch takes larger ones, and for
-`derive_seed`, from which an image's draws follow, any number would do."""
-
 
 def derive_seed(*parts: object) -> int:
     """Return a seed in [0, 2**63) that depends on nothing but `parts`, on any machine.

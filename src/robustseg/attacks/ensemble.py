@@ -25,6 +25,7 @@ from robustseg.attacks.outcomes import Batch, Outcome, attack_and_count, in_turn
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.spec import AttackSpec, ask_for_class_pixels
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
+from robustseg.bounds import MOST_PASSES
 from robustseg.errors import RobustsegError
 from robustseg.metrics import PixelCounts, image_accuracy, mean_accuracy, miou, worst_case
 from robustseg.models.wrap import wrap
@@ -152,7 +153,7 @@ def sea(
             the image.
     """
     with torch.inference_mode(False):
-        check_counts(iterations=iterations, batch_size=batch_size)
+        check_counts(iterations=iterations, batch_size=batch_size, at_most=MOST_PASSES)
         if not is_whole(seed):
             raise RobustsegError(f"seed must be a whole number; got {seed!r}")
         losses = [] if losses is None or isinstance(losses, str) else list(losses)

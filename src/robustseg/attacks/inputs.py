@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.pixel_losses import refuse_images
+from robustseg.bounds import MOST_ITEMS
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
 
@@ -188,8 +189,8 @@ def shape_of(values: Any) -> tuple[int, ...]:
     return tuple(getattr(values, "shape", ()))
 
 
-def check_counts(**counts: Any) -> None:
-    """Refuse numbers of something that are not whole or below 1, each by its name.
+def check_counts(at_most: int = MOST_ITEMS, **counts: Any) -> None:
+    """Refuse numbers of something that are not whole, below 1 or too large, each by its name.
 
     Raises:
         RobustsegError: the first such number.
@@ -197,6 +198,8 @@ def check_counts(**counts: Any) -> None:
     for name, count in counts.items():
         if not is_whole(count) or count < 1:
             raise RobustsegError(f"{name} must be a whole number of at least 1; got {count!r}")
+        if count > at_most:
+            raise RobustsegError(f"{name} must be at most {at_most:,}; got {count!r}")
 
 
 def _check_shape(shape: Sequence[int]) -> None:

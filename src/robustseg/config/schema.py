@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robustseg.attacks.spec import ask_for_class_pixels
+from robustseg.bounds import MOST_LETTERS
 from robustseg.config.attacks import Attacks, Doubt, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
@@ -28,7 +29,7 @@ from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.models.published import FILES, MARGIN, MODELS, SegmentationWeights, Weights
-from robustseg.sections import MOST_LETTERS, FilePath, Name, Radius, Section, Seed
+from robustseg.sections import FilePath, Name, Radius, Section, Seed
 from robustseg.tables.registry import TABLES
 
 

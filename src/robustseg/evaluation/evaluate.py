@@ -19,6 +19,7 @@ from robustseg.attacks.inputs import check_counts, is_whole
 from robustseg.attacks.outcomes import Batch, Outcome
 from robustseg.attacks.spec import UNBOUNDED_255, ask_for_class_pixels, check_radius
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
+from robustseg.bounds import LARGEST_SEED, MOST_AT_ONCE, MOST_PASSES, SMALLEST_RADIUS_255
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
@@ -32,7 +33,6 @@ from robustseg.evidence.schema import device_name, hash_settings, provenance, sa
 from robustseg.files import atomic_path
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
 from robustseg.progress import Progress
-from robustseg.seeds import LARGEST_SEED
 from robustseg.text_files import read_json
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ RECORD = "run-shard{shard}-of-{shards}.json"
 PICTURES = "gallery/{name}.npz"
 """Attacked images of a model, in the run's folder."""
 RECORDED: dict[str, Any] = {
-    **dict.fromkeys(("name", "dataset", "model"), str),
-    **dict.fromkeys(("seed", "shard", "shards", "batch_size"), int),
+    **dict.fromkeys(("name", "dataset", "model", "weights", "device"), str),
+    **dict.fromkeys(("seed", "shard", "shards", "batch_size", "num_classes"), int),
     **dict.fromkeys(("class_names", "class_pixels"), list | None),
-    **{"images": int | None, "runtime_s": int | float, "suites": dict},
+    **dict.fromkeys(("images", "ignore_index"), int | None),
+    **{"runtime_s": int | float, "suites": dict, "sources": dict},
     **dict.fromkeys(("eps_255", "warnings"), list),
 }
 """What it must say, and in which types."""
@@ -161,8 +162,9 @@ def evaluate(
     given = {"images": images, "iterations": iterations}
     radii = radii_of(eps_255)
     _check_names(name=name, dataset=dataset)
-    check_counts(batch_size=batch_size)
+    check_counts(batch_size=batch_size, at_most=MOST_AT_ONCE)
     check_counts(**{key: n for key, n in given.items() if n is not None})
+    check_counts(iterations=iterations or 1, at_most=MOST_PASSES)
     if not is_whole(pictures) or pictures < 0:
         raise RobustsegError(f"pictures must be a whole number of at least 0; got {pictures!r}")
     _check_seed(seed)
@@ -326,7 +328,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise RobustsegError(f"{path} is damaged: it holds no keys; {advice}")
     for name, kinds in RECORDED.items():
         value = record.get(name)
-        if not isinstance(value, kinds) or isinstance(value, bool):
+        if name not in record or not isinstance(value, kinds) or isinstance(value, bool):
             raise RobustsegError(f"{path} is damaged: {name} is {value!r}; {advice}")
     try:
         _check_record(record)
@@ -346,11 +348,12 @@ def _check_record(record: Mapping[str, Any]) -> None:
     _check_seed(record["seed"])
     radii_of(record["eps_255"])
     named_suites(record["suites"], None, [])
-    counts = {key: record[key] for key in ("images", "batch_size") if record[key] is not None}
-    check_counts(**counts)
+    counts = {key: record[key] for key in ("images", "batch_size", "num_classes")}
+    check_counts(**{key: count for key, count in counts.items() if count is not None})
     if not 0 <= record["runtime_s"] < math.inf:
         raise RobustsegError(f"runtime_s is {record['runtime_s']}")
-    if not all(is_whole(count) and count >= 0 for count in record["class_pixels"] or []):
+    pixels = record["class_pixels"]
+    if pixels is not None and not (pixels and all(is_whole(n) and n >= 0 for n in pixels)):
         raise RobustsegError("class_pixels are no whole numbers of at least 0")
     for key in ("warnings", "class_names"):
         if not all(isinstance(one, str) for one in record[key] or []):
@@ -520,6 +523,8 @@ def radii_of(eps_255: float | Sequence[float]) -> list[float]:
         check_radius(value)
         if value == 0:
             raise RobustsegError("eps_255 is 0: the clean score is always taken; name a radius")
+        if value < SMALLEST_RADIUS_255:
+            raise RobustsegError(f"eps_255 must be at least {SMALLEST_RADIUS_255}; got {value!r}")
     return sorted({float(value) for value in values})
 
 
@@ -540,6 +545,8 @@ def _check_shard(shard: tuple[int, int]) -> None:
     if not (isinstance(shard, Sequence) and len(shard) == 2 and all(map(is_whole, shard))):
         raise RobustsegError(f"shard must be (i, n): the i-th of n parts, from 0; got {shard!r}")
     own, parts = shard
+    if parts > MOST_AT_ONCE:
+        raise RobustsegError(f"shard is one of {parts} parts; at most {MOST_AT_ONCE} make sense")
     if not 0 <= own < parts:
         raise RobustsegError(f"shard is {own} of {parts}; shards of {parts} are 0..{parts - 1}")
 

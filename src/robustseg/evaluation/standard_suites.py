@@ -7,6 +7,7 @@ from typing import Any
 
 from robustseg.attacks.inputs import check_counts
 from robustseg.attacks.losses import ECCV_LOSSES, PAPER_LOSSES, SEA_LOSSES
+from robustseg.bounds import MOST_PASSES
 from robustseg.errors import RobustsegError
 
 Suite = Mapping[str, Any]
@@ -143,5 +144,5 @@ def _own_suite(name: str, given: Any, iterations: int | None) -> Suite:
         raise RobustsegError(f"step_size of the suite {name} must be a dict: a step by eps_255")
     budgets = suite.get("iterations", 1)
     for budget in budgets if isinstance(budgets, list | tuple) and not alone else [budgets]:
-        check_counts(iterations=budget)
+        check_counts(iterations=budget, at_most=MOST_PASSES)
     return suite

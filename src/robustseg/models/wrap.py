@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from math import inf, isfinite
+from math import isfinite
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustseg.bounds import LARGEST_NUMBER, SMALLEST_NUMBER
 from robustseg.errors import RobustsegError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -362,8 +363,11 @@ def wrap(
         _check_whole(name, number)
     for length in square or ():
         _check_whole("size_px", length)
-    if not isinstance(scale, int | float) or not 0 < scale < inf:
-        raise RobustsegError(f"scale must be a number above 0; got {scale!r}")
+    number = isinstance(scale, int | float) and not isinstance(scale, bool)
+    if not number or not SMALLEST_NUMBER <= scale <= LARGEST_NUMBER:
+        raise RobustsegError(
+            f"scale must be a number above 0 and at most {LARGEST_NUMBER:g}; got {scale!r}"
+        )
     if std is not None and not all(value > 0 for value in std):
         raise RobustsegError(f"std must be above 0 in each channel; got {tuple(std)}")
     large = max(map(abs, mean or (0,))) > 1 or max(std or (0,)) > 10
