@@ -346,9 +346,13 @@ def refuse_unknown(targets):
             sys.exit(f"{target!r} {said} for one of {', '.join(named)}")
         if not asked and not any(one.is_producer(path) for one in workflow.rules):
             known = [*named, *CONFIG.models, *CONFIG.attacks.suites, *CONFIG.data]
-            words = [word for word in re.split(r"[/.]", target) if word not in known]
+            words = re.split(r"[/.]", target.removeprefix(f"results/{CONFIG.run}/"))
+            words = [word for word in words if not re.fullmatch(r"(seed|eps|shard)\d.*", word)]
             near = dict.fromkeys(
-                one for word in words for one in difflib.get_close_matches(word, known, n=2)
+                one
+                for word in words
+                for one in difflib.get_close_matches(word, known, n=2, cutoff=0.7)
+                if word not in known
             )
             hint = f"; perhaps you meant {' or '.join(near)}" if near else ""
             sys.exit(

@@ -271,6 +271,59 @@ def test_wrong_input_is_one_sentence(
     assert len(said.splitlines()) == 1
 
 
+WRONG_NUMBERS = ("", "nan", "inf", "-1", "x", "1e400", "1_0", "٣", "9" * 30)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--eps", "--iterations", "--images", "--batch-size", "--scale", "--divisor", "--resize"),
+        *("--device", "--pictures", "--seed", "--shard", "--name"),
+    ],
+)
+def test_no_option_lets_a_wrong_number_in(
+    option: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "attack" if option in ("--pictures", "--seed", "--shard", "--name") else "check"
+    out = ["--out", "run"] if command == "attack" else []
+    named = ("nan", "inf", "x")  # which a model may be called
+    for number in WRONG_NUMBERS:
+        if option == "--name" and number in named:
+            continue
+        words = [command, "mymodels.py:net", *DATA, *out, f"{option}={number}"]
+        try:
+            status: object = main(words)
+        except SystemExit as error:  # of argparse
+            status = error.code
+        said = capsys.readouterr().err
+        assert status in (1, 2), words
+        assert "error: " in said
+        assert "Traceback" not in said
+
+
+def test_edited_files_of_a_run_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--iterations", "3", "--eps", "8", "--pictures", "0", "--images", "1"]
+    assert main(["attack", "mymodels.py:net", *DATA, *short, "--out", "run"]) == 0
+    free = {"suites", "sources", "warnings", "dataset"}  # of which much is right
+    for name in ("command.json", "run-shard0-of-1.json"):
+        path = here / "run" / name
+        whole = path.read_text()
+        content = json.loads(whole)
+        wrong = [
+            content | {key: value}
+            for key in content.keys() - free
+            for value in (True, -1.5, [[]], {"a": None})
+        ]
+        wrong += [{k: v for k, v in content.items() if k != key} for key in content]
+        texts = [*map(json.dumps, wrong), "", "[]", whole[:-9], whole.replace(":", ": NaN,", 1)]
+        for text in texts:
+            path.write_text(text)
+            capsys.readouterr()
+            assert main(["doubt", "run", "--images", "1"]) == 1, text
+            assert "Traceback" not in capsys.readouterr().err, text
+        path.write_text(whole)
+
+
 def test_a_report_of_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "nowhere"]) == 1
     assert "nowhere holds no run; `robustseg attack" in capsys.readouterr().err

@@ -158,6 +158,12 @@ def test_others_results_are_flagged(reported: pd.DataFrame) -> None:
         ([HEADER, ROW.replace("table1", "table2")], r"line 2: table is table2; .* must be table1"),
         ([HEADER, ROW.replace("clean", "")], r"line 2: model is empty"),
         ([HEADER, ROW + ",1"], r"line 2 has 10 fields"),
+        ([HEADER, ROW.replace("1.5", "1_0")], r"line 2: value is '1_0'; write a number"),
+        ([HEADER, ROW.replace("1.5", "٣")], r"line 2: value is '٣'; write a number"),
+        ([HEADER, ROW.replace("1.5", "1e999")], r"line 2: value is 1e999; it must be between"),
+        ([HEADER.replace(",", ";"), ROW.replace(",", ";")], r"line 1: the columns are table;data"),
+        ([HEADER.rpartition(",")[0], ROW], r"line 1: the columns are"),
+        ([HEADER, '"' + "a" * 200_000 + '"'], r"line 1 is not CSV|line 2 is not CSV"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_line(
@@ -165,6 +171,15 @@ def test_a_bad_file_is_refused_with_its_line(
 ) -> None:
     (tmp_path / "table1.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(RobustsegError, match=sentence):
+        read_reported(tmp_path)
+
+
+def test_windows_files_are_read_and_other_encodings_named(tmp_path: Path) -> None:
+    text = f"{HEADER}\r\n{ROW}\r\n"
+    (tmp_path / "table1.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_reported(tmp_path)["value"].tolist() == [1.5]
+    (tmp_path / "table1.csv").write_bytes(text.replace("clean", "café").encode("latin-1"))
+    with pytest.raises(RobustsegError, match=r"table1\.csv is not UTF-8 text"):
         read_reported(tmp_path)
 
 

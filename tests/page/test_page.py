@@ -12,6 +12,7 @@ from robustseg.page.page import (
     Passes,
     _model_row,
     make_page,
+    read_benchmark,
     read_costs,
     read_passes,
 )
@@ -166,6 +167,26 @@ def test_costs_are_summed_by_stage(made, page):
     assert '<th scope="row">all</th><td>3</td><td>55.0</td><td>40.5</td><td>700</td>' in page
     assert "Time and memory of 3 of the 4 jobs behind this page" in page
     assert read_costs([]) == []
+
+
+def test_torn_benchmarks_are_left_out(tmp_path):
+    """A killed job leaves half a line; what was measured before, or is NA, counts."""
+    path = tmp_path / "attacks" / "job.tsv"
+    path.parent.mkdir()
+    header, row = "s\th:m:s\tmax_rss\n", "12.5\t0:00:12\t512.0\n"
+    for text, jobs in {
+        header + row: [(12.5, 512.0)],
+        header + row + "13.": [(12.5, 512.0)],
+        header + "7.0\t0:00:07\tNA\n" + "nan\t\t1.0\n" + "-3.0\t\t1.0\n": [(7.0, 0.0)],
+        header + "1.2.3\t\t1.0\n": [],
+        header: [],
+        "": [],
+        "other,columns\n1,2\n": [],
+        "\xff": [],
+    }.items():
+        path.write_bytes(text.encode("latin-1"))
+        assert read_benchmark(path) == jobs
+        assert [cost.jobs for cost in read_costs([path])] == ([len(jobs)] if jobs else [])
 
 
 def test_passes_are_summed_by_suite(made):

@@ -161,3 +161,35 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
         read_throughput(path)
     with pytest.raises(RobustsegError, match="does not exist"):
         read_throughput(tmp_path / "other.json")
+
+
+PASS = {"forward_s": 0.1, "attack_s": 0.2, "update_s": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "is no file of throughputs"),
+        ("[]", "is no file of throughputs"),
+        ('{"device": "a", "networks": {"n": NaN}}', "NaN is no number of JSON"),
+        ({"device": "a"}, "is no file of throughputs"),
+        ({"device": "a", "networks": []}, "is no file of throughputs"),
+        ({"device": "a", "networks": {"n": [1]}}, "is no file of throughputs"),
+        ({"device": None, "networks": {"n": PASS}}, "device is None, not its name"),
+        *(
+            (
+                {"device": "a", "networks": {"n": PASS | {"attack_s": value}}},
+                r"networks\.n\.attack_s is .*, not the seconds of a pass; see docs/plan\.md",
+            )
+            for value in (None, "1", True, 0, -1, 1e9, 10**400, [1], {"s": 1})
+        ),
+    ],
+)
+def test_throughputs_that_are_none_are_refused(
+    content: object, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "throughput.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(RobustsegError, match=sentence) as refusal:
+        read_throughput(path)
+    assert str(path) in str(refusal.value)

@@ -46,9 +46,8 @@ def load_config(
         wrong = list(cross_checks(config))
         if not wrong:
             return config
-    raise RobustsegError(
-        "\n".join(f"{_source(key, settings, sources)}: {key} {problem}" for key, problem in wrong)
-    )
+    sentences = (f"{_source(key, settings, sources)}: {key} {problem}" for key, problem in wrong)
+    raise RobustsegError("\n".join(" ".join(one.split()) for one in sentences))
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def _read_typed(text: str) -> tuple[str, Any]:
 
 
 def check_typed(typed: Sequence[str]) -> None:
-    """Refuse what is typed behind `--config` and is no KEY=VALUE, or no YAML.
+    """Refuse what is typed behind `--config` and is no KEY=VALUE of a known key, or no YAML.
 
     Raises:
         RobustsegError: which, and what to write.
@@ -81,7 +80,10 @@ def check_typed(typed: Sequence[str]) -> None:
     for text in typed:
         if not text.partition("=")[1]:
             raise RobustsegError(f"{TYPED} {text} is no KEY=VALUE; write {TYPED} run=my_run")
-        _read_typed(text)
+        key, _ = _read_typed(text)
+        if key not in Config.model_fields:
+            known = ", ".join(Config.model_fields)
+            raise RobustsegError(f"{TYPED} {text}: {key!r} is not a known key; known are {known}")
 
 
 def _as_meant(found: Any, text: Any, meant: Any) -> Any:
