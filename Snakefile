@@ -37,7 +37,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 from robustseg.clusters import check_slurm, explain
 from robustseg.bounds import LARGEST_SEED
 from robustseg.claims.language import read_claims
-from robustseg.config import load_config, read_config
+from robustseg.config import load_config
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.listing import settings_fingerprint
 from robustseg.data.splits import archives_of
@@ -61,31 +61,24 @@ from robustseg.plan.limits import (
 )
 from robustseg.tables.registry import TABLES
 
-
-def or_stop(function, *arguments):
-    """Return what a function does; what it refuses stops the workflow before any job runs."""
-    try:
-        return function(*arguments)
-    except RobustsegError as error:
-        raise WorkflowError(str(error)) from None
-
-
 # A configuration named on the command line replaces the default instead of being merged into it.
-# What is named there is looked at before Snakemake reads it: profiles/default/config.yaml.
+# Both are looked at before Snakemake reads them: profiles/default/config.yaml.
 if not workflow.overwrite_configfiles:
-    or_stop(read_config, f"{HERE}/config/config.yaml")
 
     configfile: f"{HERE}/config/config.yaml"
 
 
-CONFIG = or_stop(
-    load_config,
-    config,
-    workflow.configfiles,
-    workflow.config_settings.config_args or (),
-    workflow.config_settings.config,
-)
-or_stop(read_claims, f"{HERE}/config/claims.yaml")
+# A wrong configuration or claim stops the workflow before any job runs.
+try:
+    CONFIG = load_config(
+        config,
+        workflow.configfiles,
+        workflow.config_settings.config_args or (),
+        workflow.config_settings.config,
+    )
+    read_claims(f"{HERE}/config/claims.yaml")
+except RobustsegError as error:
+    raise WorkflowError(str(error)) from None
 
 
 pathvars:
@@ -138,7 +131,10 @@ onstart:
         os.environ[CLUSTER] = workflow.executor_plugin.name
     if workflow.executor_plugin.name == "slurm":
         asked = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
-        or_stop(check_slurm, sorted(filter(None, asked)))
+        try:
+            check_slurm(sorted(filter(None, asked)))
+        except RobustsegError as error:
+            raise WorkflowError(str(error)) from None
 
 
 onerror:

@@ -195,7 +195,7 @@ def test_what_is_wrong_behind_config_is_said(words: str, sentence: str) -> None:
 
 @pytest.mark.parametrize("words", ["foo", "a=1", "=3", "x y=3", "models=[[[", "run=[a]: b"])
 def test_what_snakemake_would_not_take_behind_config_is_refused_first(words: str) -> None:
-    with pytest.raises(RobustsegError, match="^--config"):
+    with pytest.raises(RobustsegError, match=r"^--config"):
         check_typed([words])
 
 
