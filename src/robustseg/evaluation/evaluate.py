@@ -20,7 +20,7 @@ from robustseg.attacks.outcomes import Batch, Outcome
 from robustseg.attacks.spec import UNBOUNDED_255, ask_for_class_pixels, check_radius
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.bounds import LARGEST_SEED, MOST_AT_ONCE, MOST_PASSES, SMALLEST_RADIUS_255
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
 from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
@@ -319,30 +319,27 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    advice = "run the same command again, which goes on from what is kept"
     try:
         record = read_json(path)
-    except RobustsegError as error:
-        raise RobustsegError(f"{path} is damaged ({error}); {advice}") from error
-    if not isinstance(record, dict):
-        raise RobustsegError(f"{path} is damaged: it holds no keys; {advice}")
-    for name, kinds in RECORDED.items():
-        value = record.get(name)
-        if name not in record or not isinstance(value, kinds) or isinstance(value, bool):
-            raise RobustsegError(f"{path} is damaged: {name} is {value!r}; {advice}")
-    try:
         _check_record(record)
     except RobustsegError as error:
-        raise RobustsegError(f"{path} is damaged: {error}; {advice}") from error
-    return record
+        advice = "run the same command again, which goes on from what is kept"
+        raise RobustsegError(f"{path} is damaged; {advice} ({error})") from error
+    return dict(record)
 
 
-def _check_record(record: Mapping[str, Any]) -> None:
-    """Refuse a record whose values are of the right types and not what was written.
+def _check_record(record: Any) -> None:
+    """Refuse what is not a record as it was written.
 
     Raises:
         RobustsegError: names the key.
     """
+    if not isinstance(record, dict):
+        raise RobustsegError("it holds no keys")
+    for name, kinds in RECORDED.items():
+        value = record.get(name)
+        if name not in record or not isinstance(value, kinds) or isinstance(value, bool):
+            raise RobustsegError(f"{name} is {shown(value)}")
     _check_names(name=record["name"], dataset=record["dataset"])
     _check_shard((record["shard"], record["shards"]))
     _check_seed(record["seed"])
