@@ -25,8 +25,8 @@ def test_what_is_no_text_file_is_named(read: object, tmp_path: Path) -> None:
         file.truncate(LARGEST_BYTES + 1)
     wrong = {
         "none": "cannot be read: No such file",
-        "folder": "is no file",
-        "pipe": "is no file",
+        "folder": "is a folder; put a file in its place",
+        "pipe": "is a pipe or device; put a file in its place",
         "latin": "is not UTF-8 text",
         "huge": "bytes, where",
         "a" * 300: "cannot be read: File name too long",

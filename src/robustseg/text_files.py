@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, in_one_line
+from robustseg.files import UnfitFileError, open_regular
 
 LARGEST_BYTES = 5_000_000
 """ASSUME: no such file is larger: config/claims.yaml has 30 kB. YAML takes seconds a megabyte."""
@@ -19,24 +20,20 @@ def read_text(path: str | PathLike[str]) -> str:
     Raises:
         RobustsegError: missing, no regular file, too large, or not UTF-8.
     """
-    path = Path(path)
+    name = in_one_line(path)
     try:
-        if path.exists() and not path.is_file():
-            raise RobustsegError(f"{path} is no file; name a file")
-        size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise RobustsegError(
-                f"{path} has {size:,} bytes, where {LARGEST_BYTES:,} is much; name another file"
-            )
-        return path.read_text(encoding="utf-8-sig")
+        with open_regular(Path(path), LARGEST_BYTES) as file:
+            return file.read().decode("utf-8-sig")
+    except UnfitFileError as error:
+        raise RobustsegError(f"{name} {error}") from error
     except UnicodeDecodeError as error:
-        raise RobustsegError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+        raise RobustsegError(f"{name} is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise RobustsegError(
-            f"{path} cannot be read: {error.strerror}; mend that, or name another file"
+            f"{name} cannot be read: {error.strerror}; mend that, or name another file"
         ) from error
     except ValueError as error:  # a NUL in the name
-        raise RobustsegError(f"{str(path)!r} is no name of a file; correct it") from error
+        raise RobustsegError(f"{name} is no name of a file; correct it") from error
 
 
 def read_json(path: str | Path) -> Any:

@@ -56,6 +56,10 @@ def class_lines(classes: int | str | PathLike[str] | Sequence[str]) -> list[str]
     if isinstance(classes, str | PathLike):
         return _lines_of(Path(classes))
     if isinstance(classes, int) and not isinstance(classes, bool):
+        if classes > LARGEST_VALUE + 1:
+            raise RobustsegError(
+                f"`classes` is {classes}, and masks hold at most {LARGEST_VALUE + 1}; give fewer"
+            )
         return [f"class {label}" for label in range(classes)]
     if isinstance(classes, Sequence) and all(isinstance(line, str) for line in classes):
         return list(classes)
