@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustseg.attacks.alma_prox import alma_prox
 from robustseg.attacks.ensemble import SeaResult, sea
+from robustseg.attacks.gradient_checks import look_at_gradients
 from robustseg.attacks.inputs import as_images, as_labels
 from robustseg.errors import RobustsegError
 from robustseg.models.wrap import wrap
@@ -477,7 +479,15 @@ def test_what_is_no_model(model: Any, says: str) -> None:
     assert says in sentence(lambda: attack(model=model))
 
 
-def test_a_backward_pass_that_fails_is_one_sentence() -> None:
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda model: attack(model=model),
+        lambda model: alma_prox(model, IMAGES, LABELS, image_ids=IDS),
+        lambda model: look_at_gradients(model, IMAGES, LABELS, IDS),
+    ],
+)
+def test_a_backward_pass_that_fails_is_one_sentence(run: Callable[[Any], Any]) -> None:
     class Broken(torch.autograd.Function):
         @staticmethod
         def forward(context: Any, images: Tensor) -> Tensor:
@@ -487,7 +497,7 @@ def test_a_backward_pass_that_fails_is_one_sentence() -> None:
         def backward(context: Any, gradient: Tensor) -> Tensor:
             raise RuntimeError("no way back\nat all")
 
-    said = sentence(lambda: attack(model=lambda images: NET(Broken.apply(images))))
+    said = sentence(lambda: run(lambda images: NET(Broken.apply(images))))
     assert said == "the model's backward pass failed: no way back"
 
 

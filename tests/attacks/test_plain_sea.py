@@ -13,7 +13,7 @@ BENCH = Path(__file__).parents[2] / "scripts" / "bench"
 
 @pytest.mark.parametrize("eps_255", [2.0, 4.0])
 def test_both_find_the_same(monkeypatch: pytest.MonkeyPatch, eps_255: float) -> None:
-    """Up to the random starts: on 4 images they differ by less than 1 point, of 7 and of 40 lost."""
+    """Up to the random starts: on 4 images they differ by less than a point, of 7 and 40 lost."""
     monkeypatch.syspath_prepend(str(BENCH))
     monkeypatch.delitem(sys.modules, "attacks", raising=False)
     from plain_sea import compare  # type: ignore[import-not-found]

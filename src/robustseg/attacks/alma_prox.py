@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from robustseg.attacks.attacked_model import (
+    NO_GRADIENT,
     Model,
+    backward,
     data_classes,
     frozen,
     full_precision,
@@ -23,7 +25,7 @@ from robustseg.attacks.attacked_model import (
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import check_batch
 from robustseg.data.interface import IGNORE_LABEL
-from robustseg.errors import RobustsegError
+from robustseg.errors import GradientError, RobustsegError
 
 DEFAULT_THRESHOLD = 0.99
 
@@ -300,7 +302,9 @@ class _Best:
 def _gradient(margin: Tensor, images: Tensor, slope: Tensor) -> Tensor:
     """Return the images' gradient of sum(slope * margin), float64: penalties may leave float32."""
     largest = slope.flatten(1).amax(1).clamp(min=1e-12)[:, None, None]
-    (gradient,) = torch.autograd.grad(margin, images, (slope / largest).to(margin))
+    gradient = backward(margin, images, (slope / largest).to(margin))
+    if gradient is None:
+        raise GradientError(NO_GRADIENT)
     return gradient.double() * largest[:, None]
 
 

@@ -86,13 +86,10 @@ class AttackedModel:
             raise GradientError(NO_GRADIENT)
         objective, correct, logit_gradient = self._loss(logits, images, at)
         try:
-            (gradient,) = torch.autograd.grad(logits, images, logit_gradient, allow_unused=True)
-        except RuntimeError as error:
+            gradient = backward(logits, images, logit_gradient)
+        except GradientError as error:
             if not self.overwrite or "inplace operation" not in str(error):
-                kind = (
-                    RobustsegError if isinstance(error, torch.OutOfMemoryError) else GradientError
-                )
-                raise kind(_said(error)) from error
+                raise
             self.overwrite = False  # the model's last operation needs its own output
             return self(images, at)
         if gradient is None:
@@ -122,11 +119,22 @@ class AttackedModel:
         return objective, correct, gradient
 
 
-def _said(error: RuntimeError) -> str:
-    """Return what became of a backward pass, in one sentence."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return "the model's backward pass ran out of the GPU's memory; lower batch_size"
-    return f"the model's backward pass failed: {(str(error).splitlines() or ['no reason'])[0]}"
+def backward(outputs: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor | None:
+    """Return the images' gradient of sum(weights * outputs); None where outputs know no images.
+
+    Raises:
+        GradientError: the model's backward pass fails.
+        RobustsegError: it runs out of memory.
+    """
+    try:
+        return torch.autograd.grad(outputs, images, weights, allow_unused=True)[0]
+    except torch.OutOfMemoryError as error:
+        raise RobustsegError(
+            "the model's backward pass ran out of the GPU's memory; lower batch_size"
+        ) from error
+    except RuntimeError as error:
+        said = (str(error).splitlines() or ["no reason"])[0]
+        raise GradientError(f"the model's backward pass failed: {said}") from error
 
 
 def is_finite(gradient: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustseg.attacks.attacked_model import Model, frozen
+from robustseg.attacks.attacked_model import Model, backward, frozen
 from robustseg.attacks.search_model import exact
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.seeds import derive_seed
@@ -103,7 +103,7 @@ def _gradient(margin: Model, images: Tensor) -> Tensor:
         value = margin(images).sum()
     if not value.requires_grad:
         return torch.zeros_like(images, dtype=torch.float64)
-    (gradient,) = torch.autograd.grad(value, images, allow_unused=True)
+    gradient = backward(value, images)
     return (torch.zeros_like(images) if gradient is None else gradient).double()
 
 
