@@ -3,8 +3,7 @@
 
 rule evaluate_clean:
     input:
-        weights=weights_to_attack,
-        val=images_to_attack,
+        unpack(victim),
     output:
         evidence=f"<results>/{CLEAN_FILE}",
     log:
@@ -22,9 +21,9 @@ rule evaluate_clean:
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
-        dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
-        lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
-        own=lambda wildcards: CONFIG.own_of(wildcards.model),
+        dataset=of("model")(CONFIG.dataset_of),
+        lineage=of("model")(CONFIG.lineage_of),
+        own=of("model")(CONFIG.own_of),
     message:
         "Evaluate {wildcards.model}, seed {wildcards.training_seed}, without an attack"
     script:
@@ -67,12 +66,8 @@ rule check_accuracy:
 # makes no evidence out of date.
 rule attack_model:
     input:
-        weights=weights_to_attack,
-        val=images_to_attack,
-        sources=weights_of_sources,
-        class_pixels=class_pixels_of,
-        own_sources=files_of_own_sources,
-        checked=checks_before_attack,
+        unpack(victim),
+        unpack(around_attack),
     output:
         evidence=f"<results>/{EVIDENCE_FILE}",
     log:
@@ -87,28 +82,20 @@ rule attack_model:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
-        runtime=lambda wildcards, attempt: attack_minutes(
-            CONFIG,
-            wildcards.model,
-            wildcards.suite,
-            attempt,
-            len(radii_of_path(wildcards.eps_255)),
+        runtime=lambda wildcards, attempt: attack_runtime(
+            wildcards.model, wildcards.suite, wildcards.eps_255, attempt
         ),
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
-        dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
-        lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
-        own=lambda wildcards: CONFIG.own_of(wildcards.model),
-        suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].at(
-            *radii_of_path(wildcards.eps_255)
-        ),
-        sources=lambda wildcards: {
-            name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
-        },
+        dataset=of("model")(CONFIG.dataset_of),
+        lineage=of("model")(CONFIG.lineage_of),
+        own=of("model")(CONFIG.own_of),
+        suite=suite_at,
+        sources=lineages_of_sources,
         precision=CONFIG.attacks.precision,
         compiled=CONFIG.attacks.compiled,
-        cut=lambda wildcards: CONFIG.cut_of(wildcards.suite, wildcards.model),
+        cut=of("suite", "model")(CONFIG.cut_of),
     message:
         "Attack {wildcards.model}, seed {wildcards.training_seed}, with {wildcards.suite} at {wildcards.eps_255}/255, seed {wildcards.seed}"
     script:
@@ -118,13 +105,9 @@ rule attack_model:
 # A second opinion on the figures of a suite, from its evidence and a model and images again.
 rule doubt_model:
     input:
-        weights=weights_to_attack,
-        val=images_to_attack,
+        unpack(victim),
+        unpack(around_attack),
         doubted=doubted_evidence,
-        sources=weights_of_sources,
-        class_pixels=class_pixels_of,
-        own_sources=files_of_own_sources,
-        checked=checks_before_attack,
     output:
         evidence=f"<results>/{EVIDENCE_FILE}",
     log:
@@ -140,27 +123,21 @@ rule doubt_model:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: memory_mb(CONFIG, wildcards.model, attempt),
-        runtime=lambda wildcards, attempt: attack_minutes(
-            CONFIG,
-            wildcards.model,
-            wildcards.suite,
-            attempt,
-            len(radii_of_path(wildcards.eps_255)),
+        runtime=lambda wildcards, attempt: attack_runtime(
+            wildcards.model, wildcards.suite, wildcards.eps_255, attempt
         ),
         gpu=1,
         batch_size=CONFIG.attacks.batch_size,
     params:
-        dataset=lambda wildcards: CONFIG.dataset_of(wildcards.model),
-        lineage=lambda wildcards: CONFIG.lineage_of(wildcards.model),
-        own=lambda wildcards: CONFIG.own_of(wildcards.model),
+        dataset=of("model")(CONFIG.dataset_of),
+        lineage=of("model")(CONFIG.lineage_of),
+        own=of("model")(CONFIG.own_of),
         suite=lambda wildcards: CONFIG.attacks.suites[wildcards.suite].model_dump(),
         radii=doubted_radii,
         doubted=lambda wildcards: CONFIG.attacks.suites[
             CONFIG.attacks.suites[wildcards.suite].of
         ].at(*doubted_radii(wildcards)),
-        sources=lambda wildcards: {
-            name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(wildcards.suite)
-        },
+        sources=lineages_of_sources,
     message:
         "Doubt {wildcards.model}, seed {wildcards.training_seed}, as {wildcards.suite} does, at {wildcards.eps_255}/255, seed {wildcards.seed}"
     script:

@@ -1,6 +1,8 @@
 # What rules share: groups of names, and functions from wildcards to files. Rules that are named here
 # are looked up when a function is called.
 
+from functools import cache
+from inspect import signature
 
 # Groups of names.
 
@@ -20,8 +22,11 @@ OWN_MODELS = [name for name, one in CONFIG.models.items() if one.kind == "own"]
 DOUBTS = [name for name, suite in CONFIG.attacks.suites.items() if suite.kind == "doubt"]
 ATTACKS = [name for name in CONFIG.attacks.suites if name not in DOUBTS]
 
-# Backbones are attacked as models are: they are models of one pixel an image.
-VICTIM = "|".join([*CONFIG.models, *CONFIG.backbones])
+# Backbones are attacked as models are: they are models of one pixel an image. Snakemake reads the
+# patterns of a rule several times for each of its jobs, so those of attacks allow any name, and
+# `refuse_unknown` looks for those that are none.
+VICTIMS = [*CONFIG.models, *CONFIG.backbones]
+VICTIM = "[^/]+"
 
 # What is made unless it is asked for by name alone.
 SHOWN_TABLES = [table for table in CONFIG.tables if not TABLES[table].on_request]
@@ -37,6 +42,24 @@ REPORTED = sorted(Path(HERE, "config", "paper").glob("*.csv"))
 def any_of(names):
     """Return a pattern of one of these names, or of nothing."""
     return "|".join(names) or "(?!)"
+
+
+def of(*words):
+    """Turn a function of some wildcards' values into one of the wildcards, called once for each.
+
+    Snakemake asks for the signature of a function several times a job; so it is kept.
+    """
+
+    def decorate(function):
+        known = cache(function)
+
+        def of_wildcards(wildcards):
+            return known(*(getattr(wildcards, word) for word in words))
+
+        of_wildcards.__signature__ = signature(of_wildcards)
+        return of_wildcards
+
+    return decorate
 
 
 # Data and weights.
@@ -128,11 +151,6 @@ def training_threads(wildcards):
 # Attacks and evidence.
 
 
-def images_to_attack(wildcards):
-    """Return the images of a model's validation split."""
-    return splits_of(CONFIG.dataset_of(wildcards.model))["val"]
-
-
 def weights_of(name, training_seed):
     """Return the weights of a model or a backbone, trained here or by others.
 
@@ -146,29 +164,37 @@ def weights_of(name, training_seed):
     return rules.train_model.output.weights.format(model=name, training_seed=training_seed)
 
 
-def weights_to_attack(wildcards):
-    return weights_of(wildcards.model, wildcards.training_seed)
+@of("model")
+def images_to_attack(model):
+    """Return the images of a model's validation split."""
+    return splits_of(CONFIG.dataset_of(model))["val"]
 
 
-def weights_of_sources(wildcards):
-    """Return the weights of the models that a suite carries its attacks over from.
+@of("model", "training_seed")
+def victim(model, training_seed):
+    """Return the weights of a model and the images that it is attacked on."""
+    val = splits_of(CONFIG.dataset_of(model))["val"]
+    return {"weights": weights_of(model, training_seed), "val": val}
 
-    Of models of one's own these are in `files_of_own_sources`.
+
+@of("model", "training_seed", "suite")
+def around_attack(model, training_seed, suite):
+    """Return what a suite asks for beside the attacked model and its images.
+
+    These are the weights of the models that it carries its attacks over from, or the files of models
+    of one's own; the pixels of each class, if a loss asks for them; and the checks of weights by
+    others.
     """
-    sources = [name for name in CONFIG.sources_of(wildcards.suite) if name not in OWN_MODELS]
-    return [weights_of(source, wildcards.training_seed) for source in sources]
-
-
-def class_pixels_of(wildcards):
-    """Return the pixels of each class of a model's data set, if a loss of the suite asks for them."""
-    if not CONFIG.asks_for_class_pixels(wildcards.suite):
-        return []
-    return [rules.count_classes.output.pixels.format(dataset=CONFIG.dataset_of(wildcards.model))]
-
-
-def files_of_own_sources(wildcards):
-    sources = [name for name in CONFIG.sources_of(wildcards.suite) if name in OWN_MODELS]
-    return [file for source in sources for file in CONFIG.models[source].files]
+    sources = CONFIG.sources_of(suite)
+    pixels = rules.count_classes.output.pixels.format(dataset=CONFIG.dataset_of(model))
+    return {
+        "sources": [weights_of(name, training_seed) for name in sources if name not in OWN_MODELS],
+        "class_pixels": [pixels] if CONFIG.asks_for_class_pixels(suite) else [],
+        "own_sources": [
+            file for name in sources if name in OWN_MODELS for file in CONFIG.models[name].files
+        ],
+        "checked": checks_of(training_seed, model, *sources),
+    }
 
 
 def checks_of(training_seed, *names):
@@ -180,9 +206,22 @@ def checks_of(training_seed, *names):
     )
 
 
-def checks_before_attack(wildcards):
-    sources = CONFIG.sources_of(wildcards.suite)
-    return checks_of(wildcards.training_seed, wildcards.model, *sources)
+@of("suite")
+def lineages_of_sources(suite):
+    """Return what the models follow from that a suite carries its attacks over from."""
+    return {name: CONFIG.lineage_of(name) for name in CONFIG.sources_of(suite)}
+
+
+@of("suite", "eps_255")
+def suite_at(suite, eps_255):
+    """Return the settings of a suite at the radii that a path names."""
+    return CONFIG.attacks.suites[suite].at(*radii_of_path(eps_255))
+
+
+@cache
+def attack_runtime(model, suite, eps_255, attempt):
+    """Return the minutes of the largest shard of a suite at the radii that a path names."""
+    return attack_minutes(CONFIG, model, suite, attempt, len(radii_of_path(eps_255)))
 
 
 def evidence_of(*names, over_seeds=False):
@@ -344,7 +383,8 @@ def refuse_unknown(targets):
         if asked and asked.has_wildcards():
             said = "is a rule, not a target: ask for one of the files that it makes, or"
             sys.exit(f"{target!r} {said} for one of {', '.join(named)}")
-        if not asked and not any(one.is_producer(path) for one in workflow.rules):
+        of_nobody = any(job.model not in VICTIMS for job in jobs_of_file(path))
+        if not asked and (of_nobody or not any(one.is_producer(path) for one in workflow.rules)):
             known = [*named, *CONFIG.models, *CONFIG.attacks.suites, *CONFIG.data]
             words = re.split(r"[/.]", target.removeprefix(f"results/{CONFIG.run}/"))
             words = [word for word in words if not re.fullmatch(r"(seed|eps|shard)\d.*", word)]

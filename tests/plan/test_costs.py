@@ -1,15 +1,18 @@
 """Predicted passes against hand counts, and prices against arithmetic."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from robustseg.config import load_config
+from robustseg.config.attacks import AnySuite
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import radii_of_path
+from robustseg.plan import costs
 from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of, num_classes
 from robustseg.plan.networks import Network, Work
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
@@ -107,6 +110,22 @@ def test_shards_share_the_images() -> None:
 
     assert len(jobs(2)) == len(jobs(1)) + 1
     assert sum(map(passes, jobs(2))) == sum(map(passes, jobs(1)))
+
+
+def test_shards_of_one_size_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = yaml.safe_load(MATCHBOX.read_text())
+    changed["data"]["scenes"]["val_images"] = 8
+    changed["attacks"]["shards"] = 4
+    config, counted = load_config(changed, [MATCHBOX]), []
+    passes_of = costs._suite_work
+
+    def count(config: Config, model: str, section: AnySuite, images: int) -> Iterator[Work]:
+        counted.append(model)
+        return passes_of(config, model, section, images)
+
+    monkeypatch.setattr(costs, "_suite_work", count)
+    attacks = [job for job in jobs_of(config, "table9") if job.rule == "attack_model"]
+    assert len(attacks) == 4 * len(counted) > 0
 
 
 def test_published_sizes() -> None:

@@ -189,6 +189,7 @@ def test_the_ablation_trains_and_attacks_each_of_its_models(tmp_path: Path) -> N
         "tables/table1",
         "results/matchbox/tables/table99.md",
         "results/matchbox/figures/figure2b.png",
+        "results/matchbox/attacks/sea/nobody/seed0/eps4/seed0-shard0.parquet",
     ],
 )
 def test_an_unknown_target_gets_a_list_of_the_known(target: str, tmp_path: Path) -> None:

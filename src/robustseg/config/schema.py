@@ -91,6 +91,10 @@ class Config(Section):
         "(docs/plan.md); by default the device at hand is measured",
     )
 
+    def __hash__(self) -> int:
+        """Tell configurations apart for caches: they do not change once they are read."""
+        return id(self)
+
     def exhibits(self, over_seeds: bool = False) -> list[str]:
         """Return the tables and figures of numbers, or those over all training seeds."""
         return list(self.seeds) if over_seeds else [*self.tables, *self.figures]

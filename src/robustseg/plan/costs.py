@@ -7,6 +7,7 @@ Counted are images times passes, as the code spends them when no image leaves it
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, AnySuite, Doubt, Objects, Square, Transfer
@@ -195,11 +196,16 @@ def attack_work(config: Config, model: str, suite: str, shard: int = -1) -> tupl
     images = min(images, getattr(section, "images", None) or images)
     shards, unit = config.cut_of(suite, model)
     own = len(images_of_shard(images, shard % shards, shards, unit))
-    return tuple(_suite_work(config, model, section, own))
+    return _work_on(config, model, suite, own)
+
+
+@lru_cache(maxsize=10_000)
+def _work_on(config: Config, model: str, suite: str, images: int) -> tuple[Work, ...]:
+    """Return the passes that a suite spends on some images: the same for nearly all its shards."""
+    return tuple(_suite_work(config, model, config.attacks.suites[suite], images))
 
 
 def _suite_work(config: Config, model: str, section: AnySuite, images: int) -> Iterator[Work]:
-    """Yield the passes that a suite spends on some images."""
     network = network_of(config, model)
     if isinstance(section, Objects):
         yield Work(network, forward=images)
