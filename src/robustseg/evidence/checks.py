@@ -34,17 +34,18 @@ def counts_agree(
         pixels, correct: (rows,) labelled pixels, and those predicted as labelled.
         counted: the columns COUNTED, each (rows, K).
     """
-    labelled, intersection, union = (one.astype(np.int64, copy=False) for one in counted)
+    labelled, intersection, union = counted
+    sum_labelled, sum_intersection, sum_union = (one.sum(axis=1, dtype=np.int64) for one in counted)
     return {
         "intersections below 0 or above the unions": (
             (intersection >= 0) & (intersection <= union)
         ).all(axis=1),
-        "pixels_correct unlike the sum of intersections": intersection.sum(axis=1) == correct,
+        "pixels_correct unlike the sum of intersections": sum_intersection == correct,
         # Predictions that are no class of the data are in no union.
         "unions that add up to less than the pixels or more than 2 pixels - pixels_correct": (
-            (union.sum(axis=1) >= pixels) & (union.sum(axis=1) <= 2 * pixels - correct)
+            (sum_union >= pixels) & (sum_union <= 2 * pixels - correct)
         ),
-        "pixels unlike the sum of labelled ones": labelled.sum(axis=1) == pixels,
+        "pixels unlike the sum of labelled ones": sum_labelled == pixels,
         "labelled pixels below the intersections or above the unions": (
             (intersection <= labelled) & (labelled <= union)
         ).all(axis=1),

@@ -405,13 +405,14 @@ class Evidence:
         Args:
             wanted_by, reads, models: as for `Evidence`.
             paths: its files.
-            with_classes: whether counts by class, nearly all of the volume, are read when a run is
-                asked for.
+            with_classes: whether counts by class, nearly all of the volume, are read: as many as
+                fit with the rows, the others when a run is asked for.
         """
         files = list(paths)
         check_files(wanted_by, files)
-        frame = read_evidence(files, counts=False)
-        return cls(frame, reads, wanted_by, models, files, CountsReader() if with_classes else None)
+        counts = CountsReader() if with_classes else None
+        frame = read_evidence(files, counts=False, reader=counts)
+        return cls(frame, reads, wanted_by, models, files, counts)
 
     @property
     def all_runs(self) -> list[Run]:

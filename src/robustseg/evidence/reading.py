@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -49,15 +52,32 @@ _AS_READ = pa.schema(
 LOCATION = ("file", "row")
 """Columns that say where the counts of a row lie, in evidence that was read without them."""
 
+KEPT_FILES, KEPT_BYTES = 8, 300_000_000
+"""Counts that are kept: of the files read last, and of those that were read with their rows."""
+
+BYTES_AT_ONCE = 4_000_000
+"""Size on disk of the files that are checked as one table: many small ones, or one or two large."""
+
 _NAMES = tuple(field.name for field in SCHEMA if field.type == pa.string())
+_UNCOUNTED = [name for name in SCHEMA.names if name not in COUNTED]
+
+Counts = tuple[np.ndarray, ...]
+"""The columns COUNTED of some rows, each (rows, K) int32."""
 
 
-def read_evidence(paths: Iterable[str | Path], counts: bool = True) -> pd.DataFrame:
+def read_evidence(
+    paths: Iterable[str | Path], counts: bool = True, reader: CountsReader | None = None
+) -> pd.DataFrame:
     """Read evidence files into one frame, sorted by KEY, whatever their order and sharding.
 
     Columns are those of SCHEMA: names are categoricals, those of COUNTED hold one int32
-    array of K values a row. Without `counts` these, nearly all of the volume, are not read;
+    array of K values a row. Without `counts` these, nearly all of the volume, are not in the frame;
     instead the columns LOCATION say where they lie, see `CountsReader`.
+
+    Args:
+        paths: the files.
+        counts: whether the frame has the counts by class.
+        reader: keeps the counts, read together with the rows, as long as it has room.
 
     Raises:
         RobustsegError: no file, a file missing, truncated or not evidence, a row there twice, or
@@ -66,31 +86,65 @@ def read_evidence(paths: Iterable[str | Path], counts: bool = True) -> pd.DataFr
     files = sorted(map(Path, paths))
     if not files:
         raise RobustsegError("no evidence file was given; run the attacks first")
-    with ThreadPoolExecutor() as pool:
-        tables = list(pool.map(_read_rows, files))
-        frame = _as_frame(tables)
-        if counts:
-            _add_counts(frame, tables, list(pool.map(_read_counts, files)))
-        else:
-            _add_places(frame, tables, files)
+    reader = CountsReader(sys.maxsize) if counts else reader
+    tables: list[pa.Table] = []
+    lengths: list[int] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for some in _together(files):
+            counted = reader if reader is not None and reader.has_room else None
+            columns = SCHEMA.names if counted else _UNCOUNTED
+            parts = list(pool.map(_read_rows, some, repeat(columns)))
+            tables.append(_checked(some, parts))
+            lengths += map(len, parts)
+            if counted:
+                counted.keep(some, parts)
+    frame = _as_frame(tables)
+    _add_places(frame, lengths, files)
+    if counts:
+        assert reader is not None
+        frame = _with_counts(frame, reader)
     frame = frame.sort_values(list(KEY), ignore_index=True)
     _check_unique_rows(_some(files), frame)
     return frame
 
 
 class CountsReader:
-    """The counts by class of rows that were read without them; keeps the files read last.
+    """The counts by class of rows that were read without them.
 
-    Memory is that of the counts of `KEPT_FILES` files.
+    Args:
+        room: bytes of counts to keep of files that are read with their rows.
     """
 
-    KEPT_FILES = 8
-
-    def __init__(self) -> None:
-        self._read = lru_cache(self.KEPT_FILES)(_read_counts)
+    def __init__(self, room: int = KEPT_BYTES) -> None:
+        self._room = room
+        self._kept: dict[str, Counts] = {}
+        self._read = lru_cache(KEPT_FILES)(_read_counts)
         self._classes: dict[str, int] = {}
 
-    def of(self, rows: pd.DataFrame) -> tuple[np.ndarray, ...]:
+    @property
+    def has_room(self) -> bool:
+        """Whether counts of more files are to be kept."""
+        return self._room > 0
+
+    def keep(self, files: Sequence[Path], parts: Sequence[pa.Table]) -> None:
+        """Keep the counts of files that were read with them.
+
+        Raises:
+            RobustsegError: counts that cannot be.
+        """
+        for path, counts in zip(files, _counts_of(files, parts), strict=True):
+            self._kept[str(path)] = counts
+            self._room -= sum(one.nbytes for one in counts)
+
+    def of_file(self, path: str) -> Counts:
+        """Return the counts of all rows of a file.
+
+        Raises:
+            RobustsegError: it is gone or damaged by now.
+        """
+        return self._kept.get(path) or self._read(path)
+
+    def of(self, rows: pd.DataFrame) -> Counts:
         """Return the counts of COUNTED, each (N, K), of N rows of one data set.
 
         Raises:
@@ -98,12 +152,13 @@ class CountsReader:
                 than an earlier one of the data set.
         """
         file, row = LOCATION
-        files, places = rows[file].cat, rows[row].to_numpy()
+        files, places = rows[file].array, rows[row].to_numpy()
+        dataset, codes = rows["dataset"].iloc[0], files.codes
         found: list[np.ndarray] = []
-        for code in np.unique(files.codes):
-            of_file = np.flatnonzero(files.codes == code)
-            read = self._read(Path(files.categories[code]))
-            _check_classes(self._classes, rows["dataset"].iloc[0], read[0].shape[1])
+        for code in np.unique(codes):
+            of_file = np.flatnonzero(codes == code)
+            read = self.of_file(files.categories[code])
+            _check_classes(self._classes, dataset, read[0].shape[1])
             if not found:
                 found = [np.empty((len(rows), part.shape[1]), dtype=np.int32) for part in read]
             for kept, part in zip(found, read, strict=True):
@@ -196,54 +251,122 @@ def _open(path: Path) -> pq.ParquetFile:
         raise _broken(path, error) from error
 
 
-def _read_rows(path: Path) -> pa.Table:
-    """Read all columns but the counts."""
+def _read_rows(path: Path, columns: list[str]) -> pa.Table:
+    """Read some columns of all rows of a file that is evidence of this version."""
     with _open(path) as file:
         _check_schema(path, file)
-        columns = [name for name in SCHEMA.names if name not in COUNTED]
-        table = _read_columns(path, file, columns)
-    _check_rows(path, table)
-    return table
+        return _read_columns(path, file, columns)
 
 
-def _check_rows(path: Path, table: pa.Table) -> None:
-    """Refuse rows that no code of this version has written, or that belong elsewhere."""
-    if not len(table):
-        raise _impossible(path, "it has no rows")
-    for name in table.column_names:
+def _together(files: Iterable[Path]) -> Iterator[list[Path]]:
+    """Yield files in their order, as many at once as are small together."""
+    some: list[Path] = []
+    size = 0
+    for path in files:
+        more = path.stat().st_size if path.exists() else 0  # what is missing is said by `_open`
+        if some and size + more > BYTES_AT_ONCE:
+            yield some
+            some, size = [], 0
+        some.append(path)
+        size += more
+    yield some
+
+
+def _checked(files: Sequence[Path], parts: Sequence[pa.Table]) -> pa.Table:
+    """Return files as one table without counts.
+
+    Raises:
+        RobustsegError: rows that no code of this version has written, or that belong elsewhere.
+    """
+    for path, part in zip(files, parts, strict=True):
+        if not len(part):
+            raise _impossible(path, "it has no rows")
+    together = pa.concat_tables(parts).unify_dictionaries()
+    if _problem(together):
+        for path, part in zip(files, parts, strict=True):
+            if problem := _problem(part):
+                raise _impossible(path, problem)
+    _check_places(files, np.repeat(np.arange(len(parts)), [len(part) for part in parts]), together)
+    return together.select(_UNCOUNTED)
+
+
+def _problem(table: pa.Table) -> str | None:
+    """Return the first thing wrong with rows, but for their counts; None if nothing is."""
+    for name in _UNCOUNTED:
         if table[name].null_count:
-            raise _impossible(path, f"a row has no value in the column {name}")
+            return f"a row has no value in the column {name}"
     for column, word in unknown_words(table):
-        raise _impossible(path, f"{column} is {word!r}, which evidence does not know")
-    problem = first_problem(table, values_agree(table))
-    if problem:
-        raise _impossible(path, problem)
-    wanted = {job._replace(shard=None).path for job in jobs_of_file(path)}
-    if wanted:
-        fields = [table[name].unique() for name in EvidenceJob._fields if name != "shard"]
-        if all(len(values) == 1 for values in fields):
-            found = {EvidenceJob(*(values[0].as_py() for values in fields))}
-        else:
-            columns = (table[name].to_pylist() for name in EvidenceJob._fields if name != "shard")
-            found = {EvidenceJob(*values) for values in zip(*columns, strict=True)}
-        foreign = sorted(job for job in found if job.path not in wanted)
-        if foreign:
-            raise _impossible(path, f"it holds evidence of {in_words(foreign)[0]}")
+        return f"{column} is {word!r}, which evidence does not know"
+    return first_problem(table, values_agree(table))
 
 
-def _read_counts(path: Path) -> tuple[np.ndarray, ...]:
-    """Read the counts of COUNTED, each (rows, K) int32."""
-    with _open(path) as file:
-        table = _read_columns(path, file, ["pixels", "pixels_correct", *COUNTED])
+def _check_places(files: Sequence[Path], places: np.ndarray, table: pa.Table) -> None:
+    """Refuse rows of another job than the path of their file names.
+
+    Args:
+        files: the files; any job may lie in one whose path has another form.
+        places: (rows,) the file of each row.
+        table: the rows.
+    """
+    wanted = [{job._replace(shard=None).path for job in jobs_of_file(path)} for path in files]
+    columns = [table[name].combine_chunks() for name in EvidenceJob._fields if name != "shard"]
+    codes = [c.indices if pa.types.is_dictionary(c.type) else c for c in columns]
+    changes = np.logical_or.reduce([np.diff(code) != 0 for code in (places, *codes)])
+    firsts = np.flatnonzero(np.concatenate([[True], changes]))
+    found = zip(
+        places[firsts], *(c.take(pa.array(firsts)).to_pylist() for c in columns), strict=True
+    )
+    foreign: dict[int, set[EvidenceJob]] = {}
+    for file, *job in set(found):
+        if wanted[file] and EvidenceJob(*job).path not in wanted[file]:
+            foreign.setdefault(file, set()).add(EvidenceJob(*job))
+    if foreign:
+        first = min(foreign)
+        said = in_words(foreign[first])[0]
+        raise _impossible(files[first], f"it holds evidence of {said}")
+
+
+def _read_counts(path: str) -> Counts:
+    """Read the counts of a file."""
+    with _open(Path(path)) as file:
+        table = _read_columns(Path(path), file, ["pixels", "pixels_correct", *COUNTED])
+    return _counts_of([Path(path)], [table])[0]
+
+
+def _counts_of(files: Sequence[Path], parts: Sequence[pa.Table]) -> list[Counts]:
+    """Return the counts of each file, those of as many classes checked together.
+
+    Raises:
+        RobustsegError: numbers of classes that differ in a file, or counts that cannot be.
+    """
+    by_classes: dict[int, list[int]] = {}
+    for index, part in enumerate(parts):
+        by_classes.setdefault(len(part[COUNTED[0]][0].as_py() or ()), []).append(index)
+    counts: dict[int, Counts] = {}
+    for indices in by_classes.values():
+        together = pa.concat_tables([parts[index] for index in indices])
+        if _problem_of_counts(together):
+            for index in indices:
+                if problem := _problem_of_counts(parts[index]):
+                    raise _impossible(files[index], problem)
+        # Copied, since Arrow's own buffers are up to twice as large as what they hold.
+        whole = [matrix(together, name).copy() for name in COUNTED]
+        ends = np.cumsum([len(parts[index]) for index in indices])[:-1]
+        split = zip(*(np.split(one, ends) for one in whole), strict=True)
+        counts |= dict(zip(indices, split, strict=True))
+    return [counts[index] for index in range(len(parts))]
+
+
+def _problem_of_counts(table: pa.Table) -> str | None:
+    """Return the first thing wrong with the counts of rows; None if nothing is."""
     if any(table[name].null_count for name in COUNTED) or classes_of(table) is None:
-        raise _impossible(path, "its rows count different numbers of classes, or none")
-    # Copied, since Arrow's own buffers are up to twice as large as what they hold.
-    counted = tuple(matrix(table, name).copy() for name in COUNTED)
+        return "its rows count different numbers of classes, or none"
+    counted = tuple(matrix(table, name) for name in COUNTED)
     pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
     for problem, good in counts_agree(pixels, correct, counted).items():
         if not good.all():
-            raise _impossible(path, f"row {int(np.argmin(good))} has {problem}")
-    return counted
+            return f"row {int(np.argmin(good))} has {problem}"
+    return None
 
 
 def _read_columns(path: Path, file: pq.ParquetFile, columns: list[str]) -> pa.Table:
@@ -255,15 +378,16 @@ def _read_columns(path: Path, file: pq.ParquetFile, columns: list[str]) -> pa.Ta
 
 def _check_schema(path: Path, file: pq.ParquetFile) -> None:
     """Refuse what is no evidence, or evidence of another schema."""
-    version = (file.schema_arrow.metadata or {}).get(VERSION_KEY.encode())
-    if version is None and {"image_id", "inherited"} <= set(file.schema_arrow.names):
+    schema = file.schema_arrow  # made anew at each call
+    version = (schema.metadata or {}).get(VERSION_KEY.encode())
+    if version is None and {"image_id", "inherited"} <= set(schema.names):
         version = b"1"
     if version is not None and version.decode() != SCHEMA_VERSION:
         raise RobustsegError(
             f"{path} is evidence of schema version {version.decode()}, and this code reads version "
             f"{SCHEMA_VERSION}; delete the file and run its job again, or use the code that made it"
         )
-    if not file.schema_arrow.equals(_AS_READ, check_metadata=False):
+    if not schema.equals(_AS_READ, check_metadata=False):
         raise _foreign(path)
 
 
@@ -293,27 +417,25 @@ def _as_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
     return cast("pd.DataFrame", frame)
 
 
-def _add_counts(
-    frame: pd.DataFrame,
-    tables: Sequence[pa.Table],
-    counts: Sequence[tuple[np.ndarray, ...]],
-) -> None:
-    """Add counts, one array a row, to a frame in the order of its files."""
-    classes: dict[str, int] = {}
-    for table, (labelled, *_) in zip(tables, counts, strict=True):
-        for dataset in table["dataset"].unique().to_pylist():
-            _check_classes(classes, dataset, labelled.shape[1])
+def _with_counts(frame: pd.DataFrame, reader: CountsReader) -> pd.DataFrame:
+    """Return a frame in the order of its files, with one array a row instead of its place."""
+    file = frame[LOCATION[0]].array
+    counts = [reader.of_file(path) for path in file.categories]
+    known: dict[str, int] = {}
+    pairs = frame[[LOCATION[0], "dataset"]].drop_duplicates()
+    for path, dataset in pairs.itertuples(index=False):
+        _check_classes(known, dataset, reader.of_file(path)[0].shape[1])
     for place, name in enumerate(COUNTED):
         vectors = (vector for of_file in counts for vector in of_file[place])
         column = np.fromiter(vectors, dtype=object, count=len(frame))
         frame.insert(SCHEMA.get_field_index(name), name, column)
+    return frame.drop(columns=list(LOCATION))
 
 
-def _add_places(frame: pd.DataFrame, tables: Sequence[pa.Table], files: Sequence[Path]) -> None:
+def _add_places(frame: pd.DataFrame, lengths: Sequence[int], files: Sequence[Path]) -> None:
     """Add where each row lies, to a frame in the order of its files."""
     import pandas as pd
 
-    lengths = [len(table) for table in tables]
     codes = np.repeat(np.arange(len(files), dtype=np.int32), lengths)
     file, row = LOCATION
     frame[file] = pd.Categorical.from_codes(codes, categories=pd.Index(map(str, files)))

@@ -23,6 +23,7 @@ from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS
 from robustseg.page.attack_viewer import encode_gallery
 from robustseg.page.doubts import doubts_of
+from robustseg.page.drawings import lighter
 from robustseg.page.first_screen import answers_of, picture_of
 from robustseg.tables.layout import Layout, from_json, to_html
 from robustseg.tables.registry import TABLES
@@ -42,6 +43,11 @@ class Cost(NamedTuple):
     total_s: float
     longest_s: float
     peak_mb: float
+
+
+LOSSY = (
+    "Photographs are kept with losses here; the figure's files in the run's folder have them exact."
+)
 
 
 class Passes(NamedTuple):
@@ -182,7 +188,7 @@ def _inline_figure(name: str, svg: str | Path, words: str | Path) -> str:
     _, begin, drawing = read_text(svg).partition("<svg")
     if not begin:
         raise RobustsegError(f"{svg} is no drawing; delete it and run again")
-    drawing = begin + drawing
+    drawing, lossy = lighter(begin + drawing, svg)
     drawing = re.sub(r"<metadata\b.*?</metadata>\s*", "", drawing, count=1, flags=re.DOTALL)
     drawing = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", drawing, count=1)
     drawing = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", drawing)
@@ -191,9 +197,10 @@ def _inline_figure(name: str, svg: str | Path, words: str | Path) -> str:
     drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{escape(said["alt"])}"', 1)
     label = FIGURES[name].label if name in FIGURES else PICTURES[name].label
     heading = escape(f"{label}: {said['title']}")
+    caption = f"{texts['caption']} {LOSSY}" if lossy else texts["caption"]
     return (
         f'<figure class="drawing" id="{name}">\n<figcaption><strong>{heading}.</strong> '
-        f"{escape(said['caption'])}</figcaption>\n"
+        f"{escape(caption)}</figcaption>\n"
         f'<div class="pan" tabindex="0" role="region" aria-label="{heading}">\n'
         f"{drawing.strip()}\n</div>\n</figure>\n"
     )
