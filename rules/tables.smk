@@ -2,7 +2,7 @@
 
 
 # Memory here and in the rules of figures, claims and pages: `make bench-report` measures it at the
-# paper's size (0.7 GB for the largest table, 1.2 GB for the claims).
+# paper's size (1.1 GB for the largest table, 0.9 GB for the claims).
 rule make_table:
     input:
         evidence=lambda wildcards: evidence_of(wildcards.table),

@@ -2,7 +2,8 @@
 
 `make bench-plan`. Planned is the paper, and ten times the paper: every data set and model ten times
 under other names, all read by the same tables (most figures show one model, so they stay as they
-are). Read is made-up evidence in 10,000 files, as a table reads it.
+are); and as many of the simplest jobs. Read is made-up evidence in 10,000 files, as a table reads
+it.
 """
 
 import multiprocessing
@@ -26,6 +27,24 @@ from robustseg.evidence.queries import Evidence
 from robustseg.evidence.writing import COMPRESSION
 
 ROOT = Path(__file__).parents[2]
+BARE = """
+rule all:
+    input: expand("bare/{a}/{b}.parquet", a=range(10), b=range(config["jobs"] // 10))
+
+rule source:
+    output: "bare/{a}.txt"
+    script: "bare.py"
+
+rule job:
+    input: "bare/{a}.txt"
+    output: "bare/{a}/{b}.parquet"
+    log: "bare/{a}-{b}.log"
+    benchmark: "bare/{a}-{b}.tsv"
+    resources: mem_mb=lambda wildcards, attempt: 1, runtime=lambda wildcards, attempt: 1
+    params: a=lambda wildcards: 1
+    message: "{wildcards.a} {wildcards.b}"
+    script: "bare.py"
+"""
 COPIES = 10
 EPS_255 = (4.0, 8.0, 12.0, 16.0)
 SEEDS = 5
@@ -70,9 +89,9 @@ def _can_be_copied(read: dict[str, Any], config: dict[str, Any]) -> bool:
     return read["model"] in config["models"] and not carried
 
 
-def plan(config: Path, folder: Path) -> tuple[float, float, int]:
+def plan(snakefile: Path, config: Path, folder: Path) -> tuple[float, float, int]:
     """Return the seconds and processor seconds of a dry run, and the jobs that it plans."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
     command += ["--directory", str(folder), "--configfile", str(config), "--dry-run", "--quiet"]
     command += ["rules", "reason", "--", "all"]
     started, before = time.perf_counter(), _processor_s()
@@ -88,6 +107,14 @@ def _processor_s() -> float:
     """Return the processor time of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def write_bare(folder: Path) -> Path:
+    """Write a workflow of the simplest jobs with a script: what Snakemake itself takes."""
+    (folder / "bare.py").touch()
+    path = folder / "bare.smk"
+    path.write_text(BARE)
+    return path
 
 
 def write_shards(folder: Path) -> list[Path]:
@@ -144,6 +171,14 @@ def read(paths: list[Path]) -> None:
     )
 
 
+def print_plan(title: str, snakefile: Path, config: Path, folder: Path) -> int:
+    """Print what planning took, and return the jobs that were planned."""
+    seconds, processor_s, jobs = plan(snakefile, config, folder)
+    took = f"{seconds:5.1f} s, processor {processor_s:5.1f} s"
+    print(f"{title:20} {jobs:6} jobs planned in {took}", flush=True)
+    return jobs
+
+
 def main() -> None:
     """Print what planning and reading took."""
     paper = ROOT / "config" / "config.yaml"
@@ -152,10 +187,11 @@ def main() -> None:
         large = folder / "large.yaml"
         settings = enlarge(yaml.safe_load(paper.read_text()), COPIES)
         large.write_text(yaml.safe_dump(settings, sort_keys=False))
+        bare, jobs_file = write_bare(folder), folder / "jobs.yaml"
         for title, config in (("the paper", paper), (f"{COPIES} times the paper", large)):
-            seconds, processor_s, jobs = plan(config, folder)
-            took = f"{seconds:5.1f} s, processor {processor_s:5.1f} s"
-            print(f"{title:20} {jobs:6} jobs planned in {took}", flush=True)
+            jobs = print_plan(title, ROOT / "Snakefile", config, folder)
+            jobs_file.write_text(f"jobs: {jobs}")
+            print_plan("the simplest jobs", bare, jobs_file, folder)
         paths = write_shards(folder)
         # In a process of its own, whose memory is that of reading alone.
         reading = multiprocessing.get_context("spawn").Process(target=read, args=(paths,))

@@ -49,6 +49,53 @@ def row(image="a", attack="apgd-ce-constant-10", **changes):
     } | changes
 
 
+def test_only_counts_are_compressed(tmp_path):
+    write_evidence(tmp_path / "e.parquet", [row()], PROVENANCE)
+    group = pq.read_metadata(tmp_path / "e.parquet").row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    compressed = {c.path_in_schema.split(".")[0] for c in columns if c.compression == "ZSTD"}
+    assert compressed == set(schema.COUNTED)
+    assert {c.compression for c in columns} == {"ZSTD", "UNCOMPRESSED"}
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"loss": "dice"}, "loss is 'dice', which evidence does not know"),
+        (
+            {"linf_255": 5.0},
+            "image c under apgd-ce-constant-10 has a perturbation outside its radius",
+        ),
+    ],
+)
+def test_of_several_files_the_wrong_one_is_named(tmp_path, counts, changes, said):
+    for name in "abcd":
+        wrong = changes if name == "c" else {}
+        table = pa.Table.from_pylist([row(name, **wrong)], schema.SCHEMA)
+        about = {schema.VERSION_KEY: SCHEMA_VERSION}
+        pq.write_table(table.replace_schema_metadata(about), tmp_path / f"{name}.parquet")
+    with pytest.raises(RobustsegError, match=re.escape(said)) as refused:
+        read_evidence(tmp_path.glob("*.parquet"), counts)
+    assert str(tmp_path / "c.parquet") in str(refused.value)
+
+
+def test_of_several_files_the_one_with_wrong_counts_is_named(tmp_path):
+    for name, classes in (("a", 3), ("b", 2), ("c", 3)):
+        counts = {"labelled": [7, 3, 0], "intersection": [4, 2, 0], "union": [7, 6, 0]}
+        counts = {key: values[:classes] for key, values in counts.items()}
+        right = {"c": 5}.get(name, 6)  # of 6 in the intersections
+        table = pa.Table.from_pylist(
+            [row(name, dataset=name, pixels_correct=right, **counts)], schema.SCHEMA
+        )
+        about = {schema.VERSION_KEY: SCHEMA_VERSION}
+        pq.write_table(table.replace_schema_metadata(about), tmp_path / f"{name}.parquet")
+    with pytest.raises(RobustsegError, match=r"c\.parquet .*row 0 has pixels_correct unlike"):
+        read_evidence(tmp_path.glob("*.parquet"))
+    (tmp_path / "c.parquet").unlink()
+    assert [len(one) for one in read_evidence(tmp_path.glob("*.parquet"))["union"]] == [3, 2]
+
+
 def test_what_is_written_is_read(tmp_path):
     rows = [row("b", union=np.array([7, 4, 3])), row("a", pixels_correct=np.int64(6))]
     write_evidence(tmp_path / "e.parquet", rows, PROVENANCE)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustseg.errors import RobustsegError
+from robustseg.evidence import reading
 from robustseg.evidence.enumerator import (
     EvidenceJob,
     check_files,
@@ -27,6 +28,7 @@ from robustseg.evidence.queries import (
 )
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.runs import planned_runs
+from robustseg.evidence.schema import COUNTED
 from robustseg.evidence.writing import write_evidence
 from tests.synthetic import MODELS, READS, SUITES, synthetic_rows, write_jobs
 
@@ -270,6 +272,23 @@ def table9(paths):
 
 def without(paths, *words):
     return [path for path in paths if not any(word in str(path) for word in words)]
+
+
+@pytest.mark.parametrize(("room", "opened"), [(10**6, 1), (0, 2)])
+def test_counts_are_read_with_the_rows_as_long_as_there_is_room(
+    tmp_path, monkeypatch, room, opened
+):
+    sharded(tmp_path / "e", 3)
+    paths = sorted((tmp_path / "e").iterdir())
+    expected = read_evidence(paths)
+    files = []
+    open_file = reading._open
+    monkeypatch.setattr(reading, "_open", lambda path: files.append(path) or open_file(path))
+    reader = reading.CountsReader(room)
+    rows = read_evidence(paths, counts=False, reader=reader)
+    for name, counts in zip(COUNTED, reader.of(rows), strict=True):
+        np.testing.assert_array_equal(counts, np.stack(expected[name]))
+    assert sorted(files) == sorted(opened * [*paths])
 
 
 def test_missing_jobs_are_named(tmp_path):
