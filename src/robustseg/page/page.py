@@ -197,7 +197,7 @@ def _inline_figure(name: str, svg: str | Path, words: str | Path) -> str:
     drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{escape(said["alt"])}"', 1)
     label = FIGURES[name].label if name in FIGURES else PICTURES[name].label
     heading = escape(f"{label}: {said['title']}")
-    caption = f"{texts['caption']} {LOSSY}" if lossy else texts["caption"]
+    caption = f"{said['caption']} {LOSSY}" if lossy else str(said["caption"])
     return (
         f'<figure class="drawing" id="{name}">\n<figcaption><strong>{heading}.</strong> '
         f"{escape(caption)}</figcaption>\n"
