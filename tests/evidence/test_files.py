@@ -363,9 +363,9 @@ def test_the_documented_queries_run_and_read_one_seed(tmp_path, monkeypatch, cap
     """Other seeds lie in the same folder; scored as one they would be refused."""
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    attacks = tmp_path / "results/demo/attacks"
-    folder = attacks / "sea/pir_at_5/seed0/eps8"
-    run = {"suite": "sea", "model": "pir_at_5", "eps_255": 8.0}
+    attacks = tmp_path / "runs/first/attacks"
+    folder = attacks / "sea/model/seed0/eps8"
+    run = {"suite": "sea", "model": "model", "eps_255": 8.0}
     for seed in (0, 1, 2):
         weaker = [row(image, "one", seed=seed, **run) for image in "ab"]
         right = {"pixels_correct": 2 + seed, "intersection": [2 + seed, 0, 0]}
@@ -373,9 +373,9 @@ def test_the_documented_queries_run_and_read_one_seed(tmp_path, monkeypatch, cap
         stronger = [row(image, "two", seed=seed, **run, **counts, **right) for image in "ab"]
         write_evidence(folder / f"seed{seed}-shard0.parquet", [*weaker, *stronger], {})
     counts = {"labelled": [10, 0, 0], "intersection": [9, 0, 0], "union": [10, 1, 0]}
-    clean = {"suite": "clean", "model": "pir_at_5", "eps_255": 0.0, "linf_255": 0.0}
+    clean = {"suite": "clean", "model": "model", "eps_255": 0.0, "linf_255": 0.0}
     unharmed = [row(image, "clean", **clean, **counts, pixels_correct=9) for image in "ab"]
-    write_evidence(attacks / "clean/pir_at_5/seed0/eps0/seed0-shard0.parquet", unharmed, {})
+    write_evidence(attacks / "clean/model/seed0/eps0/seed0-shard0.parquet", unharmed, {})
     monkeypatch.chdir(tmp_path)
     exec("".join(code), {})
     each, worst, miou, by_size = capsys.readouterr().out.splitlines()
