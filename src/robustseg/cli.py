@@ -1,4 +1,4 @@
-"""The command line: `robustseg check | attack | doubt | report`."""
+"""The command line: `robustseg check | attack | doubt | report | rank`."""
 
 from __future__ import annotations
 
@@ -137,7 +137,23 @@ def parser() -> argparse.ArgumentParser:
         "report", help="tables and a page of a run", description=_report.__doc__
     )
     report.add_argument("folder", type=_path, help="folder of the run")
+    report.add_argument(
+        "--submit", action="store_true",
+        help="also write a submission for each radius, which `rank` reads, to report/submissions",
+    )  # fmt: skip
     report.set_defaults(run=_report)
+    rank = commands.add_parser(
+        "rank", help="a leaderboard of several models", description=_rank.__doc__
+    )
+    rank.add_argument(
+        "sources", type=_path, nargs="+", metavar="FILE",
+        help="submissions of `report --submit`, or folders of runs that have some",
+    )  # fmt: skip
+    rank.add_argument(
+        "--out", required=True, type=_path,
+        help="the page, NAME.html; NAME.md and NAME.csv are written beside it",
+    )  # fmt: skip
+    rank.set_defaults(run=_rank)
     return parser
 
 
@@ -410,6 +426,7 @@ def _attack(options: argparse.Namespace) -> None:
         seed=options.seed,
         shard=options.shard,
         name=options.name,
+        dataset=options.data[0].partition(":")[0] if len(options.data) == 1 else "data",
     )
     _remember(options)
     print(result)
@@ -540,6 +557,22 @@ def _report(options: argparse.Namespace) -> None:
     page = report(options.folder)
     print(read_evaluation(options.folder))
     print(f"Tables: {options.folder / 'tables'}; page: {page}")
+    if options.submit:
+        from robustseg.page.submission import make_submissions
+
+        for path in make_submissions(options.folder):
+            print(f"Submission: {path}")
+
+
+def _rank(options: argparse.Namespace) -> None:
+    """Rank models by their accuracy in the worst case, each data set and radius by itself."""
+    from robustseg.page.leaderboard import make_leaderboard
+
+    for one in make_leaderboard(options.sources, options.out):
+        models = _counted(len(one.entries), "model", "models")
+        images = _counted(one.setting.images, "image", "images")
+        print(f"{one.setting.title}: {models} on {images}, first {one.entries[0].label}")
+    print(f"Page: {options.out}")
 
 
 def _normalisation(how: str) -> dict[str, Any]:

@@ -94,7 +94,6 @@ def make_page(
             finding wrong; it says which.
     """
     import pandas as pd
-    from jinja2 import Environment, FileSystemLoader
 
     from robustseg.claims.report import MEASURED, SIGNS, claims_html
 
@@ -103,9 +102,6 @@ def make_page(
     layouts = {name: _layout(path) for name, path in tables.items()}
     parts = {name: to_html(layout, name) for name, layout in layouts.items()}
     parts |= {name: _inline_figure(name, *files) for name, files in figures.items()}
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-    )
     shown = encode_gallery(gallery or {})
     listed = list(map(Path, benchmarks))
     there = [path for path in listed if path.exists() and read_benchmark(path)]
@@ -114,7 +110,8 @@ def make_page(
     of_run = None if results is None else results[results["numbers"] == MEASURED]
     answers = answers_of(_long_form(numbers), of_run, findings)
     said = [line for text in provenance.pop("warnings", []) for line in text.splitlines()]
-    page = environment.get_template(TEMPLATE).render(
+    page = render(
+        TEMPLATE,
         run=config["run"],
         over_seeds=over_seeds,
         has_seeds=bool(config.get("seeds")),
@@ -144,6 +141,16 @@ def make_page(
     )
     with atomic_path(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def render(template: str, **values: Any) -> str:
+    """Return what a template of this folder becomes; it escapes what it is not told to trust."""
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+    )
+    return environment.get_template(template).render(**values)
 
 
 def _layout(path: str | Path) -> Layout:

@@ -1,0 +1,414 @@
+"""A ranking of submissions as one self-contained page, in Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robustseg import __version__
+from robustseg.errors import RobustsegError
+from robustseg.evidence.reported import reported_numbers
+from robustseg.evidence.wording import MISSING, listed, printed, radius
+from robustseg.files import atomic_path
+from robustseg.page.doubts import SIGNS
+from robustseg.page.page import render
+from robustseg.page.submission import FOLDER, Figure, Submission, is_of_its_run, read_submission
+from robustseg.tables.layout import Cell, Group, Layout, Row, to_html, to_markdown
+from robustseg.tables.table import loss_label
+
+TEMPLATE = "leaderboard.html.j2"
+REPORTED = Path(__file__).parents[3] / "config" / "paper"
+"""The paper's numbers, in a checkout; an installed package has none."""
+PAPER_CLASSES = {"voc": 21, "ade20k": 151}
+"""Classes that the paper scores, by data set: Table 3 stands beside no others."""
+
+NOT_SEPARATED = "≈"
+METRICS = ("acc", "miou")
+
+
+class Setting(NamedTuple):
+    """What all figures of a ranking share."""
+
+    dataset: str
+    classes: int
+    eps_255: float
+    images: int
+    images_sha256: str
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return f"{self.dataset} at {radius(self.eps_255)}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission in a ranking.
+
+    Attributes:
+        path: of its file.
+        of: the submission.
+        compared: whether its evidence lay beside, and says the same.
+        label: the model's name, with its file where another model has it too.
+    """
+
+    path: Path
+    of: Submission
+    compared: bool
+    label: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Between what its accuracy lies, in percent.
+
+        Of an overestimated figure nothing is known but what it is at most; one without an interval
+        may be anything.
+        """
+        worst = self.of.worst.acc_percent
+        if self.of.overestimated:
+            return 0.0, self.of.ranked_percent
+        return (0.0, 100.0) if worst.low is None or worst.high is None else (worst.low, worst.high)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Submissions of one setting from the best to the worst, and the paper's models beside them.
+
+    Attributes:
+        setting: what they share.
+        entries: in their order.
+        together: for each whether its interval reaches that of the one above.
+        reported: by name of the paper's models, their printed numbers by (attack, metric).
+    """
+
+    setting: Setting
+    entries: Sequence[Entry]
+    together: Sequence[bool]
+    reported: Mapping[str, Mapping[tuple[str, str], float]]
+
+
+def make_leaderboard(sources: Iterable[str | Path], out: str | Path) -> list[Ranking]:
+    """Rank submissions by accuracy in the worst case, each setting by itself, and write the page.
+
+    Args:
+        sources: files of submissions, or folders of runs that have some.
+        out: the page, `*.html`; `*.md` and `*.csv` of the same name are written beside it.
+
+    Returns:
+        The rankings, by data set, classes and radius.
+
+    Raises:
+        RobustsegError: a submission is damaged or contradicts its evidence, two are of the same
+            evidence, or `out` is no page's name; it names the file.
+    """
+    page = Path(out)
+    if page.suffix != ".html":
+        raise RobustsegError(f"--out is {page}; the page's name must end in .html")
+    rankings = rank(_files(sources))
+    layouts = [_layout(one) for one in rankings]
+    names = [f"ranking-{number}" for number in range(1, len(rankings) + 1)]
+    text = render(
+        TEMPLATE,
+        rankings=[
+            {
+                "name": name,
+                "title": one.setting.title,
+                "bars": [_bar(place, one) for place in range(len(one.entries))],
+                "table": to_html(layout, name),
+                "entries": list(map(_details, one.entries)),
+            }
+            for name, one, layout in zip(names, rankings, layouts, strict=True)
+        ],
+        beside=any(one.reported for one in rankings),
+        version=__version__,
+    )
+    rows = [row for one in rankings for row in _rows(one)]
+    with atomic_path(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    with atomic_path(page.with_suffix(".md")) as temporary:
+        temporary.write_text("\n".join(map(to_markdown, layouts)), encoding="utf-8")
+    with (
+        atomic_path(page.with_suffix(".csv")) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return rankings
+
+
+def rank(paths: Sequence[Path]) -> list[Ranking]:
+    """Return a ranking for each data set, radius, number of classes and set of images.
+
+    Args:
+        paths: of submissions.
+
+    Raises:
+        RobustsegError: as `make_leaderboard`.
+    """
+    read = {path: read_submission(path) for path in paths}
+    _check_different(read)
+    names = [(one.model, _setting(one)) for one in read.values()]
+    by_setting: dict[Setting, list[Entry]] = {}
+    for path, one in read.items():
+        named_twice = names.count((one.model, _setting(one))) > 1
+        label = f"{one.model} ({path})" if named_twice else one.model
+        entry = Entry(path, one, is_of_its_run(path, one), label)
+        by_setting.setdefault(_setting(one), []).append(entry)
+    return [_ranking(setting, entries) for setting, entries in sorted(by_setting.items())]
+
+
+def _files(sources: Iterable[str | Path]) -> list[Path]:
+    """Return the files that are named, and those of the runs that are, each once."""
+    found: dict[Path, Path] = {}
+    for source in map(Path, sources):
+        inside = sorted((source / FOLDER).glob("*.json")) if source.is_dir() else [source]
+        if not inside:
+            raise RobustsegError(
+                f"{source} holds no submission; `robustseg report {source} --submit` makes those "
+                "of a run"
+            )
+        for path in inside:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _check_different(read: Mapping[Path, Submission]) -> None:
+    """Refuse two submissions of one figure, which would rank it twice."""
+    seen: dict[tuple[Setting, str], Path] = {}
+    for path, one in read.items():
+        hashes = " ".join(sorted(file.sha256 for file in one.evidence))
+        earlier = seen.setdefault((_setting(one), hashes), path)
+        if earlier != path:
+            raise RobustsegError(f"{path} is of the same evidence as {earlier}; leave one out")
+
+
+def _setting(one: Submission) -> Setting:
+    return Setting(one.dataset, one.classes, one.eps_255, one.images, one.images_sha256)
+
+
+def _ranking(setting: Setting, entries: Iterable[Entry]) -> Ranking:
+    best_first = sorted(entries, key=lambda one: (-one.of.ranked_percent, one.label))
+    together = [above.ends[0] <= below.ends[1] for above, below in pairwise(best_first)]
+    return Ranking(setting, best_first, [False, *together], _reported(setting))
+
+
+def _reported(setting: Setting) -> dict[str, dict[tuple[str, str], float]]:
+    """Return the models of the paper's Table 3 that have a figure at the setting's radius."""
+    if PAPER_CLASSES.get(setting.dataset) != setting.classes or not REPORTED.is_dir():
+        return {}
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for (dataset, model, attack, eps_255, metric), value in reported_numbers(
+        "table3", REPORTED
+    ).items():
+        at = (attack, eps_255)
+        if dataset == setting.dataset and at in (("clean", 0.0), ("sea", setting.eps_255)):
+            found.setdefault(model, {})[attack, metric] = value
+    attacked = {model: figures for model, figures in found.items() if ("sea", "acc") in figures}
+    return dict(sorted(attacked.items(), key=lambda one: -one[1]["sea", "acc"]))
+
+
+def _layout(ranking: Ranking) -> Layout:
+    setting, entries = ranking.setting, ranking.entries
+    rows = tuple(_row(place, ranking) for place in range(len(entries)))
+    groups = [Group("Measured" if ranking.reported else "", rows)]
+    if ranking.reported:
+        title = "Reported by the paper (arXiv 2306.12941, Table 3), not measured, not ranked"
+        groups.append(Group(title, tuple(_paper_row(*one) for one in ranking.reported.items())))
+    return Layout(
+        setting.title,
+        "Ranked by ACC in the worst case, image by image, over the attacks inside the radius; in "
+        "brackets 95 % bootstrap intervals over images. In percent. Cost: forward and backward "
+        f"passes, counted apart. {setting.images} images of {setting.dataset}, "
+        f"{setting.classes} classes; SHA-256 of the images’ ids and labels "
+        f"{setting.images_sha256[:8]}….",
+        ("Model",),
+        (
+            ("worst case", "ACC"),
+            ("worst case", "mIoU"),
+            ("clean", "ACC"),
+            ("clean", "mIoU"),
+            ("attack", "suites"),
+            ("attack", "passes an image"),
+            ("can it be trusted?", "second opinion"),
+            ("can it be trusted?", "evidence"),
+        ),
+        tuple(groups),
+        tuple(_notes(ranking)),
+    )
+
+
+def _row(place: int, ranking: Ranking) -> Row:
+    entry = ranking.entries[place]
+    one = entry.of
+    worst = one.worst.acc_percent
+    if one.overestimated:
+        sign = SIGNS[one.doubt.rating] if one.doubt else ""
+        note = f"measured {_shown(worst)}, which the second opinion found too high"
+        scores = [Cell(f"≤ {printed(one.ranked_percent)} {sign}", note=note)]
+        scores.append(Cell(f"≤ {printed(one.worst.miou_percent.value)}"))
+    else:
+        scores = [Cell(_shown(worst)), Cell(_shown(one.worst.miou_percent))]
+    doubt, about = "not asked for", ""
+    if one.doubt:
+        doubt = f"{SIGNS[one.doubt.rating]} {one.doubt.verdict}"
+        about = (
+            f"On {one.doubt.images} images {printed(one.doubt.acc_percent)} % of the pixels are "
+            f"right; the second opinion’s attacks leave {printed(one.doubt.found_percent)} %."
+        )
+    cells = (
+        *scores,
+        Cell(_shown(one.clean.acc_percent)),
+        Cell(_shown(one.clean.miou_percent)),
+        Cell(_attack(one), note=_attack_note(one)),
+        Cell(f"{sum(_passes(one)):,.0f}"),
+        Cell(doubt, note=about),
+        Cell("compared" if entry.compared else "not there"),
+    )
+    return Row((_placed(place, ranking),), cells)
+
+
+def _placed(place: int, ranking: Ranking) -> str:
+    """Return position and name, with its marks."""
+    entry = ranking.entries[place]
+    marks = [NOT_SEPARATED] if ranking.together[place] else []
+    marks += ["!"] if entry.of.warnings else []
+    return " ".join([f"{place + 1}.", entry.label, *marks])
+
+
+def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
+    found = [figures.get((attack, metric)) for attack in ("sea", "clean") for metric in METRICS]
+    scores = [Cell(MISSING if value is None else printed(value)) for value in found]
+    rest = [Cell("SEA, as the paper says"), *[Cell(MISSING)] * 3]
+    return Row((f"paper: {model}",), (*scores, *rest))
+
+
+def _shown(one: Figure) -> str:
+    """Return a figure with its interval in print."""
+    interval = "" if one.low is None or one.high is None else _interval(one.low, one.high)
+    return f"{printed(one.value)}{interval}"
+
+
+def _interval(low: float, high: float) -> str:
+    return f" ({printed(low)} to {printed(high)})"
+
+
+def _attack(one: Submission) -> str:
+    attack = one.attack
+    return (
+        f"{listed(attack.suites)}: {len(attack.attacks)} of {listed(attack.iterations)} iterations"
+    )
+
+
+def _attack_note(one: Submission) -> str:
+    losses = listed(map(loss_label, one.attack.losses))
+    return f"{listed(one.attack.attacks)}; losses {losses}; attack seeds {listed(one.attack.seeds)}"
+
+
+def _passes(one: Submission) -> tuple[float, float]:
+    return one.attack.passes_an_image.forward, one.attack.passes_an_image.backward
+
+
+def _notes(ranking: Ranking) -> Iterable[str]:
+    """Yield what must be said of a ranking."""
+    entries = ranking.entries
+    if any(ranking.together):
+        yield (
+            f"{NOT_SEPARATED}: not separated from the model above: their intervals overlap, so "
+            "that other images could rank them the other way."
+        )
+    for entry in entries:
+        doubt = entry.of.doubt
+        if doubt and entry.of.overestimated:
+            yield (
+                f"{SIGNS[doubt.rating]} {entry.label}: measured {_shown(entry.of.worst.acc_percent)}"
+                f", {doubt.verdict} on {doubt.images} images; it ranks at what was found there, "
+                "which is an upper bound, without an interval."
+            )
+    if len({_attack_note(entry.of) for entry in entries}) > 1:
+        yield "The attacks differ: a weaker attack leaves more, and says less."
+    for entry in entries:
+        for sentence in entry.of.warnings:
+            yield f"! {entry.label}: {sentence}."
+    if any(not entry.compared for entry in entries):
+        yield (
+            "Evidence “not there”: the figures are as the file says; where evidence lies beside, "
+            "they were made from it again and agree."
+        )
+    if ranking.reported:
+        yield (
+            "“paper”: printed in arXiv 2306.12941, not measured here: on the paper’s images, by "
+            "SEA with 300 iterations."
+        )
+
+
+def _bar(place: int, ranking: Ranking) -> dict[str, str]:
+    ranked = ranking.entries[place].of.ranked_percent
+    at_most = "≤ " if ranking.entries[place].of.overestimated else ""
+    return {
+        "name": _placed(place, ranking),
+        "share": f"{ranked:.1f}",
+        "value": f"{at_most}{printed(ranked)}",
+    }
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    """Return where a figure is from, as lines of a listing."""
+    one = entry.of
+    said = {
+        "file": str(entry.path),
+        "architecture": one.architecture,
+        "training seed": "not known" if one.training_seed is None else str(one.training_seed),
+        "attacks": _attack_note(one),
+        **{key: ", ".join(values) for key, values in one.provenance.items()},
+        **{file.path: f"SHA-256 {file.sha256}" for file in one.evidence},
+    }
+    lines = [{"What": key, "Value": value} for key, value in said.items()]
+    return {"label": entry.label, "lines": lines}
+
+
+def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
+    """Yield the lines of the CSV file; percentages are not rounded."""
+    shared = ranking.setting._asdict()
+    for place, entry in enumerate(ranking.entries):
+        one, doubt = entry.of, entry.of.doubt
+        yield {
+            **shared,
+            "position": place + 1,
+            "source": "measured",
+            "model": one.model,
+            "ranked_percent": one.ranked_percent,
+            "separated_from_above": not ranking.together[place],
+            **_columns("worst_acc", one.worst.acc_percent),
+            **_columns("worst_miou", one.worst.miou_percent),
+            **_columns("clean_acc", one.clean.acc_percent),
+            **_columns("clean_miou", one.clean.miou_percent),
+            "suites": " ".join(one.attack.suites),
+            "iterations": " ".join(map(str, one.attack.iterations)),
+            "passes_an_image": sum(_passes(one)),
+            "second_opinion": doubt.rating if doubt else "",
+            "overestimated_by_points": doubt.overestimated_by_points if doubt else "",
+            "evidence_compared": entry.compared,
+            "file": str(entry.path),
+        }
+    for model, figures in ranking.reported.items():
+        named = {"sea": "worst", "clean": "clean"}
+        yield {
+            **shared,
+            "images": "",
+            "images_sha256": "",
+            "source": "reported by the paper",
+            "model": model,
+            **{
+                f"{named[attack]}_{metric}_percent": value
+                for (attack, metric), value in figures.items()
+            },
+        }
+
+
+def _columns(name: str, one: Figure) -> dict[str, float | None]:
+    return {f"{name}_percent": one.value, f"{name}_low": one.low, f"{name}_high": one.high}

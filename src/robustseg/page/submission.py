@@ -1,0 +1,369 @@
+"""One figure of a run as a file that can be handed on: what was found, how, and on what evidence.
+
+`make_submissions` writes one JSON for each radius of a run; `read_submission` reads one strictly,
+and `is_of_its_run` compares it with the run that it lies in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from math import isclose, isfinite
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from robustseg.errors import RobustsegError
+from robustseg.evidence.enumerator import jobs_of_file
+from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, TOO_HIGH
+from robustseg.evidence.numbers import Number, Sources
+from robustseg.evidence.reading import merged_provenance, read_opinions
+from robustseg.files import atomic_path, read_text, sha256
+from robustseg.numbers_shown import collect
+from robustseg.sections import Count, Name, Percent, Radius, Section, Seed, key_at, problems
+from robustseg.tables.robustness import TABLE
+
+if TYPE_CHECKING:
+    from robustseg.evidence.queries import Outcomes
+
+FOLDER = Path("report", "submissions")
+"""Where the submissions of a run lie, below its folder."""
+CLOSE = 1e-6
+"""Two percentages are the same: libraries differ in the last digits of their sums."""
+
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(min_length=1)]
+Points = Annotated[float, Field(ge=0, le=100)]
+
+
+class Figure(Section):
+    """A percentage with its 95 % bootstrap interval over images; one image has none."""
+
+    value: Percent
+    low: Percent | None
+    high: Percent | None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Figure:
+        ends = (self.low, self.high)
+        if (self.low is None) != (self.high is None):
+            raise ValueError("has one end of an interval and lacks the other")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"has an interval from {ends[0]} to {ends[1]}")
+        return self
+
+
+class Scores(Section):
+    """Mean pixel accuracy over images, and mIoU."""
+
+    acc_percent: Figure
+    miou_percent: Figure
+
+
+class Passes(Section):
+    """Mean passes of an image."""
+
+    forward: Annotated[float, Field(ge=0)]
+    backward: Annotated[float, Field(ge=0)]
+
+
+class Attack(Section):
+    """The attacks whose image-wise worst case is the figure."""
+
+    suites: Annotated[list[Text], Field(min_length=1)]
+    attacks: Annotated[list[Text], Field(min_length=1)]
+    losses: list[Text]
+    iterations: list[Count]
+    seeds: list[Seed]
+    passes_an_image: Passes
+
+
+class Doubt(Section):
+    """The second opinion: accuracy on its images, and what its attacks leave of that."""
+
+    images: Count
+    acc_percent: Percent
+    found_percent: Percent
+    overestimated_by_points: Points
+    rating: Literal["no sign", "may be too high", "too high"]
+    verdict: Text
+
+    @model_validator(mode="after")
+    def _follows(self) -> Doubt:
+        points = max(self.acc_percent - self.found_percent, 0.0)
+        if not isclose(self.overestimated_by_points, points, abs_tol=CLOSE):
+            raise ValueError(
+                f"has overestimated_by_points {self.overestimated_by_points:g}, where acc_percent "
+                f"less found_percent is {points:g}"
+            )
+        if (self.rating == TOO_HIGH) != (self.overestimated_by_points > POINTS):
+            raise ValueError(f"has the rating {self.rating!r}, which its points contradict")
+        return self
+
+
+class EvidenceFile(Section):
+    """A file of evidence, by its path below the run's folder."""
+
+    path: Text
+    sha256: Hash
+
+    @model_validator(mode="after")
+    def _inside(self) -> EvidenceFile:
+        path = PurePosixPath(self.path)
+        if path.is_absolute() or ".." in path.parts or not jobs_of_file(self.path):
+            raise ValueError(f"has the path {self.path!r}, where no evidence of a run lies")
+        return self
+
+
+class Submission(Section):
+    """What was found of one model at one radius.
+
+    Attributes:
+        images_sha256: tells sets of images apart: of their ids and labelled pixels by class.
+        training_seed: None where it is not known, as of any model that this code has not trained.
+        doubt: None if nobody asked for a second opinion.
+    """
+
+    format: Literal["robustseg submission 1"]
+    model: Name
+    architecture: Text
+    dataset: Name
+    images: Count
+    images_sha256: Hash
+    classes: Count
+    eps_255: Radius
+    norm: Literal["l_inf"]
+    training_seed: Seed | None
+    clean: Scores
+    worst: Scores
+    attack: Attack
+    doubt: Doubt | None
+    warnings: list[Text]
+    provenance: dict[str, list[str]]
+    evidence: Annotated[list[EvidenceFile], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _below_clean(self) -> Submission:
+        worst, clean = self.worst.acc_percent.value, self.clean.acc_percent.value
+        if worst > clean + CLOSE:
+            raise ValueError(
+                f"worst.acc_percent.value is {worst:g}, above clean.acc_percent.value, {clean:g}; "
+                "the clean image is a candidate of the worst case"
+            )
+        return self
+
+    @property
+    def overestimated(self) -> bool:
+        """Whether the second opinion found the figure too high."""
+        return self.doubt is not None and self.doubt.rating == TOO_HIGH
+
+    @property
+    def ranked_percent(self) -> float:
+        """The accuracy that it ranks at.
+
+        ASSUME: an overestimated figure ranks at what the second opinion left on its images, and
+        where these are easier than the others at its own less the points that were found.
+        """
+        value = self.worst.acc_percent.value
+        if self.doubt is None or not self.overestimated:
+            return value
+        less = max(value - self.doubt.overestimated_by_points, 0.0)
+        return min(self.doubt.found_percent, less)
+
+
+if Doubt.model_fields["rating"].annotation.__args__ != (SOUND, DOUBTFUL, TOO_HIGH):  # type: ignore[union-attr]
+    raise AssertionError("page.submission.Doubt does not know each rating of evidence.findings")
+
+
+def make_submissions(folder: str | Path) -> list[Path]:
+    """Write a submission for each radius of a run, in place of earlier ones; return their paths.
+
+    Args:
+        folder: of `evaluate`, or of `robustseg attack --out`; its evidence is complete.
+
+    Raises:
+        RobustsegError: no run, parts of it missing or damaged, or no attack with a radius.
+    """
+    made = list(_of_run(Path(folder)))
+    if not made:
+        raise RobustsegError(f"{folder} holds no attack with a radius, so there is nothing to rank")
+    place = Path(folder) / FOLDER
+    for earlier in place.glob("*.json"):
+        earlier.unlink()
+    paths = []
+    for one in made:
+        paths.append(place / f"{one.model}_eps{one.eps_255:g}.json")
+        with atomic_path(paths[-1]) as temporary:
+            temporary.write_text(json.dumps(one.model_dump(), indent=1) + "\n", encoding="utf-8")
+    return paths
+
+
+def read_submission(path: Path) -> Submission:
+    """Return the submission in a file.
+
+    Raises:
+        RobustsegError: it cannot be read, or a key of it is damaged; names file and key.
+    """
+    try:
+        content = json.loads(read_text(path), object_pairs_hook=_unique)
+    except OSError as error:
+        raise RobustsegError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise RobustsegError(
+            f"{path} is no JSON ({error}); `robustseg report RUN --submit` makes such files"
+        ) from error
+    try:
+        return Submission.model_validate(content)
+    except ValidationError as error:
+        location, problem = problems(error, Submission)[0]
+        raise RobustsegError(
+            f"{path}: {' '.join(filter(None, (key_at(location), problem)))}"
+        ) from error
+
+
+def is_of_its_run(path: Path, submission: Submission) -> bool:
+    """Return whether the evidence lies beside, in the run; then every key agrees with it.
+
+    Raises:
+        RobustsegError: a file of evidence is gone or another, or a key says something else than the
+            run; it names file and key.
+    """
+    root = path.resolve().parent.parent.parent
+    if not any((root / one.path).exists() for one in submission.evidence):
+        return False
+    again = f"if the run is right, `robustseg report {root} --submit` makes the file again"
+    for place, one in enumerate(submission.evidence):
+        key, file = f"evidence[{place}]", root / one.path
+        if not file.is_file():
+            raise RobustsegError(f"{path}: {key}.path is {one.path}, which is gone; {again}")
+        if sha256(file) != one.sha256:
+            raise RobustsegError(f"{path}: {key}.sha256 is not that of {file}; {again}")
+    of_run = next((one for one in _of_run(root) if one.eps_255 == submission.eps_255), None)
+    if of_run is None:
+        raise RobustsegError(f"{path}: eps_255 is {submission.eps_255:g}, no radius of its run")
+    differing = _difference(submission.model_dump(), of_run.model_dump())
+    if differing:
+        raise RobustsegError(
+            f"{path}: {differing} is not what the evidence beside it says; {again}"
+        )
+    return True
+
+
+def _difference(said: Any, found: Any, key: str = "") -> str:
+    """Return the first key whose value differs, "" if none does."""
+    if isinstance(said, dict) and isinstance(found, dict) and said.keys() == found.keys():
+        pairs = ((f"{key}.{name}".lstrip("."), said[name], found[name]) for name in said)
+    elif isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
+        pairs = (
+            (f"{key}[{place}]", *two) for place, two in enumerate(zip(said, found, strict=True))
+        )
+    elif isinstance(said, float) and isinstance(found, float):
+        return "" if isclose(said, found, abs_tol=CLOSE) else key
+    else:
+        return "" if said == found else key
+    return next(filter(None, (_difference(one, other, name) for name, one, other in pairs)), "")
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice} is there twice")
+    return content
+
+
+def _of_run(folder: Path) -> Iterator[Submission]:
+    """Yield the submission of each radius, its figures those of the table `robustness`."""
+    from robustseg.evaluation.evaluate import (
+        doubt_file,
+        evidence_files,
+        open_evidence,
+        own_models,
+        read_records,
+    )
+
+    records = read_records(folder)
+    first = records[0]
+    evidence = open_evidence(folder, records, TABLE.id)
+    numbers = collect(TABLE, Sources(evidence, own_models(records)))
+    of_model = {one.what[1:]: one for one in numbers.entries}
+    clean = [of_model["clean", 0.0, metric] for metric in ("acc", "miou")]
+    looked_at = evidence.outcomes(clean[0].runs[0])
+    for eps_255 in sorted(one.eps_255 for one in numbers.find("worst") if one.metric == "acc"):
+        worst = [of_model["worst", eps_255, metric] for metric in ("acc", "miou")]
+        doubt = folder / doubt_file(first, eps_255)
+        files = [
+            path
+            for path in evidence_files(folder, records)
+            if jobs_of_file(path)[0].eps_255 in (0.0, eps_255)
+        ]
+        files += [doubt] if doubt.exists() else []
+        provenance = merged_provenance(files)
+        provenance.pop("warnings", None)
+        yield Submission(
+            format="robustseg submission 1",
+            model=first["name"],
+            architecture=first["model"],
+            dataset=first["dataset"],
+            images=len(looked_at.image_ids),
+            images_sha256=_images_hash(looked_at),
+            classes=looked_at.union.shape[1],
+            eps_255=eps_255,
+            norm="l_inf",
+            training_seed=None,
+            clean=_scores(*clean),
+            worst=_scores(*worst),
+            attack=_attack(worst[0]),
+            doubt=_doubt(doubt, eps_255) if doubt.exists() else None,
+            warnings=list(dict.fromkeys(one for record in records for one in record["warnings"])),
+            provenance=provenance,
+            evidence=[
+                EvidenceFile(path=path.relative_to(folder).as_posix(), sha256=sha256(path))
+                for path in files
+            ],
+        )
+
+
+def _scores(acc: Number, miou: Number) -> Scores:
+    return Scores(acc_percent=_figure(acc), miou_percent=_figure(miou))
+
+
+def _figure(one: Number) -> Figure:
+    ends = [None if end is None or not isfinite(end) else end for end in (one.low, one.high)]
+    return Figure(value=one.value, low=ends[0], high=ends[1])
+
+
+def _attack(worst: Number) -> Attack:
+    runs = [run for run in worst.runs if run.eps_255]
+    forward, backward = (passes / (worst.images or 1) for passes in worst.passes)
+    return Attack(
+        suites=sorted({run.suite for run in runs}),
+        attacks=[run.attack for run in runs],
+        losses=sorted({run.loss for run in runs}),
+        iterations=sorted({run.iterations for run in runs}),
+        seeds=sorted({run.seed for run in runs}),
+        passes_an_image=Passes(forward=forward, backward=backward),
+    )
+
+
+def _doubt(path: Path, eps_255: float) -> Doubt | None:
+    for one in read_opinions(path):
+        if one.eps_255 == eps_255:
+            return Doubt(
+                images=one.images,
+                acc_percent=one.acc,
+                found_percent=one.found,
+                overestimated_by_points=one.points,
+                rating=one.rating,  # type: ignore[arg-type]
+                verdict=one.verdict,
+            )
+    return None
+
+
+def _images_hash(looked_at: Outcomes) -> str:
+    """Return what tells images and labels apart, whatever a model makes of them."""
+    labelled = dict(zip(looked_at.image_ids.tolist(), looked_at.labelled.tolist(), strict=True))
+    return hashlib.sha256(json.dumps(labelled, sort_keys=True).encode()).hexdigest()
