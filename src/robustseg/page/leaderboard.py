@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from robustseg import __version__
 from robustseg.errors import RobustsegError
+from robustseg.evidence.enumerator import jobs_of_file
+from robustseg.evidence.findings import SUITE, TOO_HIGH
 from robustseg.evidence.reported import reported_numbers
 from robustseg.evidence.wording import MISSING, listed, printed, radius
 from robustseg.files import atomic_path
@@ -153,11 +155,12 @@ def rank(paths: Sequence[Path]) -> list[Ranking]:
     read = {path: read_submission(path) for path in paths}
     _check_different(read)
     names = [(one.model, _setting(one)) for one in read.values()]
+    made: dict[Path, list[Submission]] = {}
     by_setting: dict[Setting, list[Entry]] = {}
     for path, one in read.items():
         named_twice = names.count((one.model, _setting(one))) > 1
-        label = f"{one.model} ({path})" if named_twice else one.model
-        entry = Entry(path, one, is_of_its_run(path, one), label)
+        label = f"{one.model} ({_where(path)})" if named_twice else one.model
+        entry = Entry(path, one, is_of_its_run(path, one, made), label)
         by_setting.setdefault(_setting(one), []).append(entry)
     return [_ranking(setting, entries) for setting, entries in sorted(by_setting.items())]
 
@@ -177,11 +180,18 @@ def _files(sources: Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def _where(path: Path) -> Path:
+    """Return the run that a submission lies in, or its file where it lies in none."""
+    inside = path.parts[-3:-1] == FOLDER.parts
+    return path.parent.parent.parent if inside else path
+
+
 def _check_different(read: Mapping[Path, Submission]) -> None:
     """Refuse two submissions of one figure, which would rank it twice."""
     seen: dict[tuple[Setting, str], Path] = {}
     for path, one in read.items():
-        hashes = " ".join(sorted(file.sha256 for file in one.evidence))
+        attacked = (file for file in one.evidence if jobs_of_file(file.path)[0].suite != SUITE)
+        hashes = " ".join(sorted(file.sha256 for file in attacked))
         earlier = seen.setdefault((_setting(one), hashes), path)
         if earlier != path:
             raise RobustsegError(f"{path} is of the same evidence as {earlier}; leave one out")
@@ -221,21 +231,19 @@ def _layout(ranking: Ranking) -> Layout:
         groups.append(Group(title, tuple(_paper_row(*one) for one in ranking.reported.items())))
     return Layout(
         setting.title,
-        "Ranked by ACC in the worst case, image by image, over the attacks inside the radius; in "
-        "brackets 95 % bootstrap intervals over images. In percent. Cost: forward and backward "
-        f"passes, counted apart. {setting.images} images of {setting.dataset}, "
-        f"{setting.classes} classes; SHA-256 of the images’ ids and labels "
-        f"{setting.images_sha256[:8]}….",
+        f"{setting.images} images, {setting.classes} classes (images and labels "
+        f"{setting.images_sha256[:8]}…). Worst case: image by image, over the attacks inside the "
+        "radius, in percent; in brackets 95 % bootstrap intervals over images.",
         ("Model",),
         (
             ("worst case", "ACC"),
             ("worst case", "mIoU"),
+            ("can it be trusted?", "second opinion"),
+            ("can it be trusted?", "evidence"),
             ("clean", "ACC"),
             ("clean", "mIoU"),
             ("attack", "suites"),
             ("attack", "passes an image"),
-            ("can it be trusted?", "second opinion"),
-            ("can it be trusted?", "evidence"),
         ),
         tuple(groups),
         tuple(_notes(ranking)),
@@ -247,44 +255,54 @@ def _row(place: int, ranking: Ranking) -> Row:
     one = entry.of
     worst = one.worst.acc_percent
     if one.overestimated:
-        sign = SIGNS[one.doubt.rating] if one.doubt else ""
         note = f"measured {_shown(worst)}, which the second opinion found too high"
-        scores = [Cell(f"≤ {printed(one.ranked_percent)} {sign}", note=note)]
+        scores = [Cell(f"≤ {printed(one.ranked_percent)}", note=note)]
         scores.append(Cell(f"≤ {printed(one.worst.miou_percent.value)}"))
     else:
         scores = [Cell(_shown(worst)), Cell(_shown(one.worst.miou_percent))]
-    doubt, about = "not asked for", ""
-    if one.doubt:
-        doubt = f"{SIGNS[one.doubt.rating]} {one.doubt.verdict}"
-        about = (
-            f"On {one.doubt.images} images {printed(one.doubt.acc_percent)} % of the pixels are "
-            f"right; the second opinion’s attacks leave {printed(one.doubt.found_percent)} %."
-        )
     cells = (
         *scores,
-        Cell(_shown(one.clean.acc_percent)),
-        Cell(_shown(one.clean.miou_percent)),
+        _doubt(one),
+        Cell("compared" if entry.compared else "not there"),
+        *(
+            Cell(printed(clean.value), note=_shown(clean))
+            for clean in (one.clean.acc_percent, one.clean.miou_percent)
+        ),
         Cell(_attack(one), note=_attack_note(one)),
         Cell(f"{sum(_passes(one)):,.0f}"),
-        Cell(doubt, note=about),
-        Cell("compared" if entry.compared else "not there"),
     )
     return Row((_placed(place, ranking),), cells)
+
+
+def _doubt(one: Submission) -> Cell:
+    doubt = one.doubt
+    if doubt is None:
+        return Cell("not asked for")
+    by = f" by at least {printed(doubt.overestimated_by_points)}" if one.overestimated else ""
+    note = (
+        f"On {doubt.images} images {printed(doubt.acc_percent)} % of the pixels are right; the "
+        f"second opinion’s attacks leave {printed(doubt.found_percent)} %: {doubt.verdict}"
+    )
+    return Cell(f"{SIGNS[doubt.rating]} {doubt.rating}{by}", note=note)
 
 
 def _placed(place: int, ranking: Ranking) -> str:
     """Return position and name, with its marks."""
     entry = ranking.entries[place]
     marks = [NOT_SEPARATED] if ranking.together[place] else []
+    marks += [SIGNS[TOO_HIGH]] if entry.of.overestimated else []
     marks += ["!"] if entry.of.warnings else []
     return " ".join([f"{place + 1}.", entry.label, *marks])
 
 
 def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
     found = [figures.get((attack, metric)) for attack in ("sea", "clean") for metric in METRICS]
-    scores = [Cell(MISSING if value is None else printed(value)) for value in found]
-    rest = [Cell("SEA, as the paper says"), *[Cell(MISSING)] * 3]
-    return Row((f"paper: {model}",), (*scores, *rest))
+    worst_acc, worst_miou, *clean = (
+        Cell(MISSING if value is None else printed(value)) for value in found
+    )
+    missing = Cell(MISSING)
+    cells = (worst_acc, worst_miou, missing, missing, *clean, Cell("SEA (paper)"), missing)
+    return Row((f"paper: {model}",), cells)
 
 
 def _shown(one: Figure) -> str:
@@ -324,10 +342,11 @@ def _notes(ranking: Ranking) -> Iterable[str]:
     for entry in entries:
         doubt = entry.of.doubt
         if doubt and entry.of.overestimated:
+            measured = _shown(entry.of.worst.acc_percent)
             yield (
-                f"{SIGNS[doubt.rating]} {entry.label}: measured {_shown(entry.of.worst.acc_percent)}"
-                f", {doubt.verdict} on {doubt.images} images; it ranks at what was found there, "
-                "which is an upper bound, without an interval."
+                f"{SIGNS[doubt.rating]} {entry.label}: measured {measured}, {doubt.verdict} on "
+                f"{doubt.images} images, where {printed(doubt.found_percent)} are left; it ranks "
+                f"at {printed(entry.of.ranked_percent)}, an upper bound without an interval."
             )
     if len({_attack_note(entry.of) for entry in entries}) > 1:
         yield "The attacks differ: a weaker attack leaves more, and says less."
@@ -342,7 +361,7 @@ def _notes(ranking: Ranking) -> Iterable[str]:
     if ranking.reported:
         yield (
             "“paper”: printed in arXiv 2306.12941, not measured here: on the paper’s images, by "
-            "SEA with 300 iterations."
+            "SEA of four losses with 300 iterations each."
         )
 
 

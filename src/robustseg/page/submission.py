@@ -33,8 +33,10 @@ FOLDER = Path("report", "submissions")
 CLOSE = 1e-6
 """Two percentages are the same: libraries differ in the last digits of their sums."""
 
+RATINGS = (SOUND, DOUBTFUL, TOO_HIGH)
+
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Points = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -87,11 +89,13 @@ class Doubt(Section):
     acc_percent: Percent
     found_percent: Percent
     overestimated_by_points: Points
-    rating: Literal["no sign", "may be too high", "too high"]
+    rating: str
     verdict: Text
 
     @model_validator(mode="after")
     def _follows(self) -> Doubt:
+        if self.rating not in RATINGS:
+            raise ValueError(f"has the rating {self.rating!r}; known are {', '.join(RATINGS)}")
         points = max(self.acc_percent - self.found_percent, 0.0)
         if not isclose(self.overestimated_by_points, points, abs_tol=CLOSE):
             raise ValueError(
@@ -173,10 +177,6 @@ class Submission(Section):
         return min(self.doubt.found_percent, less)
 
 
-if Doubt.model_fields["rating"].annotation.__args__ != (SOUND, DOUBTFUL, TOO_HIGH):  # type: ignore[union-attr]
-    raise AssertionError("page.submission.Doubt does not know each rating of evidence.findings")
-
-
 def make_submissions(folder: str | Path) -> list[Path]:
     """Write a submission for each radius of a run, in place of earlier ones; return their paths.
 
@@ -223,8 +223,13 @@ def read_submission(path: Path) -> Submission:
         ) from error
 
 
-def is_of_its_run(path: Path, submission: Submission) -> bool:
+def is_of_its_run(path: Path, submission: Submission, made: dict[Path, list[Submission]]) -> bool:
     """Return whether the evidence lies beside, in the run; then every key agrees with it.
+
+    Args:
+        path: of the submission.
+        submission: read from it.
+        made: by run what its evidence says; a run that is not there is added.
 
     Raises:
         RobustsegError: a file of evidence is gone or another, or a key says something else than the
@@ -240,7 +245,9 @@ def is_of_its_run(path: Path, submission: Submission) -> bool:
             raise RobustsegError(f"{path}: {key}.path is {one.path}, which is gone; {again}")
         if sha256(file) != one.sha256:
             raise RobustsegError(f"{path}: {key}.sha256 is not that of {file}; {again}")
-    of_run = next((one for one in _of_run(root) if one.eps_255 == submission.eps_255), None)
+    if root not in made:
+        made[root] = list(_of_run(root))
+    of_run = next((one for one in made[root] if one.eps_255 == submission.eps_255), None)
     if of_run is None:
         raise RobustsegError(f"{path}: eps_255 is {submission.eps_255:g}, no radius of its run")
     differing = _difference(submission.model_dump(), of_run.model_dump())
@@ -256,9 +263,8 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
     if isinstance(said, dict) and isinstance(found, dict) and said.keys() == found.keys():
         pairs = ((f"{key}.{name}".lstrip("."), said[name], found[name]) for name in said)
     elif isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
-        pairs = (
-            (f"{key}[{place}]", *two) for place, two in enumerate(zip(said, found, strict=True))
-        )
+        both = enumerate(zip(said, found, strict=True))
+        pairs = ((f"{key}[{place}]", *two) for place, two in both)
     elif isinstance(said, float) and isinstance(found, float):
         return "" if isclose(said, found, abs_tol=CLOSE) else key
     else:
@@ -357,7 +363,7 @@ def _doubt(path: Path, eps_255: float) -> Doubt | None:
                 acc_percent=one.acc,
                 found_percent=one.found,
                 overestimated_by_points=one.points,
-                rating=one.rating,  # type: ignore[arg-type]
+                rating=one.rating,
                 verdict=one.verdict,
             )
     return None
