@@ -56,8 +56,8 @@ default_role = "code"
 CONTENTS = {
     "Learn": ("tutorial",),
     "How to": (
-        *("own_model", "recipes", "rebuild", "several_machines", "clusters", "paper"),
-        *("street", "gpu", "extend"),
+        *("own_model", "leaderboard", "recipes", "rebuild", "several_machines", "clusters"),
+        *("paper", "street", "gpu", "extend"),
     ),
     "Look up": (
         *("command_line", "config", "evidence", "exhibits", "claims", "api", "data", "weights"),

@@ -46,6 +46,9 @@ def wrapped():
     import robustseg
     return robustseg.wrap(torch.nn.Conv2d(3, 4, 1))
 
+def of_voc():
+    return torch.nn.Conv2d(3, 21, 1)
+
 def leaves():
     raise SystemExit(5)
 
@@ -209,6 +212,21 @@ def test_masks_that_number_their_classes_in_another_way(
     for option in (["--values", "5-7"], ["--ignore", "0"], ["--ids", "ids.txt"]):
         assert main(["check", "mymodels.py:net", "--data", "voc:x", *option]) == 1
         assert f"{option[0]} is for two folders" in capsys.readouterr().err
+
+
+def test_a_published_data_set_has_its_name_in_evidence(here: Path) -> None:
+    top = here / "VOCdevkit" / "VOC2012"
+    for kind in ("images", "masks"):
+        to = top / {"images": "JPEGImages", "masks": "SegmentationClass"}[kind]
+        to.mkdir(parents=True)
+        for path in (here / kind).iterdir():
+            image = Image.open(path)
+            image.save(to / path.with_suffix(".jpg" if kind == "images" else ".png").name)
+    (top / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (top / "ImageSets" / "Segmentation" / "val.txt").write_text("photo0\nphoto1\n")
+    command = ["attack", "mymodels.py:of_voc", "--data", "voc:.", "--iterations", "3"]
+    assert main([*command, "--out", "run"]) == 0
+    assert json.loads(Path("run/run-shard0-of-1.json").read_text())["dataset"] == "voc"
 
 
 def test_a_wrapped_model_takes_the_classes_of_the_data(

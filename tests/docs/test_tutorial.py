@@ -113,6 +113,19 @@ def test_the_tutorial_s_story_holds(printed: dict[str, str]) -> None:
     assert Path("runs/first/report/index.html").exists()
 
 
+def test_the_leaderboard_is_of_the_tutorial_s_runs(printed: dict[str, str]) -> None:
+    assert printed  # the runs are there
+    said = ""
+    for block in blocks("docs/leaderboard.md"):
+        if block.language == "bash":
+            said = "".join(run(command) for command in lines_of(block.text))
+        elif block.language == "text":
+            assert looks(block.text) == looks(said)
+    table = Path("runs/first_leaderboard.md").read_text()
+    assert "| 2. model (runs/first)" in table
+    assert "model (runs/rounding) ✗ !" in table
+
+
 @pytest.mark.parametrize("page", ["docs/evidence.md", "docs/doubt.md"])
 def test_queries_run_on_the_tutorial_s_evidence(printed: dict[str, str], page: str) -> None:
     found: dict[str, object] = {}

@@ -243,7 +243,7 @@ def _layout(ranking: Ranking) -> Layout:
             ("clean", "ACC"),
             ("clean", "mIoU"),
             ("attack", "suites"),
-            ("attack", "passes an image"),
+            ("attack", "passes"),
         ),
         tuple(groups),
         tuple(_notes(ranking)),
@@ -278,7 +278,7 @@ def _doubt(one: Submission) -> Cell:
     doubt = one.doubt
     if doubt is None:
         return Cell("not asked for")
-    by = f" by at least {printed(doubt.overestimated_by_points)}" if one.overestimated else ""
+    by = f" by ≥ {printed(doubt.overestimated_by_points)}" if one.overestimated else ""
     note = (
         f"On {doubt.images} images {printed(doubt.acc_percent)} % of the pixels are right; the "
         f"second opinion’s attacks leave {printed(doubt.found_percent)} %: {doubt.verdict}"
@@ -318,7 +318,7 @@ def _interval(low: float, high: float) -> str:
 def _attack(one: Submission) -> str:
     attack = one.attack
     return (
-        f"{listed(attack.suites)}: {len(attack.attacks)} of {listed(attack.iterations)} iterations"
+        f"{listed(attack.suites)}: {len(attack.attacks)} × {listed(attack.iterations)} iterations"
     )
 
 

@@ -1,0 +1,355 @@
+"""Submissions of two small runs, one of them overestimated, and the leaderboard made of them."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from robustseg import doubt, evaluate
+from robustseg.cli import main
+from robustseg.errors import RobustsegError
+from robustseg.evaluation.evaluate import read_evaluation
+from robustseg.evidence.reading import read_opinions
+from robustseg.evidence.reported import reported_numbers
+from robustseg.files import sha256
+from robustseg.page.leaderboard import PAPER_CLASSES, REPORTED, make_leaderboard, rank
+from robustseg.page.submission import make_submissions, read_submission
+
+EPS_255 = 40.0
+
+
+def colours(images: torch.Tensor) -> torch.Tensor:
+    return 3 * images
+
+
+def rounds(images: torch.Tensor) -> torch.Tensor:
+    return 3 * torch.round(images * 3) / 3
+
+
+def rows_of(path: str) -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two runs; the second opinion was asked of `rounds` alone."""
+    folder = tmp_path_factory.mktemp("runs")
+    images = torch.rand(6, 3, 10, 12, generator=torch.Generator().manual_seed(0))
+    data = (images, images.argmax(1))
+    for model in (colours, rounds):
+        name = model.__name__
+        evaluate(
+            model, data, [8.0, EPS_255], folder=folder / name, iterations=5, name=name,
+            progress=False,
+        )  # fmt: skip
+    doubt(rounds, data, EPS_255, folder=folder / "rounds", images=4)
+    for name in ("colours", "rounds"):
+        make_submissions(folder / name)
+    return folder
+
+
+@pytest.fixture
+def runs(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them to spoil, as current folder."""
+    shutil.copytree(made, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return Path("runs")
+
+
+def file_of(run: str, eps_255: float = EPS_255) -> Path:
+    return Path("runs", run, "report", "submissions", f"{run}_eps{eps_255:g}.json")
+
+
+def spoil(path: Path, change: Callable[[Any], object], to: Path | None = None) -> Path:
+    """Change what a submission says."""
+    content = json.loads(path.read_text())
+    change(content)
+    (to or path).write_text(json.dumps(content))
+    return to or path
+
+
+def test_figures_are_those_of_the_table(made: Path) -> None:
+    numbers = read_evaluation(made / "colours").numbers
+    one = read_submission(made / "colours/report/submissions/colours_eps40.json")
+    for attack, eps_255, said in (("clean", 0.0, one.clean), ("worst", EPS_255, one.worst)):
+        for metric, figure in (("acc", said.acc_percent), ("miou", said.miou_percent)):
+            shown = numbers.get("colours", attack, eps_255, metric)
+            assert shown
+            assert (figure.value, figure.low, figure.high) == (shown.value, shown.low, shown.high)
+    assert (one.images, one.classes, one.eps_255, one.norm) == (6, 3, EPS_255, "l_inf")
+
+
+def test_the_attack_and_its_cost_are_on_record(made: Path) -> None:
+    one = read_submission(made / "colours/report/submissions/colours_eps40.json")
+    assert one.attack.suites == ["sea"]
+    assert one.attack.losses == ["bal_ce", "js", "mask_ce", "mask_sph"]
+    assert (one.attack.iterations, one.attack.seeds) == ([5], [0])
+    (clean,) = made.glob("colours/attacks/clean/**/*.parquet")
+    (sea,) = made.glob("colours/attacks/sea/**/eps40/*.parquet")
+    rows = [row for path in (clean, sea) for row in pq.read_table(path).to_pylist()]
+    for way in ("forward", "backward"):
+        counted = sum(row[f"{way}_passes"] for row in rows) / 6
+        assert getattr(one.attack.passes_an_image, way) == pytest.approx(counted)
+
+
+def test_the_evidence_is_named_with_its_hash(made: Path) -> None:
+    one = read_submission(made / "rounds/report/submissions/rounds_eps40.json")
+    kinds = [file.path.split("/")[1] for file in one.evidence]
+    assert kinds == ["clean", "sea", "doubt"]
+    for file in one.evidence:
+        assert file.sha256 == sha256(made / "rounds" / file.path)
+
+
+def test_the_second_opinion_is_that_of_the_run(made: Path) -> None:
+    (path,) = made.glob("rounds/attacks/doubt/**/*.parquet")
+    (opinion,) = read_opinions(path)
+    one = read_submission(made / "rounds/report/submissions/rounds_eps40.json").doubt
+    assert one
+    assert one.overestimated_by_points == opinion.points > 2
+    assert one.verdict == opinion.verdict
+    assert read_submission(made / "rounds/report/submissions/rounds_eps8.json").doubt is None
+
+
+def test_an_overestimated_figure_ranks_at_what_was_found(runs: Path) -> None:
+    paths = [file_of("colours"), file_of("rounds")]
+    (found,) = rank(paths)
+    of = {entry.label: entry.of for entry in found.entries}
+    opinion = of["rounds"].doubt
+    assert opinion
+    less = of["rounds"].worst.acc_percent.value - opinion.overestimated_by_points
+    assert of["rounds"].ranked_percent == min(opinion.found_percent, less)
+    assert of["rounds"].worst.acc_percent.value > of["colours"].worst.acc_percent.value + 2
+    spoil(file_of("rounds"), lambda one: one["doubt"].update(found_percent=10.0))
+    spoil(
+        file_of("rounds"),
+        lambda one: one["doubt"].update(overestimated_by_points=one["doubt"]["acc_percent"] - 10),
+    )
+    shutil.move(file_of("rounds"), "rounds.json")
+    (found,) = rank([file_of("colours"), Path("rounds.json")])
+    assert [entry.label for entry in found.entries] == ["colours", "rounds"]
+
+
+def test_the_page_says_what_was_doubted(runs: Path) -> None:
+    make_leaderboard(["runs/colours", "runs/rounds"], "board.html")
+    page, text = Path("board.html").read_text(), Path("board.md").read_text()
+    for said in (page, text):
+        assert "rounds ✗" in said or "rounds ≈ ✗" in said
+        assert "✗ too high by ≥ " in said
+        assert "not asked for" in said
+    assert "<script src" not in page
+    assert "http" not in page.replace("https://arxiv.org/abs/2306.12941", "")
+    (lowest,) = (
+        row for row in rows_of("board.csv") if row["model"] == "rounds" and row["eps_255"] == "40.0"
+    )
+    assert float(lowest["ranked_percent"]) < float(lowest["worst_acc_percent"])
+
+
+def test_each_radius_data_set_and_set_of_images_is_ranked_by_itself(runs: Path) -> None:
+    changed = {
+        "radius": lambda one: one.update(eps_255=7.0),
+        "dataset": lambda one: one.update(dataset="voc"),
+        "images": lambda one: one.update(images=7),
+        "others": lambda one: one.update(images_sha256="0" * 64),
+        "classes": lambda one: one.update(classes=4),
+    }
+    paths = [spoil(file_of("colours"), change, Path(key)) for key, change in changed.items()]
+    found = rank([file_of("colours"), file_of("rounds"), *paths])
+    assert len(found) == 1 + len(changed)
+    assert sorted(len(one.entries) for one in found) == [1] * len(changed) + [2]
+
+
+def test_models_whose_intervals_overlap_are_marked(runs: Path) -> None:
+    def at(value: float) -> Callable[[Any], object]:
+        figure = {"value": value, "low": value - 1.0, "high": value + 1.0}
+        return lambda one: (
+            one["worst"].update(acc_percent=figure),
+            one.update(model=f"at_{value:.0f}"),
+            one["evidence"][0].update(sha256=f"{value:064.0f}"),
+        )
+
+    paths = [spoil(file_of("colours"), at(value), Path(f"{value}")) for value in (50.0, 60.0, 51.0)]
+    (found,) = rank(paths)
+    assert [entry.label for entry in found.entries] == ["at_60", "at_51", "at_50"]
+    assert list(found.together) == [False, False, True]
+    make_leaderboard(paths, "board.html")
+    lines = Path("board.md").read_text()
+    assert "| 3. at\\_50 ≈ |" in lines
+    assert "| 2. at\\_51 |" in lines
+
+
+def test_the_paper_stands_beside_and_outside(runs: Path) -> None:
+    """Its figures for VOC at 8/255, Table 3: ACC 71.2 of PIR-AT with ConvNeXt-T."""
+
+    def of_voc(one: Any) -> None:
+        one.update(dataset="voc", classes=21, eps_255=8.0)
+
+    make_leaderboard([spoil(file_of("colours"), of_voc, Path("voc.json"))], "board.html")
+    text = Path("board.md").read_text()
+    assert "not measured, not ranked" in text
+    (line,) = (
+        one for one in text.splitlines() if "pir\\_at\\_5\\_50ep\\_upernet\\_convnext\\_t" in one
+    )
+    assert line.startswith("| paper: ")
+    assert line.split(" | ")[1:3] == ["71.2", "37.0"]
+    rows = rows_of("board.csv")
+    reported = [row for row in rows if row["source"] == "reported by the paper"]
+    assert len(reported) == 7
+    assert all(row["position"] == row["ranked_percent"] == "" for row in reported)
+    assert [row["position"] for row in rows if row not in reported] == ["1"]
+
+
+@pytest.mark.parametrize("key", ["dataset", "classes", "eps_255"])
+def test_the_paper_is_left_out_where_it_is_of_something_else(runs: Path, key: str) -> None:
+    other = {"dataset": "data", "classes": 20, "eps_255": 6.0}
+
+    def changed(one: Any) -> None:
+        one.update({"dataset": "voc", "classes": 21, "eps_255": 8.0, key: other[key]})
+
+    (found,) = rank([spoil(file_of("colours"), changed, Path("voc.json"))])
+    assert found.reported == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("worst.acc_percent.value", lambda one: one["worst"]["acc_percent"].update(value=99.0)),
+        ("clean.miou_percent.low", lambda one: one["clean"]["miou_percent"].update(low=1.0)),
+        ("attack.iterations[0]", lambda one: one["attack"].update(iterations=[300])),
+        ("model", lambda one: one.update(model="resnet")),
+        ("warnings", lambda one: one.update(warnings=[])),
+        ("doubt", lambda one: one.update(doubt=None)),
+        ("evidence", lambda one: one["evidence"].pop()),
+        ("evidence[1].sha256", lambda one: one["evidence"][1].update(sha256="0" * 64)),
+        ("eps_255", lambda one: one.update(eps_255=7.0)),
+    ],
+)
+def test_what_was_edited_beside_its_evidence_is_found_out(
+    runs: Path, key: str, change: Callable[[Any], object]
+) -> None:
+    path = spoil(file_of("rounds"), change)
+    with pytest.raises(RobustsegError) as error:
+        rank([path])
+    assert str(error.value).startswith(f"{path}: {key} ")
+
+
+def test_evidence_that_is_gone_or_another_is_found_out(runs: Path) -> None:
+    (sea,) = runs.glob("rounds/attacks/sea/**/eps40/*.parquet")
+    (other,) = runs.glob("colours/attacks/sea/**/eps40/*.parquet")
+    shutil.copy(other, sea)
+    with pytest.raises(RobustsegError, match=r"evidence\[1\].sha256 is not that of .*eps40"):
+        rank([file_of("rounds")])
+    sea.unlink()
+    with pytest.raises(RobustsegError, match=r"evidence\[1\].path is .*, which is gone"):
+        rank([file_of("rounds")])
+
+
+def test_a_file_away_from_its_evidence_is_not_taken_for_compared(runs: Path) -> None:
+    away = Path(shutil.copy(file_of("colours"), "away.json"))
+    assert [entry.compared for entry in rank([away])[0].entries] == [False]
+    assert [entry.compared for entry in rank([file_of("colours")])[0].entries] == [True]
+    with pytest.raises(RobustsegError, match=r"is of the same evidence as away\.json"):
+        rank([away, file_of("colours")])
+
+
+def test_models_of_one_name_are_told_apart(runs: Path) -> None:
+    def renamed(one: Any) -> None:
+        one.update(model="rounds", evidence=one["evidence"][:1])
+
+    (found,) = rank([file_of("rounds"), spoil(file_of("colours"), renamed, Path("other.json"))])
+    assert {entry.label for entry in found.entries} == {
+        "rounds (runs/rounds)",
+        "rounds (other.json)",
+    }
+
+
+NAN = float("nan")
+DAMAGED: dict[str, tuple[str, object]] = {
+    "model should be text": ("model", None),
+    "worst.acc_percent.value should be a number": ("worst.acc_percent.value", "9"),
+    "worst.acc_percent.value should be a finite": ("worst.acc_percent.value", NAN),
+    "clean.miou_percent.value should be": ("clean.miou_percent.value", 101.0),
+    "worst.acc_percent has an interval": ("worst.acc_percent.low", 99.0),
+    "worst.acc_percent has one end": ("worst.acc_percent.low", None),
+    "worst.acc_percent.value is 100, above": ("worst.acc_percent.value", 100.0),
+    "worst.sponsor is not a known key": ("worst.sponsor", "none"),
+    "norm should be 'l_inf'": ("norm", "l_2"),
+    "format should be": ("format", "robustseg submission 2"),
+    "warnings[0] should": ("warnings", ["a\nb"]),
+    "evidence[0].sha256 should": ("evidence", [{"path": "a", "sha256": "12"}]),
+    "evidence[0] has the path": ("evidence", [{"path": "../a", "sha256": "0" * 64}]),
+    "evidence needs at least 1 entry": ("evidence", []),
+    "doubt has the rating 'no sign', which": ("doubt.rating", "no sign"),
+    "doubt has the rating 'good'; known are": ("doubt.rating", "good"),
+    "doubt has overestimated_by_points 0": ("doubt.overestimated_by_points", 0.0),
+}
+
+
+@pytest.mark.parametrize("problem", DAMAGED)
+def test_damage_is_one_sentence_with_file_and_key(
+    runs: Path, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, value = DAMAGED[problem]
+    *inside, last = key.split(".")
+
+    def damage(one: Any) -> None:
+        for name in inside:
+            one = one[name]
+        one[last] = value
+
+    path = spoil(file_of("rounds"), damage, Path("damaged.json"))
+    assert main(["rank", str(path), "--out", "board.html"]) == 1
+    assert f"robustseg: error: damaged.json: {problem}" in capsys.readouterr().err
+    assert not Path("board.html").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1, "a": 1}', "[" * 100_000, "\0"])
+def test_what_is_no_json_is_one_sentence(runs: Path, text: str) -> None:
+    Path("damaged.json").write_text(text)
+    with pytest.raises(RobustsegError, match=r"^damaged\.json is no JSON \("):
+        rank([Path("damaged.json")])
+
+
+def test_runs_without_submissions_and_names_of_no_page(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree("runs/colours/report")
+    assert main(["rank", "runs/colours", "--out", "board.html"]) == 1
+    assert "`robustseg report runs/colours --submit` makes" in capsys.readouterr().err
+    assert main(["rank", "runs/rounds", "--out", "board.csv"]) == 1
+    assert "must end in .html" in capsys.readouterr().err
+    assert main(["rank", "nowhere.json", "--out", "board.html"]) == 1
+    assert "nowhere.json cannot be read" in capsys.readouterr().err
+
+
+def test_report_submits_and_rank_reads(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = file_of("colours").read_text()
+    stale = file_of("colours").with_name("colours_eps1.json")
+    shutil.copy(file_of("colours"), stale)
+    file_of("colours").unlink()
+    assert main(["report", "runs/colours", "--submit"]) == 0
+    assert file_of("colours").read_text() == before
+    assert not stale.exists()
+    assert main(["rank", "runs/colours", "runs/rounds", "--out", "board.html"]) == 0
+    assert "data at 40/255: 2 models on 6 images, first " in capsys.readouterr().out
+
+
+def test_what_others_write_is_no_markup(runs: Path) -> None:
+    away = spoil(
+        file_of("colours"),
+        lambda one: one.update(warnings=["<script>alert(1)</script>"]),
+        Path("x"),
+    )
+    make_leaderboard([away], "board.html")
+    assert "<script>alert" not in Path("board.html").read_text()
+
+
+def test_the_paper_s_data_sets_are_those_of_its_table() -> None:
+    numbers = reported_numbers("table3", REPORTED)
+    assert set(PAPER_CLASSES) == {dataset for dataset, *_ in numbers}
