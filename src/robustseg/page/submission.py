@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import isclose, isfinite
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,10 +20,11 @@ from robustseg.evidence.enumerator import jobs_of_file
 from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, TOO_HIGH
 from robustseg.evidence.numbers import Number, Sources
 from robustseg.evidence.reading import merged_provenance, read_opinions
-from robustseg.files import atomic_path, read_text, sha256
+from robustseg.files import atomic_path, sha256
 from robustseg.numbers_shown import collect
 from robustseg.sections import Count, Name, Percent, Radius, Section, Seed, key_at, problems
 from robustseg.tables.robustness import TABLE
+from robustseg.text_files import read_json
 
 if TYPE_CHECKING:
     from robustseg.evidence.queries import Outcomes
@@ -36,7 +37,7 @@ CLOSE = 1e-6
 RATINGS = (SOUND, DOUBTFUL, TOO_HIGH)
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Points = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -74,9 +75,9 @@ class Passes(Section):
 class Attack(Section):
     """The attacks whose image-wise worst case is the figure."""
 
-    suites: Annotated[list[Text], Field(min_length=1)]
-    attacks: Annotated[list[Text], Field(min_length=1)]
-    losses: list[Text]
+    suites: Annotated[list[Line], Field(min_length=1)]
+    attacks: Annotated[list[Line], Field(min_length=1)]
+    losses: list[Line]
     iterations: list[Count]
     seeds: list[Seed]
     passes_an_image: Passes
@@ -90,7 +91,7 @@ class Doubt(Section):
     found_percent: Percent
     overestimated_by_points: Points
     rating: str
-    verdict: Text
+    verdict: Line
 
     @model_validator(mode="after")
     def _follows(self) -> Doubt:
@@ -110,7 +111,7 @@ class Doubt(Section):
 class EvidenceFile(Section):
     """A file of evidence, by its path below the run's folder."""
 
-    path: Text
+    path: Line
     sha256: Hash
 
     @model_validator(mode="after")
@@ -132,7 +133,7 @@ class Submission(Section):
 
     format: Literal["robustseg submission 1"]
     model: Name
-    architecture: Text
+    architecture: Line
     dataset: Name
     images: Count
     images_sha256: Hash
@@ -144,7 +145,7 @@ class Submission(Section):
     worst: Scores
     attack: Attack
     doubt: Doubt | None
-    warnings: list[Text]
+    warnings: list[Line]
     provenance: dict[str, list[str]]
     evidence: Annotated[list[EvidenceFile], Field(min_length=1)]
 
@@ -206,14 +207,7 @@ def read_submission(path: Path) -> Submission:
     Raises:
         RobustsegError: it cannot be read, or a key of it is damaged; names file and key.
     """
-    try:
-        content = json.loads(read_text(path), object_pairs_hook=_unique)
-    except OSError as error:
-        raise RobustsegError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RobustsegError(
-            f"{path} is no JSON ({error}); `robustseg report RUN --submit` makes such files"
-        ) from error
+    content = read_json(path)
     try:
         return Submission.model_validate(content)
     except ValidationError as error:
@@ -270,15 +264,6 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
     else:
         return "" if said == found else key
     return next(filter(None, (_difference(one, other, name) for name, one, other in pairs)), "")
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice} is there twice")
-    return content
 
 
 def _of_run(folder: Path) -> Iterator[Submission]:
