@@ -7,7 +7,7 @@ ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 STREET := $(SNAKEMAKE) --profile profiles/demo --configfile config/street.yaml
 
-.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs site lock
+.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs site lock container dist
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -30,6 +30,8 @@ help:
 	@echo "make docs        write the pages of docs/ that come from code, and config/schema.json"
 	@echo "make site        the documentation as a site: site/index.html"
 	@echo "make lock        resolve envs/requirements.in again (needs uv)"
+	@echo "make dist        wheel and sdist in dist/"
+	@echo "make container   the environment as an image, with Apptainer, Docker, Podman or Buildah"
 	@echo "CORES=8 make demo uses more cores"
 
 demo: $(ENVIRONMENT)
@@ -134,6 +136,25 @@ site: $(ENVIRONMENT)
 lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		envs/requirements.in --output-file envs/requirements.lock
+
+# With the locked builder alone, which is small.
+dist: BUILDER := hatchling\|packaging\|pathspec\|pluggy\|tomlkit\|trove-classifiers
+dist:
+	rm -rf dist
+	$(PYTHON) -m venv dist/build
+	sed -n '/^\($(BUILDER)\)==/,/[^\]$$/p' envs/requirements.lock > dist/build/builder.lock
+	dist/build/bin/python -m pip install --disable-pip-version-check --require-hashes --requirement dist/build/builder.lock
+	dist/build/bin/python -m hatchling build --directory dist
+	rm -r dist/build
+
+# With the first of these tools that is there and works.
+container:
+	@if command -v apptainer >/dev/null; then apptainer build --force robustseg.sif envs/robustseg.def; \
+	elif docker info >/dev/null 2>&1; then docker build --tag robustseg --file envs/Dockerfile envs; \
+	elif command -v podman >/dev/null; then podman build --tag robustseg --file envs/Dockerfile envs; \
+	elif command -v buildah >/dev/null; then buildah build --tag robustseg --file envs/Dockerfile envs; \
+	else echo "No container can be built here: neither apptainer nor podman nor buildah is on the PATH, and no Docker answers"; \
+		exit 1; fi
 
 # Complete once every package is there; an interrupted installation is continued.
 $(ENVIRONMENT): envs/requirements.lock pyproject.toml

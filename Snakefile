@@ -39,7 +39,8 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 # took a tenth of its time.
 gc.set_threshold(200_000, 20, 100)
 
-from robustseg.clusters import check_slurm, explain
+from snakemake.settings.types import DeploymentMethod
+from robustseg.clusters import check_image, check_slurm, explain
 from robustseg.bounds import LARGEST_SEED
 from robustseg.claims.language import read_claims
 from robustseg.config import load_config
@@ -97,6 +98,16 @@ pathvars:
 report: "rules/captions/workflow.rst"
 
 
+# Where Apptainer is asked for, jobs run in this container. It shows them the working directory, and by
+# APPTAINER_BIND the library, which may be elsewhere.
+IMAGE = f"{HERE}/robustseg.sif"
+IN_CONTAINER = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+if IN_CONTAINER:
+    os.environ.update(APPTAINER_BIND=",".join(filter(None, [HERE, os.getenv("APPTAINER_BIND")])))
+
+    container: IMAGE
+
+
 wildcard_constraints:
     dataset="|".join(CONFIG.data),
     backbone="|".join(CONFIG.backbones),
@@ -134,12 +145,16 @@ onstart:
             say_without_gpu(workflow.dag.needrun_jobs())
     else:
         os.environ[CLUSTER] = workflow.executor_plugin.name
-    if workflow.executor_plugin.name == "slurm":
-        asked = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
-        try:
+    try:
+        if workflow.executor_plugin.name == "slurm":
+            asked = {
+                job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()
+            }
             check_slurm(sorted(filter(None, asked)))
-        except RobustsegError as error:
-            raise WorkflowError(str(error)) from None
+        if IN_CONTAINER:
+            check_image(IMAGE)
+    except RobustsegError as error:
+        raise WorkflowError(str(error)) from None
 
 
 onerror:

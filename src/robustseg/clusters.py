@@ -87,3 +87,18 @@ def check_slurm(partitions: Collection[str]) -> None:
                     f"this cluster has no partition {name}; it has {', '.join(known)}: change "
                     "slurm_partition in the profile"
                 )
+
+
+def check_image(path: str) -> None:
+    """Refuse to run jobs in a container's image that is not there.
+
+    Args:
+        path: of the image.
+
+    Raises:
+        RobustsegError: it is missing.
+    """
+    if not Path(path).exists():
+        raise RobustsegError(
+            f"jobs are to run in {path}, which is missing: `make container` builds it with Apptainer"
+        )

@@ -15,6 +15,7 @@ from robustseg import __version__
 from tests.workflow.running import ROOT
 
 ENVIRONMENTS = sorted(ROOT.glob("envs/*.yaml"))
+WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 PACKAGES = packages_distributions()
 """By module."""
 OTHERS = {"transformers", "segmentation-models-pytorch", "segmentation_models_pytorch"}
@@ -125,14 +126,28 @@ def test_each_package_of_the_lock_has_hashes() -> None:
         assert re.search(rf"^{re.escape(name)}==\S+.* \\\n    --hash=sha256:", text, re.M), name
 
 
-def test_the_lock_is_installed_by_its_hashes() -> None:
-    assert (
-        "--require-hashes --requirement envs/requirements.lock" in (ROOT / "Makefile").read_text()
-    )
+@pytest.mark.parametrize("path", ["Makefile", "envs/Dockerfile", "envs/robustseg.def", "CONTRIBUTING.md"])
+def test_the_lock_is_installed_by_its_hashes(path: str) -> None:
+    installs = r"--require-hashes (?:--requirement|-r) (?:envs|/opt/robustseg)/requirements\.lock"
+    text = re.sub(r"\s*\\\n\s*", " ", (ROOT / path).read_text())
+    assert re.search(installs, text)
 
 
-def test_actions_are_pinned_by_commit_and_keep_no_credentials() -> None:
-    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+def test_both_recipes_of_the_container_do_the_same() -> None:
+    docker, apptainer = ((ROOT / "envs" / name).read_text() for name in ("Dockerfile", "robustseg.def"))
+    joined = re.sub(r"\s*\\\n\s*", " ", docker)
+    run = [one for line in re.findall(r"^RUN (.*)$", joined, re.M) for one in line.split(" && ")]
+    post = re.sub(r"\s*\\\n\s*", " ", apptainer.split("%post\n")[1].split("\n\n%")[0])
+    assert [line.strip() for line in post.splitlines()] == ["set -e", *run]
+    (base,) = re.findall(r"^FROM docker.io/library/(.*)$", docker, re.M)
+    assert f"\nFrom: {base}\n" in apptainer
+    assert re.search(r"^USER 1000:1000$", docker, re.M)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit_and_keep_no_credentials(path: Path) -> None:
+    text = path.read_text()
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
     used = re.findall(r"uses: (\S+)", text)
     assert used
     assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one)] == []
