@@ -61,7 +61,15 @@ def test_the_wheel_works_away_from_the_checkout(
     bin_ = tmp_path / "fresh" / "bin"
     (packages,) = tmp_path.glob("fresh/lib/python*/site-packages")
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
-    install = [bin_ / "python", "-m", "pip", "install", "--ignore-installed", "--no-deps", "--no-index"]
+    install = [
+        bin_ / "python",
+        "-m",
+        "pip",
+        "install",
+        "--ignore-installed",
+        "--no-deps",
+        "--no-index",
+    ]
     subprocess.run([*install, distributions[".whl"]], check=True, capture_output=True)
     where = [bin_ / "python", "-I", "-c", "import robustseg; print(robustseg.__file__)"]
     found = subprocess.run(where, check=True, capture_output=True, text=True).stdout

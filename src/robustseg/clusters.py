@@ -100,5 +100,5 @@ def check_image(path: str) -> None:
     """
     if not Path(path).exists():
         raise RobustsegError(
-            f"jobs are to run in {path}, which is missing: `make container` builds it with Apptainer"
+            f"jobs are to run in {path}, which is missing: `make container` builds it"
         )

@@ -126,7 +126,9 @@ def test_each_package_of_the_lock_has_hashes() -> None:
         assert re.search(rf"^{re.escape(name)}==\S+.* \\\n    --hash=sha256:", text, re.M), name
 
 
-@pytest.mark.parametrize("path", ["Makefile", "envs/Dockerfile", "envs/robustseg.def", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "path", ["Makefile", "envs/Dockerfile", "envs/robustseg.def", "CONTRIBUTING.md"]
+)
 def test_the_lock_is_installed_by_its_hashes(path: str) -> None:
     installs = r"--require-hashes (?:--requirement|-r) (?:envs|/opt/robustseg)/requirements\.lock"
     text = re.sub(r"\s*\\\n\s*", " ", (ROOT / path).read_text())
@@ -134,7 +136,9 @@ def test_the_lock_is_installed_by_its_hashes(path: str) -> None:
 
 
 def test_both_recipes_of_the_container_do_the_same() -> None:
-    docker, apptainer = ((ROOT / "envs" / name).read_text() for name in ("Dockerfile", "robustseg.def"))
+    docker, apptainer = (
+        (ROOT / "envs" / name).read_text() for name in ("Dockerfile", "robustseg.def")
+    )
     joined = re.sub(r"\s*\\\n\s*", " ", docker)
     run = [one for line in re.findall(r"^RUN (.*)$", joined, re.M) for one in line.split(" && ")]
     post = re.sub(r"\s*\\\n\s*", " ", apptainer.split("%post\n")[1].split("\n\n%")[0])

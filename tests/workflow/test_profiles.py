@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -189,6 +190,69 @@ def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
     assert "-M 2000MB -R rusage[mem=2000MB] -W 30 -gpu num=1:" in training
     assert " -q night " in training
     assert (folder / weights).exists()
+
+
+# Stands in for Apptainer: notes what it is given, and runs the command in the tests' environment.
+APPTAINER = """#!/bin/sh
+[ "$1" = --version ] && { echo "apptainer version 1.3.4"; exit; }
+echo "bind=$APPTAINER_BIND" "$@" >> "$CALLS"
+for command in "$@"; do :; done
+exec bash -c "$command"
+"""
+
+
+def test_jobs_run_in_the_container_that_was_built(tmp_path: Path) -> None:
+    """In a folder beside the checkout, which is a copy, since the image lies in it."""
+    checkout, commands, folder = (tmp_path / name for name in ("checkout", "bin", "work"))
+    for path in (commands, folder):
+        path.mkdir()
+    for name in ("config", "rules", "scripts", "src", "envs", "profiles"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", checkout)
+    (commands / "apptainer").write_text(APPTAINER)
+    (commands / "apptainer").chmod(0o755)
+    calls = tmp_path / "calls"
+    start = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile"]
+    start += ["--directory", folder, "--configfile", MATCHBOX, "--cores", "1"]
+    start += ["--profile", checkout / "profiles" / "gpu", "--", RUN / "data/shapes/train.npz"]
+    variables = environment()
+    variables |= {"PATH": f"{commands}:{variables['PATH']}", "CALLS": str(calls)}
+
+    def snakemake(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [*map(str, start[:3]), *options, *map(str, start[3:])]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=250)
+
+    missing = snakemake("--sdm", "apptainer")
+    assert missing.returncode == 1
+    assert f"jobs are to run in {checkout}/robustseg.sif, which is missing" in missing.stderr
+    (checkout / "robustseg.sif").touch()
+    done = snakemake("--sdm", "apptainer")
+    assert done.returncode == 0, done.stderr
+    (called,) = calls.read_text().splitlines()
+    assert called.startswith(f"bind={checkout} exec --home {folder} --nv ")
+    assert f" {checkout}/robustseg.sif bash -c " in called
+    assert (folder / RUN / "data/shapes/train.npz").exists()
+
+
+def test_without_the_container_its_image_is_not_needed(tmp_path: Path) -> None:
+    """Nor does a path hurt that an image's could not have."""
+    checkout = tmp_path / "my checkout"
+    checkout.symlink_to(ROOT)
+    start = [sys.executable, "-m", "snakemake", "--snakefile", checkout / "Snakefile", "--dry-run"]
+    start += ["--directory", tmp_path, "--configfile", MATCHBOX, "--", "table9"]
+    done = subprocess.run(start, env=environment(), capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_container_says_what_is_missing(tmp_path: Path) -> None:
+    make, sh = shutil.which("make"), shutil.which("sh")
+    assert make
+    assert sh
+    (tmp_path / "sh").symlink_to(sh)
+    command = [make, "--directory", ROOT, "container"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No container can be built here" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["submit.py", "status.sh"])
