@@ -57,7 +57,7 @@ CONTENTS = {
     "Learn": ("tutorial",),
     "How to": (
         *("own_model", "leaderboard", "recipes", "rebuild", "several_machines", "clusters"),
-        *("paper", "street", "gpu", "extend"),
+        *("containers", "paper", "street", "gpu", "extend"),
     ),
     "Look up": (
         *("command_line", "config", "evidence", "exhibits", "claims", "api", "data", "weights"),

@@ -20,7 +20,7 @@ from tests.workflow.test_dag import STAGES
 
 
 class How(StrEnum):
-    """What becomes of a command here. The last six say why it is not run as it stands."""
+    """What becomes of a command here. The last seven say why it is not run as it stands."""
 
     TUTORIAL = "run by test_tutorial.py"
     PLANNED = "planned: its dry run"
@@ -31,6 +31,7 @@ class How(StrEnum):
     DOWNLOADS = "needs what is downloaded"
     OWN = "needs a model, photographs or a run of the reader's"
     INSTALLS = "changes the environment"
+    CONTAINER = "needs a container's engine"
 
 
 DECISIONS = {
@@ -38,6 +39,8 @@ DECISIONS = {
     r"head -n 8 results/demo/\S+": How.MINUTES,  # needs the demo
     r"export OMP_NUM_THREADS=1": How.INSTALLS,
     r"source .venv/bin/activate|make .venv/.complete|pip install .*": How.INSTALLS,
+    r"uv venv && .*": How.INSTALLS,
+    r"make container|docker run .*": How.CONTAINER,
     r"make street.*": How.DOWNLOADS,
     r"make (test|format|docs|site|bench|bench-demo)": How.MINUTES,
     r"make (demo|demo-seeds|ablation|bigger-demo|strength)": How.MINUTES,
