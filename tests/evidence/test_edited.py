@@ -12,16 +12,13 @@ import pytest
 from robustseg.errors import RobustsegError
 from robustseg.evidence.queries import Evidence
 from robustseg.evidence.reading import (
-    CountsReader,
     read_class_names,
-    read_evidence,
     read_provenance,
 )
 from robustseg.evidence.schema import CLASSES_KEY, COUNTED, KEY, SCHEMA, SCHEMA_VERSION
 from robustseg.evidence.writing import write_evidence
+from tests.evidence.edited import EDITED, PLACE, edit, everything
 from tests.evidence.test_files import row
-
-PLACE = "attacks/losses/clean/seed0/eps4/seed0-shard0.parquet"
 
 
 @pytest.fixture
@@ -32,53 +29,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def edit(path: Path, column: str, value: Any, at: int = 1) -> None:
-    """Write a value into a row, as no code of the project would."""
-    table = pq.read_table(path)
-    values = table[column].to_pylist()
-    values[at] = value
-    place = table.schema.get_field_index(column)
-    field = table.schema.field(place).with_nullable(True)
-    array = pa.array(values, type=field.type)
-    pq.write_table(table.set_column(place, field.with_nullable(value is None), array), path)
-
-
-def everything(path: Path) -> Any:
-    """Read all that tables read, first without the counts."""
-    frame = read_evidence([path], counts=False)
-    return frame, CountsReader().of(frame), read_evidence([path]), read_class_names(path)
-
-
 def tried(path: Path) -> tuple[Any, str]:
     """Return what is read, or how it is refused."""
     try:
         return everything(path)[2], ""
     except RobustsegError as error:
         return None, str(error)
-
-
-EDITED = {
-    "pixels_correct": [-1, 11, 2**40],
-    "pixels": [0, -10, 9, 10**9],
-    "linf_255": [200.0, -1.0, float("nan"), float("inf"), 4.1],
-    "eps_255": [-4.0, 256.0, float("nan"), 8.0],
-    "iterations": [-1],
-    "seed": [-1, 3],
-    "training_seed": [-1, 1],
-    "forward_passes": [-5],
-    "backward_passes": [-5],
-    "logit_margin": [-1.0, float("nan")],
-    "loss": ["unheard_of", ""],
-    "optimizer": ["adam"],
-    "schedule": ["never"],
-    "choice": ["mine"],
-    "model": ["another"],
-    "suite": ["another"],
-    "image_id": ["a"],
-    "labelled": [[6, 3], [6, 3, 2], [-1, 10, 1], []],
-    "intersection": [[4, 2, 1], [7, -1, 0], [4], [5, 0, 0]],
-    "union": [[7, 4], [0, 0, 0], [100, 4, 3], [3, 4, 3]],
-}
 
 
 @pytest.mark.parametrize(
