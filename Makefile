@@ -7,7 +7,7 @@ ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 STREET := $(SNAKEMAKE) --profile profiles/demo --configfile config/street.yaml
 
-.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs site lock container dist
+.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs site lock container dist campaign campaign-docs
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make strength    how strong attacks are for what they cost: hours (a GPU: scripts/bench/strength.py)"
 	@echo "make reference   demo and demo-seeds, and a small copy of them in results/reference/demo/"
 	@echo "make test        lint and all tests"
+	@echo "make campaign    try to break the project for MINUTES=30, from SEED=0 (docs/reliability.md)"
 	@echo "make lint        style and types"
 	@echo "make bench       speed of attacks and training, as ratios"
 	@echo "make bench-gpu   memory and speed at the paper's sizes (on a GPU; memory alone on a CPU)"
@@ -85,6 +86,17 @@ street-reference: street
 
 test: lint
 	$(BIN)/pytest -n $(CORES) --dist loadfile
+
+# What is tried, and what became of it: docs/reliability.md. The record of the last one is kept in git.
+MINUTES ?= 30
+SEED ?= 0
+campaign: export PYTHONPATH := src
+campaign: $(ENVIRONMENT)
+	nice -n 10 $(BIN)/python -m tests.campaign --minutes $(MINUTES) --seed $(SEED) --record results/campaign.json
+
+campaign-docs: export PYTHONPATH := src
+campaign-docs: $(ENVIRONMENT)
+	$(BIN)/python -m tests.campaign --docs
 
 lint: $(ENVIRONMENT)
 	$(BIN)/ruff check .

@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except RobustsegError as error:
-        print(f"robustseg: error: {error}", file=sys.stderr)
+        # What somebody typed may hold line breaks, and an error is one line.
+        print(f"robustseg: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"robustseg: error: {error.filename}: {error.strerror}", file=sys.stderr)

@@ -17,6 +17,10 @@ class GradientError(RobustsegError):
     """A model gives no gradient that an attack could follow."""
 
 
+class UnwritableError(RobustsegError):
+    """A result could not be kept, whatever it is a result of: a full disk, missing permissions."""
+
+
 def in_one_line(text: object) -> str:
     """Return text for a sentence, such as a path: line breaks and the like as their codes."""
     return "".join(

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, UnwritableError
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file can hold: the same bytes whenever an archive is written."""
@@ -67,7 +67,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     one that writes `path` removes, on file systems that have locks.
 
     Raises:
-        RobustsegError: the operating system refused the write, for example a full disk.
+        UnwritableError: the operating system refused the write, for example a full disk.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part{path.suffix}")
@@ -85,7 +85,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 temporary.unlink()
             os.close(descriptor)
     except OSError as error:
-        raise RobustsegError(
+        raise UnwritableError(
             f"could not write {path}: {error.strerror or error}; "
             "free some space or check the permissions, then run again"
         ) from error

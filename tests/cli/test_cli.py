@@ -252,6 +252,8 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         (["mymodels.py:broken", *DATA], "must be a module or a function of images, not int"),
         (["nowhere.py:net", *DATA], "the file nowhere.py does not exist"),
         (["no.such.module:net", *DATA], "cannot be imported"),
+        (["no\nmodule:net", *DATA], r"'no\nmodule:net' is no reference"),
+        (["mymodels.py:net", *DATA, "--weights", "a\nb"], "the weights a b do not exist"),
         (["net", *DATA], "is no reference; write file.py:name"),
         (["mymodels.py:net", "--data", "images", "--classes", "3"], "--data takes a folder"),
         (["mymodels.py:net", "--data", "images", "masks"], "--classes is missing"),

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import robustseg
 from robustseg import doubt, evaluate
 from robustseg.attacks import outcomes
 from robustseg.cli import main
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, UnwritableError
 from robustseg.evaluation.doubting import attacks as doubt_attacks
 from robustseg.evaluation.doubting import run as doubting
 from robustseg.evaluation.doubting.figure import Figure, choose_images
@@ -247,6 +248,20 @@ def test_a_doubt_goes_on_where_it_was_stopped(
         for folder in ("whole", "killed")
     ]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_full_disk_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be kept ends the doubt; a check that was not run for that would be no opinion."""
+    evaluate(NET, scenes(), 2, folder=tmp_path, **FEW)
+
+    @contextmanager
+    def full(path: Path) -> Iterator[Path]:
+        raise UnwritableError(f"could not write {path}: No space left on device")
+        yield path
+
+    monkeypatch.setattr("robustseg.evaluation.resume.atomic_path", full)
+    with pytest.raises(UnwritableError, match="No space left"):
+        doubt(NET, scenes(), folder=tmp_path, images=4, progress=False)
 
 
 def test_it_costs_no_more_than_the_evaluation_of_twice_the_images(

@@ -118,6 +118,13 @@ def test_metadata_that_are_no_text(file: Path) -> None:
         read_provenance(file)
 
 
+def test_names_of_columns_that_are_no_text(file: Path) -> None:
+    # In Parquet's own schema, which comes before Arrow's.
+    file.write_bytes(file.read_bytes().replace(b"labelled", b"\xffabelled", 1))
+    with pytest.raises(RobustsegError, match=r"seed0-shard0\.parquet is truncated or damaged"):
+        everything(file)
+
+
 def test_bytes_at_random(file: Path) -> None:
     """Flipped, cut and inserted bytes: refused by name, or read as they were."""
     good, generator = file.read_bytes(), np.random.default_rng(0)

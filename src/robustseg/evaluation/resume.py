@@ -15,7 +15,7 @@ from robustseg import __version__
 from robustseg.array_files import read_npz
 from robustseg.attacks.attacked_model import Model, device_of
 from robustseg.attacks.outcomes import Outcome, predict
-from robustseg.errors import RobustsegError
+from robustseg.errors import UnwritableError
 from robustseg.files import atomic_path
 from robustseg.metrics import PixelCounts
 from robustseg.progress import Progress
@@ -71,7 +71,7 @@ class FinishedParts:
             kept = _read_arrays(path)
             if kept is not None and all(map(_same, kept, logits)):
                 return path.stem
-        raise RobustsegError(
+        raise UnwritableError(
             f"{self.folder} holds parts of {MOST_MODELS} different models; a random model is "
             "another one each time. Delete the folder, or evaluate into a new one"
         )

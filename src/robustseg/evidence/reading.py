@@ -247,7 +247,7 @@ def _open(path: Path) -> pq.ParquetFile:
         raise RobustsegError(f"evidence file {path} is missing; run its job again") from error
     except KeyError as error:
         raise _foreign(path) from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _broken(path, error) from error
 
 
@@ -371,7 +371,9 @@ def _problem_of_counts(table: pa.Table) -> str | None:
 
 def _read_columns(path: Path, file: pq.ParquetFile, columns: list[str]) -> pa.Table:
     try:
-        return file.read(columns, use_threads=False).replace_schema_metadata(None)
+        table = file.read(columns, use_threads=False).replace_schema_metadata(None)
+        table.validate(full=True)  # names that no dictionary has end in an error much later
+        return table
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
 

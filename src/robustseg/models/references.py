@@ -74,7 +74,7 @@ def load_reference(
         RobustsegError: anything that is not there or does not fit; one sentence.
     """
     kind, _, name = reference.partition(":")
-    if not name:
+    if not name or not reference.isprintable():
         raise RobustsegError(f"the model {reference!r} is no reference; write {FORMS}")
     if kind in EXTRAS:
         _need(kind)
@@ -221,7 +221,7 @@ def _module_of_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise RobustsegError(f"{path} fails: {type(error).__name__}: {error}") from error
+        raise RobustsegError(f"{path} fails: {type(error).__name__}: {_said(error)}") from error
     return module
 
 
@@ -232,8 +232,8 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise RobustsegError(
-            f"the module {name} cannot be imported ({type(error).__name__}: {error}); models are "
-            f"named {FORMS}"
+            f"the module {name} cannot be imported ({type(error).__name__}: {_said(error)}); "
+            f"models are named {FORMS}"
         ) from error
 
 
@@ -243,6 +243,11 @@ def _need(kind: str) -> None:
         raise RobustsegError(
             f"{kind}: models need the package {package}: pip install 'robustseg[{kind}]'"
         )
+
+
+def _said(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    return next(iter(str(error).strip().splitlines()), "it says nothing")
 
 
 def _of_transformers(name: str, has_weights: bool, num_classes: int | None) -> Referred:
@@ -261,8 +266,7 @@ def _of_transformers(name: str, has_weights: bool, num_classes: int | None) -> R
         make: Any = loader.from_config if has_weights else loader.from_pretrained
         net = make(config if has_weights else name)
     except Exception as error:
-        said = str(error).strip().splitlines()[0]
-        raise RobustsegError(f"hf:{name} cannot be loaded: {said}") from error
+        raise RobustsegError(f"hf:{name} cannot be loaded: {_said(error)}") from error
     mean, std = None, None
     try:
         processors: Any = transformers.AutoImageProcessor
@@ -288,7 +292,7 @@ def _of_torchvision(name: str, has_weights: bool, num_classes: int | None) -> Re
         else:
             net = torchvision.models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError, ValueError) as error:
-        raise RobustsegError(f"torchvision:{name} cannot be loaded: {error}") from error
+        raise RobustsegError(f"torchvision:{name} cannot be loaded: {_said(error)}") from error
     return Referred(net, IMAGENET_MEAN, IMAGENET_STD)
 
 
@@ -303,8 +307,7 @@ def _of_smp(name: str, has_weights: bool, num_classes: int | None) -> Referred:
             "segmentation_models_pytorch has not saved it"
         ) from error
     except Exception as error:
-        said = str(error).strip().splitlines()[0]
-        raise RobustsegError(f"smp:{name} cannot be loaded: {said}") from error
+        raise RobustsegError(f"smp:{name} cannot be loaded: {_said(error)}") from error
     return Referred(net, IMAGENET_MEAN, IMAGENET_STD)
 
 

@@ -25,7 +25,7 @@ from robustseg.attacks.run import AttackResult
 from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec, SquareSpec
 from robustseg.attacks.square import square
 from robustseg.attacks.surrogates import AveragedModel, ScaledModel, StraightThroughModel
-from robustseg.errors import GradientError, RobustsegError
+from robustseg.errors import GradientError, RobustsegError, UnwritableError
 from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen
 from robustseg.evaluation.over_batches import EvidenceRow, rows_of_batches
@@ -106,6 +106,8 @@ class Doubter:
             found = rows_of_batches(
                 [(shared, seeded)], self.model, self.batches, len(self.batches), self.kept
             )
+        except UnwritableError:  # says nothing of the model
+            raise
         except RobustsegError as error:
             self.failures[check] = str(error)
             self.broken = self.broken or isinstance(error, GradientError)

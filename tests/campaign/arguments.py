@@ -1,0 +1,148 @@
+"""Bad arguments of commands, model references and folders of data."""
+
+import io
+import os
+import random
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from robustseg.cli import main
+from robustseg.data.folder import open_folder
+from robustseg.models.references import load_reference
+from tests.campaign.cases import RIGHT, SENTENCE, TRACEBACK, WRONG, CaseClass, Verdict, judged
+from tests.campaign.jobs import COMMAND, own_data
+from tests.mutations import mutated
+
+JUNK = (
+    "", " ", "-1", "0", "nan", "inf", "1e999", "٣", "x", "3,", ",", "1-", "9-1", "/", "../..", "\n",
+    "a\nb", "1/0", "-1/2", "0x10", "1_000", "9" * 400, "é", "\udc80", "/dev/null", "None", "{}",
+    ":",
+)  # fmt: skip
+"""Values that somebody may type, or a script."""
+OPTIONS = (
+    "--weights", "--classes", "--values", "--ignore", "--ids", "--resize", "--normalise", "--scale",
+    "--output", "--divisor", "--eps", "--suites", "--iterations", "--images", "--batch-size",
+    "--device", "--pictures", "--seed", "--shard", "--name", "--out", "--data",
+)  # fmt: skip
+
+
+def spoken(run: Callable[[], int], names: str) -> Verdict:
+    """Run a command and return how it ended, by its status and what it wrote to stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = run()
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except Exception as error:
+            return Verdict(TRACEBACK, f"{type(error).__name__}: {error}"[:500])
+    said = err.getvalue()
+    if "Traceback" in said or "bug in robustseg" in said:
+        return Verdict(TRACEBACK, said[-700:])
+    if not status:
+        return Verdict(RIGHT)
+    if status == 2:  # argparse repeats what was typed as it is, after its usage
+        usage, _, error = said.partition(": error: ")
+        return Verdict(SENTENCE, f"error: {error}") if usage and error else Verdict(TRACEBACK, said)
+    errors = [line for line in said.splitlines() if ": error: " in line]
+    if len(errors) != 1 or not said.rstrip().endswith(errors[0].rstrip()):
+        return Verdict(TRACEBACK, f"status {status}, no single sentence: {said[-500:]}")
+    return Verdict(SENTENCE, errors[0])
+
+
+def prepare(folder: Path) -> Path:
+    """Return a folder with photographs, masks and a model."""
+    own_data(folder)
+    return folder
+
+
+def typed(made: Path, folder: Path, source: random.Random) -> Verdict:
+    """Type a command with one or two wrong values."""
+    command = [source.choice(("check", "attack")), *COMMAND, "--iterations", "1", "--images", "1"]
+    if command[0] == "attack":
+        command += ["--out", str(folder / "out")]
+    for _ in range(source.choice((1, 1, 2))):
+        if source.random() < 0.2:
+            command[source.randrange(len(command))] = source.choice(JUNK)
+        else:
+            command += [source.choice(OPTIONS), source.choice(JUNK)]
+    with chdir(made):
+        verdict = spoken(lambda: main(command), "")
+    for path in sorted(made.iterdir()):
+        if path.name not in ("mymodels.py", "images", "masks", "__pycache__"):
+            return Verdict(WRONG, f"{command} wrote {path.name}")
+    return Verdict(verdict.column, f"{command}: {verdict.said}")
+
+
+def reference(made: Path, folder: Path, source: random.Random) -> Verdict:
+    """Name a model that is not there, does not fit, or whose file is damaged."""
+    file = folder / "mymodels.py"
+    good = (made / "mymodels.py").read_bytes()
+    damaged = source.random() < 0.5
+    file.write_bytes(mutated(good, source) if damaged else good)
+    names = ("net", "broken", "leaves", "nothing", "torch", "a.b", *JUNK)
+    kinds = (str(file), "mymodels", "os", "hf", "torchvision", "smp", "no.such.module", *JUNK)
+    text = f"{source.choice(kinds)}:{source.choice(names)}"
+    if damaged:
+        text = f"{file}:{source.choice(('net', 'second', 'leaves'))}"
+    if text.endswith(":leaves") and damaged:
+        text = text.replace("leaves", "net")
+    return judged(lambda: load_reference(text), "", lambda _: None)
+
+
+def data_folder(made: Path, folder: Path, source: random.Random) -> Verdict:
+    """Open folders of images and masks of which something is missing, odd or damaged."""
+    images, masks = folder / "images", folder / "masks"
+    for part in (images, masks):
+        part.mkdir()
+        for path in (made / part.name).iterdir():
+            (part / path.name).write_bytes(path.read_bytes())
+    for _ in range(source.choice((1, 1, 2))):
+        _spoil(source.choice((images, masks)), source)
+
+    def read() -> list[str]:
+        opened = open_folder(images, masks, classes=3)
+        for place in range(len(opened)):
+            pictures, labels, _ = opened.batch([place])
+            assert pictures.shape[2:] == labels.shape[1:], "images and masks of different sizes"
+            assert int(labels.max()) < 3, "a label of no class"
+        return list(opened.image_ids)
+
+    return judged(read, "photo|images|masks", lambda ids: None if ids else "no images")
+
+
+def _spoil(folder: Path, source: random.Random) -> None:
+    """Do one thing to a folder that makes it wrong, or merely odd."""
+    paths = sorted(folder.iterdir())
+    path = source.choice(paths) if paths else folder / "photo0.png"
+    path = path if path.is_file() and not path.is_symlink() else folder / "photo9.png"
+    content = path.read_bytes() if path.exists() else b"x"
+    other = folder / source.choice(("photo1.jpg", "photo7.png", "a\nb.png", "PHOTO0.PNG", ".x.png"))
+    match source.randrange(9):
+        case 0:
+            path.unlink(missing_ok=True)
+        case 1 | 2 | 3:
+            path.write_bytes(mutated(content, source))
+        case 4:
+            other.write_bytes(content)
+        case 5:
+            path.unlink(missing_ok=True)
+            path.mkdir()
+        case 6:
+            path.unlink(missing_ok=True)
+            path.symlink_to(source.choice(("loop", path.name, "/dev/null", "/nowhere", ".")))
+        case 7:
+            path.unlink(missing_ok=True)
+            os.mkfifo(path)
+        case 8:
+            for one in folder.iterdir():
+                if one.is_file() or one.is_symlink():
+                    one.unlink()
+
+
+CLASSES = [
+    CaseClass("arguments", "inputs", prepare, typed),
+    CaseClass("references", "inputs", prepare, reference),
+    CaseClass("data_folders", "inputs", prepare, data_folder),
+]

@@ -1,0 +1,52 @@
+"""The table in docs/reliability.md, made from the committed record of a campaign."""
+
+import json
+from typing import Any
+
+from tests.campaign.campaign import table
+from tests.workflow.running import ROOT
+
+RECORD = ROOT / "results" / "reference" / "campaign.json"
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- counts: make campaign-docs -->", "<!-- end of counts -->"
+
+
+def counts_in_words(record: dict[str, Any]) -> str:
+    """Return the table of a record, with what it was made on and the faults that it names."""
+    lines = [
+        f"Seed {record['seed']}, {record['minutes']:g} minutes on {record['machine']}; disks: "
+        f"{record['disks']}. {_commits(record['commits'])}",
+        "",
+        table(record["counts"]),
+    ]
+    if record["faults"]:
+        lines += ["", "Faults by class, and the numbers of their cases:", ""]
+        by_class: dict[str, list[str]] = {}
+        for fault in record["faults"]:
+            by_class.setdefault(f"{fault['class']}, {fault['column']}", []).append(
+                str(fault["number"])
+            )
+        lines += [f"- {name}: {', '.join(numbers)}" for name, numbers in by_class.items()]
+    return "\n".join(lines)
+
+
+def _commits(by_class: dict[str, str]) -> str:
+    """Return which classes were run on which commit."""
+    commits = list(dict.fromkeys(by_class.values()))
+    if len(commits) == 1:
+        return f"Commit {commits[0]}."
+    classes = {one: [name for name in by_class if by_class[name] == one] for one in commits}
+    return " ".join(f"Commit {one}: {', '.join(names)}." for one, names in classes.items())
+
+
+def page() -> str:
+    """Return the page with the table of the committed record in it."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{counts_in_words(record)}\n\n{END}{after}"
+
+
+def write_docs() -> None:
+    """Write the page anew."""
+    PAGE.write_text(page(), encoding="utf-8")

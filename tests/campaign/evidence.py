@@ -1,0 +1,166 @@
+"""Bad evidence, bad kept parts of attacks, and bad folders of runs."""
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from robustseg.cli import main
+from robustseg.evaluation.evaluate import read_evaluation
+from robustseg.evidence.queries import Evidence
+from robustseg.evidence.schema import COUNTED, SCHEMA
+from robustseg.evidence.writing import write_evidence
+from tests.campaign.arguments import spoken
+from tests.campaign.cases import CaseClass, Verdict, judged
+from tests.campaign.jobs import own_data, own_run
+from tests.campaign.trees import Tree, difference, tree_of
+from tests.evidence.edited import EDITED, PLACE, edit, everything
+from tests.evidence.test_files import row
+from tests.mutations import mutated
+
+UNSUMMED = {"dataset", "attack", "iterations", "forward_passes", "backward_passes"}
+"""Columns in which one plausible value cannot be told from another."""
+
+
+def prepare(folder: Path) -> tuple[Path, pd.DataFrame]:
+    """Write evidence, and that of another run in another place; return what is read of it."""
+    for name, suite in (("clean", "losses"), ("other", "losses"), ("clean", "sea")):
+        path = folder / PLACE.replace("clean", name).replace("losses", suite)
+        rows = [row(image, model=name, suite=suite) for image in "abc"]
+        write_evidence(path, rows, {"device": "cpu"}, ["road", "sky", "tree"])
+    return folder, everything(folder / PLACE)[2]
+
+
+def _unlike(expected: pd.DataFrame, found: Any) -> str | None:
+    frame = found[2]
+    for name in SCHEMA.names:
+        values = [[np.asarray(one).tolist() for one in some[name]] for some in (frame, expected)]
+        if name not in UNSUMMED | set(COUNTED) and values[0] != values[1]:
+            return f"another {name}"
+    return None
+
+
+def damage(made: tuple[Path, pd.DataFrame], folder: Path, source: random.Random) -> Verdict:
+    """Read evidence whose bytes were damaged."""
+    (root, expected), path = made, folder / PLACE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(mutated((root / PLACE).read_bytes(), source))
+    return judged(
+        lambda: everything(path), r"shard0\.parquet", lambda found: _unlike(expected, found)
+    )
+
+
+def edited(made: tuple[Path, pd.DataFrame], folder: Path, source: random.Random) -> Verdict:
+    """Read evidence in which a value was replaced by an impossible one, or taken away."""
+    path = folder / PLACE
+    path.parent.mkdir(parents=True)
+    shutil.copy(made[0] / PLACE, path)
+    column = source.choice([*EDITED])
+    value = source.choice([*EDITED[column], None])
+    # The first row is never called "a" again.
+    edit(path, column, value, 1 if column == "image_id" else source.randrange(3))
+    return judged(
+        lambda: everything(path), r"shard0\.parquet", lambda _: f"{column} may be {value}"
+    )
+
+
+def exchanged(made: tuple[Path, pd.DataFrame], folder: Path, source: random.Random) -> Verdict:
+    """Read evidence of another model, suite or data set in the place of the right one."""
+    path = folder / PLACE
+    path.parent.mkdir(parents=True)
+    places = [PLACE.replace("clean", "other"), PLACE.replace("losses", "sea"), PLACE]
+    place = source.choice(places)
+    shutil.copy(made[0] / place, path)
+    reads = [{"model": "clean", "suites": ["losses"], "eps_255": [4.0]}]
+    models = {"clean": {"dataset": "voc" if place == PLACE else "scenes"}}
+    return judged(
+        lambda: Evidence.open("table2", [path], reads, models),
+        r"parquet|clean",
+        lambda _: f"accepted {place}",
+    )
+
+
+def prepare_parts(folder: Path) -> tuple[Path, Tree]:
+    """Return the folder of a run that has its parts, and what it leaves at its end."""
+    own_run(folder)
+    return folder, tree_of(folder, lambda name: name.startswith("parts"))
+
+
+def parts(made: tuple[Path, Tree], folder: Path, source: random.Random) -> Verdict:
+    """Repeat an attack whose kept parts were damaged, exchanged or removed."""
+    whole, tree = made
+    run = folder / "run"
+    shutil.copytree(whole, run)
+    _spoil_some(sorted((run / "parts").iterdir()), source)
+    for path in sorted(run.glob("run-shard*")):
+        path.unlink()
+
+    def again() -> Tree:
+        own_run(run)
+        return tree_of(run, lambda name: name.startswith("parts"))
+
+    return judged(again, "parts", lambda found: difference(tree, found))
+
+
+def _spoil_some(paths: list[Path], source: random.Random) -> None:
+    """Damage, exchange, empty or remove some files."""
+    contents = [path.read_bytes() for path in paths]
+    for path in source.sample(paths, min(len(paths), source.randint(1, 3))):
+        match source.randrange(5):
+            case 0 | 1:
+                path.write_bytes(mutated(path.read_bytes(), source))
+            case 2:
+                path.write_bytes(source.choice(contents))
+            case 3:
+                path.write_bytes(b"")
+            case 4:
+                path.unlink()
+
+
+def prepare_run(folder: Path) -> tuple[Path, str]:
+    """Return the folder of a finished run, and what is said of it."""
+    own_data(folder / "inputs")
+    own_run(folder / "run")
+    return folder / "run", str(read_evaluation(folder / "run"))
+
+
+def run_folder(made: tuple[Path, str], folder: Path, source: random.Random) -> Verdict:
+    """Read a run of which some file was damaged, exchanged or removed."""
+    whole, right = made
+    run = folder / "run"
+    shutil.copytree(whole, run)
+    files = [path for path in sorted(run.rglob("*")) if path.is_file()]
+    _spoil_some([path for path in files if "parts" not in path.parts], source)
+    return judged(
+        lambda: str(read_evaluation(run)),
+        r"run",
+        lambda said: _other_numbers(right, said),
+    )
+
+
+def _other_numbers(right: str, said: str) -> str | None:
+    """Return whether a table differs where bytes are summed: the table itself."""
+    tables = [text[: text.rfind("|")] for text in (right, said)]
+    return None if tables[0] == tables[1] else f"another table: {said[:400]}"
+
+
+def report(made: tuple[Path, str], folder: Path, source: random.Random) -> Verdict:
+    """Make the report, by the command, of a run of which some file was spoilt."""
+    run = folder / "run"
+    shutil.copytree(made[0], run)
+    files = [path for path in sorted(run.rglob("*")) if path.is_file()]
+    _spoil_some([path for path in files if "parts" not in path.parts], source)
+    return spoken(lambda: main(["report", str(run)]), "run")
+
+
+CLASSES = [
+    CaseClass("evidence_damaged", "inputs", prepare, damage),
+    CaseClass("evidence_edited", "inputs", prepare, edited),
+    CaseClass("evidence_exchanged", "inputs", prepare, exchanged, weight=0.3),
+    CaseClass("kept_parts", "inputs", prepare_parts, parts),
+    CaseClass("runs", "inputs", prepare_run, run_folder),
+    CaseClass("reports", "inputs", prepare_run, report),
+]
