@@ -10,6 +10,7 @@ import pandas as pd
 
 from robustseg.cli import main
 from robustseg.evaluation.evaluate import read_evaluation
+from robustseg.evaluation.first_pictures import MADE_FROM
 from robustseg.evidence.queries import Evidence
 from robustseg.evidence.schema import COUNTED, SCHEMA
 from robustseg.evidence.writing import write_evidence
@@ -86,7 +87,19 @@ def exchanged(made: tuple[Path, pd.DataFrame], folder: Path, source: random.Rand
 def prepare_parts(folder: Path) -> tuple[Path, Tree]:
     """Return the folder of a run that has its parts, and what it leaves at its end."""
     own_run(folder)
-    return folder, tree_of(folder, lambda name: name.startswith("parts"))
+    return folder, _results(folder)
+
+
+def _results(folder: Path) -> Tree:
+    """Return what a run leaves beside its parts, with the pictures as they are seen.
+
+    Their file also says which parts of the model it was made with, which may have another number.
+    """
+    tree = tree_of(folder, lambda name: name.startswith(("parts", "gallery")))
+    (path,) = (folder / "gallery").glob("*.npz")
+    with np.load(path, allow_pickle=False) as arrays:
+        seen = {name: repr(arrays[name].tolist()) for name in arrays.files if name != MADE_FROM}
+    return tree | seen
 
 
 def parts(made: tuple[Path, Tree], folder: Path, source: random.Random) -> Verdict:
@@ -100,7 +113,7 @@ def parts(made: tuple[Path, Tree], folder: Path, source: random.Random) -> Verdi
 
     def again() -> Tree:
         own_run(run)
-        return tree_of(run, lambda name: name.startswith("parts"))
+        return _results(run)
 
     return judged(again, "parts", lambda found: difference(tree, found))
 

@@ -62,7 +62,7 @@ def attempt(one: Ready, folder: Path, source: random.Random) -> Verdict:
         problem = _cut_short(one, out, ended, moment)
         if problem:
             return Verdict(problem.column, f"{', '.join(said)}: {problem.said}")
-        own_words = ended.status > 0
+        own_words = ended.status > 0 and bool(ended.said)
     ended = again(one, out)
     problem = finished(one, out, ended)
     if problem:

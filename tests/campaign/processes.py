@@ -102,7 +102,7 @@ def _be(
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    beginning = (str(folder), folder.name)
+    beginning = (f"{folder}/", f"{folder.name}/")
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal steps

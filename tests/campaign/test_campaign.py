@@ -37,9 +37,11 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_short_campaign_finds_nothing(tmp_path: Path) -> None:
-    """As a person runs it: two minutes at most, of all families but the whole workflow."""
+    """As a person runs it, but for what takes minutes to prepare."""
     record = tmp_path / "campaign.json"
-    names = [one.name for one in campaign.CLASSES.values() if one.name != "kill_workflow"]
+    slow = ("kill_workflow", "kill_doubt", "kill_attack", "disk_")
+    names = [name for name in campaign.CLASSES if not name.startswith(slow)] + ["disk_unpack"]
+    names = [name for name in campaign.CLASSES if name in names]
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "tests.campaign", "--minutes", "0.5", "--seed", "1"),
