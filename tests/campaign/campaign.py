@@ -35,6 +35,8 @@ CLASSES: dict[str, CaseClass] = {one.name: one for module in MODULES for one in 
 """By name, in the order of the table."""
 LONGEST_SAID = 300
 """Characters that are kept of what is said of a fault: its end, where a traceback has its error."""
+MOST_SAID = 5
+"""Faults of a class, and of one column, of which more is kept than the number."""
 FAMILIES = {"kills": "Kills", "disks": "Full disks", "inputs": "Bad inputs"}
 
 
@@ -51,7 +53,9 @@ class Found:
         self.counts.setdefault(of.name, Counter())[verdict.column] += 1
         if verdict.is_fault:
             fault = {"class": of.name, "number": number, "column": verdict.column}
-            self.faults.append(fault | {"said": " ".join(verdict.said.split())[-LONGEST_SAID:]})
+            if self.counts[of.name][verdict.column] <= MOST_SAID:
+                fault["said"] = " ".join(verdict.said.split())[-LONGEST_SAID:]
+            self.faults.append(fault)
 
 
 def chosen(names: Sequence[str]) -> list[CaseClass]:
@@ -175,7 +179,8 @@ def say(record: dict[str, Any]) -> str:
     lines = [table(record["counts"])]
     for fault in record["faults"]:
         again = command(fault["class"], record["seed"], fault["number"])
-        lines.append(f"{fault['column']}: {again}\n    {fault['said']}")
+        said = f"\n    {fault['said']}" if "said" in fault else ""
+        lines.append(f"{fault['column']}: {again}{said}")
     return "\n".join(lines)
 
 

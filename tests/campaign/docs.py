@@ -8,6 +8,7 @@ from tests.workflow.running import ROOT
 
 RECORD = ROOT / "results" / "reference" / "campaign.json"
 PAGE = ROOT / "docs" / "reliability.md"
+MOST_NUMBERS = 10
 BEGIN, END = "<!-- counts: make campaign-docs -->", "<!-- end of counts -->"
 
 
@@ -26,7 +27,10 @@ def counts_in_words(record: dict[str, Any]) -> str:
             by_class.setdefault(f"{fault['class']}, {fault['column']}", []).append(
                 str(fault["number"])
             )
-        lines += [f"- {name}: {', '.join(numbers)}" for name, numbers in by_class.items()]
+        for name, numbers in by_class.items():
+            more = len(numbers) - MOST_NUMBERS
+            rest = f" and {more:,} more" if more > 0 else ""
+            lines.append(f"- {name}: {', '.join(numbers[:MOST_NUMBERS])}{rest}")
     return "\n".join(lines)
 
 
