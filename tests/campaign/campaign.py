@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -37,6 +38,8 @@ LONGEST_SAID = 300
 """Characters that are kept of what is said of a fault: its end, where a traceback has its error."""
 MOST_SAID = 5
 """Faults of a class, and of one column, of which more is kept than the number."""
+MOST_NAMED = 50
+"""Faults that are named as soon as they are found; the record and the end name all."""
 FAMILIES = {"kills": "Kills", "disks": "Full disks", "inputs": "Bad inputs"}
 
 
@@ -106,6 +109,8 @@ def _run(shares: Sequence[Share], found: Found, lanes: int) -> None:
     longest_first = sorted(shares, key=lambda one: -one.seconds)
     for of, number, verdict in run_shares(longest_first, found.seed, lanes):
         found.add(of, number, verdict)
+        if verdict.is_fault and len(found.faults) <= MOST_NAMED:
+            print(f"{verdict.column}: {command(of.name, found.seed, number)}", file=sys.stderr)
 
 
 def command(name: str, seed: int, number: int) -> str:

@@ -65,9 +65,12 @@ def run_forked(
     said, counted = (place / f"{folder.name}.{what}" for what in ("said", "steps"))
     counted.unlink(missing_ok=True)
     began = time.monotonic()
+    # A signal that comes before the work has begun waits until it has.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     process = os.fork()
     if not process:
         _be(work, folder, moment, said, counted, limit_s)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if moment and moment.seconds is not None:
         _wait(process, moment.seconds)
         with suppress(ProcessLookupError):
@@ -113,8 +116,11 @@ def _be(
 
     try:
         sys.addaudithook(count)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         work()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     except SystemExit as error:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         status = error.code if isinstance(error.code, int) else 1
     except KeyboardInterrupt:
         status = 130

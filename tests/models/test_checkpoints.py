@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from robustseg import files
 from robustseg.errors import RobustsegError
 from robustseg.models.build import (
     build_classifier,
@@ -55,6 +56,20 @@ def test_a_model_comes_back_from_its_file_alone(model, weights):
 def test_a_classifier_comes_back_too(classifier_weights):
     loaded, _ = load_model(classifier_weights)
     assert loaded(torch.rand(2, 3, 32, 32)).shape == (2, 9)
+
+
+def test_weights_are_written_into_the_one_temporary_file(model, tmp_path, monkeypatch):
+    """Which is locked and removed after a kill; safetensors' own has another name each time."""
+
+    def noting(path, *arguments, **options):
+        descriptor = open_locked(path, *arguments, **options)
+        written.append(os.fstat(descriptor).st_ino)
+        return descriptor
+
+    open_locked, written = files._open_locked, []
+    monkeypatch.setattr(files, "_open_locked", noting)
+    save_weights(tmp_path / "w", model, {"architecture": model.architecture})
+    assert written == [(tmp_path / "w").stat().st_ino]
 
 
 def test_same_weights_same_bytes(model, weights, tmp_path):

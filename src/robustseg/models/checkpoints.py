@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError
@@ -69,11 +68,10 @@ def save_weights(path: str | Path, module: nn.Module, metadata: Mapping[str, Any
     """
     tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     text = json.dumps(metadata, sort_keys=True)
+    # `save_file` writes a temporary file of its own, which a killed process leaves for good.
+    content = save(tensors, metadata={METADATA_KEY: text})
     with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={METADATA_KEY: text})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        temporary.write_bytes(content)
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
