@@ -62,7 +62,7 @@ def attempt(one: Ready, folder: Path, source: random.Random) -> Verdict:
         problem = _cut_short(one, out, ended, moment)
         if problem:
             return Verdict(problem.column, f"{', '.join(said)}: {problem.said}")
-        own_words = ended.status > 0 and bool(ended.said)
+        own_words = ended.status > 0
     ended = again(one, out)
     problem = finished(one, out, ended)
     if problem:
@@ -74,7 +74,8 @@ def _cut_short(one: Ready, out: Path, ended: Ended, moment: Moment) -> Verdict |
     """Return what is wrong with a job that was ended, None if nothing is."""
     if ended.hung:
         return Verdict(HUNG, "it did not end")
-    if "Traceback" in ended.said:
+    # Python itself ignores Ctrl-C while it takes an object apart, says so, and goes on.
+    if ended.said.count("Traceback") > ended.said.count("Exception ignored in"):
         return Verdict(TRACEBACK, ended.said[-500:])
     if ended.status not in (0, 1, 130, -moment.number):
         return Verdict(TRACEBACK, f"it ended with status {ended.status}: {ended.said[-300:]}")
