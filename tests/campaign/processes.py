@@ -76,7 +76,7 @@ def run_forked(
         with suppress(ProcessLookupError):
             os.kill(process, moment.number)
     _, ended = os.waitpid(process, 0)
-    steps = int(counted.read_text()) if counted.exists() else 0
+    steps = int(counted.read_text() or 0) if counted.exists() else 0
     words = said.read_text(errors="replace") if said.exists() else ""
     return Ended(os.waitstatus_to_exitcode(ended), words, steps, time.monotonic() - began)
 

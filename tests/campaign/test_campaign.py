@@ -89,7 +89,7 @@ def test_a_writer_in_place_is_found(quick_job: CaseClass, monkeypatch: pytest.Mo
                 file.write(content[place : place + 1000])
 
     assert columns(ended(quick_job, 10)) <= {RIGHT, SENTENCE}
-    monkeypatch.setattr("robustseg.data.arrays.atomic_path", in_place)
+    monkeypatch.setattr("robustseg.array_files.atomic_path", in_place)
     found = ended(quick_job, 10)
     assert DAMAGED in columns(found)
     assert any("has its name, but not its bytes" in fault["said"] for fault in found.faults)
@@ -122,7 +122,7 @@ def die(*arguments: object) -> None:
     ("place", "broken", "column"),
     [
         ("_impossible", throw, TRACEBACK),
-        ("_check_rows", accept, WRONG),
+        ("_problem", accept, WRONG),
         ("_impossible", never_end, HUNG),
         ("_impossible", die, TRACEBACK),
     ],
