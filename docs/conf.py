@@ -63,7 +63,7 @@ CONTENTS = {
         *("command_line", "config", "evidence", "exhibits", "claims", "api", "data", "weights"),
         *("plan", "training", "/CHANGELOG"),
     ),
-    "Understand": ("overestimation", "worst_case", "doubt", "attacks"),
+    "Understand": ("overestimation", "worst_case", "doubt", "attacks", "reliability"),
 }
 """What the site has, by what a reader wants."""
 

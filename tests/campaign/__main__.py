@@ -12,9 +12,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 def main() -> int:
     """Run a campaign, or one of its cases, and return the exit status."""
-    from tests.campaign.campaign import campaign, repeat
-    from tests.campaign.docs import write_docs
-
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="that classes share (30)")
     parser.add_argument("--seed", type=int, default=0, help="of all cases (0)")
@@ -29,6 +26,10 @@ def main() -> int:
         "--docs", action="store_true", help="only write the table of docs/reliability.md anew"
     )
     options = parser.parse_args()
+
+    from tests.campaign.campaign import campaign, repeat
+    from tests.campaign.docs import write_docs
+
     if options.docs:
         write_docs()
         return 0
