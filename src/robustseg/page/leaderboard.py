@@ -297,11 +297,19 @@ def _placed(place: int, ranking: Ranking) -> str:
 
 def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
     found = [figures.get((attack, metric)) for attack in ("sea", "clean") for metric in METRICS]
-    worst_acc, worst_miou, *clean = (
+    worst_case_acc, worst_case_miou, *clean = (
         Cell(MISSING if value is None else printed(value)) for value in found
     )
     missing = Cell(MISSING)
-    cells = (worst_acc, worst_miou, missing, missing, *clean, Cell("SEA (paper)"), missing)
+    cells = (
+        worst_case_acc,
+        worst_case_miou,
+        missing,
+        missing,
+        *clean,
+        Cell("SEA (paper)"),
+        missing,
+    )
     return Row((f"paper: {model}",), cells)
 
 
@@ -402,8 +410,8 @@ def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
             "model": one.model,
             "ranked_percent": one.ranked_percent,
             "separated_from_above": not ranking.together[place],
-            **_columns("worst_acc", one.worst.acc_percent),
-            **_columns("worst_miou", one.worst.miou_percent),
+            **_columns("worst_case_acc", one.worst.acc_percent),
+            **_columns("worst_case_miou", one.worst.miou_percent),
             **_columns("clean_acc", one.clean.acc_percent),
             **_columns("clean_miou", one.clean.miou_percent),
             "suites": " ".join(one.attack.suites),

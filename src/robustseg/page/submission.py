@@ -267,7 +267,7 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
 
 
 def _of_run(folder: Path) -> Iterator[Submission]:
-    """Yield the submission of each radius, its figures those of the table `robustness`."""
+    """Yield the submission of each radius, its figures those of the robustness table."""
     from robustseg.evaluation.evaluate import (
         doubt_file,
         evidence_files,
