@@ -297,19 +297,9 @@ def _placed(place: int, ranking: Ranking) -> str:
 
 def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
     found = [figures.get((attack, metric)) for attack in ("sea", "clean") for metric in METRICS]
-    worst_case_acc, worst_case_miou, *clean = (
-        Cell(MISSING if value is None else printed(value)) for value in found
-    )
+    acc, miou, *clean = (Cell(MISSING if value is None else printed(value)) for value in found)
     missing = Cell(MISSING)
-    cells = (
-        worst_case_acc,
-        worst_case_miou,
-        missing,
-        missing,
-        *clean,
-        Cell("SEA (paper)"),
-        missing,
-    )
+    cells = (acc, miou, missing, missing, *clean, Cell("SEA (paper)"), missing)
     return Row((f"paper: {model}",), cells)
 
 
@@ -423,7 +413,7 @@ def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
             "file": str(entry.path),
         }
     for model, figures in ranking.reported.items():
-        named = {"sea": "worst", "clean": "clean"}
+        named = {"sea": "worst_case", "clean": "clean"}
         yield {
             **shared,
             "images": "",
