@@ -9,10 +9,14 @@ import pytest
 import yaml
 
 from robustseg.config import load_config
+from robustseg.data.scenes import SCENE_CLASSES
+from robustseg.models.build import build_segmentation_model
 from robustseg.plan.costs import jobs_of
 from tests.workflow.running import ROOT, snakemake
 
 GPU = ROOT / "config" / "gpu.yaml"
+DEMO = ROOT / "config" / "demo.yaml"
+PAGE = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
 
 FEW = {50: 3, 100: 4, 300: 5, 500: 6}
 """Iterations instead of the paper's: all different, since attacks are named after them."""
@@ -56,9 +60,28 @@ def test_its_cost_is_what_the_file_says() -> None:
     assert [float(number) for number in said.groups()] == [
         round(passes[stage] / 1e6, 1) for stage in ("attacks", "training")
     ]
-    document = (ROOT / "docs" / "gpu.md").read_text()
-    assert f"{said[1]} million" in document
-    assert f"{said[2]} million" in document
+    assert f"{said[1]} million" in PAGE
+    assert f"{said[2]} million" in PAGE
+
+
+@pytest.mark.parametrize(("path", "column"), [(DEMO, "demo"), (GPU, "gpu")])
+def test_its_sizes_beside_the_demo_s_are_those_of_the_configurations(
+    path: Path, column: str
+) -> None:
+    rows = [re.split(r" *\| *", row) for row in re.findall(r"^\| .*", PAGE, re.M)]
+    head, *lines = rows[:5]
+    said = [line[head.index(column)] for line in lines]
+    config = yaml.safe_load(path.read_text())
+    scenes, model = config["data"]["scenes"], config["models"]["pir_at_5"]
+    architecture = config["backbones"][model["backbone"]]["architecture"]
+    network = build_segmentation_model(architecture, model["decoder"], len(SCENE_CLASSES))
+    (iterations,) = config["attacks"]["suites"]["sea"]["iterations"]
+    assert said == [
+        f"{scenes['size_px']} px, generated",
+        f"{scenes['val_images']}",
+        f"{sum(one.numel() for one in network.parameters()) / 1e6:.1f} M parameters",
+        f"{iterations}",
+    ]
 
 
 def test_cut_down_it_runs_from_data_to_the_claim_that_it_is_for(tmp_path: Path) -> None:
