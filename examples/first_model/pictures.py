@@ -18,8 +18,7 @@ IGNORED = 255
 
 def draw(random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     """Return a picture, RGB, and its mask, of SIZE_PX x SIZE_PX pixels."""
-    picture = Image.effect_noise((SIZE_PX, SIZE_PX), 60).convert("RGB")
-    picture = Image.fromarray(shaded(np.asarray(picture), random)).filter(ImageFilter.BoxBlur(1))
+    picture = Image.fromarray(noise(random)).filter(ImageFilter.BoxBlur(1))
     mask = Image.new("L", picture.size)
     for _ in range(random.integers(1, 4)):
         number = int(random.integers(1, 3))
@@ -34,8 +33,9 @@ def draw(random: np.random.Generator) -> tuple[Image.Image, Image.Image]:
     return picture, mask
 
 
-def shaded(grey: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+def noise(random: np.random.Generator) -> NDArray[np.uint8]:
     """Return (H, W, 3) noise with a colour that changes from left to right."""
+    grey = random.normal(128, 60, size=(SIZE_PX, SIZE_PX, 1)).clip(0, 255)
     ends = random.uniform(0.4, 1.2, size=(2, 1, 1, 3))
     along = np.linspace(0, 1, SIZE_PX)[None, :, None]
     bright: NDArray[np.float64] = grey * ((1 - along) * ends[0] + along * ends[1])

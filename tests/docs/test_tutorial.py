@@ -20,7 +20,7 @@ from tests.docs.test_commands import How, decision
 from tests.workflow.running import ROOT
 
 pytestmark = pytest.mark.timeout(900)
-ITERATIONS = "20"
+ITERATIONS = "50"
 VARIES = re.compile(
     r"-?\d[\d.,]*(e-?\d+)?|\b(JS|Bal-CE|Mask-CE|Mask-Sph\.)|\b(s|min)\b|[█▏▎▍▌▋▊▉]+"
 )
