@@ -56,7 +56,7 @@ def dedented(code: str) -> str:
 def commands(page: str) -> Iterator[str]:
     """Yield the commands of a page: in shell blocks, in indented ones, and in cells of tables."""
     for block in blocks(page):
-        if block.language in ("bash", "sh", "console", "indented"):
+        if block.language in ("bash", "indented"):
             yield from lines_of(block.text)
     for cell in CELL.findall((ROOT / page).read_text(encoding="utf-8")):
         if cell.split()[0] in PROGRAMS and " " in cell:
