@@ -1,4 +1,6 @@
-"""Every command in a page is run, or planned or read as its program reads it, or says why not."""
+"""Every command in a block or a table is run, or planned or read as its program reads it, or says
+why not.
+"""
 
 import re
 import shlex
@@ -6,14 +8,18 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pytest
 from snakemake.cli import get_argument_parser
+from snakemake.utils import update_config
 
 from robustseg.cli import parser
+from robustseg.config import load_config
 from robustseg.exhibits import Shown
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.tables.registry import TABLES
+from robustseg.yaml_files import read_yaml
 from tests.docs.pages import PAGES, commands
 from tests.workflow.running import ROOT, snakemake
 from tests.workflow.test_dag import STAGES
@@ -65,6 +71,23 @@ DECISIONS = {
     r"ROBUSTSEG_CAMVID=\S+ .venv/bin/pytest tests/examples": How.DOWNLOADS,
 }
 """By what the whole command looks like; the first that fits counts."""
+SIZES = {"resize_px": 180, "crop_px": 180, "base_px": 180}
+FULL = {"iterations": [300]}
+WRITTEN: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "street_180.yaml": (
+        ["street.yaml", "street_pictures.yaml"],
+        {"run": "street_180", "data": {"camvid": SIZES, "camvid_16": SIZES}},
+    ),
+    "demo_tuning.yaml": (
+        ["demo.yaml"],
+        {"run": "demo_tuning", "data": {"scenes": {"seed": 100}, "shapes": {"seed": 100}}},
+    ),
+    "longer.yaml": (
+        ["demo.yaml"],
+        {"run": "demo_300", "attacks": {"suites": {"sea": FULL, "schedules": FULL}}},
+    ),
+}
+"""What commands write: the configurations below it, and what is meant to be other than there."""
 
 FOUND = sorted({command for page in PAGES for command in commands(page)})
 EXHIBITS: list[Shown] = [*TABLES.values(), *FIGURES.values(), *PICTURES.values()]
@@ -154,11 +177,23 @@ def test_snakemake_plans(options: tuple[str, ...], targets: list[str], tmp_path:
 
 
 @pytest.mark.parametrize("command", [one for one in FOUND if decision(one) == How.RUN])
-def test_scripts_write_what_they_say(command: str, tmp_path: Path) -> None:
+def test_scripts_write_what_they_are_for(command: str, tmp_path: Path) -> None:
     (tmp_path / "config").symlink_to(ROOT / "config")
     subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)
     (written,) = tmp_path.glob("*.yaml")
-    assert "run: " in written.read_text()
+    names, changes = WRITTEN[written.name]
+    below = [ROOT / "config" / name for name in names]
+    found = merged(*map(read_yaml, [*below, written]))
+    assert found == merged(*map(read_yaml, below), changes)
+    load_config(found, [*below, written])
+
+
+def merged(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Return what Snakemake makes of several configuration files."""
+    found: dict[str, Any] = {}
+    for layer in layers:
+        update_config(found, layer)
+    return found
 
 
 @pytest.mark.parametrize("command", chosen("python", How.MINUTES))
