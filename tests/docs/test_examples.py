@@ -105,6 +105,15 @@ def test_figures_of_explanations_are_those_that_were_measured(
     assert [row for row in rows if row not in kept] == []
 
 
+def test_what_planning_takes_is_what_was_measured() -> None:
+    shown, kept = (
+        [block.text for block in blocks(page) if block.language == "text"]
+        for page in ("docs/clusters.md", "results/reference/planning.md")
+    )
+    assert len(kept) == 1
+    assert shown == kept
+
+
 def test_no_page_has_examples_that_look_otherwise() -> None:
     """Shell and Python are written one way, so that none is overlooked."""
     known = {
