@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -253,30 +253,61 @@ def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> 
     Raises:
         RobustsegError: no run, parts that are missing or of different settings, damaged evidence.
     """
-    from robustseg.evidence.numbers import Sources
     from robustseg.evidence.queries import Score
-    from robustseg.numbers_shown import collect
-    from robustseg.tables.robustness import TABLE
 
-    records = read_records(folder, only_shard)
-    name = records[0]["name"]
-    evidence = open_evidence(folder, records, TABLE.id)
-    numbers = collect(TABLE, Sources(evidence, own_models(records)))
+    run = read_run(folder, only_shard)
+    name = run.records[0]["name"]
 
     def score(attack: str, eps_255: float) -> Score:
-        found = [numbers.get(name, attack, eps_255, metric) for metric in ("acc", "miou")]
+        found = [run.numbers.get(name, attack, eps_255, metric) for metric in ("acc", "miou")]
         return Score(*(one.value / 100 if one else float("nan") for one in found))
-
-    attacked = [one.eps_255 for one in numbers.find("worst") if one.metric == "acc"]
 
     return Evaluation(
         folder=folder,
         name=name,
-        numbers=numbers,
+        numbers=run.numbers,
         clean=score(CLEAN_SUITE, 0.0),
-        robust={eps_255: score("worst", eps_255) for eps_255 in attacked},
-        warnings=list(dict.fromkeys(one for record in records for one in record["warnings"])),
-        runtime_s=sum(record["runtime_s"] for record in records),
+        robust={eps_255: score("worst", eps_255) for eps_255 in run.radii_255},
+        warnings=run.warnings,
+        runtime_s=sum(record["runtime_s"] for record in run.records),
+    )
+
+
+class RunRead(NamedTuple):
+    """What a run's folder holds.
+
+    Attributes:
+        records: of its parts, see `read_records`.
+        evidence: of all its suites.
+        numbers: of the table `robustness`, made from the evidence.
+        radii_255: of its attacks, in 1/255, ascending; those without a radius left out.
+        warnings: of all parts, each once.
+    """
+
+    records: list[dict[str, Any]]
+    evidence: Evidence
+    numbers: Numbers
+    radii_255: list[float]
+    warnings: list[str]
+
+
+def read_run(folder: Path, only_shard: tuple[int, int] | None = None) -> RunRead:
+    """Read a run's records and evidence; arguments and errors as of `read_evaluation`."""
+    from robustseg.evidence.numbers import Sources
+    from robustseg.evidence.queries import Evidence
+    from robustseg.numbers_shown import collect
+    from robustseg.tables.robustness import TABLE
+
+    records = read_records(folder, only_shard)
+    files, models = evidence_files(folder, records), own_models(records)
+    evidence = Evidence.open(TABLE.id, files, reads_of(records), models)
+    numbers = collect(TABLE, Sources(evidence, models))
+    return RunRead(
+        records,
+        evidence,
+        numbers,
+        sorted(one.eps_255 for one in numbers.find("worst") if one.metric == "acc"),
+        list(dict.fromkeys(one for record in records for one in record["warnings"])),
     )
 
 
@@ -384,14 +415,6 @@ def evidence_files(
 def doubt_file(record: Mapping[str, Any], eps_255: float) -> str:
     """Return where the evidence of a second opinion lies in a run's folder."""
     return EvidenceJob(SUITE, record["name"], 0, eps_255, record["seed"], 0).path
-
-
-def open_evidence(folder: Path, records: Sequence[Mapping[str, Any]], wanted_by: str) -> Evidence:
-    """Return the evidence of a run, complete."""
-    from robustseg.evidence.queries import Evidence
-
-    files = evidence_files(folder, records)
-    return Evidence.open(wanted_by, files, reads_of(records), own_models(records))
 
 
 def own_models(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -18,12 +18,10 @@ from pydantic import Field, ValidationError, model_validator
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import jobs_of_file
 from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, TOO_HIGH
-from robustseg.evidence.numbers import Number, Sources
+from robustseg.evidence.numbers import Number
 from robustseg.evidence.reading import merged_provenance, read_opinions
 from robustseg.files import atomic_path, sha256
-from robustseg.numbers_shown import collect
 from robustseg.sections import Count, Name, Percent, Radius, Section, Seed, key_at, problems
-from robustseg.tables.robustness import TABLE
 from robustseg.text_files import read_json
 
 if TYPE_CHECKING:
@@ -268,27 +266,19 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
 
 def _of_run(folder: Path) -> Iterator[Submission]:
     """Yield the submission of each radius, its figures those of the robustness table."""
-    from robustseg.evaluation.evaluate import (
-        doubt_file,
-        evidence_files,
-        open_evidence,
-        own_models,
-        read_records,
-    )
+    from robustseg.evaluation.evaluate import doubt_file, evidence_files, read_run
 
-    records = read_records(folder)
-    first = records[0]
-    evidence = open_evidence(folder, records, TABLE.id)
-    numbers = collect(TABLE, Sources(evidence, own_models(records)))
-    of_model = {one.what[1:]: one for one in numbers.entries}
+    run = read_run(folder)
+    first = run.records[0]
+    of_model = {one.what[1:]: one for one in run.numbers.entries}
     clean = [of_model["clean", 0.0, metric] for metric in ("acc", "miou")]
-    looked_at = evidence.outcomes(clean[0].runs[0])
-    for eps_255 in sorted(one.eps_255 for one in numbers.find("worst") if one.metric == "acc"):
+    looked_at = run.evidence.outcomes(clean[0].runs[0])
+    for eps_255 in run.radii_255:
         worst = [of_model["worst", eps_255, metric] for metric in ("acc", "miou")]
         doubt = folder / doubt_file(first, eps_255)
         files = [
             path
-            for path in evidence_files(folder, records)
+            for path in evidence_files(folder, run.records)
             if jobs_of_file(path)[0].eps_255 in (0.0, eps_255)
         ]
         files += [doubt] if doubt.exists() else []
@@ -309,7 +299,7 @@ def _of_run(folder: Path) -> Iterator[Submission]:
             worst=_scores(*worst),
             attack=_attack(worst[0]),
             doubt=_doubt(doubt, eps_255) if doubt.exists() else None,
-            warnings=list(dict.fromkeys(one for record in records for one in record["warnings"])),
+            warnings=run.warnings,
             provenance=provenance,
             evidence=[
                 EvidenceFile(path=path.relative_to(folder).as_posix(), sha256=sha256(path))
