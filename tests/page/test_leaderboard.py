@@ -107,6 +107,26 @@ def test_the_evidence_is_named_with_its_hash(made: Path) -> None:
         assert file.sha256 == sha256(made / "rounds" / file.path)
 
 
+def test_a_file_of_evidence_is_hashed_once_for_a_run(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path.resolve())
+        return sha256(path)
+
+    for module in ("submission", "leaderboard"):
+        monkeypatch.setattr(f"robustseg.page.{module}.sha256", counted)
+    evidence = sorted(path.resolve() for path in runs.glob("rounds/attacks/**/*.parquet"))
+    assert len(evidence) == 4  # clean, two radii, the second opinion
+    make_submissions(runs / "rounds")
+    assert sorted(hashed) == evidence
+    hashed.clear()
+    rank([file_of("rounds"), file_of("rounds", 8.0)])
+    assert sorted(hashed) == evidence
+
+
 def test_the_second_opinion_is_that_of_the_run(made: Path) -> None:
     (path,) = made.glob("rounds/attacks/doubt/**/*.parquet")
     (opinion,) = read_opinions(path)

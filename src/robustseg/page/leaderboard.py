@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from robustseg.evidence.enumerator import jobs_of_file
 from robustseg.evidence.findings import SUITE, TOO_HIGH
 from robustseg.evidence.reported import reported_numbers
 from robustseg.evidence.wording import MISSING, listed, printed, radius
-from robustseg.files import atomic_path
+from robustseg.files import atomic_path, sha256
 from robustseg.page.doubts import SIGNS
 from robustseg.page.page import render
 from robustseg.page.submission import FOLDER, Figure, Submission, is_of_its_run, read_submission
@@ -156,11 +157,12 @@ def rank(paths: Sequence[Path]) -> list[Ranking]:
     _check_different(read)
     names = [(one.model, _setting(one)) for one in read.values()]
     made: dict[Path, list[Submission]] = {}
+    hash_of = cache(sha256)
     by_setting: dict[Setting, list[Entry]] = {}
     for path, one in read.items():
         named_twice = names.count((one.model, _setting(one))) > 1
         label = f"{one.model} ({_where(path)})" if named_twice else one.model
-        entry = Entry(path, one, is_of_its_run(path, one, made), label)
+        entry = Entry(path, one, is_of_its_run(path, one, made, hash_of), label)
         by_setting.setdefault(_setting(one), []).append(entry)
     return [_ranking(setting, entries) for setting, entries in sorted(by_setting.items())]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from math import isclose, isfinite
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -185,7 +186,7 @@ def make_submissions(folder: str | Path) -> list[Path]:
     Raises:
         RobustsegError: no run, parts of it missing or damaged, or no attack with a radius.
     """
-    made = list(_of_run(Path(folder)))
+    made = list(_of_run(Path(folder), cache(sha256)))
     if not made:
         raise RobustsegError(f"{folder} holds no attack with a radius, so there is nothing to rank")
     place = Path(folder) / FOLDER
@@ -215,13 +216,19 @@ def read_submission(path: Path) -> Submission:
         ) from error
 
 
-def is_of_its_run(path: Path, submission: Submission, made: dict[Path, list[Submission]]) -> bool:
+def is_of_its_run(
+    path: Path,
+    submission: Submission,
+    made: dict[Path, list[Submission]],
+    hash_of: Callable[[Path], str],
+) -> bool:
     """Return whether the evidence lies beside, in the run; then every key agrees with it.
 
     Args:
         path: of the submission.
         submission: read from it.
         made: by run what its evidence says; a run that is not there is added.
+        hash_of: SHA-256 of a file; one that remembers, since radii share files.
 
     Raises:
         RobustsegError: a file of evidence is gone or another, or a key says something else than the
@@ -235,10 +242,10 @@ def is_of_its_run(path: Path, submission: Submission, made: dict[Path, list[Subm
         key, file = f"evidence[{place}]", root / one.path
         if not file.is_file():
             raise RobustsegError(f"{path}: {key}.path is {one.path}, which is gone; {again}")
-        if sha256(file) != one.sha256:
+        if hash_of(file) != one.sha256:
             raise RobustsegError(f"{path}: {key}.sha256 is not that of {file}; {again}")
     if root not in made:
-        made[root] = list(_of_run(root))
+        made[root] = list(_of_run(root, hash_of))
     of_run = next((one for one in made[root] if one.eps_255 == submission.eps_255), None)
     if of_run is None:
         raise RobustsegError(f"{path}: eps_255 is {submission.eps_255:g}, no radius of its run")
@@ -264,7 +271,7 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
     return next(filter(None, (_difference(one, other, name) for name, one, other in pairs)), "")
 
 
-def _of_run(folder: Path) -> Iterator[Submission]:
+def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission]:
     """Yield the submission of each radius, its figures those of the robustness table."""
     from robustseg.evaluation.evaluate import doubt_file, evidence_files, read_run
 
@@ -302,7 +309,7 @@ def _of_run(folder: Path) -> Iterator[Submission]:
             warnings=run.warnings,
             provenance=provenance,
             evidence=[
-                EvidenceFile(path=path.relative_to(folder).as_posix(), sha256=sha256(path))
+                EvidenceFile(path=path.relative_to(folder).as_posix(), sha256=hash_of(path))
                 for path in files
             ],
         )
