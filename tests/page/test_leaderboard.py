@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -221,6 +222,21 @@ def test_models_whose_intervals_overlap_are_marked(runs: Path) -> None:
     lines = Path("board.md").read_text()
     assert "| 3. at\\_50 ≈ |" in lines
     assert "| 2. at\\_51 |" in lines
+
+
+def test_the_best_is_separated_from_nothing(runs: Path) -> None:
+    make_leaderboard(["runs/colours", "runs/rounds"], "board.html")
+    for row in rows_of("board.csv"):
+        assert (row["separated_from_above"] == "") == (row["position"] == "1")
+
+
+def test_the_csv_s_columns_are_those_of_its_documentation(runs: Path) -> None:
+    make_leaderboard(["runs/colours"], "board.html")
+    page = Path(__file__).parents[2] / "docs" / "leaderboard.md"
+    section = page.read_text().split("## The CSV\n")[1].split("\n## ")[0]
+    named = [one for one in section.splitlines() if one.startswith("| `")]
+    columns = [name for one in named for name in re.findall("`(.+?)`", one.split(" | ")[0])]
+    assert columns == list(rows_of("board.csv")[0])
 
 
 def test_the_paper_stands_beside_and_outside(runs: Path) -> None:

@@ -401,7 +401,7 @@ def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
             "source": "measured",
             "model": one.model,
             "ranked_percent": one.ranked_percent,
-            "separated_from_above": not ranking.together[place],
+            "separated_from_above": not ranking.together[place] if place else "",
             **_columns("worst_case_acc", one.worst.acc_percent),
             **_columns("worst_case_miou", one.worst.miou_percent),
             **_columns("clean_acc", one.clean.acc_percent),
