@@ -381,7 +381,6 @@ def _details(entry: Entry) -> dict[str, Any]:
     said = {
         "file": str(entry.path),
         "architecture": one.architecture,
-        "training seed": "not known" if one.training_seed is None else str(one.training_seed),
         "attacks": _attack_note(one),
         **{key: ", ".join(values) for key, values in one.provenance.items()},
         **{file.path: f"SHA-256 {file.sha256}" for file in one.evidence},

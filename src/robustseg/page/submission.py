@@ -126,7 +126,6 @@ class Submission(Section):
 
     Attributes:
         images_sha256: tells sets of images apart: of their ids and labelled pixels by class.
-        training_seed: None where it is not known, as of any model that this code has not trained.
         doubt: None if nobody asked for a second opinion.
     """
 
@@ -139,7 +138,6 @@ class Submission(Section):
     classes: Count
     eps_255: Radius
     norm: Literal["l_inf"]
-    training_seed: Seed | None
     clean: Scores
     worst: Scores
     attack: Attack
@@ -301,7 +299,6 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             classes=looked_at.union.shape[1],
             eps_255=eps_255,
             norm="l_inf",
-            training_seed=None,
             clean=_scores(*clean),
             worst=_scores(*worst),
             attack=_attack(worst[0]),
