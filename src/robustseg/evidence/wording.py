@@ -54,6 +54,11 @@ def printed(value: float) -> str:
     return f"{value:.1f}"
 
 
+def with_interval(shown: str, low: float | None, high: float | None) -> str:
+    """Return a percentage in print with its interval, "40.2 (38.1 to 42.0)", if it has one."""
+    return shown if low is None or high is None else f"{shown} ({printed(low)} to {printed(high)})"
+
+
 def signed(value: float, decimals: int = 1) -> str:
     """Return a difference as it is printed: one decimal, if nothing else is said, and a sign."""
     return f"{value:+.{decimals}f}".replace("-", "−")

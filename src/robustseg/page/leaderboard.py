@@ -15,7 +15,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import jobs_of_file
 from robustseg.evidence.findings import SUITE, TOO_HIGH
 from robustseg.evidence.reported import reported_numbers
-from robustseg.evidence.wording import MISSING, listed, printed, radius
+from robustseg.evidence.wording import MISSING, listed, printed, radius, with_interval
 from robustseg.files import atomic_path, sha256
 from robustseg.page.doubts import SIGNS
 from robustseg.page.page import render
@@ -307,12 +307,7 @@ def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
 
 def _shown(one: Figure) -> str:
     """Return a figure with its interval in print."""
-    interval = "" if one.low is None or one.high is None else _interval(one.low, one.high)
-    return f"{printed(one.value)}{interval}"
-
-
-def _interval(low: float, high: float) -> str:
-    return f" ({printed(low)} to {printed(high)})"
+    return with_interval(printed(one.value), one.low, one.high)
 
 
 def _attack(one: Submission) -> str:

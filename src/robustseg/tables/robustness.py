@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from robustseg.attacks.spec import SQUARE
@@ -18,7 +19,7 @@ from robustseg.evidence.numbers import (
     outcome_numbers,
 )
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import MISSING, percent, printed, radius
+from robustseg.evidence.wording import MISSING, percent, printed, radius, with_interval
 from robustseg.exhibits import HOW_ROBUST, Told
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
@@ -175,9 +176,9 @@ def _note(flips: Number) -> str:
 def _with_interval(numbers: Numbers, one: Number | None) -> Cell:
     """Return a number with its interval in print."""
     plain = cell(numbers, one)
-    if one is None or one.low is None or one.high is None or one.by_seed:
+    if one is None or one.by_seed:
         return plain
-    return Cell(f"{plain.text} ({printed(one.low)} to {printed(one.high)})", note=plain.note)
+    return replace(plain, text=with_interval(plain.text, one.low, one.high))
 
 
 def _cost(one: Number | None) -> str:
