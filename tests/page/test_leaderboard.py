@@ -23,6 +23,8 @@ from robustseg.page.leaderboard import PAPER_CLASSES, REPORTED, make_leaderboard
 from robustseg.page.submission import make_submissions, read_submission
 
 EPS_255 = 40.0
+IMAGES = torch.rand(6, 3, 10, 12, generator=torch.Generator().manual_seed(0))
+DATA = (IMAGES, IMAGES.argmax(1))
 
 
 def colours(images: torch.Tensor) -> torch.Tensor:
@@ -42,15 +44,13 @@ def rows_of(path: str) -> list[dict[str, str]]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of two runs; the second opinion was asked of `rounds` alone."""
     folder = tmp_path_factory.mktemp("runs")
-    images = torch.rand(6, 3, 10, 12, generator=torch.Generator().manual_seed(0))
-    data = (images, images.argmax(1))
     for model in (colours, rounds):
         name = model.__name__
         evaluate(
-            model, data, [8.0, EPS_255], folder=folder / name, iterations=5, name=name,
+            model, DATA, [8.0, EPS_255], folder=folder / name, iterations=5, name=name,
             progress=False,
         )  # fmt: skip
-    doubt(rounds, data, EPS_255, folder=folder / "rounds", images=4)
+    doubt(rounds, DATA, EPS_255, folder=folder / "rounds", images=4)
     for name in ("colours", "rounds"):
         make_submissions(folder / name)
     return folder
@@ -85,6 +85,19 @@ def test_figures_are_those_of_the_table(made: Path) -> None:
             assert shown
             assert (figure.value, figure.low, figure.high) == (shown.value, shown.low, shown.high)
     assert (one.images, one.classes, one.eps_255, one.norm) == (6, 3, EPS_255, "l_inf")
+
+
+def test_one_image_has_no_interval_and_is_not_separated(tmp_path: Path) -> None:
+    for model in (colours, rounds):
+        evaluate(
+            model, DATA, EPS_255, folder=tmp_path / model.__name__, iterations=3, images=1,
+            name=model.__name__, pictures=0, progress=False,
+        )  # fmt: skip
+    (found,) = rank([path for run in tmp_path.iterdir() for path in make_submissions(run)])
+    shown = [entry.of.worst.acc_percent for entry in found.entries]
+    assert all(one.low is None and one.high is None for one in shown)
+    assert shown[0].value > shown[1].value
+    assert list(found.together) == [False, True]
 
 
 def test_the_attack_and_its_cost_are_on_record(made: Path) -> None:

@@ -84,7 +84,7 @@ class Ranking:
     Attributes:
         setting: what they share.
         entries: in their order.
-        together: for each whether its interval reaches that of the one above.
+        together: for each whether its ends reach those of the one above, see `Entry.ends`.
         reported: by name of the paper's models, their printed numbers by (attack, metric).
     """
 
@@ -331,8 +331,8 @@ def _notes(ranking: Ranking) -> Iterable[str]:
     entries = ranking.entries
     if any(ranking.together):
         yield (
-            f"{NOT_SEPARATED}: not separated from the model above: their intervals overlap, so "
-            "that other images could rank them the other way."
+            f"{NOT_SEPARATED}: not separated from the model above: their intervals overlap, or "
+            "one has none, so that other images could rank them the other way."
         )
     for entry in entries:
         doubt = entry.of.doubt

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
-from math import isclose, isfinite
+from math import isclose
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -278,6 +278,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
     of_model = {one.what[1:]: one for one in run.numbers.entries}
     clean = [of_model["clean", 0.0, metric] for metric in ("acc", "miou")]
     looked_at = run.evidence.outcomes(clean[0].runs[0])
+    several = int((looked_at.pixels > 0).sum()) > 1
     for eps_255 in run.radii_255:
         worst = [of_model["worst", eps_255, metric] for metric in ("acc", "miou")]
         doubt = folder / doubt_file(first, eps_255)
@@ -299,8 +300,8 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             classes=looked_at.union.shape[1],
             eps_255=eps_255,
             norm="l_inf",
-            clean=_scores(*clean),
-            worst=_scores(*worst),
+            clean=_scores(*clean, several),
+            worst=_scores(*worst, several),
             attack=_attack(worst[0]),
             doubt=_doubt(doubt, eps_255) if doubt.exists() else None,
             warnings=run.warnings,
@@ -312,13 +313,17 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
         )
 
 
-def _scores(acc: Number, miou: Number) -> Scores:
-    return Scores(acc_percent=_figure(acc), miou_percent=_figure(miou))
+def _scores(acc: Number, miou: Number, several: bool) -> Scores:
+    return Scores(acc_percent=_figure(acc, several), miou_percent=_figure(miou, several))
 
 
-def _figure(one: Number) -> Figure:
-    ends = [None if end is None or not isfinite(end) else end for end in (one.low, one.high)]
-    return Figure(value=one.value, low=ends[0], high=ends[1])
+def _figure(one: Number, several: bool) -> Figure:
+    """Return a number with its interval, where it is over several images.
+
+    ASSUME: one image has none: each draw is that image, so that the ends would be the figure.
+    """
+    low, high = (one.low, one.high) if several else (None, None)
+    return Figure(value=one.value, low=low, high=high)
 
 
 def _attack(worst: Number) -> Attack:
