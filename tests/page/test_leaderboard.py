@@ -19,7 +19,13 @@ from robustseg.evaluation.evaluate import read_evaluation
 from robustseg.evidence.reading import read_opinions
 from robustseg.evidence.reported import reported_numbers
 from robustseg.files import sha256
-from robustseg.page.leaderboard import PAPER_CLASSES, REPORTED, make_leaderboard, rank
+from robustseg.page.leaderboard import (
+    NOT_SEPARATED,
+    PAPER_CLASSES,
+    REPORTED,
+    make_leaderboard,
+    rank,
+)
 from robustseg.page.submission import make_submissions, read_submission
 
 EPS_255 = 40.0
@@ -204,6 +210,111 @@ def test_the_page_says_what_was_doubted(runs: Path) -> None:
     assert float(lowest["ranked_percent"]) < float(lowest["worst_case_acc_percent"])
 
 
+@pytest.fixture
+def board(runs: Path) -> Path:
+    """The leaderboard of two submissions away from their runs; no two figures of them are alike."""
+
+    def figures(*values: float) -> dict[str, Any]:
+        acc, miou = ({"value": one, "low": one - 1, "high": one + 2} for one in values)
+        return {"acc_percent": acc, "miou_percent": miou}
+
+    def honest(one: Any) -> None:
+        one.update(worst=figures(50, 40), clean=figures(90, 80))
+        one["attack"]["passes_an_image"] = {"forward": 30.0, "backward": 12.0}
+
+    def doubted(one: Any) -> None:
+        one.update(worst=figures(75, 60), clean=figures(95, 85), warnings=["it rounds"])
+        one["attack"].update(seeds=[1], passes_an_image={"forward": 1000.0, "backward": 1.0})
+        opinion = {"acc_percent": 70.0, "found_percent": 10.0, "overestimated_by_points": 60.0}
+        one["doubt"].update(opinion, images=4, verdict="60 points too high")
+
+    changes = {"colours": honest, "rounds": doubted}
+    paths = [spoil(file_of(name), change, Path(name)) for name, change in changes.items()]
+    make_leaderboard(paths, "board.html")
+    return Path("board.html")
+
+
+def test_a_line_of_the_csv_is_the_submission(board: Path) -> None:
+    shared = {
+        **{"dataset": "data", "classes": "3", "eps_255": "40.0", "images": "6"},
+        "images_sha256": read_submission(Path("colours")).images_sha256,
+        **{"source": "measured", "suites": "sea", "iterations": "5", "evidence_compared": "False"},
+    }
+    honest = {
+        **{"position": "1", "model": "colours", "file": "colours", "passes_an_image": "42.0"},
+        **{"ranked_percent": "50.0", "separated_from_above": ""},
+        **{"second_opinion": "", "overestimated_by_points": ""},
+    }
+    doubted = {
+        **{"position": "2", "model": "rounds", "file": "rounds", "passes_an_image": "1001.0"},
+        **{"ranked_percent": "10.0", "separated_from_above": "True"},
+        **{"second_opinion": "too high", "overestimated_by_points": "60.0"},
+    }
+    columns = ("worst_case_acc", "worst_case_miou", "clean_acc", "clean_miou")
+    for one, values in ((honest, (50, 40, 90, 80)), (doubted, (75, 60, 95, 85))):
+        for column, value in zip(columns, values, strict=True):
+            ends = (f"{value}.0", f"{value - 1}.0", f"{value + 2}.0")
+            named = (f"{column}_{end}" for end in ("percent", "low", "high"))
+            one.update(zip(named, ends, strict=True))
+    assert rows_of("board.csv") == [shared | honest, shared | doubted]
+
+
+def test_a_line_in_markdown_is_the_submission(board: Path) -> None:
+    lines = board.with_suffix(".md").read_text().splitlines()
+    assert [one for one in lines if re.match(r"\| \d", one)] == [
+        "| 1. colours | 50.0 (49.0 to 52.0) | 40.0 (39.0 to 42.0) | not asked for | not there "
+        "| 90.0 | 80.0 | sea: 4 × 5 iterations | 42 |",
+        "| 2. rounds ✗ ! | ≤ 10.0 | ≤ 60.0 | ✗ too high by ≥ 60.0 | not there "
+        "| 95.0 | 85.0 | sea: 4 × 5 iterations | 1,001 |",
+    ]
+
+
+def test_a_bar_is_as_long_as_what_it_ranks_at(board: Path) -> None:
+    page = board.read_text()
+    assert '<span>1. colours</span><i style="--share: 50.0%"></i><b>50.0</b>' in page
+    assert '<span>2. rounds ✗ !</span><i style="--share: 10.0%"></i><b>≤ 10.0</b>' in page
+
+
+def notes_of(page: Path) -> list[str]:
+    lines = page.with_suffix(".md").read_text().splitlines()
+    return [one.removeprefix("- ") for one in lines if one.startswith("- ")]
+
+
+def test_each_note_is_said_where_it_holds(board: Path) -> None:
+    assert notes_of(board) == [
+        "✗ rounds: measured 75.0 (74.0 to 77.0), 60 points too high on 4 images, where 10.0 are "
+        "left; it ranks at 10.0, an upper bound without an interval.",
+        "The attacks differ: a weaker attack leaves more, and says less.",
+        "! rounds: it rounds.",
+        "Evidence “not there”: the figures are as the file says; where evidence lies beside, they "
+        "were made from it again and agree.",
+    ]
+
+
+def test_no_note_is_said_where_nothing_holds(runs: Path) -> None:
+    """By the same attacks, with evidence, without a warning: but for the model doubted."""
+    make_leaderboard([file_of("colours")], "board.html")
+    assert notes_of(Path("board.html")) == []
+    make_leaderboard([file_of("colours"), file_of("rounds")], "board.html")
+    assert {one.split(":")[0] for one in notes_of(Path("board.html"))} - {NOT_SEPARATED} == {
+        "✗ rounds",
+        "! rounds",
+    }
+
+
+def test_the_same_images_with_other_labels_are_ranked_by_themselves(
+    runs: Path, tmp_path: Path
+) -> None:
+    evaluate(
+        colours, DATA, EPS_255, folder=tmp_path / "other", iterations=3, ignore_index=0,
+        pictures=0, progress=False,
+    )  # fmt: skip
+    (other,) = make_submissions(tmp_path / "other")
+    found = rank([file_of("colours"), other])
+    assert [one.setting.images for one in found] == [6, 6]
+    assert len({one.setting.images_sha256 for one in found}) == 2
+
+
 def test_each_radius_data_set_and_set_of_images_is_ranked_by_itself(runs: Path) -> None:
     changed = {
         "radius": lambda one: one.update(eps_255=7.0),
@@ -235,6 +346,47 @@ def test_models_whose_intervals_overlap_are_marked(runs: Path) -> None:
     lines = Path("board.md").read_text()
     assert "| 3. at\\_50 ≈ |" in lines
     assert "| 2. at\\_51 |" in lines
+    assert "\n- ≈: not separated from the model above: " in lines
+    separated = [row["separated_from_above"] for row in rows_of("board.csv")]
+    assert separated == ["", "True", "False"]
+
+
+def test_without_an_interval_a_model_is_separated_from_none(runs: Path) -> None:
+    def lone(one: Any) -> None:
+        one["worst"]["acc_percent"] = {"value": 40.0, "low": None, "high": None}
+
+    def certain(one: Any) -> None:
+        one["worst"]["acc_percent"] = {"value": 50.0, "low": 49.0, "high": 51.0}
+        one["doubt"] = None
+
+    paths = [
+        spoil(file_of("colours"), lone, Path("lone")),
+        spoil(file_of("rounds"), certain, Path("certain")),
+    ]
+    (found,) = rank(paths)
+    assert [entry.label for entry in found.entries] == ["rounds", "colours"]
+    assert list(found.together) == [False, True]
+
+
+def test_an_overestimated_model_may_be_anything_below_what_was_found(runs: Path) -> None:
+    """Measured 60 and found to be 40 at most: apart from 50, which is above, and not from 30."""
+
+    def doubted(one: Any) -> None:
+        one["worst"]["acc_percent"] = {"value": 60.0, "low": 59.0, "high": 61.0}
+        opinion = {"acc_percent": 60.0, "found_percent": 40.0, "overestimated_by_points": 20.0}
+        one["doubt"].update(opinion)
+
+    def at(value: float) -> Callable[[Any], object]:
+        figure = {"value": value, "low": value - 1.0, "high": value + 1.0}
+        return lambda one: (
+            one["worst"].update(acc_percent=figure),
+            one["evidence"][1].update(sha256=f"{value:064.0f}"),
+        )
+
+    paths = [spoil(file_of("colours"), at(value), Path(f"at_{value:g}")) for value in (30.0, 50.0)]
+    (found,) = rank([*paths, spoil(file_of("rounds"), doubted, Path("doubted"))])
+    assert [entry.path.name for entry in found.entries] == ["at_50", "doubted", "at_30"]
+    assert list(found.together) == [False, False, True]
 
 
 def test_the_best_is_separated_from_nothing(runs: Path) -> None:
@@ -261,6 +413,7 @@ def test_the_paper_stands_beside_and_outside(runs: Path) -> None:
     make_leaderboard([spoil(file_of("colours"), of_voc, Path("voc.json"))], "board.html")
     text = Path("board.md").read_text()
     assert "not measured, not ranked" in text
+    assert "\n- “paper”: printed in arXiv 2306.12941, not measured here: " in text
     (line,) = (
         one for one in text.splitlines() if "pir\\_at\\_5\\_50ep\\_upernet\\_convnext\\_t" in one
     )
