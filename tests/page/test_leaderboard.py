@@ -389,12 +389,6 @@ def test_an_overestimated_model_may_be_anything_below_what_was_found(runs: Path)
     assert list(found.together) == [False, False, True]
 
 
-def test_the_best_is_separated_from_nothing(runs: Path) -> None:
-    make_leaderboard(["runs/colours", "runs/rounds"], "board.html")
-    for row in rows_of("board.csv"):
-        assert (row["separated_from_above"] == "") == (row["position"] == "1")
-
-
 def test_the_csv_s_columns_are_those_of_its_documentation(runs: Path) -> None:
     make_leaderboard(["runs/colours"], "board.html")
     page = Path(__file__).parents[2] / "docs" / "leaderboard.md"
