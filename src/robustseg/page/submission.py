@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from math import isclose
 from pathlib import Path, PurePosixPath
@@ -300,8 +300,8 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             classes=looked_at.union.shape[1],
             eps_255=eps_255,
             norm="l_inf",
-            clean=_scores(*clean, several),
-            worst=_scores(*worst, several),
+            clean=_scores(clean, several),
+            worst=_scores(worst, several),
             attack=_attack(worst[0]),
             doubt=_doubt(doubt, eps_255) if doubt.exists() else None,
             warnings=run.warnings,
@@ -313,8 +313,9 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
         )
 
 
-def _scores(acc: Number, miou: Number, several: bool) -> Scores:
-    return Scores(acc_percent=_figure(acc, several), miou_percent=_figure(miou, several))
+def _scores(found: Iterable[Number], several: bool) -> Scores:
+    acc, miou = (_figure(one, several) for one in found)
+    return Scores(acc_percent=acc, miou_percent=miou)
 
 
 def _figure(one: Number, several: bool) -> Figure:
