@@ -15,10 +15,13 @@ from robustseg.attacks.pixel_losses import loss_and_gradient
 from robustseg.data.interface import IGNORE_LABEL
 
 
-@pytest.fixture(params=[1, 2**40], ids=["swept", "torch"])
+@pytest.fixture(params=["swept", "torch", "device"])
 def passes_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have float32 passes done by compiled sweeps, or by torch."""
-    monkeypatch.setattr("robustseg.attacks.logit_sums.SWEPT_VALUES", request.param)
+    """Have float32 passes done by compiled sweeps, by torch, or as on a device that is no CPU."""
+    swept_values = 1 if request.param == "swept" else 2**40
+    monkeypatch.setattr("robustseg.attacks.logit_sums.SWEPT_VALUES", swept_values)
+    if request.param == "device":
+        monkeypatch.setattr("robustseg.attacks.logits.has_values_at_hand", lambda logits: False)
 
 
 def closed_form(
@@ -223,6 +226,22 @@ def test_cosine_of_very_negative_logits_is_that_of_the_exponentials() -> None:
 
 
 @pytest.mark.usefixtures("passes_by")
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_device_that_is_not_asked_gives_the_same_bits(
+    name: str, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU looks whether logits are usual, and saves passes; elsewhere, that would be waiting."""
+    generator = torch.Generator().manual_seed(3)
+    logits = scale * torch.randn(2, 5, 6, 4, generator=generator)
+    labels = torch.randint(-1, 5, (2, 6, 4), generator=generator)
+    monkeypatch.setattr("robustseg.attacks.logit_sums.SWEPT_VALUES", 2**40)
+    asked = closed_form(name, logits, labels)
+    monkeypatch.setattr("robustseg.attacks.logits.has_values_at_hand", lambda logits: False)
+    for one, other in zip(asked, closed_form(name, logits, labels), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_batch_in_chunks_is_the_batch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = random_case(5)
     logits, labels = logits.float().repeat(1, 1, 4, 4), labels.repeat(1, 4, 4)  # 320 pixels

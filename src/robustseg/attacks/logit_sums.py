@@ -33,13 +33,18 @@ def is_swept(logits: Tensor) -> bool:
     return many and logits.dtype == torch.float32 and logits.is_contiguous()
 
 
+def label_and_largest(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return u_y with y in `index` (b, 1, h, w) int64, and max_k u_k."""
+    return logits.gather(1, index), logits.amax(1, keepdim=True)
+
+
 def exponential_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return u_y with y in `index` (b, 1, h, w) int64, e^u_y, max_k u_k, and sum_k e^u_k.
 
     e^u_y is one of the sum's terms to the last bit, so that p_y never exceeds 1.
     """
     if not is_swept(logits):
-        label, largest = logits.gather(1, index), logits.amax(1, keepdim=True)
+        label, largest = label_and_largest(logits, index)
         exponentials = (logits * LOG2_E).exp2_()
         return label, exponentials.gather(1, index), largest, exponentials.sum(1, keepdim=True)
     from robustseg.attacks import kernels
@@ -58,6 +63,7 @@ def sigmoid_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, ...]:
         sigmoids = logits.sigmoid()
         sigmoid = sigmoids.gather(1, index)
         norm = sigmoids.square_().sum(1, keepdim=True).sqrt_()
+        del sigmoids  # as large as the logits, and so are the exponentials
         return *exponential_sums(logits, index), sigmoid, norm
     from robustseg.attacks import kernels
 
@@ -69,7 +75,7 @@ def sigmoid_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, ...]:
 def norms(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return u_y with y in `index` (b, 1, h, w) int64, max_k u_k, and ||u||_2."""
     if not is_swept(logits):
-        label, largest = logits.gather(1, index), logits.amax(1, keepdim=True)
+        label, largest = label_and_largest(logits, index)
         return label, largest, logits.square().sum(1, keepdim=True).sqrt_()
     from robustseg.attacks import kernels
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustseg.attacks.logit_sums import exponential_sums, norms, sigmoid_sums, write_gradient
+from robustseg.attacks.logit_sums import (
+    exponential_sums,
+    label_and_largest,
+    norms,
+    sigmoid_sums,
+    write_gradient,
+)
 from robustseg.data.interface import IGNORE_LABEL
 
 USUAL_LOGIT = 35
@@ -54,6 +60,15 @@ class Labels:
         return self.weights[classes.masked_fill(beyond, 0)].masked_fill_(beyond, 1)
 
 
+def has_values_at_hand(logits: Tensor) -> bool:
+    """Return whether asking for a value costs less than the passes over logits that it may save.
+
+    It does on a CPU. Other devices would first have to finish all that they were asked for, and
+    stand still until they are asked for more.
+    """
+    return logits.device.type == "cpu"
+
+
 @dataclass
 class Softmax:
     """What losses ask of the softmax of some images' logits; of each pixel, (b, 1, h, w).
@@ -83,18 +98,20 @@ class Softmax:
         might underflow or the total overflow, logits are shifted in place, and nowhere else, so
         that other pixels keep the same bits.
         """
-        label, own, largest, total = sums or exponential_sums(logits, labels.index)
+        if has_values_at_hand(logits):
+            label, own, largest, total = sums or exponential_sums(logits, labels.index)
+            if bool((label.amin() > -USUAL_LOGIT) & (largest.amax() < USUAL_LOGIT)):
+                probability = own / total
+                return cls(total, label >= largest, probability, probability.log().neg_())
+        else:
+            label, largest = label_and_largest(logits, labels.index)
         right = label >= largest
-        all_usual = bool((label.amin() > -USUAL_LOGIT) & (largest.amax() < USUAL_LOGIT))
-        if not all_usual:
-            usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
-            logits -= torch.where(usual, 0, largest)
-            label, own, _, total = exponential_sums(logits, labels.index)
+        usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
+        logits -= torch.where(usual, 0, largest)
+        label, own, _, total = exponential_sums(logits, labels.index)
         probability = own / total
-        cross_entropy = probability.log().neg_()
-        if not all_usual:
-            cross_entropy = torch.where(usual, cross_entropy, total.log() - label)
-        return cls(total, right, probability, cross_entropy)
+        of_usual = probability.log().neg_()
+        return cls(total, right, probability, torch.where(usual, of_usual, total.log() - label))
 
 
 @dataclass
@@ -148,7 +165,7 @@ def sigmoid_cosine(
     Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
     to all classes cancels: where the norm might underflow, logits are taken shifted up to -30.
     """
-    if not bool(norm.amin() >= 1e-15):
+    if not has_values_at_hand(logits) or not bool(norm.amin() >= 1e-15):
         shift = torch.where(norm < 1e-15, largest + 30, 0)
         *_, sigmoid, norm = sigmoid_sums(logits - shift, index)
     return sigmoid / norm

@@ -162,7 +162,7 @@ def _object_mask_ce(u: Logits, at: Moment) -> Pixels:
     counted = u.labels.counted.flatten(1)
     classes = u.labels.index.flatten(1)
     right = softmax.right.flatten(1) * counted
-    zeros = counted.new_zeros(len(counted), int(classes.max()) + 1)
+    zeros = counted.new_zeros(len(counted), u.values.shape[1])
     share = zeros.scatter_add(1, classes, right) / zeros.scatter_add(1, classes, counted).clamp(1)
     kept = (share >= 0.5).to(counted.dtype).gather(1, classes).view_as(softmax.total)
     u.write_gradient(kept, softmax)

@@ -254,6 +254,8 @@ def _record(
             "numerical range",
         )
         refuse_gradients(~evaluation.finite, ids)
+    if all(unfinished):  # made on the device, which a list would have to be copied to
+        return torch.arange(len(images), device=images.device)
     indices = [index for index, flag in enumerate(unfinished) if flag]
     return torch.tensor(indices, dtype=torch.int64, device=images.device)
 

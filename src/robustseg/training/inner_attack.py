@@ -66,6 +66,7 @@ def perturb(
     epsilon = attack.epsilon
     lower, upper = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
     perturbed = images
+    broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     if attack.start == "random":
         perturbed = (images + epsilon * _uniform(images, seed)).clamp_(0, 1)
     with _prepared(model, attack):
@@ -75,9 +76,10 @@ def perturb(
                 logits = model(point).float()
             loss = attack_loss(attack.loss, logits, labels, Moment(step / attack.steps))
             gradient = _gradient(loss * weight, point, attack.contaminates)
-            _refuse(~is_finite(gradient) & loss.isfinite())  # else the training says so itself
+            broken |= ~is_finite(gradient) & loss.isfinite()  # else the training says so itself
             moved = point.detach() + attack.step_size * gradient.sign()
             perturbed = torch.minimum(torch.maximum(moved, lower), upper)
+    _refuse(broken)  # here alone: to ask is to wait for the device
     return perturbed.detach()
 
 
