@@ -88,7 +88,8 @@ def _read_array(file: IO[bytes], size: int) -> NDArray[Any]:
     content, at = np.empty(left, np.uint8), 0
     while at < left:
         piece = file.read(min(PIECE_BYTES, left - at))
+        if not piece:
+            raise ValueError(f"it has an array that ends {left - at:,} bytes early")
         content[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-        at += len(piece) or left  # where it ends early its checksum does not fit
-    file.read(1)  # the end, where the checksum is compared
+        at += len(piece)
     return content.view(dtype).reshape(shape, order="F" if by_columns else "C")
