@@ -113,7 +113,8 @@ def test_json_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_whatever_bytes_are_in_a_file_the_answer_is_content_or_a_sentence(tmp_path: Path) -> None:
-    draw, refusals = random.Random(0), []
+    draw, path = random.Random(0), tmp_path / "file"
+    refusals: dict[str, list[str]] = {one.__name__: [] for one in (read_yaml, read_json, read_csv)}
     pieces = [
         b"a",
         b":",
@@ -144,11 +145,18 @@ def test_whatever_bytes_are_in_a_file_the_answer_is_content_or_a_sentence(tmp_pa
         b"#",
     ]
     for _ in range(500):
-        (tmp_path / "file").write_bytes(b"".join(draw.choices(pieces, k=draw.randrange(1, 30))))
+        path.write_bytes(b"".join(draw.choices(pieces, k=draw.randrange(1, 30))))
         for read in (read_yaml, read_json, read_csv):
             try:
-                read(tmp_path / "file")
+                read(path)
             except RobustsegError as error:
-                refusals.append(str(error))
-    assert len(refusals) > 500
-    assert all("file" in sentence for sentence in refusals)
+                refusals[read.__name__].append(str(error))
+    assert min(map(len, refusals.values())) > 250
+    assert all(str(path) in sentence for said in refusals.values() for sentence in said)
+
+
+def test_zeros_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "reported.csv"
+    path.write_bytes(b"a,b\n1,\0\n")
+    with pytest.raises(RobustsegError, match=r"reported.csv is no text \(it holds zeros\)"):
+        read_csv(path)

@@ -16,9 +16,6 @@ from robustseg.errors import RobustsegError, UnwritableError
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file can hold: the same bytes whenever an archive is written."""
 
-LONGEST_TEXT_BYTES = 2**26
-"""Of a list that a person wrote."""
-
 
 class UnfitFileError(ValueError):
     """A file that is whole, but not what it should be: the predicate of a sentence about it."""
@@ -42,20 +39,6 @@ def open_regular(path: str | Path, most_bytes: int) -> Iterator[IO[bytes]]:
         )
     with Path(path).open("rb") as file:
         yield file
-
-
-def read_text(path: str | Path) -> str:
-    """Return a text file's content, UTF-8.
-
-    Raises:
-        OSError: as `open_regular`.
-        ValueError: likewise, or it is no text.
-    """
-    with open_regular(path, LONGEST_TEXT_BYTES) as file:
-        text = file.read().decode("utf-8-sig")
-    if "\0" in text:
-        raise ValueError("it holds zeros")
-    return text
 
 
 @contextmanager

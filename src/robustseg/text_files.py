@@ -11,19 +11,36 @@ from robustseg.errors import RobustsegError, in_one_line
 from robustseg.files import UnfitFileError, open_regular
 
 LARGEST_BYTES = 5_000_000
-"""ASSUME: no such file is larger: config/claims.yaml has 30 kB. YAML takes seconds a megabyte."""
+"""ASSUME: of what people write: config/claims.yaml has 30 kB. YAML takes seconds a megabyte."""
+LONGEST_LIST_BYTES = 2**26
+"""Of a list of images, and of a drawing, which holds pictures."""
 
 
-def read_text(path: str | PathLike[str]) -> str:
+def text_of(path: str | PathLike[str], most_bytes: int) -> str:
+    """Return the text of a file, without a byte order mark; what fails is for the caller to say.
+
+    Raises:
+        OSError: it is missing or may not be read.
+        ValueError: it is no regular file, too large, or no text.
+    """
+    with open_regular(Path(path), most_bytes) as file:
+        text = file.read().decode("utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it holds zeros")
+    return text
+
+
+def read_text(path: str | PathLike[str], most_bytes: int = LARGEST_BYTES) -> str:
     """Return the text of a file, without a byte order mark.
 
     Raises:
-        RobustsegError: missing, no regular file, too large, or not UTF-8.
+        RobustsegError: missing, no regular file, too large, or no text.
     """
     name = in_one_line(path)
+    if "\0" in str(path):
+        raise RobustsegError(f"{name} is no name of a file; correct it")
     try:
-        with open_regular(Path(path), LARGEST_BYTES) as file:
-            return file.read().decode("utf-8-sig")
+        return text_of(path, most_bytes)
     except UnfitFileError as error:
         raise RobustsegError(f"{name} {error}") from error
     except UnicodeDecodeError as error:
@@ -32,8 +49,8 @@ def read_text(path: str | PathLike[str]) -> str:
         raise RobustsegError(
             f"{name} cannot be read: {error.strerror}; mend that, or name another file"
         ) from error
-    except ValueError as error:  # a NUL in the name
-        raise RobustsegError(f"{name} is no name of a file; correct it") from error
+    except ValueError as error:
+        raise RobustsegError(f"{name} is no text ({error}); correct it or make it again") from error
 
 
 def read_json(path: str | Path) -> Any:

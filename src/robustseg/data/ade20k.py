@@ -7,7 +7,7 @@ from robustseg.data.archives import ADE20K
 from robustseg.data.listing import refuse_unprintable
 from robustseg.data.manifest import Entry
 from robustseg.errors import RobustsegError, reason_of
-from robustseg.files import read_text
+from robustseg.text_files import LONGEST_LIST_BYTES, text_of
 
 FOLDERS = {"train": "training", "val": "validation"}
 OBJECTS = "objectInfo150.txt"
@@ -52,7 +52,7 @@ def ade20k_objects(root: Path, folders: Mapping[str, str]) -> list[str]:
     """
     path = root / folders["ade20k"] / ADE20K / OBJECTS
     try:
-        _, *lines = read_text(path).splitlines()
+        _, *lines = text_of(path, LONGEST_LIST_BYTES).splitlines()
     except (OSError, ValueError) as error:
         raise RobustsegError(
             f"{path} is missing or damaged ({reason_of(error)}); the archive of ADE20K has it"

@@ -10,7 +10,7 @@ from typing import Any
 
 from robustseg.data.interface import IGNORE_BYTE
 from robustseg.errors import RobustsegError, reason_of
-from robustseg.files import read_text
+from robustseg.text_files import LONGEST_LIST_BYTES, text_of
 
 COLOURED = re.compile(r"(.*\S)\s+(\d+)\s+(\d+)\s+(\d+)")
 """A line with a class and its colour."""
@@ -131,7 +131,7 @@ def _values(values: str | Sequence[int], classes: int) -> list[int]:
 def _lines_of(path: Path) -> list[str]:
     """Return the lines of a file that are not empty."""
     try:
-        text = read_text(path)
+        text = text_of(path, LONGEST_LIST_BYTES)
     except (OSError, ValueError) as error:
         raise RobustsegError(
             f"the file of classes {path} is missing or not text ({reason_of(error)}); it should "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robustseg.errors import RobustsegError, in_one_line, reason_of
-from robustseg.files import read_text
+from robustseg.text_files import LONGEST_LIST_BYTES, text_of
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Of images and masks, in small letters or capitals; other files are left alone."""
@@ -126,7 +126,7 @@ def read_ids(ids: Ids) -> list[str]:
     if isinstance(ids, str | PathLike):
         where = f"the list of ids {in_one_line(ids)}"
         try:
-            lines = read_text(Path(ids)).splitlines()
+            lines = text_of(Path(ids), LONGEST_LIST_BYTES).splitlines()
         except (OSError, ValueError) as error:
             raise RobustsegError(
                 f"{where} is missing or not text ({reason_of(error)}); it should have one image "

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from robustseg.data.image_files import read_image, read_mask, refuse_other_size
 from robustseg.data.labels import LabelPolicy
 from robustseg.errors import RobustsegError, in_one_line, reason_of
-from robustseg.files import atomic_path, read_text
+from robustseg.files import atomic_path
 from robustseg.progress import Progress
+from robustseg.text_files import LONGEST_LIST_BYTES, text_of
 
 Loaded = TypeVar("Loaded")
 Checked = TypeVar("Checked")
@@ -65,7 +66,7 @@ def read_list(path: Path) -> list[str]:
         RobustsegError: missing, empty, or something else.
     """
     try:
-        names = read_text(path).split()
+        names = text_of(path, LONGEST_LIST_BYTES).split()
     except (OSError, ValueError) as error:
         raise RobustsegError(
             f"the list {path} is missing or damaged ({reason_of(error)}); restore it, unpack its "

@@ -27,7 +27,7 @@ from robustseg.page.drawings import lighter
 from robustseg.page.first_screen import answers_of, picture_of
 from robustseg.tables.layout import Layout, from_json, to_html
 from robustseg.tables.registry import TABLES
-from robustseg.text_files import read_csv, read_json, read_text
+from robustseg.text_files import LONGEST_LIST_BYTES, read_csv, read_json, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,7 @@ def _inline_figure(name: str, svg: str | Path, words: str | Path) -> str:
     texts = isinstance(said, dict) and {key: said.get(key) for key in ("title", "caption", "alt")}
     if not texts or not all(isinstance(text, str) for text in texts.values()):
         raise RobustsegError(f"{words} lacks title, caption or alt; delete it and run again")
-    _, begin, drawing = read_text(svg).partition("<svg")
+    _, begin, drawing = read_text(svg, LONGEST_LIST_BYTES).partition("<svg")
     if not begin:
         raise RobustsegError(f"{svg} is no drawing; delete it and run again")
     drawing, lossy = lighter(begin + drawing, svg)
