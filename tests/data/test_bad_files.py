@@ -241,6 +241,15 @@ def test_a_jpeg_that_begins_again_and_again_is_refused(tmp_path: Path) -> None:
     refused(lambda: read_image(tmp_path / "x.jpg"), "it has more than 200 scans")
 
 
+def test_what_telephones_put_behind_a_photograph_is_left_alone(tmp_path: Path) -> None:
+    """A film holds bytes that look like scans, and like ends."""
+    path = save(tmp_path / "x.jpg", Image.fromarray(NOISE), exif=b"Exif\0\0" + 300 * b"\xff\xda")
+    alone = read_image(path)
+    with path.open("ab") as file:
+        file.write(300 * b"\xff\xda\xff\xd9")
+    assert np.array_equal(read_image(path), alone)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("subsampling", [0, 2])
 def test_a_jpeg_that_ends_early_but_orderly_is_refused(

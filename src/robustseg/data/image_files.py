@@ -5,6 +5,7 @@ What cannot be read, or not without a guess, ends in one sentence with the file'
 
 import errno
 import io
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -47,6 +48,9 @@ MOST_PAGES = 100
 """That are looked at; more are other images, whatever they say."""
 MOST_SCANS = 200
 """Of a JPEG, whose usual ones have about ten, and previews some more."""
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""Of a JPEG, but for those that stand within the data of a scan."""
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 READERS: dict[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
@@ -97,7 +101,7 @@ def image_of(file: IO[bytes]) -> Image.Image:
         if isinstance(image, PngImageFile):
             check_png(file)
         if isinstance(image, JpegImageFile):
-            _refuse_ended(image, file)
+            _refuse_endless_or_ended(image, file)
         return as_rgb(image)
 
 
@@ -344,31 +348,38 @@ def _other_pages(image: TiffImageFile) -> list[int]:
     return kinds if len(kinds) < MOST_PAGES else [0]
 
 
-def _refuse_endless(file: IO[bytes]) -> None:
-    """Refuse a JPEG that goes over the whole image again and again."""
-    at = file.tell()
-    file.seek(0)
-    if file.read().count(b"\xff\xda") > MOST_SCANS:
-        raise ValueError(f"it has more than {MOST_SCANS} scans")
-    file.seek(at)
+def _refuse_endless_or_ended(image: JpegImageFile, file: IO[bytes]) -> None:
+    """Refuse a JPEG that goes over the whole image again and again, and one that ends early.
 
-
-def _refuse_ended(image: JpegImageFile, file: IO[bytes]) -> None:
-    """Refuse a JPEG whose data end before its last pixel, which libjpeg fills with grey in silence.
-
-    With something else where the data end, a complete image looks the same.
+    Where data end before the last pixel, libjpeg fills the rest with grey in silence. With
+    something else where the data end, a complete image looks the same.
     """
+    file.seek(0)
+    data = file.read()
+    scans, end = _scans_and_end(data)
+    if scans > MOST_SCANS:
+        raise ValueError(f"it has more than {MOST_SCANS} scans")
     last = image.getpixel((image.width - 1, image.height - 1))
     if not set(last if isinstance(last, tuple) else (last,)) <= FILLED:
         return
-    file.seek(0)
-    data = file.read()
-    with JpegImageFile(io.BytesIO(data[: data.rfind(b"\xff\xd9")] + OTHER_END)) as other:
+    with JpegImageFile(io.BytesIO(data[:end] + OTHER_END)) as other:
         complete = False
         with suppress(OSError):  # even this ends early
             complete = other.tobytes() == image.tobytes()
     if not complete:
         raise ValueError("it has less data than its header says")
+
+
+def _scans_and_end(data: bytes) -> tuple[int, int]:
+    """Return how many scans a JPEG's first image has, and where it ends: more may lie behind."""
+    at, scans = 2, 0
+    while marker := MARKER.search(data, at):
+        at, kind = marker.end(), data[marker.end() - 1]
+        if kind == END_OF_IMAGE:
+            return scans, marker.start()
+        scans += kind == START_OF_SCAN
+        at += int.from_bytes(data[at : at + 2], "big")  # its length; then a scan's data, if any
+    return scans, len(data)
 
 
 def _stored_as(image: Image.Image) -> str:
@@ -402,8 +413,6 @@ def _decoder(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
                 f"has {width}x{height} pixels, and is more than {MOST_ASPECT} times as long as "
                 "wide; cut it into parts"
             )
-        if reader is JpegImageFile:
-            _refuse_endless(file)
         yield image
 
 
