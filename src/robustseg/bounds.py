@@ -20,3 +20,8 @@ MOST_AT_ONCE = 2**16
 """ASSUME: of images in a batch, and of jobs that share the images of an attack."""
 SMALLEST_RADIUS_255 = 1e-3
 """Evidence takes a norm that is so much above the radius for rounding (`EPS_TOLERANCE_255`)."""
+
+
+def fits_a_name(number: float) -> bool:
+    """Return whether names of files and attacks, which have six digits, tell a number from others."""
+    return float(f"{number:g}") == number

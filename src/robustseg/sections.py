@@ -15,6 +15,7 @@ from robustseg.bounds import (
     MOST_PASSES,
     SMALLEST_NUMBER,
     SMALLEST_RADIUS_255,
+    fits_a_name,
 )
 from robustseg.errors import shown
 
@@ -30,7 +31,7 @@ def _not_tiny(number: float) -> float:
 
 def _in_six_digits(number: float) -> float:
     """Refuse what the names of files and attacks, which have six digits, would take for another."""
-    if float(f"{number:g}") != number:
+    if not fits_a_name(number):
         raise ValueError(f"is {number!r}, of which names have six digits; write {number:g}")
     return number
 

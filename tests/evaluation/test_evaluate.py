@@ -305,12 +305,12 @@ def test_outputs_that_are_no_class_of_the_data() -> None:
 def test_warnings_are_kept_in_the_evidence(tmp_path: Path) -> None:
     dark = [(image / 255, label) for image, label in pairs()]
     with pytest.warns(robustseg.RobustsegWarning, match="divided by 255 twice"):
-        result = evaluate(network(), dark, 8 / 255, folder=tmp_path, **FEW)
+        result = evaluate(network(), dark, 0.03, folder=tmp_path, **FEW)
     assert any("255 twice" in one for one in result.warnings)
     assert any("units of 1/255" in one for one in result.warnings)
     for file in tmp_path.glob("attacks/**/*.parquet"):
         assert "255 twice" in read_provenance(file)["warnings"]
-    again = evaluate(network(), dark, 8 / 255, folder=tmp_path, **FEW)
+    again = evaluate(network(), dark, 0.03, folder=tmp_path, **FEW)
     assert again.warnings == result.warnings, "a run that goes on lost what is doubtful"
     record = json.loads((tmp_path / "run-shard0-of-1.json").read_text())
     assert record["warnings"] == result.warnings
@@ -449,6 +449,8 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"eps_255": 0}, "eps_255 is 0"),
         ({"eps_255": -1}, "eps_255"),
         ({"eps_255": "8"}, "eps_255"),
+        ({"eps_255": 8 / 255}, "radii are in 1/255"),
+        ({"eps_255": 8.0000001}, "eps_255 is 8.0000001, .* six digits; write 8, or"),
         ({"suites": ["see"]}, "see is no suite; known are sea"),
         ({"suites": []}, "no suite"),
         ({"suites": ["baselines"], "eps_255": 7}, "no step_size at eps_255 7"),
@@ -462,6 +464,8 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"seed": -1}, "seed must be"),
         ({"shard": "0/2"}, "shard must be"),
         ({"name": None}, "letters, digits"),
+        ({"name": "a" * 101}, "at most 100 letters"),
+        ({"iterations": 10**7}, "iterations must be at most 1,000,000"),
         ({"class_names": ["a", "b", "a", "c"]}, "class_names must differ"),
         ({"sources": [1]}, "sources must be a dict"),
         ({"suites": None}, "suites must be names"),

@@ -19,7 +19,14 @@ from robustseg.attacks.inputs import check_counts, is_whole
 from robustseg.attacks.outcomes import Batch, Outcome
 from robustseg.attacks.spec import UNBOUNDED_255, ask_for_class_pixels, check_radius
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
-from robustseg.bounds import LARGEST_SEED, MOST_AT_ONCE, MOST_PASSES, SMALLEST_RADIUS_255
+from robustseg.bounds import (
+    LARGEST_SEED,
+    MOST_AT_ONCE,
+    MOST_LETTERS,
+    MOST_PASSES,
+    SMALLEST_RADIUS_255,
+    fits_a_name,
+)
 from robustseg.errors import RobustsegError, shown
 from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
@@ -159,12 +166,13 @@ def evaluate(
             the image.
     """
     started = time.monotonic()
-    given = {"images": images, "iterations": iterations}
     radii = radii_of(eps_255)
     _check_names(name=name, dataset=dataset)
     check_counts(batch_size=batch_size, at_most=MOST_AT_ONCE)
-    check_counts(**{key: n for key, n in given.items() if n is not None})
-    check_counts(iterations=iterations or 1, at_most=MOST_PASSES)
+    if images is not None:
+        check_counts(images=images)
+    if iterations is not None:
+        check_counts(iterations=iterations, at_most=MOST_PASSES)
     if not is_whole(pictures) or pictures < 0:
         raise RobustsegError(f"pictures must be a whole number of at least 0; got {pictures!r}")
     _check_seed(seed)
@@ -533,7 +541,7 @@ def radii_of(eps_255: float | Sequence[float]) -> list[float]:
     """Return radii in 1/255, ascending, each once.
 
     Raises:
-        RobustsegError: none, 0, or what is no radius.
+        RobustsegError: none, 0, more than six digits, or what is no radius.
     """
     plain: Any = eps_255.tolist() if hasattr(eps_255, "tolist") else eps_255  # of NumPy, torch
     values = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
@@ -545,6 +553,11 @@ def radii_of(eps_255: float | Sequence[float]) -> list[float]:
             raise RobustsegError("eps_255 is 0: the clean score is always taken; name a radius")
         if value < SMALLEST_RADIUS_255:
             raise RobustsegError(f"eps_255 must be at least {SMALLEST_RADIUS_255}; got {value!r}")
+        if not fits_a_name(float(value)):
+            raise RobustsegError(
+                f"eps_255 is {value!r}, of which names have six digits; write {float(value):g}, or "
+                "8 if 8/255 was meant: radii are in 1/255"
+            )
     return sorted({float(value) for value in values})
 
 
@@ -555,9 +568,10 @@ def _check_seed(seed: Any) -> None:
 
 def _check_names(**names: str) -> None:
     for what, name in names.items():
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > MOST_LETTERS:
             raise RobustsegError(
-                f"{what} is {name!r}; use letters, digits and _ only, beginning with a letter"
+                f"{what} is {shown(name)}; use at most {MOST_LETTERS} letters, digits and _ only, "
+                "beginning with a letter"
             )
 
 
