@@ -23,5 +23,5 @@ SMALLEST_RADIUS_255 = 1e-3
 
 
 def fits_a_name(number: float) -> bool:
-    """Return whether names of files and attacks, which have six digits, tell a number from others."""
+    """Return whether names of files and attacks, of six digits, tell a number from others."""
     return float(f"{number:g}") == number

@@ -526,7 +526,7 @@ def _from_here(named: Any) -> Any:
 
 def _remembered(folder: Path) -> dict[str, Any]:
     """Return the options that a run was made with."""
-    from robustseg.text_files import read_json
+    from robustseg.text_files import read_keys
 
     path = folder / COMMAND
     if not path.exists():
@@ -535,18 +535,12 @@ def _remembered(folder: Path) -> dict[str, Any]:
             f"robustseg.doubt(model, data, folder={str(folder)!r}) with the model that it is of"
         )
     advice = "repeat the command that made the run, which resumes"
-    try:
-        kept = read_json(path)
-    except RobustsegError as error:
-        raise RobustsegError(f"{path} is damaged ({error}); {advice}") from error
-    if not isinstance(kept, dict) or set(kept) != KINDS.keys():
-        raise RobustsegError(f"{path} is damaged: its keys are others; {advice}")
-    for name, kinds in KINDS.items():
-        wrong = not isinstance(kept[name], kinds) or isinstance(kept[name], bool)
-        if wrong or "\\x00" in repr(kept[name]):
-            raise RobustsegError(f"{path} is damaged: {name} is {kept[name]!r}; {advice}")
+    kept = read_keys(path, KINDS, advice)
+    for name, value in kept.items():
+        if "\\x00" in repr(value):
+            raise RobustsegError(f"{path}: {name} is {value!r}; {advice}")
     if not kept["data"] or not all(isinstance(one, str) and one for one in kept["data"]):
-        raise RobustsegError(f"{path} is damaged: data is {kept['data']!r}; {advice}")
+        raise RobustsegError(f"{path}: data is {kept['data']!r}; {advice}")
     return kept
 
 

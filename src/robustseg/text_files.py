@@ -3,17 +3,19 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from robustseg.errors import RobustsegError, in_one_line
+from robustseg.errors import RobustsegError, in_one_line, shown
 from robustseg.files import UnfitFileError, open_regular
 
 LARGEST_BYTES = 5_000_000
 """ASSUME: of what people write: config/claims.yaml has 30 kB. YAML takes seconds a megabyte."""
 LONGEST_LIST_BYTES = 2**26
 """Of a list of images, and of a drawing, which holds pictures."""
+MEND = "correct it or make it again"
 
 
 def text_of(path: str | PathLike[str], most_bytes: int) -> str:
@@ -30,8 +32,10 @@ def text_of(path: str | PathLike[str], most_bytes: int) -> str:
     return text
 
 
-def read_text(path: str | PathLike[str], most_bytes: int = LARGEST_BYTES) -> str:
-    """Return the text of a file, without a byte order mark.
+def read_text(
+    path: str | PathLike[str], most_bytes: int = LARGEST_BYTES, advice: str = MEND
+) -> str:
+    """Return the text of a file, without a byte order mark; `advice` is for one that is no text.
 
     Raises:
         RobustsegError: missing, no regular file, too large, or no text.
@@ -50,19 +54,45 @@ def read_text(path: str | PathLike[str], most_bytes: int = LARGEST_BYTES) -> str
             f"{name} cannot be read: {error.strerror}; mend that, or name another file"
         ) from error
     except ValueError as error:
-        raise RobustsegError(f"{name} is no text ({error}); correct it or make it again") from error
+        raise RobustsegError(f"{name} is no text ({error}); {advice}") from error
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, advice: str = MEND) -> Any:
     """Return the content of a JSON file; NaN and infinity, which JSON has not, are refused.
+
+    Args:
+        path: the file.
+        advice: what to do if it is not JSON.
 
     Raises:
         RobustsegError: it cannot be read, is not UTF-8, or not JSON.
     """
-    return parse_json(read_text(path), str(path))
+    return parse_json(read_text(path, advice=advice), str(path), advice)
 
 
-def parse_json(text: str, name: str) -> Any:
+def read_keys(path: str | Path, kinds: Mapping[str, Any], advice: str) -> dict[str, Any]:
+    """Return what a JSON file says under some keys; what else it holds is left out.
+
+    Args:
+        path: the file.
+        kinds: the types of each key, as `isinstance` takes them.
+        advice: what to do if the file is another.
+
+    Raises:
+        RobustsegError: it is not JSON, or a key is missing or of another kind; names file and key.
+    """
+    content = read_json(path, advice)
+    if not isinstance(content, dict):
+        raise RobustsegError(f"{path} holds no keys; {advice}")
+    for key, kind in kinds.items():
+        if key not in content:
+            raise RobustsegError(f"{path}: {key} is missing; {advice}")
+        if not isinstance(content[key], kind) or isinstance(content[key], bool):
+            raise RobustsegError(f"{path}: {key} is {shown(content[key])}; {advice}")
+    return {key: content[key] for key in kinds}
+
+
+def parse_json(text: str, name: str, advice: str = MEND) -> Any:
     """Return what a JSON text means; `name` says in messages where it stands.
 
     Raises:
@@ -72,9 +102,7 @@ def parse_json(text: str, name: str) -> Any:
         return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
-        raise RobustsegError(
-            f"{name} is not JSON ({reason}); correct it or make it again"
-        ) from error
+        raise RobustsegError(f"{name} is not JSON ({reason}); {advice}") from error
 
 
 def _refuse(constant: str) -> Any:

@@ -331,7 +331,9 @@ def test_what_is_not_of_the_run_is_one_sentence(tmp_path: Path) -> None:
     kept = json.loads(record.read_text())
     for edit in ({"suites": {"sea": {}}}, {"class_pixels": "x"}, {"eps_255": ["2"]}):
         record.write_text(json.dumps(kept | edit))
-        with pytest.raises(RobustsegError, match=r"run-shard0-of-1\.json is damaged"):
+        with pytest.raises(
+            RobustsegError, match=r"run-shard0-of-1\.json: .*; run the same command"
+        ):
             doubt(NET, scenes(), folder=tmp_path, progress=False)
     with pytest.raises(RobustsegError, match="eps_255 is missing"):
         doubt(NET, scenes(), progress=False)
@@ -401,8 +403,20 @@ def test_what_cannot_be_doubted_is_one_sentence(
     assert "--model" in gone
     assert main(["doubt", "runs/net", "--model", "moved.py:net", "--images", "2"]) == 0
     assert "other weights" in refused("runs/net", "--model", "moved.py:wrapped")
-    (here / "runs/net/command.json").write_text("{")
-    assert "command.json is damaged" in refused("runs/net")
+    command = here / "runs/net/command.json"
+    kept = json.loads(command.read_text())
+    for content, says in (
+        ("{", "is not JSON (Expecting property"),
+        (json.dumps(kept | {"scale": None}), ": scale is None"),
+        (json.dumps(kept | {"cwd": "\0"}), ": cwd is '\\x00'"),
+        (json.dumps(kept | {"data": []}), ": data is []"),
+        (json.dumps({name: kept[name] for name in kept if name != "data"}), ": data is missing"),
+    ):
+        command.write_text(content)
+        said = refused("runs/net")
+        assert f"command.json{'' if says[0] == ':' else ' '}{says}" in said
+        assert said.endswith("; repeat the command that made the run, which resumes")
+        assert said.count(";") == 1
     (here / "runs/net/command.json").unlink()
     assert "robustseg.doubt(model, data, folder=" in refused("runs/net")
 

@@ -271,11 +271,30 @@ def test_shards_that_were_run_differently_are_not_merged(tmp_path: Path, other: 
         read_evaluation(tmp_path)
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"[1]", b"3", b"\xff"])
-def test_a_damaged_record_is_one_sentence(tmp_path: Path, text: bytes) -> None:
-    (tmp_path / "run-shard0-of-1.json").write_bytes(text)
-    with pytest.raises(RobustsegError, match="is damaged; run the same command again"):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (b"", r" is not JSON \(Expecting value.*\); run the same"),
+        (b"{}", ": name is missing; run the same"),
+        (b"[1]", " holds no keys; run the same"),
+        (b"3", " holds no keys; run the same"),
+        (b"\0", r" is no text \(it holds zeros\); run the same"),
+        (b"\xff", " is not UTF-8 text; save it"),
+        ({"seed": True}, ": seed is True; run the same"),
+        ({"name": "my model"}, ": name is 'my model'; run the same"),
+        ({"eps_255": [8 / 255]}, ": eps_255 is 0.031.*, of which names have six digits; run the"),
+    ],
+)
+def test_a_damaged_record_is_one_sentence(tmp_path: Path, change: Any, says: str) -> None:
+    path = tmp_path / "run-shard0-of-1.json"
+    if isinstance(change, dict):
+        evaluate(network(), pairs(), 8, folder=tmp_path, **FEW)
+        change = json.dumps(json.loads(path.read_text()) | change).encode()
+    path.write_bytes(change)
+    with pytest.raises(RobustsegError, match=says) as refusal:
         read_evaluation(tmp_path)
+    assert str(refusal.value).startswith(str(path))
+    assert str(refusal.value).count(";") == 1
 
 
 def test_outputs_that_are_no_class_of_the_data() -> None:

@@ -40,7 +40,7 @@ from robustseg.evidence.schema import device_name, hash_settings, provenance, sa
 from robustseg.files import atomic_path
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
 from robustseg.progress import Progress
-from robustseg.text_files import read_json
+from robustseg.text_files import read_keys
 
 if TYPE_CHECKING:
     from robustseg.evidence.queries import Evidence, Score
@@ -358,27 +358,22 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    advice = "run the same command again, which goes on from what is kept"
+    record = read_keys(path, RECORDED, advice)
     try:
-        record = read_json(path)
         _check_record(record)
     except RobustsegError as error:
-        advice = "run the same command again, which goes on from what is kept"
-        raise RobustsegError(f"{path} is damaged; {advice} ({error})") from error
-    return dict(record)
+        problem, _, _ = str(error).partition(";")  # what a person should write instead
+        raise RobustsegError(f"{path}: {problem}; {advice}") from error
+    return record
 
 
-def _check_record(record: Any) -> None:
+def _check_record(record: Mapping[str, Any]) -> None:
     """Refuse what is not a record as it was written.
 
     Raises:
         RobustsegError: names the key.
     """
-    if not isinstance(record, dict):
-        raise RobustsegError("it holds no keys")
-    for name, kinds in RECORDED.items():
-        value = record.get(name)
-        if name not in record or not isinstance(value, kinds) or isinstance(value, bool):
-            raise RobustsegError(f"{name} is {shown(value)}")
     _check_names(name=record["name"], dataset=record["dataset"])
     _check_shard((record["shard"], record["shards"]))
     _check_seed(record["seed"])

@@ -4,15 +4,15 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
 from robustseg.files import atomic_path
 from robustseg.plan.networks import OWN, Network, Work
 from robustseg.progress import Progress
-from robustseg.text_files import read_json
+from robustseg.text_files import read_keys
 
 
 @dataclass(frozen=True)
@@ -133,24 +133,23 @@ def read_throughput(path: str | Path) -> tuple[str, dict[str, Throughput]]:
     if not Path(path).exists():
         raise RobustsegError(f"{path} does not exist; `snakemake plan` measures one")
     advice = "see docs/plan.md for its form"
-    try:
-        text = read_json(path)
-        device, by_name = text["device"], text["networks"]
-        networks = {name: Throughput(**fields) for name, fields in by_name.items()}
-    except (RobustsegError, KeyError, TypeError, AttributeError) as error:
-        raise RobustsegError(f"{path} is no file of throughputs ({error}); {advice}") from error
-    if not isinstance(device, str):
-        raise RobustsegError(f"{path}: device is {device!r}, not its name; {advice}")
-    for name, throughput in networks.items():
-        for key, seconds in asdict(throughput).items():
+    content = read_keys(path, {"device": str, "networks": dict}, advice)
+    wanted = [field.name for field in fields(Throughput)]
+    for name, passes in content["networks"].items():
+        if not isinstance(passes, dict) or sorted(passes) != sorted(wanted):
+            raise RobustsegError(
+                f"{path}: networks.{name} should have just {', '.join(wanted)}; {advice}"
+            )
+        for key, seconds in passes.items():
             # ASSUME: no pass of one image takes a day.
             number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
             if not number or not 0 < seconds < 86_400:
                 raise RobustsegError(
-                    f"{path}: networks.{name}.{key} is {seconds!r}, not the seconds of a pass; "
-                    f"{advice}"
+                    f"{path}: networks.{name}.{key} is {shown(seconds)}, not the seconds of a "
+                    f"pass; {advice}"
                 )
-    return device, networks
+    networks = {name: Throughput(**passes) for name, passes in content["networks"].items()}
+    return content["device"], networks
 
 
 def lookup(throughputs: Mapping[str, Throughput], network: Network, path: str) -> Throughput:
