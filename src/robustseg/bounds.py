@@ -14,6 +14,8 @@ MOST_PASSES = 10**6
 passes, several for an iteration, must fit the int32 of evidence."""
 LARGEST_NUMBER = 1e6
 """ASSUME: of a real number that nothing else limits; float32 and its squares hold it."""
+SMALLEST_Q = -100
+"""ASSUME: of the Tsallis loss; the default begins at -2, and far below p ** q leaves float32."""
 SMALLEST_NUMBER = 1e-12
 """ASSUME: of a real number that must be above 0; in float32, less vanishes beside 1e-4."""
 MOST_AT_ONCE = 2**16

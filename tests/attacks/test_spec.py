@@ -79,8 +79,11 @@ def test_a_member_names_loss_scale_and_q(
         ("js@", "unknown loss js@"),
         ("js@0", "js@0: a margin must be above 0"),
         ("js@-3", "js@-3: a margin must be above 0"),
+        ("js@1000001", "js@1000001: a margin must be between 1e-06 and 1e\\+06"),
+        ("js@0.0000009", "a margin must be between"),
         ("js:0:1", "js:0:1: only tsallis has q"),
         ("tsallis:0:2", "tsallis:0:2: only tsallis has q, at most 1"),
+        ("tsallis:-101:1", "q must be at least -100"),
     ],
 )
 def test_what_is_no_member_is_refused(member: str, says: str) -> None:

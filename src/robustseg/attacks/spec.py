@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 from robustseg.attacks.losses import LOSSES, TSALLIS_Q
+from robustseg.bounds import LARGEST_NUMBER, SMALLEST_Q
 from robustseg.errors import RobustsegError
 
 TRANSFER = "transfer-"
@@ -96,19 +97,15 @@ class Member(NamedTuple):
             raise RobustsegError(f"{text}: q must be at least {SMALLEST_Q}, like tsallis:-2:1")
         if margin and float(margin) <= 0:
             raise RobustsegError(f"{text}: a margin must be above 0, like js@10")
-        if margin and not 1 / LARGEST_MARGIN <= float(margin) <= LARGEST_MARGIN:
+        if margin and not 1 / LARGEST_NUMBER <= float(margin) <= LARGEST_NUMBER:
             raise RobustsegError(
-                f"{text}: a margin must be between {1 / LARGEST_MARGIN:g} and {LARGEST_MARGIN:g}, "
+                f"{text}: a margin must be between {1 / LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}, "
                 "like js@10"
             )
         return cls(loss, float(margin) if margin else None, q_range)
 
 
 NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
-SMALLEST_Q = -100
-"""ASSUME: of the Tsallis loss; the default begins at -2, and far below p ** q leaves float32."""
-LARGEST_MARGIN = 1e6
-"""ASSUME: to which logits are scaled; from a margin of about 100, softmax is 0 or 1 in float32."""
 MEMBER = re.compile(rf"(\w+?)(?::({NUMBER}):({NUMBER}))?(?:@({NUMBER}))?")
 
 
