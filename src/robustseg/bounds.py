@@ -1,5 +1,9 @@
 """How large and small numbers may be that people write, wherever they write them."""
 
+import re
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|[+-]?inf", re.I)
+"""A real number as people write it; Python would take 1_000, and digits of other scripts, too."""
 LARGEST_SEED = 2**31 - 1
 """Of trainings, attacks and data: evidence keeps seeds as int32. Torch takes larger ones, and for
 `derive_seed`, from which an image's draws follow, any number would do."""

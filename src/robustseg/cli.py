@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustseg import __version__
-from robustseg.bounds import LARGEST_PX, MOST_AT_ONCE, MOST_ITEMS, MOST_PASSES
+from robustseg.bounds import LARGEST_PX, MOST_AT_ONCE, MOST_ITEMS, MOST_PASSES, NUMBER
 from robustseg.errors import RobustsegError
 
 if TYPE_CHECKING:
@@ -627,7 +627,7 @@ def _count(text: str) -> int:
 
 
 def _number(text: str, advice: str = "write one, such as 0.5") -> float:
-    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|[+-]?inf", text, re.I):
+    if not NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number; {advice}")
     return float(text)
 
@@ -643,8 +643,10 @@ def _path(text: str) -> Path:
 
 
 def _said(text: str) -> str:
-    if not text.strip() or "\0" in text:
+    if not text.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is empty; fill it in or leave the option out")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} holds a character NUL; remove it")
     return text
 
 

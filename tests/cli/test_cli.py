@@ -376,6 +376,17 @@ def test_radii_are_in_255ths(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "'8/255' is not a number; radii are in 1/255, so write 8 for" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "says"), [(" ", "' ' is empty; fill"), ("a\0", r"'a\x00' holds a character NUL")]
+)
+def test_words_that_name_nothing_are_refused_as_what_they_are(
+    text: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", text, *DATA])
+    assert says in capsys.readouterr().err
+
+
 def test_the_strongest_loss_is_told_with_its_margin(here: Path) -> None:
     command = ["attack", "mymodels.py:net", *DATA, "--suites", "sea_fast", "--iterations", "5"]
     assert main([*command, "--out", "run"]) == main(["report", "run"]) == 0

@@ -1,10 +1,10 @@
 """The numbers that the paper prints, read from `config/paper/table{N}.csv`."""
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustseg.bounds import NUMBER
 from robustseg.errors import RobustsegError
 from robustseg.text_files import read_csv
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("table", "dataset", "model", "attack", "eps_255", "metric", "value", "std", "by")
 KEY = ("table", "dataset", "model", "attack", "eps_255", "metric")
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|[+-]?inf", re.I)
 PERCENT = ("acc", "miou")
 SETTINGS = (
     "base_size_px",
@@ -122,7 +121,6 @@ def _check_word(word: str, column: str, known: tuple[str, ...], place: str) -> N
 
 def _number(text: str, column: str, highest: float, place: str) -> float:
     """Return `text` as a finite float in [0, highest]."""
-    # Python would take 1_000, and digits of other scripts, for numbers too.
     if not NUMBER.fullmatch(text):
         raise RobustsegError(f"{place}: {column} is {text!r}; write a number")
     number = float(text)
