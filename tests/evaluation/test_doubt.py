@@ -22,6 +22,7 @@ from robustseg.errors import RobustsegError, UnwritableError
 from robustseg.evaluation.doubting import attacks as doubt_attacks
 from robustseg.evaluation.doubting import run as doubting
 from robustseg.evaluation.doubting.figure import Figure, choose_images
+from robustseg.evidence.enumerator import doubt_passes
 from robustseg.evidence.findings import (
     CHECKS,
     FINDINGS_KEY,
@@ -264,23 +265,49 @@ def test_a_full_disk_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         doubt(NET, scenes(), folder=tmp_path, images=4, progress=False)
 
 
-def test_it_costs_no_more_than_the_evaluation_of_twice_the_images(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Counted in forward and backward passes of an honest model, a forward pass as a third."""
-    passes = {"forward": 0, "backward": 0}
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Return the passes of attacks from here on; `alone`: of attacks without a gradient."""
+    made = {"forward": 0, "backward": 0, "alone": 0}
     real = outcomes.outcome_of
 
     def counting(target: Any, found: Any, eps_255: float, batch: Any) -> Any:
-        passes["forward"] += int(found.forward_passes.sum())
-        passes["backward"] += int(found.backward_passes.sum())
+        made["forward"] += int(found.forward_passes.sum())
+        made["backward"] += int(found.backward_passes.sum())
+        made["alone"] += int(found.forward_passes[found.backward_passes == 0].sum())
         return real(target, found, eps_255, batch)
 
     monkeypatch.setattr(outcomes, "outcome_of", counting)
     monkeypatch.setattr(doubt_attacks, "outcome_of", counting)
+    return made
+
+
+def test_it_costs_no_more_than_the_evaluation_of_twice_the_images(passes: dict[str, int]) -> None:
+    """Counted in forward and backward passes of an honest model, a forward pass as a third."""
     opinion(NET, iterations=300, images=2)
     both = passes["backward"] + (passes["forward"] - passes["backward"]) / 3
     assert both <= 2 * 2 * 4 * 300
+
+
+class RightAbove(nn.Module):
+    """The network, but for the first rows, which no attack changes: no image leaves one early."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        above = torch.zeros(4, 12, 1)
+        above[0, :3] = 100
+        return NET(images) + above
+
+
+@pytest.mark.parametrize("iterations", [12, 66])
+def test_the_passes_that_are_counted_beforehand_are_made(
+    iterations: int, tmp_path: Path, passes: dict[str, int]
+) -> None:
+    data = [(image, RightAbove()(image[None]).argmax(1)[0]) for image, _ in scenes(2)]
+    evaluate(RightAbove(), data, 1, iterations=iterations, folder=tmp_path, progress=False)
+    passes.update(dict.fromkeys(passes, 0))
+    doubt(RightAbove(), data, folder=tmp_path, images=2, progress=False)
+    forward, backward = doubt_passes(iterations)
+    assert (passes["alone"], passes["backward"]) == (2 * forward, 2 * backward)
 
 
 def test_an_opinion_of_what_was_there_before_goes_with_it(tmp_path: Path) -> None:

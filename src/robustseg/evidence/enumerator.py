@@ -33,6 +33,9 @@ ALMA_PROX = "alma_prox"
 DOUBT = "doubt-"
 """Begins the name of an attack by a second opinion, which too may look at some images alone."""
 
+LOGIT_FACTORS = (3.0, 10.0, 0.1)
+"""By which a second opinion multiplies logits; 1 is what the run has done."""
+
 STEM = "attacks/{suite}/{model}/seed{training_seed}/eps{eps_255}/seed{seed}"
 EVIDENCE_FILE = STEM + "-shard{shard}.parquet"
 """Where the evidence of a job lies, below the folder of a run."""
@@ -135,17 +138,29 @@ def random_corners_of(iterations: int) -> Attack:
     return Attack(f"{DOUBT}random_corners-{draws}", RIGHT_PIXELS, CORNERS, "none", draws)
 
 
+def short_of(iterations: int) -> int:
+    """Return the iterations of a second opinion's attack on logits of another scale."""
+    return max(iterations // 10, 3)
+
+
+def unbounded_of(iterations: int) -> int:
+    """Return the iterations of a second opinion's attack without a radius."""
+    return max(iterations // 6, 10)
+
+
 def doubt_passes(iterations: int) -> tuple[int, int]:
     """Return the passes that a second opinion costs an image: forward, and forward and backward.
 
     Of a model whose gradients are as they should be: an attack from another seed, one of twice the
-    iterations, short ones on logits of five scales and without a radius; forward passes alone of
-    random corners and a search. Not counted are looks at the model and at what was found, and what
-    follows from them: attacks on surrogates where gradients are hidden or random, and a long one on
-    other logits where a short one is ahead.
+    iterations, short ones on logits as they are, times LOGIT_FACTORS and scaled to a margin (one
+    less where the attack's loss has a margin), and without a radius; forward passes alone of random
+    corners and a search. Not counted are looks at the model and at what was found, and what follows
+    from them: attacks on surrogates where gradients are hidden or random, and a long one on other
+    logits where a short one is ahead.
     """
-    short, unbounded = max(iterations // 10, 3), max(iterations // 6, 10)
-    return 2 * random_corners_of(iterations).iterations, 3 * iterations + 5 * short + unbounded
+    short = (len(LOGIT_FACTORS) + 2) * short_of(iterations)
+    backward = 3 * iterations + short + unbounded_of(iterations)
+    return 2 * random_corners_of(iterations).iterations, backward
 
 
 def radius_of(suite: Mapping[str, Any]) -> float | None:

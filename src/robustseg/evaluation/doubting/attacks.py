@@ -31,17 +31,15 @@ from robustseg.evaluation.doubting.model_look import Seen
 from robustseg.evaluation.over_batches import EvidenceRow, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence import enumerator
-from robustseg.evidence.enumerator import DOUBT, attack_in_words
+from robustseg.evidence.enumerator import DOUBT, LOGIT_FACTORS, attack_in_words
 from robustseg.evidence.findings import SUITE, Finding, judged, not_run
 from robustseg.evidence.wording import percent, printed
 from robustseg.metrics import image_accuracy
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
 
-FACTORS = (3.0, 10.0, 0.1)
-"""By which logits are multiplied; 1 is what the run has done."""
 MARGIN = 10.0
-"""To which JS scales them besides, whatever their size and the run's losses."""
+"""To which JS scales logits besides, whatever their size and the run's losses."""
 DRAWS = 8
 """Passes that an attack on a random model averages over."""
 SHIFTS = 32
@@ -185,7 +183,7 @@ class Doubter:
             self.run("other_seed", words, self._other_seed)
             self.of_spec("more_iterations", replace(spec, iterations=2 * budget))
             self._scales(spec)
-            short = AttackSpec(spec.member, "apgd", "constant", max(budget // 6, 10))
+            short = AttackSpec(spec.member, "apgd", "constant", enumerator.unbounded_of(budget))
             words = attack_in_words(short, f"{DOUBT}unbounded-")
             self.run("unbounded", words, partial(self._unbounded, short))
         if "other_seed" in self.rows and figure.eps_255 >= 1:
@@ -208,9 +206,9 @@ class Doubter:
 
     def _scales(self, spec: AttackSpec) -> None:
         """Attack scaled logits for a short while, and for long the scale that is ahead, if any."""
-        short = replace(spec, iterations=max(spec.iterations // 10, 3))
+        short = replace(spec, iterations=enumerator.short_of(spec.iterations))
         probes: dict[str, tuple[AttackSpec, Model]] = {"1": (short, self.model)}
-        for factor in FACTORS:
+        for factor in LOGIT_FACTORS:
             if spec.margin is not None:  # which takes any factor away
                 other = f"{spec.member.split('@')[0]}@{spec.margin * factor:g}"
                 probes[f"{factor:g}"] = replace(short, member=other), self.model
