@@ -15,7 +15,7 @@ from robustseg.data.opening import load_split
 from robustseg.downloads import verify
 from robustseg.evidence.attacked_images import read_shots
 from robustseg.evidence.reported import read_reported
-from robustseg.page.page import read_costs
+from robustseg.page.page import costs_of, read_benchmarks
 from robustseg.plan.throughput import read_throughput
 from robustseg.training.launch import TrainingJob
 from tests.campaign.cases import CaseClass, Verdict, judged
@@ -58,8 +58,16 @@ def prepare(folder: Path) -> list[Small]:
         Small("job.json", json.dumps(training).encode(), TrainingJob.read),
         Small("hashes.json", json.dumps(hashes, indent=2).encode(), _verified),
         Small("classes.txt", b"sky 0 0 255\nsea 0 255 0\nroad 9 9 9\n", read_classes),
-        Small("job.tsv", b"s\th:m:s\tmax_rss\n1.5\t0:00:01\t30.1\n", lambda one: read_costs([one])),
+        Small(
+            "job.tsv",
+            b"s\th:m:s\tmax_rss\n1.5\t0:00:01\t30.1\n",
+            lambda one: costs_of(read_benchmarks([one])),
+        ),
     ]
+
+
+def _costs(path: Path) -> Any:
+    return costs_of(read_benchmarks([path]))
 
 
 def _pixels(path: Path) -> Any:

@@ -11,13 +11,15 @@ from robustseg.page.page import (
     Cost,
     Passes,
     _model_row,
+    costs_of,
     make_page,
     read_benchmark,
-    read_costs,
+    read_benchmarks,
     read_passes,
 )
 from robustseg.tables.layout import from_json, to_html
 from robustseg.tables.registry import TABLES
+from robustseg.text_files import read_csv
 from tests.page.parts import CONFIG, PAPER, claims_of_tests, make_parts
 from tests.synthetic import MODELS, PROVENANCE, READS
 
@@ -162,11 +164,25 @@ def test_text_stands_out_from_its_background(page):
 
 
 def test_costs_are_summed_by_stage(made, page):
-    costs = read_costs(made[0].glob("benchmarks/*/*.tsv"))
+    costs = costs_of(read_benchmarks(made[0].glob("benchmarks/*/*.tsv")))
     assert costs == [Cost("attacks", 1, 12.0, 12.0, 512.0), Cost("models", 2, 43.0, 40.5, 700.2)]
     assert '<th scope="row">all</th><td>3</td><td>55.0</td><td>40.5</td><td>700</td>' in page
     assert "Time and memory of 3 of the 4 jobs behind this page" in page
-    assert read_costs([]) == []
+    assert costs_of({}) == []
+
+
+def test_a_benchmark_is_read_once(made, tmp_path, monkeypatch):
+    folder, parts = made
+    read = []
+
+    def reading(path, **options):
+        read.append(path)
+        return read_csv(path, **options)
+
+    monkeypatch.setattr("robustseg.page.page.read_csv", reading)
+    paths = sorted(folder.glob("benchmarks/*/*.tsv"))
+    make_page({}, {}, CONFIG, parts.evidence, paths, tmp_path / "page.html")
+    assert sorted(read) == paths
 
 
 def test_torn_benchmarks_are_left_out(tmp_path):
@@ -186,7 +202,9 @@ def test_torn_benchmarks_are_left_out(tmp_path):
     }.items():
         path.write_bytes(text.encode("latin-1"))
         assert read_benchmark(path) == jobs
-        assert [cost.jobs for cost in read_costs([path])] == ([len(jobs)] if jobs else [])
+        assert [cost.jobs for cost in costs_of(read_benchmarks([path]))] == (
+            [len(jobs)] if jobs else []
+        )
 
 
 def test_passes_are_summed_by_suite(made):

@@ -104,7 +104,7 @@ def make_page(
     parts |= {name: _inline_figure(name, *files) for name, files in figures.items()}
     shown = encode_gallery(gallery or {})
     listed = list(map(Path, benchmarks))
-    there = [path for path in listed if path.exists() and read_benchmark(path)]
+    measured = read_benchmarks(listed)
     provenance = merged_provenance(paths)
     results = pd.read_parquet(claims) if claims else None
     of_run = None if results is None else results[results["numbers"] == MEASURED]
@@ -135,8 +135,8 @@ def make_page(
         of_paper=any({**TABLES, **FIGURES}[name].in_paper for name in tables),
         files=len(paths),
         version=__version__,
-        costs=read_costs(there),
-        measured=(len(there), len(listed)),
+        costs=costs_of(measured),
+        measured=(len(measured), len(listed)),
         passes=read_passes(paths),
     )
     with atomic_path(out) as temporary:
@@ -228,11 +228,20 @@ def read_benchmark(path: Path) -> list[tuple[float, float]]:
     return [(_number(s), _number(rss)) for s, rss in words if _is_number(s) and _is_number(rss)]
 
 
-def read_costs(benchmarks: Iterable[Path]) -> list[Cost]:
-    """Return what each stage took, sorted by name: the folders that benchmark files lie in."""
+def read_benchmarks(paths: Iterable[Path]) -> dict[Path, list[tuple[float, float]]]:
+    """Return what `read_benchmark` returns of each file that is there and measured a job."""
+    return {path: jobs for path in sorted(paths) if (jobs := read_benchmark(path))}
+
+
+def costs_of(measured: Mapping[Path, Sequence[tuple[float, float]]]) -> list[Cost]:
+    """Return what each stage took, sorted by name: the folders that benchmark files lie in.
+
+    Args:
+        measured: as from `read_benchmarks`.
+    """
     stages: dict[str, list[tuple[float, float]]] = {}
-    for path in sorted(benchmarks):
-        stages.setdefault(path.parent.name, []).extend(read_benchmark(path))
+    for path, jobs in measured.items():
+        stages.setdefault(path.parent.name, []).extend(jobs)
     return [
         Cost(
             stage=stage,
@@ -242,7 +251,6 @@ def read_costs(benchmarks: Iterable[Path]) -> list[Cost]:
             peak_mb=max(memory for _, memory in jobs),
         )
         for stage, jobs in sorted(stages.items())
-        if jobs
     ]
 
 
