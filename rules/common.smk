@@ -164,8 +164,7 @@ def weights_of(name, training_seed):
     return rules.train_model.output.weights.format(model=name, training_seed=training_seed)
 
 
-@of("model")
-def images_to_attack(model):
+def val_of(model):
     """Return the images of a model's validation split."""
     return splits_of(CONFIG.dataset_of(model))["val"]
 
@@ -173,8 +172,7 @@ def images_to_attack(model):
 @of("model", "training_seed")
 def victim(model, training_seed):
     """Return the weights of a model and the images that it is attacked on."""
-    val = splits_of(CONFIG.dataset_of(model))["val"]
-    return {"weights": weights_of(model, training_seed), "val": val}
+    return {"weights": weights_of(model, training_seed), "val": val_of(model)}
 
 
 @of("model", "training_seed", "suite")
@@ -362,12 +360,8 @@ def asked_for():
     by_hand = called.stem == "snakemake" or called.parts[-2:] == ("snakemake", "__main__.py")
     if not (by_hand and workflow.is_main_process and workflow.modifier.is_main_snakefile()):
         return []
-    options, targets = sys.argv[1:], []
-    if "--" in options:
-        place = options.index("--")
-        options, targets = options[:place], options[place + 1 :]
-    named, _ = get_argument_parser().parse_known_args(options)
-    return [*named.targets, *targets]
+    named, _ = get_argument_parser().parse_known_args()
+    return list(named.targets)
 
 
 def refuse_unknown(targets):

@@ -4,7 +4,7 @@
 rule attack_gallery:
     input:
         weights=lambda wildcards: weights_of(wildcards.model, CONFIG.training_seeds[0]),
-        val=images_to_attack,
+        val=of("model")(val_of),
         checked=lambda wildcards: checks_of(CONFIG.training_seeds[0], wildcards.model),
     output:
         shots="<results>/gallery/{model}.npz",
@@ -32,7 +32,7 @@ rule attack_gallery:
 rule attack_targeted:
     input:
         weights=rules.attack_gallery.input.weights,
-        val=images_to_attack,
+        val=of("model")(val_of),
         checked=rules.attack_gallery.input.checked,
     output:
         shots="<results>/gallery/targeted/{model}.npz",
