@@ -285,7 +285,7 @@ def test_counts_are_read_with_the_rows_as_long_as_there_is_room(
     open_file = reading._open
     monkeypatch.setattr(reading, "_open", lambda path: files.append(path) or open_file(path))
     reader = reading.CountsReader(room)
-    rows = read_evidence(paths, counts=False, reader=reader)
+    rows = read_evidence(paths, reader)
     for name, counts in zip(COUNTED, reader.of(rows), strict=True):
         np.testing.assert_array_equal(counts, np.stack(expected[name]))
     assert sorted(files) == sorted(opened * [*paths])

@@ -5,7 +5,6 @@ Rules, the completeness of tables, the plan and the benchmarks all ask here. Imp
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -218,7 +217,7 @@ def radii_of_path(words: str) -> list[float]:
 
 def jobs_of_file(path: str | Path) -> list[EvidenceJob]:
     """Return what lies in a file of this path, radius by radius; none for another form of path."""
-    found = _FILE.search(str(path).replace(os.sep, "/"))
+    found = _FILE.search(str(path))
     if not found:
         return []
     suite, model, training_seed, radii, seed, shard = found.groups()

@@ -411,7 +411,7 @@ class Evidence:
         files = list(paths)
         check_files(wanted_by, files)
         counts = CountsReader() if with_classes else None
-        frame = read_evidence(files, counts=False, reader=counts)
+        frame = read_evidence(files, counts or False)
         return cls(frame, reads, wanted_by, models, files, counts)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,19 +64,17 @@ Counts = tuple[np.ndarray, ...]
 """The columns COUNTED of some rows, each (rows, K) int32."""
 
 
-def read_evidence(
-    paths: Iterable[str | Path], counts: bool = True, reader: CountsReader | None = None
-) -> pd.DataFrame:
+def read_evidence(paths: Iterable[str | Path], counts: bool | CountsReader = True) -> pd.DataFrame:
     """Read evidence files into one frame, sorted by KEY, whatever their order and sharding.
 
     Columns are those of SCHEMA: names are categoricals, those of COUNTED hold one int32
-    array of K values a row. Without `counts` these, nearly all of the volume, are not in the frame;
-    instead the columns LOCATION say where they lie, see `CountsReader`.
+    array of K values a row. But for `counts=True` these, nearly all of the volume, are not in the
+    frame; instead the columns LOCATION say where they lie, see `CountsReader`.
 
     Args:
         paths: the files.
-        counts: whether the frame has the counts by class.
-        reader: keeps the counts, read together with the rows, as long as it has room.
+        counts: whether the frame has the counts by class; or what keeps them instead, read together
+            with the rows, as long as it has room.
 
     Raises:
         RobustsegError: no file, a file missing, truncated or not evidence, a row there twice, or
@@ -86,10 +83,10 @@ def read_evidence(
     files = sorted(map(Path, paths))
     if not files:
         raise RobustsegError("no evidence file was given; run the attacks first")
-    reader = CountsReader(sys.maxsize) if counts else reader
+    reader = CountsReader(sys.maxsize) if counts is True else counts or None
     tables: list[pa.Table] = []
     lengths: list[int] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor() as pool:
         for some in _together(files):
             counted = reader if reader is not None and reader.has_room else None
             columns = SCHEMA.names if counted else _UNCOUNTED
@@ -100,7 +97,7 @@ def read_evidence(
                 counted.keep(some, parts)
     frame = _as_frame(tables)
     _add_places(frame, lengths, files)
-    if counts:
+    if counts is True:
         assert reader is not None
         frame = _with_counts(frame, reader)
     frame = frame.sort_values(list(KEY), ignore_index=True)
