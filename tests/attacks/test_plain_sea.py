@@ -13,7 +13,12 @@ BENCH = Path(__file__).parents[2] / "scripts" / "bench"
 
 @pytest.mark.parametrize("eps_255", [2.0, 4.0])
 def test_both_find_the_same(monkeypatch: pytest.MonkeyPatch, eps_255: float) -> None:
-    """Up to the random starts: on 4 images they differ by less than a point, of 7 and 40 lost."""
+    """Up to the random starts: on 4 images they differ by less than a point, of 7 and 40 lost.
+
+    It checks the losses and that the worst of them counts, for each image: one loss alone leaves
+    more. The schedule of radii, the length of steps and which iterate is taken move too little on
+    this model: with others of these on the plain side it passes as well.
+    """
     monkeypatch.syspath_prepend(str(BENCH))
     monkeypatch.delitem(sys.modules, "attacks", raising=False)
     from plain_sea import compare  # type: ignore[import-not-found]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from robustseg.evidence.attacked_images import (
     read_shots,
     to_bytes,
 )
+from robustseg.page.data_uris import data_uri
 
 BUDGET_BYTES = 5_000_000
 """Size of all pictures together; images beyond it are left out, and the page says so."""
@@ -140,7 +139,7 @@ def _picture(pixels: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:
     from PIL import Image
 
     kind = "PNG" if max(pixels.shape) <= LOSSLESS_PX else "JPEG"
-    return _uri(Image.fromarray(pixels), kind, quality)
+    return data_uri(Image.fromarray(pixels), kind, quality=quality)
 
 
 def _class_map(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
@@ -151,12 +150,4 @@ def _class_map(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
     colours[: len(palette)] = palette
     picture = Image.fromarray(classes)
     picture.putpalette(colours.tobytes())
-    return _uri(picture)
-
-
-def _uri(picture: Any, kind: str = "PNG", quality: int = JPEG_QUALITY) -> str:
-    """Return a picture as a data URI; a PNG's `optimize` would take up to 20 times as long."""
-    written = io.BytesIO()
-    picture.save(written, format=kind, **({"quality": quality} if kind == "JPEG" else {}))
-    data = b64encode(written.getvalue()).decode("ascii")
-    return f"data:image/{kind.lower()};base64,{data}"
+    return data_uri(picture, "PNG")

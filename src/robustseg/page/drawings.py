@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from pathlib import Path
 
 from robustseg.data.image_files import image_of, sentence_of
 from robustseg.errors import RobustsegError
+from robustseg.page.data_uris import data_uri
 
 EXACT_PX = 128
 """Larger photographs in a drawing are kept as JPEG, a tenth of the size."""
@@ -53,6 +54,4 @@ def _as_jpeg(png: bytes) -> str | None:
     shown = image_of(io.BytesIO(png))
     if max(shown.size) <= EXACT_PX or shown.getcolors(256):
         return None
-    written = io.BytesIO()
-    shown.save(written, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return f"data:image/jpeg;base64,{b64encode(written.getvalue()).decode('ascii')}"
+    return data_uri(shown, "JPEG", quality=JPEG_QUALITY, subsampling=0)
