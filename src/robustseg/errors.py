@@ -38,6 +38,11 @@ def reason_of(error: Exception) -> str:
     return short or type(error).__name__
 
 
+def first_line(error: object) -> str:
+    """Return the first line of what an error says: torch's go on with its own source."""
+    return next(iter(str(error).strip().splitlines()), "it says nothing")
+
+
 def shown(value: Any, letters: int = LONGEST_REASON) -> str:
     """Return a value as it is written, for a sentence, cut where nobody would read on."""
     try:

@@ -8,7 +8,7 @@ import torch
 
 from robustseg.errors import RobustsegError
 from robustseg.models.references import UNSAID, load_reference, own_model
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD
+from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel
 
 MODEL = """
 import torch
@@ -54,6 +54,17 @@ def test_a_plain_network_is_wrapped_as_said(here: Path) -> None:
 @pytest.mark.parametrize("name", ["plain", "wrapped", "function", "around"])
 def test_the_device_that_is_asked_for_is_where_images_go(here: Path, name: str) -> None:
     assert own_model(settings(f"mine.py:{name}"), 3, "meta").device == torch.device("meta")
+
+
+def test_a_device_that_fails_without_a_word_is_named(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(WrappedModel, "to", fails)
+    with pytest.raises(RobustsegError, match="the device 'npu' cannot be used: it says nothing"):
+        own_model(settings("mine.py:plain"), 3, "npu")
 
 
 def test_what_a_wrapped_network_would_not_do_is_refused(here: Path) -> None:

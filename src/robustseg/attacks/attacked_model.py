@@ -11,7 +11,7 @@ from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import Moment
 from robustseg.attacks.pixel_losses import check_logits, loss_and_gradient, refuse_images
 from robustseg.attacks.search_model import exact
-from robustseg.errors import GradientError, RobustsegError
+from robustseg.errors import GradientError, RobustsegError, first_line
 from robustseg.models.wrap import WrappedModel
 
 NO_GRADIENT = (
@@ -133,8 +133,7 @@ def backward(outputs: Tensor, images: Tensor, weights: Tensor | None = None) -> 
             "the model's backward pass ran out of the GPU's memory; lower batch_size"
         ) from error
     except RuntimeError as error:
-        said = (str(error).splitlines() or ["no reason"])[0]
-        raise GradientError(f"the model's backward pass failed: {said}") from error
+        raise GradientError(f"the model's backward pass failed: {first_line(error)}") from error
 
 
 def is_finite(gradient: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar, cast
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, reason_of
 from robustseg.files import alone, sha256
 from robustseg.progress import Progress
 
@@ -228,9 +228,8 @@ def _reading(archive: Path, at: str) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        why = " ".join(str(error).split()) or type(error).__name__
         raise RobustsegError(
-            f"{archive} is truncated or no archive{at} ({why}); "
+            f"{archive} is truncated or no archive{at} ({reason_of(error)}); "
             "delete it and run again, or name another mirror"
         ) from error
 

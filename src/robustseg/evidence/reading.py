@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, first_line
 from robustseg.evidence.checks import (
     classes_of,
     counts_agree,
@@ -402,9 +402,9 @@ def _impossible(path: Path, problem: str) -> RobustsegError:
 
 
 def _broken(path: Path, error: Exception | str) -> RobustsegError:
-    said = (str(error).splitlines() or ["no reason"])[0].strip()
     return RobustsegError(
-        f"evidence file {path} is truncated or damaged ({said}); delete it and run its job again"
+        f"evidence file {path} is truncated or damaged ({first_line(error)}); "
+        "delete it and run its job again"
     )
 
 

@@ -117,8 +117,7 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
     try:
         return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
-        said = str(error).splitlines()[0]
-        raise RobustsegError(f"the device {device!r} cannot be used: {said}") from error
+        raise RobustsegError(f"the device {device!r} cannot be used: {_said(error)}") from error
 
 
 def load_weights(net: nn.Module, path: str | Path) -> None:
