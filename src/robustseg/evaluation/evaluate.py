@@ -287,7 +287,7 @@ class RunRead(NamedTuple):
     Attributes:
         records: of its parts, see `read_records`.
         evidence: of all its suites.
-        numbers: of the table `robustness`, made from the evidence.
+        numbers: of the table of robustness, made from the evidence.
         radii_255: of its attacks, in 1/255, ascending; those without a radius left out.
         warnings: of all parts, each once.
     """
