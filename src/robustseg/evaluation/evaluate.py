@@ -363,7 +363,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         _check_record(record)
     except RobustsegError as error:
-        problem, _, _ = str(error).partition(";")  # what a person should write instead
+        problem, _, _ = str(error).partition(";")  # the rest advises who typed it
         raise RobustsegError(f"{path}: {problem}; {advice}") from error
     return record
 
