@@ -34,6 +34,8 @@ def main() -> int:
         write_docs()
         return 0
     if options.number is not None:
+        if len(options.only) != 1:
+            parser.error("--number is of one class: --only NAME --number N")
         return repeat(options.only[0], options.seed, options.number)
     return campaign(options.only, options.seed, options.minutes, options.record)
 

@@ -62,7 +62,7 @@ class Found:
 
 
 def chosen(names: Sequence[str]) -> list[CaseClass]:
-    """Return the classes of some names, of whole families, or of names that begin so; all of none.
+    """Return the classes of some names, or of whole families; all of no names.
 
     Raises:
         SystemExit: there is none of a name.
@@ -141,7 +141,7 @@ def _line(name: str, counts: Iterable[dict[str, int]]) -> str:
 
 
 def record_of(found: Found, minutes: float) -> dict[str, Any]:
-    """Return what is kept of a campaign: by class its commit and counts, and all faults."""
+    """Return what is kept of a campaign: its commit, counts by class, and all faults."""
     git = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=ROOT,
@@ -149,34 +149,21 @@ def record_of(found: Found, minutes: float) -> dict[str, Any]:
         text=True,
         check=False,
     )
-    commit = git.stdout.strip() or "unknown"
     return {
         "seed": found.seed,
         "minutes": round(minutes, 1),
         "machine": f"{os.cpu_count()} processors, Linux {platform.release().split('-')[0]}",
         "disks": "tmpfs" if disks.can_mount() else "a limit on the size of each file",
-        "commits": {name: commit for name in CLASSES if name in found.counts},
+        "commit": git.stdout.strip() or "unknown",
         "counts": {name: dict(found.counts[name]) for name in CLASSES if name in found.counts},
         "faults": sorted(found.faults, key=lambda one: (one["class"], one["number"])),
     }
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Write what is kept of a campaign; classes that it has not run stay as they were, if any."""
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if before.get("seed") == record["seed"]:
-        record = _together(before, record)
+    """Write what is kept of a campaign."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _together(before: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    """Return two records of the same seed as one, in which later classes replace earlier ones."""
-    both = {key: before[key] | record[key] for key in ("commits", "counts")}
-    both = {key: {n: values[n] for n in CLASSES if n in values} for key, values in both.items()}
-    kept = [fault for fault in before["faults"] if fault["class"] not in record["counts"]]
-    minutes = round(before["minutes"] + record["minutes"], 1)
-    return record | both | {"faults": [*kept, *record["faults"]], "minutes": minutes}
 
 
 def say(record: dict[str, Any]) -> str:
@@ -201,7 +188,9 @@ def campaign(names: Sequence[str], seed: int, minutes: float, record: Path) -> i
 
 def repeat(name: str, seed: int, number: int) -> int:
     """Try one case again, say how it ended, and return the exit status."""
-    (of,) = chosen([name])
+    if name not in CLASSES:
+        raise SystemExit(f"{name} is not one class; known are {', '.join(CLASSES)}")
+    of = CLASSES[name]
     ((_, _, verdict),) = run_shares([Share(of, 1e9, number, 1)], seed, 1)
     print(f"{verdict.column}: {verdict.said}")
     return int(verdict.is_fault)

@@ -6,7 +6,7 @@ import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tests.campaign.cases import DAMAGED, HUNG, RIGHT, SENTENCE, TRACEBACK, CaseClass, Verdict
@@ -18,6 +18,7 @@ from tests.campaign.trees import half_written
 PAGE_BYTES = 4096
 
 
+@cache
 def can_mount() -> bool:
     """Return whether this process may mount a file system."""
     return (

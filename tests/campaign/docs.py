@@ -1,7 +1,6 @@
 """The table in docs/reliability.md, made from the committed record of a campaign."""
 
 import json
-from collections import Counter
 from typing import Any
 
 from tests.campaign.campaign import table
@@ -17,7 +16,7 @@ def counts_in_words(record: dict[str, Any]) -> str:
     """Return the table of a record, with what it was made on and the faults that it names."""
     lines = [
         f"Seed {record['seed']}, {record['minutes']:g} minutes on {record['machine']}; disks: "
-        f"{record['disks']}. {_commits(record['commits'])}",
+        f"{record['disks']}. Commit {record['commit']}.",
         "",
         table(record["counts"]),
     ]
@@ -33,16 +32,6 @@ def counts_in_words(record: dict[str, Any]) -> str:
             rest = f" and {more:,} more" if more > 0 else ""
             lines.append(f"- {name}: {', '.join(numbers[:MOST_NUMBERS])}{rest}")
     return "\n".join(lines)
-
-
-def _commits(by_class: dict[str, str]) -> str:
-    """Return which classes were run on which commit; most of them are not named."""
-    (most, _), *others = Counter(by_class.values()).most_common()
-    said = [f"Commit {most}" + ("." if not others else ", but for what follows.")]
-    for commit, _ in others:
-        names = [name for name in by_class if by_class[name] == commit]
-        said.append(f"Commit {commit}: {', '.join(names)}.")
-    return " ".join(said)
 
 
 def page() -> str:

@@ -200,6 +200,7 @@ def test_memory_has_a_limit() -> None:
         return judged(lambda: bytes(64 * 2**30), "", lambda found: None)
 
     found = ended(CaseClass("eats", "inputs", lambda folder: None, attempt), 1)
+    assert found.faults[0]["column"] == TRACEBACK
     assert "MemoryError" in found.faults[0]["said"]
 
 
@@ -245,29 +246,17 @@ def test_an_unknown_class_is_said() -> None:
         campaign.chosen(["kils"])
 
 
+def test_a_number_is_of_one_class() -> None:
+    with pytest.raises(SystemExit, match="kills is not one class; known are kill_generate"):
+        campaign.repeat("kills", 0, 1)
+
+
 def test_a_fault_is_named_with_what_repeats_it() -> None:
     found = campaign.Found(7)
     found.add(weights.CLASSES[0], 41, Verdict(WRONG, "numbers that are in no file"))
     said = campaign.say(campaign.record_of(found, 1.0))
     assert "-m tests.campaign --only weights_damaged --seed 7 --number 41" in said
     assert "| weights_damaged | 1 | 0 | 0 | 0 | 1 | 0 | 0 |" in said
-
-
-def test_records_of_one_seed_are_put_together(tmp_path: Path) -> None:
-    path, (first, second) = tmp_path / "campaign.json", weights.CLASSES[:2]
-    one, two, other = campaign.Found(7), campaign.Found(7), campaign.Found(8)
-    one.add(first, 1, Verdict(WRONG, "this"))
-    one.add(second, 1, Verdict(WRONG, "that"))
-    two.add(second, 1, Verdict(SENTENCE))
-    other.add(second, 1, Verdict(RIGHT))
-    for found in (one, two):
-        campaign.write_record(path, campaign.record_of(found, 1.5))
-    kept = json.loads(path.read_text())
-    assert kept["counts"] == {first.name: {WRONG: 1}, second.name: {SENTENCE: 1}}
-    assert [fault["class"] for fault in kept["faults"]] == [first.name]
-    assert kept["minutes"] == 3.0
-    campaign.write_record(path, campaign.record_of(other, 1.5))
-    assert json.loads(path.read_text())["counts"] == {second.name: {RIGHT: 1}}
 
 
 def test_the_page_shows_the_record() -> None:

@@ -4,7 +4,7 @@ import io
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +44,14 @@ class Kind:
     summed: bool
 
 
-@dataclass
-class Weights:
-    """Whole files to be damaged, and the state of a training."""
-
-    kinds: list[Kind] = field(default_factory=list)
-    training: Path = Path()
-
-
-def prepare_files(folder: Path) -> Weights:
+def prepare_files(folder: Path) -> list[Kind]:
     """Write one file of each kind."""
-    made = Weights()
+    made = list[Kind]()
     for number, (name, save, read, summed) in enumerate(FILES.values()):
         path = folder / str(number) / name
         path.parent.mkdir(parents=True)
         save(path)
-        made.kinds.append(Kind(name, path.read_bytes(), read, read(path), summed))
+        made.append(Kind(name, path.read_bytes(), read, read(path), summed))
     return made
 
 
@@ -77,9 +69,9 @@ def _unlike(valid: dict[str, torch.Tensor], summed: bool, found: Any) -> str | N
     return None
 
 
-def damage(made: Weights, folder: Path, source: random.Random) -> Verdict:
+def damage(made: list[Kind], folder: Path, source: random.Random) -> Verdict:
     """Read a file with a few faults: whatever has a checksum must be as it was."""
-    kind = source.choice(made.kinds)
+    kind = source.choice(made)
     path = folder / kind.name
     path.write_bytes(mutated(kind.content, source))
     return judged(
@@ -87,9 +79,9 @@ def damage(made: Weights, folder: Path, source: random.Random) -> Verdict:
     )
 
 
-def swap(made: Weights, folder: Path, source: random.Random) -> Verdict:
+def swap(made: list[Kind], folder: Path, source: random.Random) -> Verdict:
     """Read a file of one kind as another: what is read must be what was in the file."""
-    content, kind = source.sample(made.kinds, 2)
+    content, kind = source.sample(made, 2)
     path = folder / kind.name
     path.write_bytes(content.content)
 
