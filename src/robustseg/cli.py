@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg import __version__
 from robustseg.bounds import LARGEST_PX, MOST_AT_ONCE, MOST_ITEMS, MOST_PASSES, NUMBER
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
 
 if TYPE_CHECKING:
     from robustseg.data.interface import Dataset
@@ -579,9 +580,12 @@ def _normalisation(how: str) -> dict[str, Any]:
         return {"normalise": how}
     try:
         mean, std = (tuple(map(float, part.split(","))) for part in how.split("/"))
+        if not all(map(math.isfinite, mean)) or not all(0 < one < math.inf for one in std):
+            raise ValueError
     except ValueError as error:
         raise RobustsegError(
-            f"--normalise is {how!r}; choose {', '.join(names)}, or write 0.4,0.4,0.4/0.2,0.2,0.2"
+            f"--normalise is {shown(how)}; choose {', '.join(names)}, or write finite means and "
+            "positive deviations: 0.4,0.4,0.4/0.2,0.2,0.2"
         ) from error
     return {"mean": mean, "std": std}
 
@@ -639,6 +643,11 @@ def _radius_255(text: str) -> float:
 def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is no path; name a file or folder")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Arrow, which writes evidence, takes no other names.
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8; rename it") from None
     return Path(text)
 
 

@@ -3,14 +3,18 @@
 import io
 import os
 import random
+import re
 from collections.abc import Callable
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from robustseg.cli import main
 from robustseg.data.folder import open_folder
 from robustseg.models.references import load_reference
-from tests.campaign.cases import RIGHT, SENTENCE, TRACEBACK, WRONG, CaseClass, Verdict, judged
+from tests.campaign.cases import RIGHT, TRACEBACK, WRONG, CaseClass, Verdict, judged, sentence
 from tests.campaign.jobs import COMMAND, own_data
 from tests.mutations import mutated
 
@@ -26,9 +30,20 @@ OPTIONS = (
     "--device", "--pictures", "--seed", "--shard", "--name", "--out", "--data",
 )  # fmt: skip
 
+PLACES = {
+    **{"check": ("COMMAND",), "attack": ("COMMAND",), "mymodels.py:net": ("--model",)},
+    **{"--data": ("images",), "--eps": ("4",), "--iterations": ("3",), "--images": ("1",)},
+}
+"""What else a sentence may name where a word of the command is replaced."""
+
 
 def spoken(run: Callable[[], int], names: str) -> Verdict:
-    """Run a command and return how it ended, by its status and what it wrote to stderr."""
+    """Run a command and return how it ended, by its status and what it wrote to stderr.
+
+    Args:
+        run: returns the status, or ends by SystemExit.
+        names: a regular expression that a sentence must contain.
+    """
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
@@ -44,11 +59,13 @@ def spoken(run: Callable[[], int], names: str) -> Verdict:
         return Verdict(RIGHT)
     if status == 2:  # argparse repeats what was typed as it is, after its usage
         usage, _, error = said.partition(": error: ")
-        return Verdict(SENTENCE, f"error: {error}") if usage and error else Verdict(TRACEBACK, said)
+        if not usage or not error:
+            return Verdict(TRACEBACK, said)
+        return sentence(" ".join(f"error: {error}".splitlines()), names)
     errors = [line for line in said.splitlines() if ": error: " in line]
     if len(errors) != 1 or not said.rstrip().endswith(errors[0].rstrip()):
         return Verdict(TRACEBACK, f"status {status}, no single sentence: {said[-500:]}")
-    return Verdict(SENTENCE, errors[0])
+    return sentence(errors[0], names)
 
 
 def prepare(folder: Path) -> Path:
@@ -58,21 +75,36 @@ def prepare(folder: Path) -> Path:
 
 
 def typed(made: Path, folder: Path, source: random.Random) -> Verdict:
-    """Type a command with one or two wrong values."""
-    command = [source.choice(("check", "attack")), *COMMAND, "--iterations", "1", "--images", "1"]
+    """Type a command with one or two wrong values; what it writes is in the case's folder."""
+    command = [source.choice(("check", "attack")), *COMMAND, "--iterations", "3", "--images", "1"]
     if command[0] == "attack":
         command += ["--out", str(folder / "out")]
+    wrong: list[str] = []
     for _ in range(source.choice((1, 1, 2))):
-        if source.random() < 0.2:
-            command[source.randrange(len(command))] = source.choice(JUNK)
-        else:
-            command += [source.choice(OPTIONS), source.choice(JUNK)]
+        junk, place = source.choice(JUNK), source.randrange(len(command))
+        if source.random() < 0.8:
+            place = len(command) + 1
+            command += [source.choice(OPTIONS), ""]
+        replaced, options = command[place], [one for one in command[:place] if one[:2] == "--"]
+        wrong += [*options[-1:], replaced] if replaced[:2] == "--" else options[-1:]
+        command[place] = f"{folder}/x{junk}" if options[-1:] == ["--out"] and junk else junk
+        wrong += [command[place], *PLACES.get(replaced, ())]
     with chdir(made):
-        verdict = spoken(lambda: main(command), "")
+        verdict = spoken(lambda: main(command), "|".join(map(_named, wrong)))
     for path in sorted(made.iterdir()):
         if path.name not in ("mymodels.py", "images", "masks", "__pycache__"):
             return Verdict(WRONG, f"{command} wrote {path.name}")
     return Verdict(verdict.column, f"{command}: {verdict.said}")
+
+
+def _named(word: str) -> str:
+    """Return a regular expression of an option, in words too, or of a value as it is shown."""
+    if word.startswith("--"):
+        return rf"\b{word.removeprefix('--').replace('-', '[-_]')}"
+    ways, most = {repr(word)[1:-1], " ".join(word.split())} - {""}, 40
+    ends = {one: "" if len(one) > most or one == "/" else r"(?!\w)" for one in sorted(ways)}
+    bare = [rf"(?<![^\s']){re.escape(one[:most])}{end}" for one, end in ends.items()]
+    return "|".join([re.escape(repr(word)), *bare])
 
 
 def reference(made: Path, folder: Path, source: random.Random) -> Verdict:
@@ -88,7 +120,44 @@ def reference(made: Path, folder: Path, source: random.Random) -> Verdict:
         text = f"{file}:{source.choice(('net', 'second', 'leaves'))}"
     if text.endswith(":leaves") and damaged:
         text = text.replace("leaves", "net")
-    return judged(lambda: load_reference(text), "", lambda _: None)
+
+    def read() -> Any:
+        torch.manual_seed(0)
+        return _computed(load_reference(text).net)
+
+    where, _, name = text.partition(":")
+    names = [where] if where.endswith(".py") else [repr(text)[:60], text, f"{where} has no "]
+    valid = text.startswith(f"{file}:") and name in ("net", "second")
+    return judged(
+        read,
+        "|".join(map(re.escape, names)),
+        lambda found: _unlike(file, name, found) if valid else f"{text} is no model",
+    )
+
+
+def _unlike(file: Path, name: str, found: Any) -> str | None:
+    """Return whether a model computes what the text of its file says, None if it does."""
+    torch.manual_seed(0)
+    inside: dict[str, Any] = {"__name__": "read_by_hand"}
+    try:
+        exec(compile(file.read_bytes(), file, "exec"), inside)
+        model = inside[name]
+    except (Exception, SystemExit) as error:
+        return f"a model of a file that ends in {error!r}"
+    with suppress(TypeError):  # it takes images, and makes no model
+        model = model()
+    same = _computed(model) == found
+    return None if same else f"another model than {name} of {file.name}"
+
+
+def _computed(model: Any) -> Any:
+    """Return what a model makes of an image, or the error that its code ends in."""
+    image = torch.linspace(0, 1, 48).reshape(1, 3, 4, 4)
+    try:
+        with torch.no_grad():
+            return re.sub("0x[0-9a-f]+", "", repr(model(image)))
+    except Exception as error:
+        return repr(error)
 
 
 def data_folder(made: Path, folder: Path, source: random.Random) -> Verdict:

@@ -1,6 +1,7 @@
 """Bad evidence, bad kept parts of attacks, and bad folders of runs."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from robustseg.evaluation.first_pictures import MADE_FROM
 from robustseg.evidence.queries import Evidence
 from robustseg.evidence.schema import COUNTED, SCHEMA
 from robustseg.evidence.writing import write_evidence
+from robustseg.own_run import report as make_report
 from tests.campaign.arguments import spoken
-from tests.campaign.cases import CaseClass, Verdict, judged
-from tests.campaign.jobs import own_data, own_run
+from tests.campaign.cases import RIGHT, WRONG, CaseClass, Verdict, judged
+from tests.campaign.jobs import own_run
 from tests.campaign.trees import Tree, difference, tree_of
 from tests.evidence.edited import EDITED, PLACE, edit, everything
 from tests.evidence.test_files import row
@@ -107,7 +109,7 @@ def parts(made: tuple[Path, Tree], folder: Path, source: random.Random) -> Verdi
     whole, tree = made
     run = folder / "run"
     shutil.copytree(whole, run)
-    _spoil_some(sorted((run / "parts").iterdir()), source)
+    spoilt = _spoil_some(sorted((run / "parts").iterdir()), source)
     for path in sorted(run.glob("run-shard*")):
         path.unlink()
 
@@ -115,13 +117,14 @@ def parts(made: tuple[Path, Tree], folder: Path, source: random.Random) -> Verdi
         own_run(run)
         return _results(run)
 
-    return judged(again, "parts", lambda found: difference(tree, found))
+    return judged(again, _named(spoilt, run), lambda found: difference(tree, found))
 
 
-def _spoil_some(paths: list[Path], source: random.Random) -> None:
-    """Damage, exchange, empty or remove some files."""
+def _spoil_some(paths: list[Path], source: random.Random) -> list[Path]:
+    """Damage, exchange, empty or remove some files, and return these."""
     contents = [path.read_bytes() for path in paths]
-    for path in source.sample(paths, min(len(paths), source.randint(1, 3))):
+    spoilt = source.sample(paths, min(len(paths), source.randint(1, 3)))
+    for path in spoilt:
         match source.randrange(5):
             case 0 | 1:
                 path.write_bytes(mutated(path.read_bytes(), source))
@@ -131,25 +134,38 @@ def _spoil_some(paths: list[Path], source: random.Random) -> None:
                 path.write_bytes(b"")
             case 4:
                 path.unlink()
+    return spoilt
+
+
+def _named(spoilt: list[Path], run: Path) -> str:
+    """Return a regular expression of spoilt files, and of any that a spoilt record contradicts."""
+    names = [re.escape(str(path.relative_to(run))) for path in spoilt]
+    of_record = any(path.match("run-shard*") for path in spoilt)
+    return "|".join([*names, re.escape(str(run))] if of_record else names)
 
 
 def prepare_run(folder: Path) -> tuple[Path, str]:
     """Return the folder of a finished run, and what is said of it."""
-    own_data(folder / "inputs")
     own_run(folder / "run")
     return folder / "run", str(read_evaluation(folder / "run"))
+
+
+def _spoilt_run(whole: Path, folder: Path, source: random.Random) -> tuple[Path, str]:
+    """Return a copy of a run of which some files were spoilt, and what a sentence must name."""
+    run = folder / "run"
+    shutil.copytree(whole, run)
+    files = [path for path in sorted(run.rglob("*")) if path.is_file()]
+    spoilt = _spoil_some([path for path in files if "parts" not in path.parts], source)
+    return run, _named(spoilt, run)
 
 
 def run_folder(made: tuple[Path, str], folder: Path, source: random.Random) -> Verdict:
     """Read a run of which some file was damaged, exchanged or removed."""
     whole, right = made
-    run = folder / "run"
-    shutil.copytree(whole, run)
-    files = [path for path in sorted(run.rglob("*")) if path.is_file()]
-    _spoil_some([path for path in files if "parts" not in path.parts], source)
+    run, names = _spoilt_run(whole, folder, source)
     return judged(
         lambda: str(read_evaluation(run)),
-        r"run",
+        names,
         lambda said: _other_numbers(right, said),
     )
 
@@ -160,13 +176,25 @@ def _other_numbers(right: str, said: str) -> str | None:
     return None if tables[0] == tables[1] else f"another table: {said[:400]}"
 
 
-def report(made: tuple[Path, str], folder: Path, source: random.Random) -> Verdict:
+def prepare_report(folder: Path) -> tuple[Path, Tree]:
+    """Return the folder of a finished run, and the tables of its report."""
+    own_run(folder / "run")
+    shutil.copytree(folder / "run", folder / "reported")
+    make_report(folder / "reported")
+    return folder / "run", _tables(folder / "reported")
+
+
+def _tables(run: Path) -> Tree:
+    return tree_of(run / "tables", lambda name: not name.endswith(".csv"))
+
+
+def report(made: tuple[Path, Tree], folder: Path, source: random.Random) -> Verdict:
     """Make the report, by the command, of a run of which some file was spoilt."""
-    run = folder / "run"
-    shutil.copytree(made[0], run)
-    files = [path for path in sorted(run.rglob("*")) if path.is_file()]
-    _spoil_some([path for path in files if "parts" not in path.parts], source)
-    return spoken(lambda: main(["report", str(run)]), "run")
+    whole, right = made
+    run, names = _spoilt_run(whole, folder, source)
+    verdict = spoken(lambda: main(["report", str(run)]), names)
+    why = difference(right, _tables(run)) if verdict.column == RIGHT else None
+    return Verdict(WRONG, f"tables: {why}") if why else verdict
 
 
 CLASSES = [
@@ -175,5 +203,5 @@ CLASSES = [
     CaseClass("evidence_exchanged", "inputs", prepare, exchanged, weight=0.3),
     CaseClass("kept_parts", "inputs", prepare_parts, parts),
     CaseClass("runs", "inputs", prepare_run, run_folder),
-    CaseClass("reports", "inputs", prepare_run, report),
+    CaseClass("reports", "inputs", prepare_report, report),
 ]

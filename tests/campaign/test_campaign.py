@@ -13,6 +13,7 @@ import pytest
 
 from robustseg.errors import RobustsegError
 from robustseg.evidence.writing import write_evidence
+from robustseg.models.references import Referred
 from tests.campaign import archived, campaign, docs, kills, weights
 from tests.campaign.cases import (
     DAMAGED,
@@ -159,6 +160,28 @@ def test_a_sentence_must_name_the_file_in_one_line() -> None:
     assert refuse("the file is damaged somewhere").column == TRACEBACK
     assert refuse("w.pth is damaged:\nbadly").column == TRACEBACK
     assert refuse("w.pth" * 1000).column == TRACEBACK
+
+
+def refuse(*arguments: object) -> None:
+    raise RobustsegError("something is wrong somewhere in it")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "broken", "column"),
+    [
+        ("reports", "robustseg.own_run.report", refuse, TRACEBACK),
+        ("reports", "robustseg.own_run.report", lambda folder: folder, WRONG),
+        ("references", "tests.campaign.arguments.load_reference", refuse, TRACEBACK),
+        ("references", "tests.campaign.arguments.load_reference", lambda _: Referred(abs), WRONG),
+    ],
+)
+def test_a_sentence_that_names_nothing_and_a_wrong_result_are_found(
+    name: str, place: str, broken: object, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = campaign.CLASSES[name]
+    assert columns(ended(one, 12)) <= {RIGHT, SENTENCE}
+    monkeypatch.setattr(place, broken)
+    assert columns(ended(one, 12)) - {RIGHT, SENTENCE} == {column}
 
 
 def test_a_case_follows_from_class_seed_and_number_alone() -> None:

@@ -239,6 +239,12 @@ def test_a_wrapped_model_takes_the_classes_of_the_data(
     assert "mymodels.py is a file; name a folder" in capsys.readouterr().err
 
 
+def test_a_name_that_is_not_utf_8_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["attack", "mymodels.py:net", *DATA, "--out", "r\udc80n"])
+    assert r"argument --out: 'r\udc80n' is not UTF-8; rename it" in capsys.readouterr().err
+
+
 def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weight": [1], "bias": 2}, "w.pth")
     assert main(["check", "mymodels.py:net", *DATA, "--weights", "w.pth"]) == 1
@@ -249,7 +255,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
     ("arguments", "match"),
     [
         (["mymodels.py:nothing", *DATA], "mymodels.py has no 'nothing'; models in it may be"),
-        (["mymodels.py:broken", *DATA], "must be a module or a function of images, not int"),
+        (["mymodels.py:broken", *DATA], "broken must be a module or a function of images, not int"),
         (["nowhere.py:net", *DATA], "the file nowhere.py does not exist"),
         (["no.such.module:net", *DATA], "cannot be imported"),
         (["no\nmodule:net", *DATA], r"'no\nmodule:net' is no reference"),
@@ -261,6 +267,9 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         (["mymodels.py:net", *DATA, "--ignore", "x"], "--ignore is 'x'"),
         (["mymodels.py:net", *DATA, "--ignore", "none"], "255"),
         (["mymodels.py:net", *DATA, "--normalise", "x"], "--normalise is 'x'"),
+        (["mymodels.py:net", *DATA, "--normalise", "1,1,nan/1,1,1"], "--normalise is '1,1,nan/"),
+        (["mymodels.py:net", *DATA, "--normalise", "1,1,1/1,1,0"], "write finite means and posit"),
+        (["mymodels.py:net", *DATA, "--suites", ""], "'' is no suite; known are sea"),
         (["mymodels.py:net", *DATA, "--eps", "0"], "eps_255 is 0"),
         (["mymodels.py:net", *DATA, "--device", "tpu9"], "the device 'tpu9' cannot be used"),
         (["mymodels.py:net", *DATA, "--weights", "w.pth"], "the weights w.pth do not exist"),

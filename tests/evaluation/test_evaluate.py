@@ -197,6 +197,9 @@ def test_evidence_and_report(tmp_path: Path) -> None:
     assert "Robustness" in text
     assert "Each attack by itself" in text
     assert (tmp_path / "tables" / "robustness.csv").exists()
+    files[-1].unlink()
+    with pytest.raises(RobustsegError, match=f"1 of .* files of .*, first {files[-1]};"):
+        report(tmp_path)
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
@@ -470,7 +473,7 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"eps_255": "8"}, "eps_255"),
         ({"eps_255": 8 / 255}, "radii are in 1/255"),
         ({"eps_255": 8.0000001}, "eps_255 is 8.0000001, .* six digits; write 8, or"),
-        ({"suites": ["see"]}, "see is no suite; known are sea"),
+        ({"suites": ["see"]}, "'see' is no suite; known are sea"),
         ({"suites": []}, "no suite"),
         ({"suites": ["baselines"], "eps_255": 7}, "no step_size at eps_255 7"),
         ({"suites": ["transfer"]}, "needs `sources`"),

@@ -408,11 +408,22 @@ def reads_of(
 def evidence_files(
     folder: Path, records: Sequence[Mapping[str, Any]], suites: Sequence[str] | None = None
 ) -> list[Path]:
-    """Return the files of evidence of a run's suites; None: of all."""
+    """Return the files of evidence of a run's suites; None: of all.
+
+    Raises:
+        RobustsegError: one of them is missing.
+    """
     from robustseg.evidence.enumerator import jobs_read
 
     jobs = dict.fromkeys(job for read in reads_of(records, suites) for job in jobs_read(read, 0))
-    return [folder / job._replace(shard=one["shard"]).path for job in jobs for one in records]
+    files = [folder / job._replace(shard=one["shard"]).path for job in jobs for one in records]
+    missing = [path for path in files if not path.exists()]
+    if missing:
+        raise RobustsegError(
+            f"{len(missing)} of {len(files)} files of evidence are missing, first {missing[0]}; "
+            "run the same command again, which goes on from what is kept"
+        )
+    return files
 
 
 def doubt_file(record: Mapping[str, Any], eps_255: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from robustseg.attacks.inputs import check_counts
 from robustseg.attacks.losses import ECCV_LOSSES, PAPER_LOSSES, SEA_LOSSES
 from robustseg.bounds import MOST_PASSES
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
 
 Suite = Mapping[str, Any]
 
@@ -87,7 +87,7 @@ def named_suites(
     else:
         unknown = [name for name in suites if name not in known]
         if unknown:
-            raise RobustsegError(f"{unknown[0]} is no suite; known are {', '.join(known)}")
+            raise RobustsegError(f"{shown(unknown[0])} is no suite; known are {', '.join(known)}")
         chosen = {name: dict(known[name]) for name in suites}
     if not chosen:
         raise RobustsegError(f"nothing is no suite; known are {', '.join(known)}")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
 from robustseg.models.inert_pickle import UnreadableError, read_inertly
 from robustseg.models.unpickling import read_safetensors, state_in
 from robustseg.models.weight_values import check_values
@@ -75,7 +75,7 @@ def load_reference(
     """
     kind, _, name = reference.partition(":")
     if not name or not reference.isprintable():
-        raise RobustsegError(f"the model {reference!r} is no reference; write {FORMS}")
+        raise RobustsegError(f"the model {shown(reference)} is no reference; write {FORMS}")
     if kind in EXTRAS:
         _need(kind)
         referred = _LOADERS[kind](name, weights is not None, num_classes)
@@ -172,7 +172,8 @@ def _read_weights(path: Path) -> dict[str, Any]:
 
 def _named_object(where: str, name: str, reference: str) -> Any:
     """Return the object of a file or module, called if it is a factory."""
-    module = _module_of_file(Path(where)) if where.endswith(".py") else _module(where)
+    is_file = where.endswith(".py")
+    module = _module_of_file(Path(where)) if is_file else _module(where, reference)
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -181,14 +182,18 @@ def _named_object(where: str, name: str, reference: str) -> Any:
                 f"{where} has no {part!r}; models in it may be {', '.join(known[:8]) or 'none'}"
             )
         found = getattr(found, part)
-    if isinstance(found, nn.Module) or not callable(found) or not _takes_nothing(found):
-        return found
-    try:
-        return found()
-    except (Exception, SystemExit) as error:
+    if callable(found) and not isinstance(found, nn.Module) and _takes_nothing(found):
+        try:
+            found = found()
+        except (Exception, SystemExit) as error:
+            raise RobustsegError(
+                f"{reference} failed when it was called: {type(error).__name__}: {_said(error)}"
+            ) from error
+    if not callable(found) and not isinstance(found, torch.export.ExportedProgram):
         raise RobustsegError(
-            f"{reference} failed when it was called: {type(error).__name__}: {error}"
-        ) from error
+            f"{reference} must be a module or a function of images, not {type(found).__name__}"
+        )
+    return found
 
 
 def _is_model(value: Any) -> bool:
@@ -224,15 +229,15 @@ def _module_of_file(path: Path) -> ModuleType:
     return module
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str, reference: str) -> ModuleType:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise RobustsegError(
-            f"the module {name} cannot be imported ({type(error).__name__}: {_said(error)}); "
-            f"models are named {FORMS}"
+            f"the module of {shown(reference)} cannot be imported ({type(error).__name__}: "
+            f"{_said(error)}); models are named {FORMS}"
         ) from error
 
 
