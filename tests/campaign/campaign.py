@@ -87,18 +87,23 @@ def run(
         classes: to be run.
         seed: from which, with class and number, each case follows.
         minutes: that the classes share by their weights, each with one case at least.
-        most: cases of each class, at most.
+        most: cases of each class, at most; there may be fewer.
         lanes: how many run side by side; by default one on each processor.
     """
     lanes = lanes or os.cpu_count() or 1
     found, whole = Found(seed), sum(one.weight for one in classes)
-    shares = [Share(one, 60 * minutes * lanes * one.weight / whole, most=most) for one in classes]
+    shares = [
+        Share(
+            one, 60 * minutes * lanes * one.weight / whole, most=min(most, len(one.cases) or most)
+        )
+        for one in classes
+    ]
     _run(shares, found, lanes)
     finders = {fault["class"] for fault in found.faults}
     again = [
-        Share(one.of, one.seconds, tried, most - tried)
+        Share(one.of, one.seconds, tried, one.most - tried)
         for one in shares
-        if one.of.name in finders and (tried := found.counts[one.of.name].total()) < most
+        if one.of.name in finders and (tried := found.counts[one.of.name].total()) < one.most
     ]
     _run(again, found, lanes)
     return found
@@ -191,6 +196,8 @@ def repeat(name: str, seed: int, number: int) -> int:
     if name not in CLASSES:
         raise SystemExit(f"{name} is not one class; known are {', '.join(CLASSES)}")
     of = CLASSES[name]
+    if of.cases and number not in range(len(of.cases)):
+        raise SystemExit(f"{name} has cases 0 to {len(of.cases) - 1:,}, and no {number:,}")
     ((_, _, verdict),) = run_shares([Share(of, 1e9, number, 1)], seed, 1)
     print(f"{verdict.column}: {verdict.said}")
     return int(verdict.is_fault)

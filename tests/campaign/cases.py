@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,26 +39,32 @@ class Verdict:
 class CaseClass:
     """A class of cases, each of which follows from (class, seed, number) alone.
 
+    Either it has a source of choices, or it is one of the few that there are, each tried once.
+
     Attributes:
         name: in the table and in commands.
         family: kills, inputs or disks.
         prepare: makes what all cases share, in a folder, and returns it.
-        attempt: tries one case in a folder of its own, with a source of its own.
+        attempt: tries one case in a folder of its own, with a source of its own or one of `cases`.
         limit_s: longest that a case may take.
         weight: of its share of the time.
+        cases: all that there are, if they are few.
     """
 
     name: str
     family: str
     prepare: Callable[[Path], Any]
-    attempt: Callable[[Any, Path, random.Random], Verdict]
+    attempt: Callable[[Any, Path, Any], Verdict]
     limit_s: float = 60.0
     weight: float = 1.0
+    cases: Sequence[Any] = ()
 
-
-def source_of(name: str, seed: int, number: int) -> random.Random:
-    """Return the source of a case's choices."""
-    return random.Random(f"{name}-{seed}-{number}")
+    def case(self, seed: int, number: int) -> Any:
+        """Return the source of a case's choices, or the case itself; a seed has its own order."""
+        if not self.cases:
+            return random.Random(f"{self.name}-{seed}-{number}")
+        order = random.Random(f"{self.name}-{seed}").sample(range(len(self.cases)), len(self.cases))
+        return self.cases[order[number]]
 
 
 def judged(read: Callable[[], Any], names: str, accept: Callable[[Any], str | None]) -> Verdict:

@@ -264,6 +264,19 @@ def test_a_class_that_finds_something_has_its_share_twice() -> None:
     assert numbers == [3]
 
 
+def test_a_class_of_few_cases_tries_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def attempt(made: None, folder: Path, case: str) -> Verdict:
+        return Verdict(WRONG, case)
+
+    one = CaseClass("few", "inputs", lambda folder: None, attempt, cases="abcde")
+    orders = ["".join(fault["said"] for fault in ended(one, 9, seed).faults) for seed in (0, 1)]
+    assert [sorted(order) for order in orders] == [[*"abcde"], [*"abcde"]]
+    assert orders[0] != orders[1]
+    monkeypatch.setitem(campaign.CLASSES, "few", one)
+    with pytest.raises(SystemExit, match="few has cases 0 to 4, and no 5"):
+        campaign.repeat("few", 0, 5)
+
+
 def test_an_unknown_class_is_said() -> None:
     with pytest.raises(SystemExit, match="there is no class kils; known are kill_generate"):
         campaign.chosen(["kils"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 
-from tests.campaign.cases import DAMAGED, HUNG, TRACEBACK, CaseClass, Verdict, source_of
+from tests.campaign.cases import DAMAGED, HUNG, TRACEBACK, CaseClass, Verdict
 
 MEMORY_BYTES = 4 * 2**30
 """What a case may take beyond what the campaign has loaded."""
@@ -141,7 +141,7 @@ def _attempt(of: CaseClass, state: object, seed: int, number: int, folder: Path)
     place = folder / f"case{number}"
     place.mkdir(parents=True)
     try:
-        return of.attempt(state, place, source_of(of.name, seed, number))
+        return of.attempt(state, place, of.case(seed, number))
     except AssertionError as error:
         return Verdict(DAMAGED, f"{error}"[:500])
     except Exception:

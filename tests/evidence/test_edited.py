@@ -82,6 +82,14 @@ def test_evidence_in_anothers_place_is_named_itself(file: Path) -> None:
     everything(moved)
 
 
+@pytest.mark.parametrize("other", [{"model": "robust"}, {"suite": "sea"}])
+def test_evidence_of_another_job_in_a_place_is_refused(file: Path, other: dict[str, str]) -> None:
+    reads = [{"model": "clean", "suites": ["losses"], "eps_255": [4.0]}]
+    write_evidence(file, [row(image, **other) for image in "abc"], {})
+    with pytest.raises(RobustsegError, match=r"parquet was changed or is another's"):
+        Evidence.open("table2", [file], reads, {"clean": {"dataset": "voc"}})
+
+
 def test_several_radii_in_one_file_are_those_of_its_name(tmp_path: Path) -> None:
     path = tmp_path / PLACE.replace("eps4", "eps4,8")
     rows = [row("a"), row("a", eps_255=8.0)]
