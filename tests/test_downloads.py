@@ -578,6 +578,9 @@ def test_what_is_no_record_is_said(server: Server, path: Path, tmp_path: Path) -
     record.write_text("[]")
     with pytest.raises(RobustsegError, match=r"hashes.json is no record of hashes"):
         fetch(path, [server.url("file.bin")], record=record, progress=PROGRESS)
+    record.write_text(json.dumps({"file.bin": "a" * 5000}))
+    with pytest.raises(RobustsegError, match=r"that of file\.bin is 'a{199}…; delete its line"):
+        verify(record, record=record)
     with pytest.raises(RobustsegError, match="absent does not exist; fetch it first"):
         verify(tmp_path / "absent", record=record)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
 from robustseg.files import alone, atomic_path
 from robustseg.files import sha256 as file_sha256
 from robustseg.progress import Progress
@@ -148,7 +148,8 @@ def _read_record(record: Path) -> dict[str, str]:
     for name, value in hashes.items():
         if not re.fullmatch(r"[0-9a-f]{64}", value):
             raise RobustsegError(
-                f"{record} is no record of hashes: that of {name} is {value!r}; delete its line"
+                f"{record} is no record of hashes: that of {name} is {shown(value)}; delete "
+                "its line"
             )
     return hashes
 

@@ -18,6 +18,7 @@ from tests.campaign import (
     arguments,
     disks,
     evidence,
+    image_files,
     images,
     kills,
     settings,
@@ -30,7 +31,8 @@ from tests.campaign.watch import Share, run_shares
 from tests.workflow.running import ROOT
 
 MODULES = (
-    kills, workflows, disks, weights, evidence, images, archived, settings, small_files, arguments,
+    kills, workflows, disks, weights, evidence, images, image_files, archived, settings,
+    small_files, arguments,
 )  # fmt: skip
 CLASSES: dict[str, CaseClass] = {one.name: one for module in MODULES for one in module.CLASSES}
 """By name, in the order of the table."""

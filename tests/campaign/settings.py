@@ -1,8 +1,7 @@
 """Bad configurations and claims."""
 
-import copy
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +12,10 @@ from robustseg.config import load_config, read_yaml
 from robustseg.errors import RobustsegError
 from tests.campaign.cases import CaseClass, Verdict, judged
 from tests.mutations import mutated
+from tests.workflow.hostile import changed
 from tests.workflow.running import MATCHBOX, ROOT
 
-JUNK: tuple[Any, ...] = (
-    None, True, -1, 0, 1e400, float("nan"), 10**30, "", "x", "a\nb", [], {}, [[]], [None], {"x": 1},
-    [1, "a"], "٣", -0.0, "../x", 0.5, ["sea", "sea"], {1: 2}, "2024-02-31",
-)  # fmt: skip
-Place = tuple[Any, ...]
 Files = list[tuple[bytes, Any]]
-
-
-def places(content: Any, place: Place = ()) -> Iterator[Place]:
-    """Yield the place of each value in nested dictionaries and lists."""
-    pairs = content.items() if isinstance(content, dict) else enumerate(content)
-    for key, value in pairs:
-        yield (*place, key)
-        if isinstance(value, dict | list):
-            yield from places(value, (*place, key))
-
-
-def change(content: Any, source: random.Random) -> tuple[Any, bool]:
-    """Return a changed copy, and whether it must be refused whatever stood there."""
-    content = copy.deepcopy(content)
-    place = source.choice([*places(content)])
-    around = content
-    for key in place[:-1]:
-        around = around[key]
-    last = place[-1]
-    match source.randrange(6):
-        case 0:
-            del around[last]
-        case 1 if isinstance(around, dict) and len(place) != 2:
-            around[f"{last}x"] = around.pop(last)
-            return content, len(place) == 1
-        case 2 if isinstance(around, dict):
-            around[source.choice(("", "x", "no_such_key"))] = source.choice(JUNK)
-        case 3:
-            others = [*places(content)]
-            value = content
-            for key in source.choice(others):
-                value = value[key]
-            around[last] = copy.deepcopy(value)
-        case _:
-            around[last] = source.choice(JUNK)
-    return content, False
 
 
 def prepare(paths: tuple[Path, ...]) -> Callable[[Path], Files]:
@@ -74,15 +33,16 @@ def _attempt(read: Callable[[Path], Any]) -> Callable[[Files, Path, random.Rando
     """Return what tries a file whose text or content was changed."""
 
     def attempt(good: Files, folder: Path, source: random.Random) -> Verdict:
-        path, refused = folder / "changed.yaml", False
-        text, changed = source.choice(good)
+        path, misspelt = folder / "changed.yaml", False
+        text, content = source.choice(good)
         if source.random() < 0.3:
             path.write_bytes(mutated(text, source))
         else:
+            wrong = content
             for _ in range(source.choice((1, 1, 2))):
-                changed, one = change(changed, source)
-                refused = refused or one
-            path.write_text(yaml.dump(changed, Dumper=yaml.CSafeDumper, sort_keys=False))
+                wrong = changed(wrong, source)
+            misspelt = not wrong.keys() <= content.keys()
+            path.write_text(yaml.dump(wrong, Dumper=yaml.CSafeDumper, sort_keys=False))
 
         def as_one() -> Any:
             try:
@@ -90,7 +50,7 @@ def _attempt(read: Callable[[Path], Any]) -> Callable[[Files, Path, random.Rando
             except RobustsegError as error:  # a sentence for each problem, a line each
                 raise RobustsegError("; ".join(str(error).split("\n"))[:1000]) from error
 
-        return judged(as_one, r"changed\.yaml", lambda _: "a misspelt key" if refused else None)
+        return judged(as_one, r"changed\.yaml", lambda _: "a misspelt key" if misspelt else None)
 
     return attempt
 

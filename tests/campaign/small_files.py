@@ -20,8 +20,8 @@ from robustseg.plan.throughput import read_throughput
 from robustseg.training.launch import TrainingJob
 from tests.campaign.cases import CaseClass, Verdict, judged
 from tests.campaign.jobs import SETTINGS, own_run
-from tests.campaign.settings import change
 from tests.mutations import mutated
+from tests.workflow.hostile import changed
 from tests.workflow.running import ROOT
 
 DOWNLOADED = b"downloaded"
@@ -98,8 +98,7 @@ def attempt(good: list[Small], folder: Path, source: random.Random) -> Verdict:
     path.write_bytes(small.content)
     right = small.read(path) if small.summed else None
     if path.suffix == ".json" and source.random() < 0.6:
-        changed, _ = change(json.loads(small.content), source)
-        path.write_text(json.dumps(changed, default=str))
+        path.write_text(json.dumps(changed(json.loads(small.content), source), default=str))
     else:
         path.write_bytes(mutated(small.content, source))
     return judged(

@@ -3,8 +3,6 @@
 import io
 import os
 import struct
-import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -34,6 +32,8 @@ from robustseg.data.published import open_published
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import source_of
 from robustseg.evidence.attacked_images import read_arrays
+from tests.campaign import campaign
+from tests.campaign.cases import RIGHT, SENTENCE
 from tests.data import archives
 from tests.data.test_folder import (
     COLOURS,
@@ -53,19 +53,15 @@ SIZE = (20, 30)
 NOISE = np.random.default_rng(5).integers(0, 256, (*SIZE, 3), np.uint8)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_damaged_files_of_every_kind_are_refused_in_one_sentence(seed: int, tmp_path: Path) -> None:
-    """Thousands of them, in a process that would be missed if it was killed."""
-    command = [sys.executable, "-m", "tests.data.damaged_files", str(tmp_path), "1000", str(seed)]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    *wrong, last = done.stdout.splitlines()
-    assert not wrong, "\n".join(wrong)
-    read, _, refusals, _ = last.split()
-    assert int(refusals) > 1000 > int(read) > 500
+def test_damaged_files_of_every_kind_are_refused_in_one_sentence(seed: int) -> None:
+    """Thousands of them, in a process that is missed if it is killed."""
+    found = campaign.run([campaign.CLASSES["image_files"]], seed, minutes=5, most=2000, lanes=1)
+    assert not found.faults
+    counts = found.counts["image_files"]
+    assert counts.total() == 2000
+    assert counts[SENTENCE] > 1000 > counts[RIGHT] > 300
 
 
 # What is no file, or no image.

@@ -1,10 +1,10 @@
 """Evidence that was edited, damaged or exchanged is refused in a sentence that names its file."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +19,7 @@ from robustseg.evidence.schema import CLASSES_KEY, COUNTED, KEY, SCHEMA, SCHEMA_
 from robustseg.evidence.writing import write_evidence
 from tests.evidence.edited import EDITED, PLACE, edit, everything
 from tests.evidence.test_files import row
+from tests.mutations import mutated
 
 
 @pytest.fixture
@@ -135,19 +136,11 @@ def test_names_of_columns_that_are_no_text(file: Path) -> None:
 
 def test_bytes_at_random(file: Path) -> None:
     """Flipped, cut and inserted bytes: refused by name, or read as they were."""
-    good, generator = file.read_bytes(), np.random.default_rng(0)
+    good, source = file.read_bytes(), random.Random(0)
     expected = everything(file)[2]
     kept = 0
     for _ in range(300):
-        data = bytearray(good)
-        kind, place = generator.integers(3), int(generator.integers(len(data)))
-        if kind == 0:
-            data[place] ^= 1 << int(generator.integers(8))
-        elif kind == 1:
-            del data[place : place + int(generator.integers(1, 200))]
-        else:
-            data[place:place] = generator.bytes(int(generator.integers(1, 20)))
-        file.write_bytes(bytes(data))
+        file.write_bytes(mutated(good, source))
         found, refused = tried(file)
         if refused:
             assert str(file) in refused

@@ -10,8 +10,9 @@ from typing import Any
 EXTREMES: list[Any] = [
     *(True, False, None, 0, -0.0, -1, 2**31, 2**63, 10**30, 10**300, 1e308, 1e-308),
     *(math.inf, -math.inf, math.nan, 4.1234567, 1e-5, date(2024, 1, 1)),
-    *("", " ", "x", "1e-3", "true", "{x}", "a\nb", "é", "a" * 5000, "../.."),
-    *([], [[]], [None], ["x"], {}, {1: 2}, {"kind": "x"}, {"kind": [1]}, {"kind": None}),
+    *("", " ", "x", "1e-3", "true", "{x}", "a\nb", "é", "a" * 5000, "../..", "٣", "2024-02-31"),
+    *([], [[]], [None], ["x"], [1, "a"], ["sea", "sea"]),
+    *({}, {1: 2}, {"kind": "x"}, {"kind": [1]}, {"kind": None}),
 ]
 KEYS: list[Any] = ["x", 1, None, True, "", 2.5, "kind", "é"]
 

@@ -1,20 +1,10 @@
-"""Damages files of every kind, and reports what its readers do not refuse in one sentence.
-
-A process of its own, with limits on memory and time, so that one that is killed is noticed:
-
-    python -m tests.data.damaged_files FOLDER COUNT SEED
-
-prints a line for each file that ends otherwise, and last how many were read and refused.
-"""
+"""Damaged files of images, masks, arrays and lists, each read by all that reads it."""
 
 import io
 import random
-import resource
-import sys
-import time
-import warnings
-from collections import Counter
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +20,10 @@ from robustseg.data.listing import read_ids
 from robustseg.data.manifest import read_list
 from robustseg.errors import RobustsegError
 from robustseg.evidence.attacked_images import read_arrays, save_arrays
+from tests.campaign.cases import CaseClass, Verdict, judged
 from tests.data.archives import gtcls_mat, palette_png
+from tests.mutations import mutated
 
-MEMORY_BYTES = 6 * 2**30
-SLOW_S = 5.0
 CHECKED = ("png", "zlib", "npz")
 """Beginnings of names of files whose every byte that matters is under a checksum."""
 
@@ -52,8 +42,9 @@ def uncompressed_mat(mask: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def whole_files(folder: Path) -> dict[str, bytes]:
+def prepare(folder: Path) -> dict[str, bytes]:
     """Return intact files of every kind by name."""
+    folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (31, 43, 3), np.uint8)
     mask = (noise[..., 0] % 5).astype(np.uint8)
     other = Image.fromarray(noise[::-1].copy())
@@ -113,78 +104,26 @@ def readers_of(name: str) -> list[Reader]:
     ]
 
 
-def damaged(content: bytes, other: bytes, source: random.Random) -> bytes:
-    """Return a file with some bits flipped, cut, mixed with another, or the like."""
-    data, at = bytearray(content), source.randrange(len(content))
-    kind = source.randrange(8)
-    if kind == 0:
-        data[at] ^= 1 << source.randrange(8)
-    elif kind == 1:
-        for _ in range(source.choice((2, 20))):
-            data[source.randrange(len(data))] = source.randrange(256)
-    elif kind == 2:
-        del data[at:]
-    elif kind == 3:  # of the header, a large or a small number
-        at = source.randrange(min(64, len(data)))
-        data[at : at + 4] = source.choice((b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"))
-    elif kind == 4:
-        other_at, length = source.randrange(len(data)), source.randrange(1, 32)
-        data[at : at + length] = data[other_at : other_at + length]
-    elif kind == 5:
-        data[at:at] = source.randbytes(source.randrange(1, 40))
-    elif kind == 6:
-        del data[at : at + source.randrange(1, 40)]
+def attempt(made: dict[str, bytes], folder: Path, source: random.Random) -> Verdict:
+    """Read a file that is damaged, or ends as another."""
+    name, other = source.sample(sorted(made), 2)
+    path, read = folder / name, source.choice(readers_of(name))
+    right = []
+    for content in (made[other], made[name]):
+        path.write_bytes(content)
+        with suppress(RobustsegError):  # a JPEG as a mask
+            right.append(read(path))
+    if source.random() < 0.1:
+        place = source.randrange(len(content))
+        path.write_bytes(content[:place] + made[other][place:])
     else:
-        data[at:] = other[at:]
-    return bytes(data)
+        path.write_bytes(mutated(content, source))
+    checked = name.startswith(CHECKED)
+    return judged(
+        lambda: read(path),
+        re.escape(str(path)),
+        lambda found: "something else was read" if checked and found not in right else None,
+    )
 
 
-def outcome(path: Path, read: Reader, intact: object) -> str:
-    """Return "read", "refused", or what is wrong with how a file was taken."""
-    begun = time.monotonic()
-    try:
-        found = read(path)
-    except RobustsegError as error:
-        sentence = str(error)
-        if "\n" in sentence or str(path) not in sentence or len(sentence) > 800:
-            return f"no sentence about the file: {sentence!r}"
-        found = "refused"
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-    if time.monotonic() - begun > SLOW_S:
-        return "too slow"
-    if isinstance(found, str):
-        return found
-    changed = path.name.startswith(CHECKED) and found != intact
-    return "something else was read in silence" if changed else "read"
-
-
-def main(folder: Path, count: int, seed: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    warnings.simplefilter("ignore")  # of Pillow's, about what is refused in the end
-    files, source = whole_files(folder), random.Random(seed)
-    names, counts = sorted(files), Counter[str]()
-    intact: dict[tuple[str, int], object] = {}
-    for name in names:
-        (folder / name).write_bytes(files[name])
-        for place, read in enumerate(readers_of(name)):
-            try:
-                intact[name, place] = read(folder / name)
-            except RobustsegError:  # a JPEG as a mask
-                intact[name, place] = None
-    for number in range(count):
-        name = source.choice(names)
-        content = damaged(files[name], files[source.choice(names)], source)
-        if content in files.values():  # all but the first bytes were another's
-            continue
-        (folder / name).write_bytes(content)
-        for place, read in enumerate(readers_of(name)):
-            found = outcome(folder / name, read, intact[name, place])
-            counts[found] += 1
-            if found not in ("read", "refused"):
-                print(f"{name} {number}: {found}")
-    print(f"{counts['read']} read, {counts['refused']} refused")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+CLASSES = [CaseClass("image_files", "inputs", prepare, attempt, limit_s=10)]
