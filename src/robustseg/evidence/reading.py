@@ -239,7 +239,7 @@ def _check_classes(known: dict[str, int], dataset: str, classes: int) -> None:
 def _open(path: Path) -> pq.ParquetFile:
     """Open a file so that its names are read as dictionaries."""
     try:
-        return pq.ParquetFile(path, read_dictionary=_NAMES)
+        return pq.ParquetFile(path, read_dictionary=_NAMES, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise RobustsegError(f"evidence file {path} is missing; run its job again") from error
     except KeyError as error:

@@ -77,6 +77,7 @@ def write_evidence(
             table.replace_schema_metadata(dict(sorted(about.items()))),
             temporary,
             compression=COMPRESSION,
+            write_page_checksum=True,
         )
 
 
