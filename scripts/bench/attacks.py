@@ -90,7 +90,7 @@ def measure(
     return Efficiency(loss, logits.shape[1], bare_ms, attack_ms)
 
 
-def timed(step: Callable[[], None], device: torch.device) -> float:
+def timed(step: Callable[[], object], device: torch.device) -> float:
     """Return the seconds that a step takes: on a CPU of processor time, all threads together.
 
     So other processes on the machine count only as far as they compete for its memory.
