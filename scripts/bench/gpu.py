@@ -11,7 +11,7 @@ what `plan` reads instead of measuring.
                 on a GPU as torch's allocator counts them, on a CPU as tensors that are alive
     attacks     a bare pass over an iteration of APGD, of each loss, and of Mask-CE by batch size
     training    k attacks' passes and one of an update over an update of k-step AT
-    options     bf16, compilation, CUDA graphs and the usual memory layout: time and effect
+    options     bf16, compilation, CUDA graphs, the usual memory layout, no TF32: time and effect
     throughput  seconds of the three kinds of pass
 
 Networks have random weights; labels are such that no attack breaks an image in a few iterations.
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from robustseg.attacks import logit_sums
-from robustseg.attacks.attacked_model import frozen
+from robustseg.attacks.attacked_model import frozen, full_precision
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.attacks.outcomes import attack_and_count
 from robustseg.attacks.run import run_attack
@@ -65,7 +65,8 @@ TRAINING_BATCH = 8
 STEPS = (2, 5)
 SEA_ITERATIONS = 300
 """Of each loss (Sec. 2.4)."""
-OPTIONS = "compiled", "CUDA graphs", "bf16", "bf16, compiled", "usual layout"
+OPTIONS = "compiled", "CUDA graphs", "bf16", "bf16, compiled", "usual layout", "no TF32"
+"""Beside passes as they are: float32, though PyTorch lets a GPU's convolutions round to TF32."""
 ROUNDS = 2
 
 Record = dict[str, Any]
@@ -230,6 +231,10 @@ def options(network: Network, device: str) -> Record:
 @contextmanager
 def option(model: SegmentationModel, name: str) -> Iterator[nn.Module]:
     """Give the model with other passes for the search."""
+    if name == "no TF32":
+        with full_precision(next(model.parameters()).device.type):
+            yield model
+        return
     if name == "usual layout":
         contiguous = Tensor.contiguous
 
@@ -299,10 +304,8 @@ def of_figures(part: str, figures: dict[str, str]) -> Callable[[Record], str]:
         rows = []
         for name, parts in networks.items():
             for case, found in parts[part].items():
-                shown = [
-                    form.format(found[key]) if key in found else found["failed"]
-                    for key, form in figures.items()
-                ]
+                shown = [form.format(found[key]) for key, form in figures.items() if key in found]
+                shown = shown or [found["failed"], *[""] * (len(figures) - 1)]
                 rows.append([name, case, *shown])
         return table(["network", "case", *figures], rows)
 
