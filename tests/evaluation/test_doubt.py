@@ -162,6 +162,12 @@ def test_scaled_logits_are_found_where_the_run_does_not_scale() -> None:
     assert found.points > 3
 
 
+def test_a_run_of_few_iterations_is_doubted_too() -> None:
+    """Its own attacks are no longer than short ones, so that a scale ahead is tried just once."""
+    found = opinion(lambda images: 1e6 * NET(images), suites=["sea"], iterations=3)
+    assert "logit_scale" in named(found)
+
+
 def test_another_model_may_find_what_its_own_gradients_do_not() -> None:
     blind = DEFECTS["no gradient"][0]
     found = opinion(blind, sources={"sound": NET})

@@ -223,7 +223,8 @@ class Doubter:
             rows = self.rows.get("logit_scale", [])[before:]
             left[name] = percent(float(self.accuracy(rows).mean())) if rows else np.inf
         best = min(left, key=lambda name: left[name])
-        if left[best] < left["1"] - PROBE_POINTS:
+        is_short = short.iterations < spec.iterations
+        if is_short and left[best] < left["1"] - PROBE_POINTS:
             attack, source = probes[best]
             long = replace(attack, iterations=spec.iterations)
             self.of_spec("logit_scale", long, source, f"{best}-")

@@ -105,7 +105,7 @@ def doubt(
         eps_255: radii in 1/255; None: those of the run.
         folder: of a run of `evaluate` on the same model and data, where the evidence of the checks
             is put beside it; None: nothing is kept.
-        images: how many, drawn from those of the run.
+        images: how many, drawn from those of the run; they stay in memory, for attack after attack.
         suites, iterations, batch_size, seed: of `evaluate`, where there is no run yet.
         sources: models by name; what is found on them is tried on the model.
         progress: whether to say what it costs and how far it is.
