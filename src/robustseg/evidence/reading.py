@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -87,10 +87,8 @@ def read_evidence(paths: Iterable[str | Path], counts: bool | CountsReader = Tru
     tables: list[pa.Table] = []
     lengths: list[int] = []
     with ThreadPoolExecutor() as pool:
-        for some in _together(files):
-            counted = reader if reader is not None and reader.has_room else None
-            columns = SCHEMA.names if counted else _UNCOUNTED
-            parts = list(pool.map(_read_rows, some, repeat(columns)))
+        for some, counted, rows in _read_ahead(pool, files, reader):
+            parts = list(rows)
             tables.append(_checked(some, parts))
             lengths += map(len, parts)
             if counted:
@@ -255,12 +253,34 @@ def _read_rows(path: Path, columns: list[str]) -> pa.Table:
         return _read_columns(path, file, columns)
 
 
+def _read_ahead(
+    pool: Executor, files: Sequence[Path], reader: CountsReader | None
+) -> Iterator[tuple[list[Path], CountsReader | None, Iterator[pa.Table]]]:
+    """Yield files, what keeps their counts, if anything does, and their rows in `pool`.
+
+    Those that come next are read while somebody checks these.
+    """
+    waiting = None
+    for some in _together(files):
+        counted = reader if reader is not None and reader.has_room else None
+        columns = SCHEMA.names if counted else _UNCOUNTED
+        begun = some, counted, pool.map(_read_rows, some, repeat(columns))
+        if waiting:
+            yield waiting
+        waiting = begun
+    if waiting:
+        yield waiting
+
+
 def _together(files: Iterable[Path]) -> Iterator[list[Path]]:
     """Yield files in their order, as many at once as are small together."""
     some: list[Path] = []
     size = 0
     for path in files:
-        more = path.stat().st_size if path.exists() else 0  # what is missing is said by `_open`
+        try:
+            more = path.stat().st_size
+        except OSError:  # is said by `_open`
+            more = 0
         if some and size + more > BYTES_AT_ONCE:
             yield some
             some, size = [], 0
@@ -342,23 +362,30 @@ def _counts_of(files: Sequence[Path], parts: Sequence[pa.Table]) -> list[Counts]
     counts: dict[int, Counts] = {}
     for indices in by_classes.values():
         together = pa.concat_tables([parts[index] for index in indices])
-        if _problem_of_counts(together):
+        counted = _matrices(together)
+        if _problem_of_counts(together, counted):
             for index in indices:
-                if problem := _problem_of_counts(parts[index]):
+                if problem := _problem_of_counts(parts[index], _matrices(parts[index])):
                     raise _impossible(files[index], problem)
         # Copied, since Arrow's own buffers are up to twice as large as what they hold.
-        whole = [matrix(together, name).copy() for name in COUNTED]
+        whole = [one.copy() for one in counted]
         ends = np.cumsum([len(parts[index]) for index in indices])[:-1]
         split = zip(*(np.split(one, ends) for one in whole), strict=True)
         counts |= dict(zip(indices, split, strict=True))
     return [counts[index] for index in range(len(parts))]
 
 
-def _problem_of_counts(table: pa.Table) -> str | None:
-    """Return the first thing wrong with the counts of rows; None if nothing is."""
+def _matrices(table: pa.Table) -> Counts:
+    """Return the counts of rows, each (rows, K); nothing if their numbers of classes differ."""
     if any(table[name].null_count for name in COUNTED) or classes_of(table) is None:
+        return ()
+    return tuple(matrix(table, name) for name in COUNTED)
+
+
+def _problem_of_counts(table: pa.Table, counted: Counts) -> str | None:
+    """Return the first thing wrong with the counts of rows, `_matrices`; None if nothing is."""
+    if not counted:
         return "its rows count different numbers of classes, or none"
-    counted = tuple(matrix(table, name) for name in COUNTED)
     pixels, correct = (table[name].to_numpy() for name in ("pixels", "pixels_correct"))
     for problem, good in counts_agree(pixels, correct, counted).items():
         if not good.all():
