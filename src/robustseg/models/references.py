@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustseg.errors import RobustsegError, shown
+from robustseg.errors import RobustsegError, first_line, shown
 from robustseg.models.inert_pickle import UnreadableError, read_inertly
 from robustseg.models.unpickling import read_safetensors, state_in
 from robustseg.models.weight_values import check_values
@@ -117,7 +117,9 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
     try:
         return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
-        raise RobustsegError(f"the device {device!r} cannot be used: {_said(error)}") from error
+        raise RobustsegError(
+            f"the device {device!r} cannot be used: {first_line(error)}"
+        ) from error
 
 
 def load_weights(net: nn.Module, path: str | Path) -> None:
@@ -187,7 +189,7 @@ def _named_object(where: str, name: str, reference: str) -> Any:
             found = found()
         except (Exception, SystemExit) as error:
             raise RobustsegError(
-                f"{reference} failed when it was called: {type(error).__name__}: {_said(error)}"
+                f"{reference} failed when it was called: {type(error).__name__}: {first_line(error)}"
             ) from error
     if not callable(found) and not isinstance(found, torch.export.ExportedProgram):
         raise RobustsegError(
@@ -225,7 +227,9 @@ def _module_of_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise RobustsegError(f"{path} fails: {type(error).__name__}: {_said(error)}") from error
+        raise RobustsegError(
+            f"{path} fails: {type(error).__name__}: {first_line(error)}"
+        ) from error
     return module
 
 
@@ -237,7 +241,7 @@ def _module(name: str, reference: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         raise RobustsegError(
             f"the module of {shown(reference)} cannot be imported ({type(error).__name__}: "
-            f"{_said(error)}); models are named {FORMS}"
+            f"{first_line(error)}); models are named {FORMS}"
         ) from error
 
 
@@ -247,11 +251,6 @@ def _need(kind: str) -> None:
         raise RobustsegError(
             f"{kind}: models need the package {package}: pip install 'robustseg[{kind}]'"
         )
-
-
-def _said(error: BaseException) -> str:
-    """Return the first line of what an error says."""
-    return next(iter(str(error).strip().splitlines()), "it says nothing")
 
 
 def _of_transformers(name: str, has_weights: bool, num_classes: int | None) -> Referred:
@@ -270,7 +269,7 @@ def _of_transformers(name: str, has_weights: bool, num_classes: int | None) -> R
         make: Any = loader.from_config if has_weights else loader.from_pretrained
         net = make(config if has_weights else name)
     except Exception as error:
-        raise RobustsegError(f"hf:{name} cannot be loaded: {_said(error)}") from error
+        raise RobustsegError(f"hf:{name} cannot be loaded: {first_line(error)}") from error
     mean, std = None, None
     try:
         processors: Any = transformers.AutoImageProcessor
@@ -296,7 +295,7 @@ def _of_torchvision(name: str, has_weights: bool, num_classes: int | None) -> Re
         else:
             net = torchvision.models.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError, ValueError) as error:
-        raise RobustsegError(f"torchvision:{name} cannot be loaded: {_said(error)}") from error
+        raise RobustsegError(f"torchvision:{name} cannot be loaded: {first_line(error)}") from error
     return Referred(net, IMAGENET_MEAN, IMAGENET_STD)
 
 
@@ -311,7 +310,7 @@ def _of_smp(name: str, has_weights: bool, num_classes: int | None) -> Referred:
             "segmentation_models_pytorch has not saved it"
         ) from error
     except Exception as error:
-        raise RobustsegError(f"smp:{name} cannot be loaded: {_said(error)}") from error
+        raise RobustsegError(f"smp:{name} cannot be loaded: {first_line(error)}") from error
     return Referred(net, IMAGENET_MEAN, IMAGENET_STD)
 
 
