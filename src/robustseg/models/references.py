@@ -188,9 +188,8 @@ def _named_object(where: str, name: str, reference: str) -> Any:
         try:
             found = found()
         except (Exception, SystemExit) as error:
-            raise RobustsegError(
-                f"{reference} failed when it was called: {type(error).__name__}: {first_line(error)}"
-            ) from error
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise RobustsegError(f"{reference} failed when it was called: {said}") from error
     if not callable(found) and not isinstance(found, torch.export.ExportedProgram):
         raise RobustsegError(
             f"{reference} must be a module or a function of images, not {type(found).__name__}"
