@@ -1,6 +1,7 @@
 """How often the processor waits for another device: asked of one without values, and of CUDA."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -9,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks import run
+from robustseg.attacks.alma_prox import alma_prox
 from robustseg.attacks.attacked_model import AttackedModel
 from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import LOSSES, TRAINING_LOSSES
 from robustseg.attacks.projection import ball
 from robustseg.attacks.schedules import slots
-from robustseg.attacks.spec import SCHEDULES, AttackSpec
+from robustseg.attacks.spec import SCHEDULES, AttackSpec, SquareSpec
+from robustseg.attacks.square import square
 from robustseg.training import inner_attack
 from robustseg.training.inner_attack import TrainingAttack, perturb
 
@@ -28,10 +31,12 @@ SPECS = [
 
 
 def batch(device: str) -> tuple[nn.Module, Tensor, Tensor, list[str]]:
-    """A model, three images, labels and names."""
+    """A model, three images, the labels that it gives them, and names."""
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, CLASSES, 1).to(device)
     images = torch.full((3, 3, 6, 8), 0.5, device=device)
-    labels = torch.zeros(3, 6, 8, dtype=torch.int64, device=device)
-    return nn.Conv2d(3, CLASSES, 1).to(device), images, labels, ["a", "b", "c"]
+    with torch.no_grad():
+        return model, images, model(images).argmax(1), ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -62,20 +67,40 @@ def test_the_attack_inside_training_waits_once(loss: str, monkeypatch: pytest.Mo
     assert len(asked) == 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="counts what CUDA waits for")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="counts CUDA's waits")
+
+
+def waits(attack: Callable[[int], object], iterations: int) -> int:
+    """Return how often an attack of so many iterations waits for the GPU."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            attack(iterations)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(one.message) for one in said)
+
+
+@needs_cuda
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_cuda_is_waited_for_once_an_iteration(spec: AttackSpec) -> None:
+    def attack(iterations: int) -> None:
+        longer = replace(spec, iterations=iterations)
+        run.run_attack(*batch("cuda"), longer, 0.01, 0, CLASS_PIXELS)
+
+    assert waits(attack, 4 * ITERATIONS) - waits(attack, ITERATIONS) == 3 * ITERATIONS
+
+
+@needs_cuda
+def test_attacks_of_other_kinds_wait_once_too() -> None:
     model, images, labels, names = batch("cuda")
 
-    def waits(iterations: int) -> int:
-        longer = replace(spec, iterations=iterations)
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            torch.cuda.set_sync_debug_mode("warn")
-            try:
-                run.run_attack(model, images, labels, names, longer, 0.01, 0, CLASS_PIXELS)
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
-        return sum("synchroniz" in str(one.message) for one in said)
+    def alma(iterations: int) -> None:
+        alma_prox(model, images, labels, steps=iterations)
 
-    assert waits(4 * ITERATIONS) - waits(ITERATIONS) == 3 * ITERATIONS
+    def search(iterations: int) -> None:
+        square(model, images, labels, names, SquareSpec(iterations, 0.8), 0.01, 0)
+
+    for attack in (alma, search):
+        assert waits(attack, 4 * ITERATIONS) - waits(attack, ITERATIONS) == 3 * ITERATIONS

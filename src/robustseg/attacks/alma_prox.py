@@ -245,6 +245,7 @@ class _Constraints:
     def __init__(self, counted: Tensor, spare: Tensor, settings: AlmaSettings) -> None:
         """Begin; `spare` (B,) is how many pixels of an image may stay correct."""
         self.counted, self.spare, self.settings = counted, spare, settings
+        self.most_spare = int(spare.max())
         self.mu = torch.full_like(counted, settings.mu, dtype=torch.float64)
         self.rho = torch.full_like(self.mu, settings.rho)
         self.previous = torch.zeros_like(self.mu)
@@ -269,7 +270,9 @@ class _Constraints:
         """Leave out the largest constraints: the share `progress` (0 to 1) of those to spare."""
         left_out = (progress * self.spare).long()[:, None]
         c = c.masked_fill(~self.counted, -math.inf).flatten(1)
-        largest = c.topk(int(left_out.max()) + 1, dim=1).values
+        # At least as many as any image leaves out; to ask how many would be to wait for a GPU.
+        enough = min(int(progress * self.most_spare) + 1, self.most_spare)
+        largest = c.topk(enough + 1, dim=1).values
         return self.counted & (c <= largest.gather(1, left_out)).view_as(self.counted)
 
 

@@ -56,7 +56,7 @@ def square(
     box = ball(images, eps_255 / 255)
     stripes, squares = _draws(images, image_ids, spec, seed)
     found = Found(images if start is None else start)
-    passes = torch.zeros(len(images), dtype=torch.int64)
+    passes = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     with frozen(model), torch.no_grad():
         for query in range(spec.iterations):
             position = found.unfinished()
@@ -74,8 +74,9 @@ def square(
                 check_logits(logits, labels, image_ids, data_classes(model))
             right = (logits.argmax(1) == labels[position]).flatten(1).sum(1)  # never where ignored
             found.offer(position, proposed, torch.where(right == 0, torch.inf, -right.double()))
-            passes[position.cpu()] += 1
+            passes[position] += 1
     unknown = torch.full((len(images),), torch.nan, dtype=torch.float64)
+    passes = passes.cpu()
     return AttackResult(found.images, passes, torch.zeros_like(passes), unknown)
 
 
