@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.evidence.enumerator import DOUBT, attacks_of, random_corners_of
@@ -18,6 +19,7 @@ from robustseg.evidence.findings import (
     not_run,
     to_text,
 )
+from robustseg.evidence.schema import HASH_KEY
 from robustseg.evidence.writing import write_evidence
 from robustseg.seeds import derive_seed
 
@@ -276,3 +278,11 @@ def write_doubts(
     path = folder / suite / model / "seed0" / f"eps{radii}" / f"seed{seed}-shard0.parquet"
     write_evidence(path, rows, PROVENANCE | {FINDINGS_KEY: to_text(opinions)})
     return path
+
+
+def with_metadata(path: Path, key: bytes, value: bytes) -> None:
+    """Put a key into a file's metadata, which from then on has no hash, as that of old files."""
+    table = pq.read_table(path)
+    about = {**table.schema.metadata, key: value}
+    about.pop(HASH_KEY.encode())
+    pq.write_table(table.replace_schema_metadata(about), path)

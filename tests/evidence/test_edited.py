@@ -13,6 +13,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evidence.queries import Evidence
 from robustseg.evidence.reading import (
     read_class_names,
+    read_opinions,
     read_provenance,
 )
 from robustseg.evidence.schema import CLASSES_KEY, COUNTED, KEY, SCHEMA, SCHEMA_VERSION
@@ -20,6 +21,7 @@ from robustseg.evidence.writing import write_evidence
 from tests.evidence.edited import EDITED, PLACE, edit, everything
 from tests.evidence.test_files import row
 from tests.mutations import mutated
+from tests.synthetic import opinion_of, with_metadata, write_doubts
 
 
 @pytest.fixture
@@ -113,16 +115,34 @@ def test_evidence_of_another_data_set_is_refused(file: Path) -> None:
 
 @pytest.mark.parametrize("names", [b"{", b"[1", b"5", b"\xff\xfe", b"null"])
 def test_damaged_names_of_classes(file: Path, names: bytes) -> None:
-    table = pq.read_table(file)
-    kept = {**table.schema.metadata, CLASSES_KEY.encode(): names}
-    pq.write_table(table.replace_schema_metadata(kept), file)
+    with_metadata(file, CLASSES_KEY.encode(), names)
     with pytest.raises(RobustsegError, match=r"seed0-shard0\.parquet"):
         read_class_names(file)
 
 
+def test_a_flipped_bit_never_tells_another_story(tmp_path: Path) -> None:
+    """Checksums of pages leave out what a file says of itself: opinions, classes, its making."""
+    path = write_doubts(tmp_path, "fake_pir_5", opinion_of(4.0))
+    whole, source, refused = path.read_bytes(), random.Random(0), 0
+    footer = int.from_bytes(whole[-8:-4], "little")
+
+    def told() -> Any:
+        return read_opinions(path), read_class_names(path), read_provenance(path)
+
+    right = told()
+    for _ in range(600):
+        damaged = bytearray(whole)
+        damaged[len(whole) - 8 - source.randrange(footer)] ^= 1 << source.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            assert told() == right
+        except RobustsegError:
+            refused += 1
+    assert refused > 300
+
+
 def test_metadata_that_are_no_text(file: Path) -> None:
-    table = pq.read_table(file)
-    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"\xff": b"\xfe"}), file)
+    with_metadata(file, b"\xff", b"\xfe")
     with pytest.raises(RobustsegError, match=r"seed0-shard0\.parquet"):
         read_provenance(file)
 

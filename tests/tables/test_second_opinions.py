@@ -25,7 +25,7 @@ from robustseg.evidence.reading import merged_provenance, read_opinions, read_pr
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
 from robustseg.tables.second_opinions import opinions_in
-from tests.synthetic import MODELS, PROVENANCE, opinion_of, write_doubts, write_jobs
+from tests.synthetic import MODELS, PROVENANCE, opinion_of, with_metadata, write_doubts, write_jobs
 
 MODEL, OTHER = "fake_pir_5", "fake_clean"
 GOOD = opinion_of(4)
@@ -145,9 +145,7 @@ def test_figures_are_judged_by_the_thresholds_of_today() -> None:
 def test_damaged_opinions_are_a_sentence(tmp_path: Path, text: str) -> None:
     text = text.replace('"random_corners"', '"random_corner"')
     path = write_doubts(tmp_path, MODEL, GOOD)
-    table = pq.read_table(path)
-    about = {**table.schema.metadata, FINDINGS_KEY.encode(): text.encode("utf-8", "surrogatepass")}
-    pq.write_table(table.replace_schema_metadata(about), path)
+    with_metadata(path, FINDINGS_KEY.encode(), text.encode("utf-8", "surrogatepass"))
     with pytest.raises(RobustsegError) as refusal:
         read_opinions(path)
     (line,) = str(refusal.value).splitlines()
@@ -157,8 +155,6 @@ def test_damaged_opinions_are_a_sentence(tmp_path: Path, text: str) -> None:
 
 def test_a_radius_without_an_opinion_is_a_sentence(tmp_path: Path) -> None:
     path = write_doubts(tmp_path, MODEL, GOOD, BAD)
-    table = pq.read_table(path)
-    about = {**table.schema.metadata, FINDINGS_KEY.encode(): to_text([GOOD])}
-    pq.write_table(table.replace_schema_metadata(about), path)
+    with_metadata(path, FINDINGS_KEY.encode(), to_text([GOOD]).encode())
     with pytest.raises(RobustsegError, match=r"shard0.parquet holds no second opinion at 8/255; "):
         make(tmp_path, path)

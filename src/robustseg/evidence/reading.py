@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from robustseg.errors import RobustsegError, first_line
+from robustseg.errors import RobustsegError, first_line, shown
 from robustseg.evidence.checks import (
     classes_of,
     counts_agree,
@@ -28,11 +28,14 @@ from robustseg.evidence.findings import FINDINGS_KEY, Opinion, from_text
 from robustseg.evidence.schema import (
     CLASSES_KEY,
     COUNTED,
+    HASH_KEY,
     KEY,
+    PROVENANCE_KEYS,
     SCHEMA,
     SCHEMA_VERSION,
     VERSION_KEY,
     matrix,
+    metadata_hash,
     twice,
 )
 
@@ -58,6 +61,7 @@ BYTES_AT_ONCE = 4_000_000
 """Size on disk of the files that are checked as one table: many small ones, or one or two large."""
 
 _NAMES = tuple(field.name for field in SCHEMA if field.type == pa.string())
+_METADATA = {*PROVENANCE_KEYS, VERSION_KEY, CLASSES_KEY, FINDINGS_KEY, HASH_KEY}
 _UNCOUNTED = [name for name in SCHEMA.names if name not in COUNTED]
 
 Counts = tuple[np.ndarray, ...]
@@ -201,9 +205,16 @@ def _metadata(path: Path) -> dict[str, str]:
     with _open(path) as file:
         stored = file.schema_arrow.metadata or {}
     try:
-        return {key.decode(): value.decode() for key, value in sorted(stored.items())}
+        about = {key.decode(): value.decode() for key, value in sorted(stored.items())}
     except UnicodeDecodeError as error:
         raise _broken(path, error) from error
+    unknown = about.keys() - _METADATA
+    if unknown:
+        raise _broken(path, f"its metadata has the key {shown(min(unknown))}")
+    kept = about.pop(HASH_KEY, None)  # which files had none of at first
+    if kept is not None and kept != metadata_hash(about):
+        raise _broken(path, "its metadata is not what was written")
+    return about
 
 
 def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:

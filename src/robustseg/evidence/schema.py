@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -27,8 +27,12 @@ from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_OBJECTS, CLEAN_SUITE,
 SCHEMA_VERSION = "3"
 """Of the columns and words below; 2 had no `logit_margin` and no `choice`, 1 no `labelled`."""
 
-VERSION_KEY, CLASSES_KEY = "schema_version", "class_names"
+VERSION_KEY, CLASSES_KEY, HASH_KEY = "schema_version", "class_names", "metadata_hash"
 """Keys of the metadata that are no provenance."""
+PROVENANCE_KEYS = (
+    *("robustseg", "git_commit", "config_hash", "torch", "timm", "numpy"),
+    *("device", "precision", "warnings"),
+)
 
 NONE = "none"
 MARGIN = "margin"
@@ -150,6 +154,11 @@ def device_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def metadata_hash(about: Mapping[str, str]) -> str:
+    """Return the hash of a file's metadata, which the checksums of its pages do not cover."""
+    return hash_settings(sorted(about.items()))
 
 
 def said(warnings: Sequence[str]) -> dict[str, str]:

@@ -23,12 +23,14 @@ from robustseg.evidence.checks import (
 from robustseg.evidence.schema import (
     CLASSES_KEY,
     COUNTED,
+    HASH_KEY,
     KEY,
     SCHEMA,
     SCHEMA_VERSION,
     VERSION_KEY,
     WORDS,
     matrix,
+    metadata_hash,
     twice,
 )
 from robustseg.files import atomic_path
@@ -72,6 +74,7 @@ def write_evidence(
                 f"{path}: there are {len(class_names)} class names for counts of {classes} classes"
             )
         about[CLASSES_KEY] = json.dumps(list(class_names), ensure_ascii=False)
+    about[HASH_KEY] = metadata_hash(about)
     with atomic_path(path) as temporary:
         pq.write_table(
             table.replace_schema_metadata(dict(sorted(about.items()))),
