@@ -13,6 +13,7 @@ from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import LOSSES, PAPER_LOSSES, SEA_LOSSES, Moment
 from robustseg.attacks.pixel_losses import loss_and_gradient
 from robustseg.data.interface import IGNORE_LABEL
+from robustseg.plan.memory import LiveMemory
 
 
 @pytest.fixture(params=["swept", "torch", "device"])
@@ -225,7 +226,6 @@ def test_cosine_of_very_negative_logits_is_that_of_the_exponentials() -> None:
     torch.testing.assert_close(gradient.flatten().double(), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.usefixtures("passes_by")
 @pytest.mark.parametrize("scale", [1.0, 60.0])
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_device_that_is_not_asked_gives_the_same_bits(
@@ -242,6 +242,19 @@ def test_a_device_that_is_not_asked_gives_the_same_bits(
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_scratch_memory_is_that_of_the_logits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off the CPU, where no sweeps do without; a bare pass holds logits and their gradient."""
+    monkeypatch.setattr("robustseg.attacks.logit_sums.SWEPT_VALUES", 2**40)
+    monkeypatch.setattr("robustseg.attacks.logits.has_values_at_hand", lambda logits: False)
+    logits = torch.randn(1, 151, 32, 32, generator=torch.Generator().manual_seed(4))
+    labels = torch.zeros(1, 32, 32, dtype=torch.int64)
+    with LiveMemory() as memory:
+        closed_form(name, logits, labels)  # on a copy
+    assert memory.peak_bytes / logits.nbytes < 2.2
+
+
+@pytest.mark.usefixtures("passes_by")
 def test_a_batch_in_chunks_is_the_batch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = random_case(5)
     logits, labels = logits.float().repeat(1, 1, 4, 4), labels.repeat(1, 4, 4)  # 320 pixels

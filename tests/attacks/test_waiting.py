@@ -4,15 +4,15 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks import run
+from robustseg.attacks import attacked_model, run
 from robustseg.attacks.alma_prox import alma_prox
 from robustseg.attacks.attacked_model import AttackedModel
-from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import LOSSES, TRAINING_LOSSES
 from robustseg.attacks.projection import ball
 from robustseg.attacks.schedules import slots
@@ -40,21 +40,34 @@ def batch(device: str) -> tuple[nn.Module, Tensor, Tensor, list[str]]:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
-def test_an_iteration_waits_only_to_learn_which_images_are_done(spec: AttackSpec) -> None:
+def test_an_iteration_waits_only_to_learn_which_images_are_done(
+    spec: AttackSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On torch's meta device, which computes sizes alone, asking for a value is an error."""
     model, images, labels, names = batch("meta")
-    attacked = AttackedModel(model, spec.loss, labels, names, class_pixels=CLASS_PIXELS)
-    weights = torch.ones(CLASSES, device="meta")
-    attacked.labels = replace(Labels.of(labels, torch.float32), weights=weights)
-    slot = next(iter(slots(spec.schedule, spec.iterations)))
-    optimizer = run._optimizer(spec, ball(images, 0.1), 0.1, slot)
-    found = run.Found(images)
-    everything = torch.arange(len(images), device="meta")
-    for t in range(slot.iterations):
-        evaluation = attacked(images, run._moment(spec, slot, t))
-        found.offer(everything, images, optimizer.score(evaluation))
-        images = optimizer.step(images, evaluation)
-    assert images.device.type == "meta"
+    asked = 0
+
+    def tolist(tensor: Tensor) -> list[Any]:
+        nonlocal asked
+        asked += tensor.ndim == 2
+        return [[True] * len(images)] * 2 if tensor.ndim == 2 else list(range(len(tensor)))
+
+    monkeypatch.setattr(Tensor, "tolist", tolist)
+    # Asked once, before the iterations.
+    monkeypatch.setattr(attacked_model, "check_logits", lambda *_: None)
+    monkeypatch.setattr(run.Found, "unfinished", lambda found: torch.arange(3, device="meta"))
+    (slot, *_) = slots(spec.schedule, spec.iterations)
+    run._search(
+        AttackedModel(model, spec.loss, labels, names, class_pixels=CLASS_PIXELS),
+        run._optimizer(spec, ball(images, 0.1), 0.1, slot),
+        images,
+        slot,
+        spec,
+        run.Found(images),
+        torch.zeros((2, 3), dtype=torch.int64, device="meta"),
+        torch.zeros(3, dtype=torch.float64, device="meta"),
+    )
+    assert asked == slot.iterations + 1  # the last iterate is looked at, too
 
 
 @pytest.mark.parametrize("loss", TRAINING_LOSSES)

@@ -60,16 +60,20 @@ def sigmoid_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, ...]:
     Where the largest logit is above 40, e^u_y and sum_k e^u_k are of no use.
     """
     if not is_swept(logits):
-        sigmoids = logits.sigmoid()
-        sigmoid = sigmoids.gather(1, index)
-        norm = sigmoids.square_().sum(1, keepdim=True).sqrt_()
-        del sigmoids  # as large as the logits, and so are the exponentials
+        # One after the other: sigmoids are as large as the logits, and so are exponentials.
+        sigmoid, norm = sigmoid_and_norm(logits.sigmoid(), index)
         return *exponential_sums(logits, index), sigmoid, norm
     from robustseg.attacks import kernels
 
     label, own, largest, total, sigmoid, squares = _pixels(logits, 0, 0, -torch.inf, 0, 0, 0)
     _sweep(kernels.sigmoid_sums, logits, index, label, own, largest, total, sigmoid, squares)
     return label, own, largest, total, sigmoid, squares.sqrt_()
+
+
+def sigmoid_and_norm(sigmoids: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sigma(u_y) and ||sigma(u)||_2 of sigma(u), which is overwritten."""
+    sigmoid = sigmoids.gather(1, index)
+    return sigmoid, sigmoids.square_().sum(1, keepdim=True).sqrt_()
 
 
 def norms(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

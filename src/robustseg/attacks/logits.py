@@ -10,6 +10,7 @@ from robustseg.attacks.logit_sums import (
     exponential_sums,
     label_and_largest,
     norms,
+    sigmoid_and_norm,
     sigmoid_sums,
     write_gradient,
 )
@@ -44,9 +45,9 @@ class Labels:
         counted = (labels != IGNORE_LABEL).unsqueeze(1)
         weights = None
         if class_pixels is not None:
-            pixels = torch.tensor(class_pixels, dtype=torch.float64, device=labels.device)
+            pixels = torch.tensor(class_pixels, dtype=torch.float64)
             rarest = pixels[pixels > 0].amin()
-            weights = (rarest / pixels.clamp_(min=rarest)).to(dtype)
+            weights = (rarest / pixels.clamp_(min=rarest)).to(labels.device, dtype)
         return cls(labels.unsqueeze(1) * counted, counted.to(dtype), weights)
 
     def select(self, kept: Tensor | slice) -> "Labels":
@@ -132,6 +133,9 @@ class Logits:
 
     def softmax_and_cosine(self) -> tuple[Softmax, Tensor]:
         """Return the same, and sigma(u_y) / ||sigma(u)||_2 of each pixel, (b, 1, h, w)."""
+        if not has_values_at_hand(self.values):
+            cosine = unasked_cosine(self.values, self.labels.index)
+            return self.softmax(), cosine
         label, own, largest, total, sigmoid, norm = sigmoid_sums(self.values, self.labels.index)
         cosine = sigmoid_cosine(self.values, self.labels.index, largest, sigmoid, norm)
         return Softmax.of(self.values, self.labels, (label, own, largest, total)), cosine
@@ -165,7 +169,16 @@ def sigmoid_cosine(
     Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
     to all classes cancels: where the norm might underflow, logits are taken shifted up to -30.
     """
-    if not has_values_at_hand(logits) or not bool(norm.amin() >= 1e-15):
+    if not bool(norm.amin() >= 1e-15):
         shift = torch.where(norm < 1e-15, largest + 30, 0)
         *_, sigmoid, norm = sigmoid_sums(logits - shift, index)
+    return sigmoid / norm
+
+
+def unasked_cosine(logits: Tensor, index: Tensor) -> Tensor:
+    """Return the same without asking whether a norm might underflow, for `has_values_at_hand`."""
+    _, largest = label_and_largest(logits, index)
+    _, norm = sigmoid_and_norm(logits.sigmoid(), index)
+    shift = torch.where(norm < 1e-15, largest + 30, 0)
+    sigmoid, norm = sigmoid_and_norm((logits - shift).sigmoid_(), index)
     return sigmoid / norm
