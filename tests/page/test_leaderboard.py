@@ -493,7 +493,7 @@ DAMAGED: dict[str, tuple[str, object]] = {
     "worst.acc_percent.value is 100, above": ("worst.acc_percent.value", 100.0),
     "worst.sponsor is not a known key": ("worst.sponsor", "none"),
     "norm should be 'l_inf'": ("norm", "l_2"),
-    "format should be": ("format", "robustseg submission 2"),
+    "format should be": ("format", "robustseg submission 3"),
     "warnings[0] should": ("warnings", ["a\nb"]),
     "evidence[0].sha256 should": ("evidence", [{"path": "a", "sha256": "12"}]),
     "evidence[0] has the path": ("evidence", [{"path": "../a", "sha256": "0" * 64}]),
@@ -527,6 +527,24 @@ def test_what_is_no_json_is_one_sentence(runs: Path, text: str) -> None:
     Path("damaged.json").write_text(text)
     with pytest.raises(RobustsegError, match=r"^damaged\.json is (not JSON|no text) \("):
         rank([Path("damaged.json")])
+
+
+def test_a_submission_of_an_earlier_version_is_to_be_made_again(runs: Path) -> None:
+    path = spoil(file_of("rounds"), lambda one: one.update(format="robustseg submission 1"))
+    with pytest.raises(RobustsegError, match="is of an earlier version; `robustseg report RUN --s"):
+        read_submission(path)
+
+
+def test_a_run_at_a_radius_that_no_name_holds_is_read_but_not_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As earlier versions made them."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr("robustseg.evaluation.evaluate._in_six_digits", lambda value: value)
+        evaluate(colours, DATA, 16 / 3, folder=tmp_path, iterations=3, pictures=0, progress=False)
+    assert list(read_evaluation(tmp_path).robust) == [16 / 3]
+    with pytest.raises(RobustsegError, match=r"5\.333.* six digits; make the run again with 5\.3"):
+        make_submissions(tmp_path)
 
 
 def test_runs_without_submissions_and_names_of_no_page(

@@ -7,7 +7,7 @@ import math
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -25,7 +25,6 @@ from robustseg.bounds import (
     MOST_LETTERS,
     MOST_PASSES,
     SMALLEST_RADIUS_255,
-    fits_a_name,
 )
 from robustseg.errors import RobustsegError, shown
 from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     from robustseg.numbers_shown import Numbers
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+FLOAT32_NOISE = 2.0**-23
+"""By which share of it float32 may change a number."""
 RECORD = "run-shard{shard}-of-{shards}.json"
 """What a part of a run has done, in the run's folder."""
 PICTURES = "gallery/{name}.npz"
@@ -360,35 +361,36 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
 def _read_record(path: Path) -> dict[str, Any]:
     advice = "run the same command again, which goes on from what is kept"
     record = read_keys(path, RECORDED, advice)
-    try:
-        _check_record(record)
-    except RobustsegError as error:
-        problem, _, _ = str(error).partition(";")  # the rest advises who typed it
-        raise RobustsegError(f"{path}: {problem}; {advice}") from error
+    for key, value in record.items():
+        if value is not None and not _is_possible(key, value, record):
+            raise RobustsegError(f"{path}: {key} is {shown(value)}; {advice}")
     return record
 
 
-def _check_record(record: Mapping[str, Any]) -> None:
-    """Refuse what is not a record as it was written.
-
-    Raises:
-        RobustsegError: names the key.
-    """
-    _check_names(name=record["name"], dataset=record["dataset"])
-    _check_shard((record["shard"], record["shards"]))
-    _check_seed(record["seed"])
-    radii_of(record["eps_255"])
-    named_suites(record["suites"], None, [])
-    counts = {key: record[key] for key in ("images", "batch_size", "num_classes")}
-    check_counts(**{key: count for key, count in counts.items() if count is not None})
-    if not 0 <= record["runtime_s"] < math.inf:
-        raise RobustsegError(f"runtime_s is {record['runtime_s']}")
-    pixels = record["class_pixels"]
-    if pixels is not None and not (pixels and all(is_whole(n) and n >= 0 for n in pixels)):
-        raise RobustsegError("class_pixels are no whole numbers of at least 0")
-    for key in ("warnings", "class_names"):
-        if not all(isinstance(one, str) for one in record[key] or []):
-            raise RobustsegError(f"{key} are no texts")
+def _is_possible(key: str, value: Any, record: Mapping[str, Any]) -> bool:
+    """Return whether a value of a record, of the right type, may have been written."""
+    match key:
+        case "runtime_s":
+            return bool(0 <= value < math.inf)
+        case "class_pixels":
+            return bool(value) and all(is_whole(n) and n >= 0 for n in value)
+        case "warnings" | "class_names":
+            return all(isinstance(one, str) for one in value)
+    checks: dict[str, Callable[[Any], object]] = {
+        **dict.fromkeys(("name", "dataset"), lambda name: _check_names(name=name)),
+        **dict.fromkeys(
+            ("shard", "shards"), lambda _: _check_shard((record["shard"], record["shards"]))
+        ),
+        **dict.fromkeys(("images", "batch_size", "num_classes"), lambda n: check_counts(n=n)),
+        "seed": _check_seed,
+        "eps_255": _check_radii,
+        "suites": lambda suites: named_suites(suites, None, []),
+    }
+    try:
+        checks.get(key, str)(value)
+    except RobustsegError:
+        return False
+    return True
 
 
 def reads_of(
@@ -551,6 +553,11 @@ def radii_of(eps_255: float | Sequence[float]) -> list[float]:
     """
     plain: Any = eps_255.tolist() if hasattr(eps_255, "tolist") else eps_255  # of NumPy, torch
     values = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
+    _check_radii(values)
+    return sorted({_in_six_digits(float(value)) for value in values})
+
+
+def _check_radii(values: list[Any]) -> None:
     if not values:
         raise RobustsegError("eps_255 is empty; name at least one radius, in 1/255")
     for value in values:
@@ -559,12 +566,24 @@ def radii_of(eps_255: float | Sequence[float]) -> list[float]:
             raise RobustsegError("eps_255 is 0: the clean score is always taken; name a radius")
         if value < SMALLEST_RADIUS_255:
             raise RobustsegError(f"eps_255 must be at least {SMALLEST_RADIUS_255}; got {value!r}")
-        if not fits_a_name(float(value)):
-            raise RobustsegError(
-                f"eps_255 is {value!r}, of which names have six digits; write {float(value):g}, or "
-                "8 if 8/255 was meant: radii are in 1/255"
-            )
-    return sorted({float(value) for value in values})
+
+
+def _in_six_digits(value: float) -> float:
+    """Return a radius as names of files have it; what float32 adds to it is no digit.
+
+    Raises:
+        RobustsegError: it has more digits.
+    """
+    named = float(f"{value:g}")
+    if math.isclose(value, named, rel_tol=FLOAT32_NOISE):
+        return named
+    over = round(value * 255)
+    is_share = value <= 1 and math.isclose(value * 255, over)
+    meant = f", or {over} if {over}/255 was meant" if is_share else ""
+    raise RobustsegError(
+        f"eps_255 is {value!r}, of which names have six digits; write {named:g}{meant}: radii are "
+        "in 1/255"
+    )
 
 
 def _check_seed(seed: Any) -> None:

@@ -260,7 +260,9 @@ def read_passes(paths: Sequence[str]) -> list[Passes]:
     import pyarrow.parquet as pq
 
     columns = ["suite", "forward_passes", "backward_passes"]
-    table = pa.concat_tables(pq.ParquetFile(path).read(columns=columns) for path in paths)
+    table = pa.concat_tables(
+        pq.ParquetFile(path, page_checksum_verification=True).read(columns) for path in paths
+    )
     sums = (
         table.replace_schema_metadata(None)
         .group_by("suite")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from robustseg.bounds import fits_a_name
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import jobs_of_file
 from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, TOO_HIGH
@@ -129,7 +130,7 @@ class Submission(Section):
         doubt: None if nobody asked for a second opinion.
     """
 
-    format: Literal["robustseg submission 1"]
+    format: Literal["robustseg submission 2"]
     model: Name
     architecture: Line
     dataset: Name
@@ -205,6 +206,10 @@ def read_submission(path: Path) -> Submission:
         RobustsegError: it cannot be read, or a key of it is damaged; names file and key.
     """
     content = read_json(path)
+    if isinstance(content, dict) and content.get("format") == "robustseg submission 1":
+        raise RobustsegError(
+            f"{path} is of an earlier version; `robustseg report RUN --submit` makes it again"
+        )
     try:
         return Submission.model_validate(content)
     except ValidationError as error:
@@ -280,6 +285,11 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
     looked_at = run.evidence.outcomes(clean[0].runs[0])
     several = int((looked_at.pixels > 0).sum()) > 1
     for eps_255 in run.radii_255:
+        if not fits_a_name(eps_255):
+            raise RobustsegError(
+                f"{folder} has the radius {eps_255!r}, of which names have six digits; make the "
+                f"run again with {eps_255:g}, in another folder"
+            )
         worst = [of_model["worst", eps_255, metric] for metric in ("acc", "miou")]
         doubt = folder / doubt_file(first, eps_255)
         files = [
@@ -291,7 +301,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
         provenance = merged_provenance(files)
         provenance.pop("warnings", None)
         yield Submission(
-            format="robustseg submission 1",
+            format="robustseg submission 2",
             model=first["name"],
             architecture=first["model"],
             dataset=first["dataset"],
