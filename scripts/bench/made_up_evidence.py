@@ -12,7 +12,7 @@ from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.attacks.spec import TRANSFER
 from robustseg.evidence.enumerator import EvidenceJob, jobs_read
 from robustseg.evidence.schema import SCHEMA, SCHEMA_VERSION, VERSION_KEY
-from robustseg.evidence.writing import COMPRESSION
+from robustseg.evidence.writing import STORED
 from robustseg.files import atomic_path
 
 DATASETS = {"voc": (1449, 21), "ade20k": (2000, 151), "imagenet": (5000, 1000)}
@@ -164,7 +164,7 @@ def write_job(path: Path, job: EvidenceJob, index: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         table = pa.concat_tables(tables).replace_schema_metadata({VERSION_KEY: SCHEMA_VERSION})
-        pq.write_table(table, temporary, compression=COMPRESSION)
+        pq.write_table(table, temporary, **STORED)
 
 
 def _counts(draw: np.random.Generator, images: int, classes: int, eps_255: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from made_up_evidence import DATASETS, models, write_job
 
 from robustseg.evidence.enumerator import EvidenceJob
 from robustseg.evidence.queries import Evidence
-from robustseg.evidence.writing import COMPRESSION
+from robustseg.evidence.writing import STORED
 
 ROOT = Path(__file__).parents[2]
 BARE = """
@@ -137,7 +137,7 @@ def write_shards(folder: Path) -> list[Path]:
             part = table.take(rows).set_column(place, table.schema.field(place), seeds)
             paths.append(folder / EvidenceJob("sea", name, 0, eps_255, seed, shard).path)
             paths[-1].parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(part, paths[-1], compression=COMPRESSION)
+            pq.write_table(part, paths[-1], **STORED)
     for index, name in enumerate(victims()):
         clean = EvidenceJob("clean", name, 0, 0.0, 0, 0)
         paths.append(folder / clean.path)
