@@ -166,7 +166,9 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "--data", type=_said, nargs="+", required=True, metavar="FOLDER", help=DATA_HELP
     )
     parser.add_argument(
-        "--classes", help="number of classes of the data, or a file with one name a line"
+        "--classes",
+        type=_said,
+        help="number of classes of the data, or a file with one name a line",
     )
     parser.add_argument(
         "--values", metavar="NUMBERS",
@@ -604,7 +606,7 @@ def _normalised(model: WrappedModel) -> str:
 
 
 def _number_or_text(text: str | None) -> Any:
-    return int(text) if text and text.removeprefix("-").isdecimal() else text
+    return int(text) if text and re.fullmatch("-?[0-9]+", text) else text
 
 
 def _ignored(text: str | None) -> int | str | list[int] | None:

@@ -259,7 +259,12 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         (["nowhere.py:net", *DATA], "the file nowhere.py does not exist"),
         (["no.such.module:net", *DATA], "cannot be imported"),
         (["no\nmodule:net", *DATA], r"'no\nmodule:net' is no reference"),
-        (["mymodels.py:net", *DATA, "--weights", "a\nb"], "the weights a b do not exist"),
+        (["mymodels.py:net", *DATA, "--weights", "a\nb"], r"the weights a\nb do not exist"),
+        (["mymodels.py:net", *DATA, "--output", "٣"], "has no '٣'"),
+        (
+            ["mymodels.py:net", "--data", "images", "masks", "--classes", "٣"],
+            "classes ٣ is missing",
+        ),
         (["net", *DATA], "is no reference; write file.py:name"),
         (["mymodels.py:net", "--data", "images", "--classes", "3"], "--data takes a folder"),
         (["mymodels.py:net", "--data", "images", "masks"], "--classes is missing"),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustseg.errors import RobustsegError, first_line, shown
+from robustseg.errors import RobustsegError, first_line, in_one_line, shown
 from robustseg.models.inert_pickle import UnreadableError, read_inertly
 from robustseg.models.unpickling import read_safetensors, state_in
 from robustseg.models.weight_values import check_values
@@ -159,7 +159,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
 
 def _read_weights(path: Path) -> dict[str, Any]:
     if not path.exists():
-        raise RobustsegError(f"the weights {path} do not exist")
+        raise RobustsegError(f"the weights {in_one_line(path)} do not exist")
     if path.suffix == ".safetensors":
         return read_safetensors(path, SAVE_AGAIN)[0]
     try:
