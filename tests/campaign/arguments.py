@@ -1,5 +1,6 @@
 """Bad arguments of commands, model references and folders of data."""
 
+import argparse
 import io
 import os
 import random
@@ -9,6 +10,7 @@ from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 
 from robustseg.cli import main
@@ -21,9 +23,9 @@ from tests.mutations import mutated
 JUNK = (
     "", " ", "-1", "0", "nan", "inf", "1e999", "٣", "x", "3,", ",", "1-", "9-1", "/", "../..", "\n",
     "a\nb", "1/0", "-1/2", "0x10", "1_000", "9" * 400, "é", "\udc80", "/dev/null", "None", "{}",
-    ":",
+    ":", "2", "5",
 )  # fmt: skip
-"""Values that somebody may type, or a script."""
+"""Values that somebody may type, or a script: some of them are right for some options."""
 OPTIONS = (
     "--weights", "--classes", "--values", "--ignore", "--ids", "--resize", "--normalise", "--scale",
     "--output", "--divisor", "--eps", "--suites", "--iterations", "--images", "--batch-size",
@@ -32,13 +34,25 @@ OPTIONS = (
 
 PLACES = {
     **{"check": ("COMMAND",), "attack": ("COMMAND",), "mymodels.py:net": ("--model",)},
-    **{"--data": ("images",), "--eps": ("4",), "--iterations": ("3",), "--images": ("1",)},
+    **{"--eps": ("4",), "--iterations": ("3",), "--images": ("1",)},
 }
 """What else a sentence may name where a word of the command is replaced."""
+IMAGES, LOSSES_OF_SEA = 3, 4
+TYPED = argparse.ArgumentParser(allow_abbrev=False)
+"""Reads, of a command that succeeded, what its results must agree with, as it was typed."""
+TYPED.add_argument("--eps", nargs="+", default=["4", "8"])
+TYPED.add_argument("--iterations", default="300")
+TYPED.add_argument("--images", default=str(IMAGES))
+TYPED.add_argument("--seed", default="0")
+TYPED.add_argument("--name", default="model")
+TYPED.add_argument("--classes")
+TYPED.add_argument("--out")
 
 
 def spoken(run: Callable[[], int], names: str) -> Verdict:
     """Run a command and return how it ended, by its status and what it wrote to stderr.
+
+    Of one that succeeds, what it printed is said; whether that is right is for the caller to judge.
 
     Args:
         run: returns the status, or ends by SystemExit.
@@ -56,7 +70,7 @@ def spoken(run: Callable[[], int], names: str) -> Verdict:
     if "Traceback" in said or "bug in robustseg" in said:
         return Verdict(TRACEBACK, said[-700:])
     if not status:
-        return Verdict(RIGHT)
+        return Verdict(RIGHT, out.getvalue())
     if status == 2:  # argparse repeats what was typed as it is, after its usage
         usage, _, error = said.partition(": error: ")
         if not usage or not error:
@@ -75,10 +89,10 @@ def prepare(folder: Path) -> Path:
 
 
 def typed(made: Path, folder: Path, source: random.Random) -> Verdict:
-    """Type a command with one or two wrong values; what it writes is in the case's folder."""
+    """Type a command that is right but for one or two values; it writes to the case's folder."""
     command = [source.choice(("check", "attack")), *COMMAND, "--iterations", "3", "--images", "1"]
     if command[0] == "attack":
-        command += ["--out", str(folder / "out")]
+        command += ["--seed", "7", "--name", "mine", "--out", str(folder / "out")]
     wrong: list[str] = []
     for _ in range(source.choice((1, 1, 2))):
         junk, place = source.choice(JUNK), source.randrange(len(command))
@@ -91,16 +105,47 @@ def typed(made: Path, folder: Path, source: random.Random) -> Verdict:
         wrong += [command[place], *PLACES.get(replaced, ())]
     with chdir(made):
         verdict = spoken(lambda: main(command), "|".join(map(_named, wrong)))
+    if verdict.column == RIGHT:
+        why = _other_than_typed(command, verdict.said)
+        verdict = Verdict(WRONG, why) if why else verdict
     for path in sorted(made.iterdir()):
         if path.name not in ("mymodels.py", "images", "masks", "__pycache__"):
             return Verdict(WRONG, f"{command} wrote {path.name}")
     return Verdict(verdict.column, f"{command}: {verdict.said}")
 
 
+def _other_than_typed(command: list[str], printed: str) -> str | None:
+    """Return what a command that succeeded did that nobody typed; None if it did as typed."""
+    said, _ = TYPED.parse_known_args(command)
+    for text in (said.iterations, said.seed, said.images, said.classes):
+        if not re.fullmatch("[0-9]+", text):
+            return f"{text!r} was taken for a number"
+    images = min(int(said.images), IMAGES)
+    if command[0] == "check":
+        passes = LOSSES_OF_SEA * int(said.iterations) * len(said.eps)
+        wanted = rf"at {len(said.eps)} radi.* on {images} image.* \({passes:,} forward and backward"
+        return None if re.search(wanted, printed) else f"it did not print {wanted}: {printed}"
+    return _other_evidence(said, images)
+
+
+def _other_evidence(said: argparse.Namespace, images: int) -> str | None:
+    """Return which column of a run's evidence says what nobody typed; None if none does."""
+    files = Path(said.out).glob("attacks/sea/**/*.parquet")
+    rows = [row for path in sorted(files) for row in pq.read_table(path).to_pylist()]
+    wanted = {"seed": {said.seed}, "iterations": {said.iterations}, "model": {said.name}}
+    for column, values in {**wanted, "eps_255": set(said.eps)}.items():
+        found = {f"{row[column]:g}" if column == "eps_255" else str(row[column]) for row in rows}
+        if found != values:
+            return f"{column} is {found or 'nowhere'}, where {values} was typed"
+    found = {row["image_id"] for row in rows}
+    return None if len(found) == images else f"it attacked {found}, not {images}"
+
+
 def _named(word: str) -> str:
-    """Return a regular expression of an option, in words too, or of a value as it is shown."""
+    """Return a regular expression of an option, as a key too, or of a value as it is shown."""
     if word.startswith("--"):
-        return rf"\b{word.removeprefix('--').replace('-', '[-_]')}"
+        key = word[2:].replace("-", "_")
+        return rf"{word}\b|`{key}`|: {key}$|\b{key}(_255)?(=| (is|are|must|needs)\b)"
     ways, most = {repr(word)[1:-1], " ".join(word.split())} - {""}, 40
     ends = {one: "" if len(one) > most or one == "/" else r"(?!\w)" for one in sorted(ways)}
     bare = [rf"(?<![^\s']){re.escape(one[:most])}{end}" for one, end in ends.items()]

@@ -173,6 +173,7 @@ def refuse(*arguments: object) -> None:
         ("reports", "robustseg.own_run.report", lambda folder: folder, WRONG),
         ("references", "tests.campaign.arguments.load_reference", refuse, TRACEBACK),
         ("references", "tests.campaign.arguments.load_reference", lambda _: Referred(abs), WRONG),
+        ("arguments", "tests.campaign.arguments.main", lambda _: 0, WRONG),
     ],
 )
 def test_a_sentence_that_names_nothing_and_a_wrong_result_are_found(
@@ -182,6 +183,16 @@ def test_a_sentence_that_names_nothing_and_a_wrong_result_are_found(
     assert columns(ended(one, 12)) <= {RIGHT, SENTENCE}
     monkeypatch.setattr(place, broken)
     assert columns(ended(one, 12)) - {RIGHT, SENTENCE} == {column}
+
+
+def test_words_that_options_share_with_english_name_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(command: list[str]) -> int:
+        said = "the images have other names than the output of a model of these data says"
+        print(f"robustseg: error: {said}", file=sys.stderr)
+        return 1
+
+    monkeypatch.setattr("tests.campaign.arguments.main", refuse)
+    assert columns(ended(campaign.CLASSES["arguments"], 100)) == {TRACEBACK}
 
 
 def test_a_case_follows_from_class_seed_and_number_alone() -> None:
