@@ -260,6 +260,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         (["no.such.module:net", *DATA], "cannot be imported"),
         (["no\nmodule:net", *DATA], r"'no\nmodule:net' is no reference"),
         (["mymodels.py:net", *DATA, "--weights", "a\nb"], r"the weights a\nb do not exist"),
+        (["mymodels.py:net", *DATA, "--values", "1,2,٣"], "`values` should hold values of masks"),
         (["mymodels.py:net", *DATA, "--output", "٣"], "has no '٣'"),
         (
             ["mymodels.py:net", "--data", "images", "masks", "--classes", "٣"],

@@ -16,7 +16,7 @@ COLOURED = re.compile(r"(.*\S)\s+(\d+)\s+(\d+)\s+(\d+)")
 """A line with a class and its colour."""
 LARGEST_VALUE = 65535
 """Of a mask."""
-RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 """A value, or the first and the last of several."""
 OTHERS = "others"
 """In place of values to ignore: all that are no class."""
