@@ -9,8 +9,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from robustseg.data.arrays import ArrayDataset
 from robustseg.errors import RobustsegError
 from robustseg.evidence.writing import write_evidence
 from robustseg.models.references import Referred
@@ -183,6 +186,29 @@ def test_a_sentence_that_names_nothing_and_a_wrong_result_are_found(
     assert columns(ended(one, 12)) <= {RIGHT, SENTENCE}
     monkeypatch.setattr(place, broken)
     assert columns(ended(one, 12)) - {RIGHT, SENTENCE} == {column}
+
+
+READ_WITHOUT_LOOKING = {
+    "read_image": Image.new("RGB", (31, 43)),
+    "read_any_mask": np.zeros((31, 43, 3), np.uint8),
+    "read_mask": np.zeros((43, 31), np.uint8),
+    "unturned_size_px": (43, 31),
+    "load_arrays": ArrayDataset(
+        np.zeros((1, 1, 1, 3), np.uint8), np.zeros((1, 1, 1), np.uint8), [], [], []
+    ),
+    "read_arrays": {"images": np.zeros((1, 1, 1, 3)), "labels": np.zeros((1, 1, 1))},
+    "read_ids": ["another"],
+    "read_list": ["another"],
+    "read_classes": ["another"],
+}
+
+
+def test_readers_of_images_that_do_not_look_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = campaign.CLASSES["image_files"]
+    assert columns(ended(one, 60)) == {RIGHT, SENTENCE}
+    for name, found in READ_WITHOUT_LOOKING.items():
+        monkeypatch.setattr(f"tests.campaign.image_files.{name}", lambda *_, found=found: found)
+    assert columns(ended(one, 200)) == {WRONG}
 
 
 def test_words_that_options_share_with_english_name_none(monkeypatch: pytest.MonkeyPatch) -> None:
