@@ -189,10 +189,13 @@ def _unlike_pillow(read: Reader, opened: Image.Image, found: Any) -> str | None:
     opened.load()
     if read is read_mask:
         return None if _is_mask(found, size_px) else "no mask of this size"
-    if opened.mode in ("L", "RGB", "CMYK", "RGBA") and found.ndim == 3:
-        return None if _same(np.array(opened.convert("RGB")), found) else "other colours"
-    known = found.shape[:2] == size_px and found.dtype.kind in "bui"
-    return None if known else f"{found.dtype} {found.shape}"
+    if read is not _colours and opened.mode not in ("RGB", "RGBA"):
+        known = found.shape == size_px and found.dtype.kind in "bui" and opened.mode != "F"
+    elif opened.mode in ("L", "RGB", "RGBA", "CMYK"):
+        known = _same(np.array(opened.convert("RGB")), found)
+    else:
+        known = found.shape == (*size_px, 3) and found.dtype == np.uint8
+    return None if known else f"{found.dtype} {found.shape} of another content than Pillow finds"
 
 
 def _is_mask(found: NDArray[Any], size_px: tuple[int, int]) -> bool:
