@@ -1,5 +1,7 @@
 """Bad evidence, bad kept parts of attacks, and bad folders of runs."""
 
+import base64
+import io
 import random
 import re
 import shutil
@@ -7,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 
 from robustseg.cli import main
 from robustseg.evaluation.evaluate import read_evaluation
 from robustseg.evaluation.first_pictures import MADE_FROM
+from robustseg.evidence.reading import read_opinions, read_provenance
 from robustseg.evidence.schema import SCHEMA
 from robustseg.evidence.writing import write_evidence
 from robustseg.own_run import report as make_report
@@ -22,32 +25,64 @@ from tests.campaign.trees import Tree, difference, tree_of
 from tests.evidence.edited import EDITED, PLACE, edit, everything
 from tests.evidence.test_files import row
 from tests.mutations import mutated
+from tests.synthetic import opinion_of, write_doubts
 
 
-def prepare(folder: Path) -> tuple[Path, pd.DataFrame]:
-    """Write evidence, and return what is read of it."""
+def prepare(folder: Path) -> list[tuple[Path, Any]]:
+    """Write evidence, and that of a second opinion; return each file with what it tells."""
     names = ["road", "sky", "tree"]
-    write_evidence(folder / PLACE, [row(image) for image in "abc"], {"device": "cpu"}, names)
-    return folder, everything(folder / PLACE)[2]
+    plain = folder / PLACE
+    write_evidence(plain, [row(image) for image in "abc"], {"device": "cpu"}, names)
+    doubt = write_doubts(folder / "attacks", "fake_pir_5", opinion_of(4.0))
+    return [(path, _told(path)) for path in (plain, doubt)]
 
 
-def _unlike(expected: pd.DataFrame, found: Any) -> str | None:
-    frame = found[2]
-    for name in SCHEMA.names:
-        values = [[np.asarray(one).tolist() for one in some[name]] for some in (frame, expected)]
-        if values[0] != values[1]:
-            return f"another {name}"
-    return None
+def _told(path: Path) -> Any:
+    """Return the rows of a file, in all ways that they are read, and what it says of itself."""
+    about = {"provenance": read_provenance(path), "opinions": read_opinions(path)}
+    rows, counts, frame, names = everything(path)
+    return rows, counts, frame, about | {"class names": names}
 
 
-def damage(made: tuple[Path, pd.DataFrame], folder: Path, source: random.Random) -> Verdict:
+def _unlike(expected: Any, found: Any) -> str | None:
+    for place in (0, 2):
+        for name in set(SCHEMA.names) & set(expected[place]):
+            values = [[*map(_plain, told[place][name])] for told in (expected, found)]
+            if values[0] != values[1]:
+                return f"another {name}"
+    if list(map(_plain, expected[1])) != list(map(_plain, found[1])):
+        return "other counts"
+    other = [what for what, said in expected[3].items() if found[3][what] != said]
+    return f"other {other[0]}" if other else None
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value).tolist()
+
+
+def damage(made: list[tuple[Path, Any]], folder: Path, source: random.Random) -> Verdict:
     """Read evidence whose bytes were damaged."""
-    (root, expected), path = made, folder / PLACE
+    whole, expected = source.choice(made)
+    path = folder / Path(*whole.parts[-6:])
     path.parent.mkdir(parents=True)
-    path.write_bytes(mutated((root / PLACE).read_bytes(), source))
-    return judged(
-        lambda: everything(path), r"shard0\.parquet", lambda found: _unlike(expected, found)
-    )
+    spoil = source.choice((mutated, _flipped))
+    path.write_bytes(spoil(whole.read_bytes(), source))
+    return judged(lambda: _told(path), r"shard0\.parquet", lambda found: _unlike(expected, found))
+
+
+def _flipped(content: bytes, source: random.Random) -> bytes:
+    """Return a file with another bit in what it says of itself, without a checksum of Parquet.
+
+    Readers take that from Arrow's schema, which lies in the footer in base64.
+    """
+    about = pq.read_metadata(io.BytesIO(content)).metadata
+    schema = about.pop(b"ARROW:schema")
+    values = sorted(about.values())
+    (said,) = source.choices(values, [*map(len, values)])
+    place = base64.b64decode(schema).rindex(said) + source.randrange(len(said))
+    flipped = bytearray(content)
+    flipped[content.index(schema) + place * 4 // 3] ^= 1 << source.randrange(8)
+    return bytes(flipped)
 
 
 EDITS = [
@@ -60,11 +95,11 @@ EDITS = [
 """A column, a value that it cannot have, and a row."""
 
 
-def edited(made: tuple[Path, pd.DataFrame], folder: Path, change: tuple[str, Any, int]) -> Verdict:
+def edited(made: list[tuple[Path, Any]], folder: Path, change: tuple[str, Any, int]) -> Verdict:
     """Read evidence in which a value was replaced by an impossible one, or taken away."""
     path, (column, value, at) = folder / PLACE, change
     path.parent.mkdir(parents=True)
-    shutil.copy(made[0] / PLACE, path)
+    shutil.copy(made[0][0], path)
     edit(path, column, value, at)
     return judged(
         lambda: everything(path), r"shard0\.parquet", lambda _: f"{column} may be {value}"
