@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -211,6 +212,16 @@ def test_readers_of_images_that_do_not_look_are_found(monkeypatch: pytest.Monkey
     assert columns(ended(one, 200)) == {WRONG}
 
 
+def test_evidence_that_tells_other_findings_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a flipped bit may, where nothing looks at the hash of what a file says of itself."""
+    one = campaign.CLASSES["evidence_damaged"]
+    assert columns(ended(one, 200)) == {RIGHT, SENTENCE}
+    monkeypatch.setattr("robustseg.evidence.reading.metadata_hash", lambda _: ANY)
+    faults = {fault["said"] for fault in ended(one, 200).faults if "said" in fault}
+    assert faults
+    assert faults <= {"other opinions", "other provenance", "other class names"}
+
+
 def test_words_that_options_share_with_english_name_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(command: list[str]) -> int:
         said = "the images have other names than the output of a model of these data says"
@@ -336,9 +347,12 @@ def test_the_page_shows_the_record() -> None:
     """`make campaign-docs` writes it."""
     assert docs.PAGE.read_text(encoding="utf-8") == docs.page()
     kept = json.loads(docs.RECORD.read_text(encoding="utf-8"))
+    assert kept["counts"].keys() == campaign.CLASSES.keys()
     tried = {name: sum(counts.values()) for name, counts in kept["counts"].items()}
     assert sum(n for name, n in tried.items() if name.startswith("kill_")) >= 200
     assert sum(n for name, n in tried.items() if not name.startswith(("kill_", "disk_"))) >= 3000
+    few = {name: len(one.cases) for name, one in campaign.CLASSES.items() if one.cases}
+    assert {name: tried[name] for name in few if tried[name] > few[name]} == {}
     counted = [
         (name, column)
         for name, counts in kept["counts"].items()
