@@ -12,7 +12,7 @@ from robustseg.data.interface import IGNORE_BYTE
 from robustseg.errors import RobustsegError, reason_of
 from robustseg.text_files import LONGEST_LIST_BYTES, text_of
 
-COLOURED = re.compile(r"(.*\S)\s+(\d+)\s+(\d+)\s+(\d+)")
+COLOURED = re.compile(r"(.*\S)\s+([0-9]+)\s+([0-9]+)\s+([0-9]+)")
 """A line with a class and its colour."""
 LARGEST_VALUE = 65535
 """Of a mask."""
