@@ -1,6 +1,7 @@
 """Whole attacks: known optima, what a result may depend on, what is spent, what is refused."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -47,6 +48,25 @@ def attack(
     return run_attack(model or Pointwise(), images, labels, names(5), spec, eps_255, seed)
 
 
+class Reused(torch.autograd.Function):
+    """Passes on, and writes each gradient to the same memory, as a CUDA graph does."""
+
+    memory: Tensor
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor) -> Tensor:
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return Reused.memory[: len(gradient)].copy_(gradient)
+
+
+class OverReused(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return Pointwise()(Reused.apply(images))
+
+
 def right_pixels(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     with torch.no_grad():
         right = model(images).argmax(1) == labels
@@ -63,6 +83,12 @@ def test_result_is_feasible_and_hurts(spec: AttackSpec) -> None:
     before, after = (right_pixels(Pointwise(), x, labels) for x in (images, result.adversarial))
     assert (after <= before).all()
     assert after.sum() < 0.95 * before.sum()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_no_gradient_is_read_after_the_next_pass(spec: AttackSpec) -> None:
+    Reused.memory = torch.empty_like(scene()[0])
+    assert torch.equal(attack(spec, OverReused()).adversarial, attack(spec).adversarial)
 
 
 @pytest.mark.parametrize("size", [(6, 7), (8, 8), (5, 5)])

@@ -1,6 +1,7 @@
 """Faster passes find the perturbation; the model itself counts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.models.build import build_segmentation_model
 from robustseg.models.checkpoints import save_weights
+from robustseg.models.interpolation import pool, resize
 from robustseg.progress import Progress
 from tests.attacks.test_run import EPS_255, names, scene
 
@@ -74,6 +76,36 @@ def test_compiled_passes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         for one in (model, SearchModel(model, compiled=True))
     )
     torch.testing.assert_close(compiled.adversarial, plain.adversarial)
+
+
+class Resized(nn.Module):
+    """What decoders do besides layers: pooled and brought back to the images' size."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return resize(pool(images, 2), images) + resize(images[:, :, ::2, ::2], images)
+
+
+def test_compilation_knows_matrices_and_that_images_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda m, **o: compile_(m, backend=keep, **o))
+    torch.compiler.reset()
+    model = Resized()
+    compiled = SearchModel(model, compiled=True)
+    # A second size of image must not make all sizes unknown, of which there are no matrices.
+    for images in (torch.rand(b, 3, h, 9) for b, h in ((5, 8), (4, 8), (2, 8), (5, 12), (3, 12))):
+        images.requires_grad_()
+        assert torch.equal(compiled(images), model(images))
+    assert len(graphs) == 2
+    operations = [str(node.target) for graph in graphs for node in graph.graph.nodes]
+    assert any("matmul" in operation for operation in operations)
+    made = ("eye", "interpolate", "pool", "to")
+    assert not [one for one in operations if one.split(".")[-1].split(" ")[-1] in made]
 
 
 def test_parts_of_another_precision_are_not_continued(tmp_path: Path) -> None:

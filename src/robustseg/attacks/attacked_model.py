@@ -95,7 +95,8 @@ class AttackedModel:
         if gradient is None:
             raise GradientError(NO_GRADIENT)
         finite = objective.isfinite() & is_finite(gradient)
-        return Evaluation(objective, correct, gradient.sign_(), finite)
+        # Not in place: APGD keeps it, and CUDA graphs write each pass's gradient to the same memory.
+        return Evaluation(objective, correct, gradient.sign(), finite)
 
     def look(self, images: Tensor) -> Evaluation:
         """Evaluate without a backward pass; the direction is 0."""

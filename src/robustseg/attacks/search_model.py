@@ -6,6 +6,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from robustseg.models.interpolation import matrix
 from robustseg.names import PRECISIONS
 
 AnyModel = TypeVar("AnyModel", bound=Callable[[Tensor], Tensor])
@@ -17,17 +18,23 @@ class SearchModel(nn.Module):
     Args:
         model: images (B, 3, H, W) to float32 logits (B, K, h, w).
         precision: one of `names.PRECISIONS`; `bf16` is autocast, the logits are float32 again.
-        compiled: whether its passes go through torch.compile, which takes a while at first.
+        compiled: whether its passes go through torch.compile, which takes a while at first, and for
+            each size of image: matrices that resize are then constants.
     """
 
     def __init__(self, model: nn.Module, precision: str = "fp32", compiled: bool = False) -> None:
         super().__init__()
         self.exact, self.precision, self.compiled = model, precision, compiled
-        # Images leave the batch as they break, so its size is not fixed.
-        self._passes = (torch.compile(model, dynamic=True) if compiled else model,)
+        passes: Callable[[Tensor], Tensor] = model
+        if compiled:
+            torch.compiler.assume_constant_result(matrix)  # type: ignore[no-untyped-call]
+            passes = torch.compile(model, dynamic=False)
+        self._passes = (passes,)  # in a tuple, so that no module is registered twice
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to float32 logits (B, K, h, w)."""
+        if self.compiled:  # images leave the batch as they break; only its size is not fixed
+            torch._dynamo.maybe_mark_dynamic(images, 0)
         mixed = self.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
             logits: Tensor = self._passes[0](images)

@@ -29,8 +29,8 @@ def pool(features: Tensor, size: int) -> Tensor:
 
 def _transform(features: Tensor, kind: str, height: int, width: int) -> Tensor:
     """Apply one matrix along the height and one along the width, channels last where they are."""
-    rows = _matrix(kind, features.shape[-2], height, features.device, features.dtype)
-    columns = _matrix(kind, features.shape[-1], width, features.device, features.dtype)
+    rows = matrix(kind, features.shape[-2], height, features.device, features.dtype)
+    columns = matrix(kind, features.shape[-1], width, features.device, features.dtype)
     if features.is_contiguous(memory_format=torch.channels_last):
         batch, channels, _, columns_in = features.shape
         lines = rows @ features.permute(0, 2, 3, 1).flatten(2)  # (B, height, w * C)
@@ -39,9 +39,18 @@ def _transform(features: Tensor, kind: str, height: int, width: int) -> Tensor:
     return rows @ features @ columns.T
 
 
+def matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the (size, size_in) matrix of the operation along one axis.
+
+    A function of its own, so that compilation can be told that its result never changes: it looks
+    through a cache, and would make the matrices again in every pass.
+    """
+    return _matrix(kind, size_in, size, device, dtype)
+
+
 @lru_cache(maxsize=256)
 def _matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the (size, size_in) matrix of the operation along one axis, found by doing it."""
+    """Find the matrix by doing the operation on one pixel at a time."""
     lines = torch.eye(size_in, dtype=torch.float64)[None]
     if kind == "pool":
         result = functional.adaptive_avg_pool1d(lines, size)
