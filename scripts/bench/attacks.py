@@ -59,13 +59,11 @@ def measure(
 ) -> Efficiency:
     """Measure one loss on a model, in `rounds` of bare passes, an attack, and bare passes again.
 
-    Labels are the model's own predictions where it is most certain and others elsewhere, so that
-    no image is broken and leaves the batch.
+    Labels are `half_right`, so that no image is broken and leaves the batch.
     """
     with frozen(model):
         logits = model(images)
-    labels = logits.argmax(1)
-    labels[:, ::2] = logits.argmin(1)[:, ::2]
+    labels = half_right(logits)
     fixed = torch.randn_like(logits)
     ids = [str(place) for place in range(len(images))]
     spec = AttackSpec(loss, "apgd", "constant", iterations)
@@ -88,6 +86,16 @@ def measure(
             bare_ms.append((before + after) / (iterations // 2 * 2) * 1e3)
             attack_ms.append(during / iterations * 1e3)
     return Efficiency(loss, logits.shape[1], bare_ms, attack_ms)
+
+
+def half_right(logits: Tensor) -> Tensor:
+    """Return labels (B, H, W): the prediction in every other row, the least likely class elsewhere.
+
+    So an attack has something to lose, and as random weights are, no image gets all wrong soon.
+    """
+    labels = logits.argmax(1)
+    labels[:, ::2] = logits.argmin(1)[:, ::2]
+    return labels
 
 
 def timed(step: Callable[[], object], device: torch.device) -> float:

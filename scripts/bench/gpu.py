@@ -2,30 +2,34 @@
 
     python scripts/bench/gpu.py [--device cuda] [--parts attacks training] [--networks 0 5]
 
-Each part of each network is measured by itself and written to FOLDER/DEVICE.json at once; what is
-there is not measured again. So whoever has a GPU for ten minutes at a time repeats the command
-until it has nothing left to do. FOLDER/DEVICE.md has the tables, and FOLDER/DEVICE-throughput.json
-what `plan` reads instead of measuring.
+Each case of each part and network is measured by itself and written to FOLDER/DEVICE.json at once;
+what is there is not measured again. So whoever has a GPU for ten minutes at a time repeats the
+command until it has nothing left to do. What fails is written down as well, and tried again by the
+next call. FOLDER/DEVICE.md has the tables, and FOLDER/DEVICE-throughput.json what `plan` reads
+instead of measuring. Whatever their order on the command line, parts come in this one:
 
-    memory      peaks of a bare pass, an attack and a training, from batches of 2 and of 3 images:
-                on a GPU as torch's allocator counts them, on a CPU as tensors that are alive
+    throughput  seconds of the three kinds of pass
     attacks     a bare pass over an iteration of APGD, of each loss, and of Mask-CE by batch size
     training    k attacks' passes and one of an update over an update of k-step AT
-    options     bf16, compilation, CUDA graphs, the usual memory layout, no TF32: time and effect
-    throughput  seconds of the three kinds of pass
+    memory      peaks of a bare pass, an attack and a training, as lines through two batch sizes:
+                on a GPU as torch's allocator counts them, on a CPU as tensors that are alive
+    options     bf16, compilation, CUDA graphs, the usual memory layout, no TF32: time and effect,
+                on the first network alone
 
 Networks have random weights; labels are such that no attack breaks an image in a few iterations.
 Speed is worth looking at on a GPU alone. Needs neither Snakemake nor pydantic.
 """
 
 import argparse
+import gc
 import json
 import re
 import statistics
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,21 +39,21 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from robustseg.attacks import logit_sums
+from robustseg.attacks import logit_sums, logits, pixel_losses
 from robustseg.attacks.attacked_model import frozen, full_precision
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.attacks.outcomes import attack_and_count
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.search_model import SearchModel
 from robustseg.attacks.spec import AttackSpec
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, first_line
 from robustseg.files import atomic_path
 from robustseg.metrics import mean_accuracy
 from robustseg.models import interpolation
 from robustseg.models.build import SegmentationModel, build_segmentation_model
 from robustseg.plan.memory import Peak, line, peak_of
 from robustseg.plan.networks import BIGGER, PAPER, Network
-from robustseg.plan.throughput import measure
+from robustseg.plan.throughput import measure, measure_passes
 from robustseg.progress import Progress
 from robustseg.text_files import read_json
 from robustseg.training import inner_attack
@@ -63,6 +67,7 @@ BATCHES = (1, 8, 32)
 """Of Mask-CE, which the other losses do not differ from by more than their passes over logits."""
 TRAINING_BATCH = 8
 STEPS = (2, 5)
+BARE = "bare pass"
 SEA_ITERATIONS = 300
 """Of each loss (Sec. 2.4)."""
 OPTIONS = "compiled", "CUDA graphs", "bf16", "bf16, compiled", "usual layout", "no TF32"
@@ -70,6 +75,8 @@ OPTIONS = "compiled", "CUDA graphs", "bf16", "bf16, compiled", "usual layout", "
 ROUNDS = 2
 
 Record = dict[str, Any]
+Cases = dict[str, Callable[[], Record]]
+"""What measures each case of a part. A part builds its network once, when a case first needs it."""
 
 
 def build(network: Network, device: str) -> SegmentationModel:
@@ -93,35 +100,92 @@ def names(images: Tensor) -> list[str]:
     return [str(place) for place in range(len(images))]
 
 
-def memory(network: Network, device: str) -> Record:
-    """Measure the peaks of an attack and of a training, and each loss's over a bare pass's."""
-    few, more = 2, 3  # BatchNorm needs two
-    bare_mb = pass_peak_mb(network, few, device, None)
-    of_loss = {loss: pass_peak_mb(network, few, device, loss) for loss in PAPER_LOSSES}
-    of_more = pass_peak_mb(network, more, device, "mask_ce")
-    of_training = [(images, training_peak_mb(network, images, device)) for images in (few, more)]
-    return {
-        "attack": asdict(line((few, of_loss["mask_ce"]), (more, of_more))),
-        "training": asdict(line(*of_training)),
-        "attack_over_bare": {loss: found_mb / bare_mb for loss, found_mb in of_loss.items()},
-    }
+def throughput(network: Network, device: str) -> Cases:
+    """Measure what `plan` asks for."""
+    return {"passes": lambda: asdict(measure(network, device, TRAINING_BATCH))}
 
 
-def pass_peak_mb(network: Network, images: int, device: str, loss: str | None) -> float:
-    """Return the peak of an attack on a loss, or of a bare pass.
+def attacks(network: Network, device: str) -> Cases:
+    """Measure efficiency and milliseconds of an iteration and image, by loss and by batch size."""
+    model = cache(lambda: build(network, device).eval())
 
-    Logits are gone through as on a GPU also on a CPU, whose sweeps need no memory.
-    """
-    model, batch = build(network, device), data(network, images, device)
-    with (
-        patch.object(logit_sums, "is_swept", lambda logits: False),
-        peak_of(model, torch.device(device)) as found_mb,
-    ):
+    def case(loss: str, size: int, iterations: int) -> Record:
+        images, _ = data(network, size, device)
+        one = efficiency.measure(model(), images, loss, iterations, rounds=ROUNDS)
+        return {
+            "efficiency": statistics.median(one.ratios),
+            "image_iteration_ms": statistics.median(one.attack_ms) / size,
+        }
+
+    cases = [(loss, ATTACK_BATCH, 6) for loss in PAPER_LOSSES]
+    cases += [("mask_ce", size, 4) for size in BATCHES]
+    return {f"{loss}, batch {size}": partial(case, loss, size, n) for loss, size, n in cases}
+
+
+def training(network: Network, device: str) -> Cases:
+    """Measure images a second, and what passes alone would take over what an update takes."""
+    model = cache(lambda: build(network, device))
+    passes = cache(lambda: measure_passes(model(), network, device, TRAINING_BATCH))
+
+    def case(steps: int) -> Record:
+        least_s = steps * passes().attack_s + passes().update_s
+        update = partial(trainer(model(), steps), *data(network, TRAINING_BATCH, device))
+        update_s = seconds(update, device) / TRAINING_BATCH
+        return {"efficiency": least_s / update_s, "images_per_s": 1 / update_s}
+
+    return {f"{steps} steps": partial(case, steps) for steps in STEPS}
+
+
+def memory(network: Network, device: str) -> Cases:
+    """Measure the peaks of an attack and of a training by batch size, and of a pass by loss."""
+    model = cache(lambda: build(network, device))
+    few, more = (2, 3) if device == "cpu" else (2, 6)  # BatchNorm needs two; a CPU takes minutes
+
+    def of_attack() -> Record:
+        peaks = [
+            (images, pass_peak_mb(model(), network, images, "mask_ce")) for images in (few, more)
+        ]
+        return asdict(line(*peaks))
+
+    def of_training() -> Record:
+        return asdict(line(*training_peaks_mb(model(), network, (few, more))))
+
+    def of_pass(loss: str | None) -> Record:
+        return {"peak_mb": pass_peak_mb(model(), network, few, loss)}
+
+    by_loss = {loss: partial(of_pass, loss) for loss in PAPER_LOSSES}
+    # Training comes last: on a CPU the weights lose their values.
+    return {"attack": of_attack, BARE: partial(of_pass, None), **by_loss, "training": of_training}
+
+
+def pass_peak_mb(
+    model: SegmentationModel, network: Network, images: int, loss: str | None
+) -> float:
+    """Return the peak of an attack on a loss, or of a bare pass."""
+    device = next(model.parameters()).device
+    batch = data(network, images, str(device))
+    interpolation._matrix.cache_clear()  # each peak has the matrices that it needs
+    with as_on_a_gpu(), peak_of(model, device) as found_mb:
         if loss is None:
             bare_pass(model, batch[0])
         else:
             attack(model, batch, loss)
     return found_mb()
+
+
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Go through logits as on a GPU also on a CPU, whose sweeps and chunks need less memory."""
+    questions = [
+        (logit_sums, "is_swept"),
+        (pixel_losses, "is_swept"),
+        (pixel_losses, "is_on_cpu"),
+        (logits, "has_values_at_hand"),
+    ]
+    with ExitStack() as contexts:
+        for module, question in questions:
+            contexts.enter_context(patch.object(module, question, lambda logits: False))
+        yield
 
 
 def bare_pass(model: SegmentationModel, images: Tensor) -> None:
@@ -138,25 +202,38 @@ def attack(model: SegmentationModel, batch: tuple[Tensor, Tensor], loss: str) ->
     run_attack(model, *batch, names(batch[0]), spec, eps_255=4, seed=0)
 
 
-def training_peak_mb(network: Network, images: int, device: str) -> float:
-    """Return the peak of an update; on a CPU with tensors that have sizes, but no values."""
-    model, sizes_alone = build(network, device), FakeTensorMode(allow_non_fake_inputs=True)
-    if device == "cpu":
-        torch.__future__.set_overwrite_module_params_on_conversion(True)
+def training_peaks_mb(
+    model: SegmentationModel, network: Network, sizes: tuple[int, int]
+) -> list[tuple[int, float]]:
+    """Return batch sizes and peaks of an update; on a CPU of tensors with sizes, but no values."""
+    device, peaks = next(model.parameters()).device, []
+    with without_values(model) if device.type == "cpu" else nullcontext():
+        for images in sizes:
+            interpolation._matrix.cache_clear()
+            batch = data(network, images, str(device))
+            update = trainer(model, steps=1)
+            with peak_of(model, device) as found_mb:
+                for _ in range(2):  # from the second on, the optimizer keeps its means
+                    update(*batch)
+            peaks.append((images, found_mb()))
+            model.zero_grad()
+    return peaks
+
+
+@contextmanager
+def without_values(model: SegmentationModel) -> Iterator[None]:
+    """Leave nothing of a model and of tensors that are made but their sizes."""
+    sizes_alone = FakeTensorMode(allow_non_fake_inputs=True)
+    before = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
         model._apply(sizes_alone.from_tensor)  # type: ignore[no-untyped-call]
-    # Without values there are none that are not finite.
-    unasked = patch.object(inner_attack, "_refuse", lambda broken: None)
-    with ExitStack() as contexts:
-        if device == "cpu":
-            contexts.enter_context(sizes_alone)
-            contexts.enter_context(unasked)
-        batch = data(network, images, device)
-        update = trainer(model, steps=1)
-        with peak_of(model, torch.device(device)) as found_mb:
-            for _ in range(2):  # from the second on, the optimizer keeps its means
-                update(*batch)
-    interpolation._matrix.cache_clear()  # which may hold matrices without values
-    return found_mb()
+        # Without values there are none that are not finite.
+        with sizes_alone, patch.object(inner_attack, "_refuse", lambda broken: None):
+            yield
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
+        interpolation._matrix.cache_clear()  # whose matrices have no values either
 
 
 def trainer(model: SegmentationModel, steps: int) -> Callable[[Tensor, Tensor], None]:
@@ -175,57 +252,33 @@ def trainer(model: SegmentationModel, steps: int) -> Callable[[Tensor, Tensor], 
     return update
 
 
-def attacks(network: Network, device: str) -> Record:
-    """Measure efficiency and milliseconds of an iteration and image, by loss and by batch size."""
-    model, found = build(network, device).eval(), {}
-    cases = [(loss, ATTACK_BATCH, 6) for loss in PAPER_LOSSES]
-    cases += [("mask_ce", size, 4) for size in BATCHES]
-    for loss, size, iterations in cases:
-        images, _ = data(network, size, device)
-        one = efficiency.measure(model, images, loss, iterations, rounds=ROUNDS)
-        found[f"{loss}, batch {size}"] = {
-            "efficiency": statistics.median(one.ratios),
-            "image_iteration_ms": statistics.median(one.attack_ms) / size,
-        }
-    return found
-
-
-def training(network: Network, device: str) -> Record:
-    """Measure images a second, and what passes alone would take over what an update takes."""
-    passes, found = measure(network, device, TRAINING_BATCH), {}
-    batch = data(network, TRAINING_BATCH, device)
-    for steps in STEPS:
-        update = partial(trainer(build(network, device), steps), *batch)
-        update_s = seconds(update, device) / TRAINING_BATCH
-        least_s = steps * passes.attack_s + passes.update_s
-        found[f"{steps} steps"] = {"efficiency": least_s / update_s, "images_per_s": 1 / update_s}
-    return found
-
-
 def seconds(step: Callable[[], object], device: str) -> float:
     """Return the median time of a step, after one to warm up."""
     rounds = [efficiency.timed(step, torch.device(device)) for _ in range(ROUNDS + 1)]
     return statistics.median(rounds[1:])
 
 
-def options(network: Network, device: str) -> Record:
+def options(network: Network, device: str) -> Cases:
     """Measure what faster passes gain, and what they do to the accuracy that is left."""
-    model = build(network, device).eval()
-    images, labels = data(network, TRAINING_BATCH, device)
-    batch = images, labels, names(images)
+    model = cache(lambda: build(network, device).eval())
     spec = AttackSpec("mask_ce", "apgd", "constant", 6)
-    found: Record = {}
-    for name in ("fp32", *OPTIONS):
-        try:
-            with option(model, name) as passes:
-                search = partial(attack_and_count, passes, spec, 4, 0, batch)
-                first_s = efficiency.timed(search, torch.device(device))
-                attack_s, counts = seconds(search, device), search().counts
-                acc_left = 100 * mean_accuracy(counts.pixels, counts.pixels_correct)
-                found[name] = {"first_s": first_s, "attack_s": attack_s, "acc_left": acc_left}
-        except Exception as error:  # one that fails must not cost the others
-            found[name] = {"failed": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
-    return found
+
+    @cache
+    def batch() -> tuple[Tensor, Tensor, list[str]]:
+        images, _ = data(network, TRAINING_BATCH, device)
+        with frozen(model()), torch.no_grad():
+            labels = efficiency.half_right(model()(images))
+        return images, labels, names(images)
+
+    def case(name: str) -> Record:
+        with option(model(), name) as passes:
+            search = partial(attack_and_count, passes, spec, 4, 0, batch())
+            first_s = efficiency.timed(search, torch.device(device))
+            attack_s, counts = seconds(search, device), search().counts
+        acc_left = 100 * mean_accuracy(counts.pixels, counts.pixels_correct)
+        return {"first_s": first_s, "attack_s": attack_s, "acc_left": acc_left}
+
+    return {name: partial(case, name) for name in ("fp32", *OPTIONS)}
 
 
 @contextmanager
@@ -248,24 +301,26 @@ def option(model: SegmentationModel, name: str) -> Iterator[nn.Module]:
         finally:
             model.to(memory_format=torch.channels_last)
         return
-    search = SearchModel(model, "bf16" if "bf16" in name else "fp32", "compiled" in name)
+    compiled = name not in ("fp32", "bf16")
+    search = SearchModel(model, "bf16" if "bf16" in name else "fp32", compiled)
     if name == "CUDA graphs":
-        search._passes = (torch.compile(model, mode="reduce-overhead"),)
-    yield search
+        search.compiled = False  # here no image leaves, so that the size of a batch is fixed too
+        search._passes = (torch.compile(model, mode="reduce-overhead", dynamic=False),)
+    try:
+        yield search
+    finally:
+        if compiled:  # what is compiled, and a graph's memory, must not be there for the next
+            torch.compiler.reset()
 
 
-def throughput(network: Network, device: str) -> Record:
-    """Measure what `plan` asks for."""
-    return asdict(measure(network, device, TRAINING_BATCH))
-
-
-PARTS: dict[str, Callable[[Network, str], Record]] = {
+PARTS: dict[str, Callable[[Network, str], Cases]] = {
     "throughput": throughput,
     "attacks": attacks,
     "training": training,
     "memory": memory,
     "options": options,
 }
+"""What is worth most comes first; what compiles, and might leave something behind, last."""
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -277,20 +332,23 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def of_memory(networks: Record) -> str:
     """Return the tables of memory: what fits a GPU, and attacks over bare passes."""
     fits = " / ".join(map(str, MEMORIES_GB))
-    head = ["network"]
-    head += [
-        f"{what}, MB {kind}" for what in ("attack", "training") for kind in ("an image", "fixed")
-    ]
-    head += [f"largest {what} batch on {fits} GB" for what in ("attack", "training")]
+    head = ["network", "of", "MB an image", "MB fixed", f"largest batch on {fits} GB"]
     rows, over = [], []
     for name, parts in networks.items():
-        peaks = [Peak(**parts["memory"][what]) for what in ("attack", "training")]
-        cells = [f"{mb:.0f}" for peak in peaks for mb in (peak.image_mb, peak.fixed_mb)]
-        largest = [" / ".join(str(peak.largest_batch(gb)) for gb in MEMORIES_GB) for peak in peaks]
-        rows.append([name, *cells, *largest])
-        over.append(
-            [name, *(f"{parts['memory']['attack_over_bare'][one]:.2f}" for one in PAPER_LOSSES)]
-        )
+        found = parts["memory"]
+        for what in ("attack", "training"):
+            if "failed" in found.get(what, {}):
+                rows.append([name, what, found[what]["failed"], "", ""])
+            elif what in found:
+                peak = Peak(**found[what])
+                largest = " / ".join(str(peak.largest_batch(gb)) for gb in MEMORIES_GB)
+                rows.append([name, what, f"{peak.image_mb:.0f}", f"{peak.fixed_mb:.0f}", largest])
+        peaks = {case: one["peak_mb"] for case, one in found.items() if "peak_mb" in one}
+        if BARE in peaks:
+            ratios = [
+                f"{peaks[one] / peaks[BARE]:.2f}" if one in peaks else "" for one in PAPER_LOSSES
+            ]
+            over.append([name, *ratios])
     return (
         f"{table(head, rows)}\n\nPeak of an attack over that of a bare pass, two images:\n\n"
         f"{table(['network', *PAPER_LOSSES], over)}"
@@ -319,9 +377,10 @@ def of_attacks(networks: Record) -> str:
     rows = []
     for name, parts in networks.items():
         found = parts["attacks"]
-        of_losses = [found[f"{loss}, batch {ATTACK_BATCH}"] for loss in SEA_LOSSES]
-        ms = statistics.mean(one["image_iteration_ms"] for one in of_losses)
-        rows.append([name, f"{passes * ms / 1000:.1f}"])
+        of_losses = [found.get(f"{loss}, batch {ATTACK_BATCH}", {}) for loss in SEA_LOSSES]
+        if all("image_iteration_ms" in one for one in of_losses):
+            ms = statistics.mean(one["image_iteration_ms"] for one in of_losses)
+            rows.append([name, f"{passes * ms / 1000:.1f}"])
     return (
         f"{of_figures('attacks', figures)(networks)}\n\nSEA for one image, if none breaks early: "
         f"{len(SEA_LOSSES)} losses, {SEA_ITERATIONS} iterations each, at the speed above.\n\n"
@@ -362,9 +421,11 @@ def stem_of(device: str) -> str:
 def write(folder: Path, record: Record) -> None:
     """Write the record, its page, and the throughputs."""
     stem = stem_of(record["device"])
-    rates = {
-        name: one["throughput"] for name, one in record["networks"].items() if "throughput" in one
+    passes = {
+        name: one.get("throughput", {}).get("passes", {"failed": "not measured"})
+        for name, one in record["networks"].items()
     }
+    rates = {name: one for name, one in passes.items() if "failed" not in one}
     of_plan = {"device": record["device"], "batch_size": TRAINING_BATCH, "networks": rates}
     texts = {f"{stem}.json": json.dumps(record, indent=1) + "\n", f"{stem}.md": page(record)}
     if rates:
@@ -392,8 +453,33 @@ def begun(folder: Path, device: str) -> Record:
     return record
 
 
+def measure_part(
+    part: str, network: Network, device: str, record: Record, folder: Path, progress: Progress
+) -> list[str]:
+    """Measure and write down each case that the record lacks; return what fails, and why."""
+    found, failed = record["networks"].setdefault(str(network), {}).setdefault(part, {}), []
+    for name, case in PARTS[part](network, device).items():
+        if name in found and "failed" not in found[name]:
+            continue
+        progress.say(f"{part} of {network}: {name}")
+        try:
+            found[name] = case()
+        except Exception as error:  # one that fails must not cost the others
+            reason = f"{type(error).__name__}: {first_line(error)}"[:200]
+            found[name] = {"failed": reason}
+            failed.append(f"{part} of {network}, {name} ({reason})")
+        write(folder, record)
+        gc.collect()  # also of what an error held
+        torch.cuda.empty_cache()
+    return failed
+
+
 def main() -> None:
-    """Measure what is not measured yet, and write it down part by part."""
+    """Measure what is not measured yet, and write it down case by case.
+
+    Raises:
+        SystemExit: with a sentence, if a case failed.
+    """
     parser = argparse.ArgumentParser(description="Memory and speed at the paper's sizes.")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
@@ -409,20 +495,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder; {FOLDER} if not given")
     args = parser.parse_args()
     on_gpu, progress = args.device != "cpu", Progress("bench")
-    record = begun(args.out, torch.cuda.get_device_name() if on_gpu else "cpu")
-    chosen = [(*PAPER, *BIGGER)[place] for place in args.networks]
+    record = begun(args.out, torch.cuda.get_device_name(args.device) if on_gpu else "cpu")
+    networks = [(*PAPER, *BIGGER)[place] for place in args.networks]
+    asked = args.parts or (PARTS if on_gpu else ["memory"])
     work = [
-        (network, part)
-        for part in args.parts or (PARTS if on_gpu else ["memory"])
-        for network in (chosen[:1] if part == "options" else chosen)
-        if part not in record["networks"].get(str(network), {})
+        (part, network)
+        for part in PARTS
+        if part in asked
+        for network in (networks[:1] if part == "options" else networks)
     ]
-    for network, part in progress.track(work, len(work), "parts"):
-        progress.say(f"{part} of {network}")
-        of_network = record["networks"].setdefault(str(network), {})
-        of_network[part] = PARTS[part](network, args.device)
-        write(args.out, record)
+    failed: list[str] = []
+    for part, network in progress.track(work, len(work), "parts"):
+        failed += measure_part(part, network, args.device, record, args.out, progress)
     print(page(record))
+    if failed:
+        sys.exit(f"failed, and tried again by the next call: {'; '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,21 @@
 
 import json
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
-from robustseg.attacks.losses import PAPER_LOSSES
+from robustseg.attacks.logits import Labels
+from robustseg.attacks.losses import PAPER_LOSSES, Moment
+from robustseg.attacks.pixel_losses import loss_and_gradient
 from robustseg.errors import RobustsegError
+from robustseg.models import interpolation
+from robustseg.plan.memory import peak_of
 from robustseg.plan.networks import Network
 from robustseg.plan.throughput import read_throughput
 from tests.workflow.running import ROOT
@@ -38,58 +43,143 @@ def run(bench: ModuleType, monkeypatch: pytest.MonkeyPatch, out: Path, *parts: s
     command = ["gpu.py", "--device", "cpu", "--out", str(out), "--networks", "0"]
     monkeypatch.setattr(sys, "argv", [*command, *(("--parts", *parts) if parts else ())])
     bench.main()
-    return json.loads((out / "cpu.json").read_text())
+    return kept(out)
 
 
-def test_what_is_measured_is_kept_and_not_measured_again(
+def kept(out: Path) -> Any:
+    return json.loads((out / "cpu.json").read_text())["networks"][str(SMALL)]
+
+
+def failing(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, part: str, case: str, error: BaseException
+) -> None:
+    """Let one case of a part end in an error."""
+    cases = bench.PARTS[part]
+
+    def fail() -> Any:
+        raise error
+
+    monkeypatch.setitem(
+        bench.PARTS, part, lambda *network_and_device: {**cases(*network_and_device), case: fail}
+    )
+
+
+def test_each_case_is_kept_and_not_measured_again(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def killed(network: Network, device: str) -> Any:
-        raise KeyboardInterrupt
-
-    training = bench.PARTS["training"]
-    monkeypatch.setitem(bench.PARTS, "training", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(bench, monkeypatch, tmp_path, *PARTS)
-    monkeypatch.setitem(bench.PARTS, "training", training)
-    before = json.loads((tmp_path / "cpu.json").read_text())["networks"][str(SMALL)]
-    assert before.keys() == {"throughput", "attacks"}
-    for part in before:
-        monkeypatch.setitem(bench.PARTS, part, killed)
-    after = run(bench, monkeypatch, tmp_path, *PARTS)["networks"][str(SMALL)]
-    assert after.keys() == set(PARTS)
-    assert {part: after[part] for part in before} == before
+    with monkeypatch.context() as patched:
+        failing(bench, patched, "attacks", "js, batch 4", KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(bench, patched, tmp_path, *reversed(PARTS))
+    before = kept(tmp_path)
+    assert {part: list(cases) for part, cases in before.items()} == {
+        "throughput": ["passes"],
+        "attacks": ["ce, batch 4", "bal_ce, batch 4", "cossim_ce, batch 4"],
+    }
+    for part, cases in before.items():
+        for case in cases:
+            failing(bench, monkeypatch, part, case, KeyboardInterrupt())
+    after = run(bench, monkeypatch, tmp_path, *reversed(PARTS))
+    assert tuple(after) == PARTS  # in this order, whatever was asked for
+    for part, cases in before.items():
+        assert {case: after[part][case] for case in cases} == cases
     rows = (tmp_path / "cpu.md").read_text().count(f"| {SMALL} |")
-    assert rows == 7 + 1 + 2 + 2 + 4  # losses and batches, SEA, steps, memory twice, options
+    assert rows == 7 + 1 + 2 + 3 + 4  # losses and batches, SEA, steps, memory, options
     device, rates = read_throughput(tmp_path / "cpu-throughput.json")
     assert (device, list(rates)) == ("cpu", [str(SMALL)])
     assert after["options"].keys() == {"fp32", *bench.OPTIONS}
-    assert all("acc_left" in found for found in after["options"].values())
+    # Every other row was right before the attack, which the labels leave something to do.
+    assert all(0 < found["acc_left"] < 49 for found in after["options"].values())
 
 
 def test_on_a_cpu_memory_alone_is_measured(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (measured,) = run(bench, monkeypatch, tmp_path)["networks"].values()
-    assert measured.keys() == {"memory"}
-    over_bare = measured["memory"]["attack_over_bare"]
-    assert over_bare.keys() == set(PAPER_LOSSES)
-    assert all(1 < ratio < 1.3 for ratio in over_bare.values())
+    found = run(bench, monkeypatch, tmp_path)
+    assert found.keys() == {"memory"}
+    peaks = found["memory"]
+    assert peaks.keys() == {"attack", "bare pass", *PAPER_LOSSES, "training"}
+    for loss in PAPER_LOSSES:
+        assert 1 < peaks[loss]["peak_mb"] / peaks["bare pass"]["peak_mb"] < 1.3
+    few_mb = peaks["attack"]["fixed_mb"] + 2 * peaks["attack"]["image_mb"]
+    assert few_mb == pytest.approx(peaks["mask_ce"]["peak_mb"])
+    assert not torch.__future__.get_overwrite_module_params_on_conversion()
+    assert not interpolation._matrix.cache_info().currsize  # of matrices without values
 
 
-def test_an_option_that_fails_costs_no_other(
+@pytest.mark.parametrize("loss", PAPER_LOSSES)
+def test_logits_take_what_another_device_needs(bench: ModuleType, loss: str) -> None:
+    """Measured on torch's meta device, which is not taken for a CPU."""
+
+    def peak_mb(device: str) -> float:
+        values = torch.zeros(3, 21, 63, 65, device=device)
+        labels = Labels.of(torch.zeros(3, 63, 65, dtype=torch.int64, device=device), values.dtype)
+        weights = torch.ones(21, device=device)
+        labels = Labels(labels.index, labels.counted, weights)
+        with peak_of(nn.Identity(), torch.device("cpu")) as found_mb:
+            loss_and_gradient(loss, values, labels, Moment())
+        return found_mb()
+
+    needed = peak_mb("meta")
+    with bench.as_on_a_gpu():
+        assert peak_mb("cpu") == needed
+
+
+def test_what_fails_costs_no_other_and_is_tried_again(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def option(model: nn.Module, name: str) -> Any:
-        if name == "bf16":
-            raise ValueError("no such thing here\nand more")
-        return nullcontext(model)
+    with monkeypatch.context() as patched:
+        failing(bench, patched, "attacks", "mask_ce, batch 4", torch.OutOfMemoryError("none\nleft"))
+        failing(bench, patched, "throughput", "passes", RobustsegError("no"))
+        failing(bench, patched, "memory", "training", AssertionError())
+        failing(bench, patched, "memory", "bare pass", ValueError("odd"))
+        with pytest.raises(SystemExit) as left:
+            run(bench, patched, tmp_path, "throughput", "attacks", "memory")
+    assert left.value.code == (
+        "failed, and tried again by the next call: "
+        f"throughput of {SMALL}, passes (RobustsegError: no); "
+        f"attacks of {SMALL}, mask_ce, batch 4 (OutOfMemoryError: none); "
+        f"memory of {SMALL}, bare pass (ValueError: odd); "
+        f"memory of {SMALL}, training (AssertionError: it says nothing)"
+    )
+    found = kept(tmp_path)
+    assert found["throughput"]["passes"] == {"failed": "RobustsegError: no"}
+    assert "efficiency" in found["attacks"]["mask_ce, batch 1"]  # which comes after
+    page = (tmp_path / "cpu.md").read_text()
+    assert f"| {SMALL} | mask_ce, batch 4 | OutOfMemoryError: none |  |" in page
+    assert f"| {SMALL} | training | AssertionError: it says nothing |  |  |" in page
+    assert not (tmp_path / "cpu-throughput.json").exists()
+    again = run(bench, monkeypatch, tmp_path, "throughput", "attacks", "memory")
+    assert "failed" not in json.dumps(again)
+    assert again["attacks"]["ce, batch 4"] == found["attacks"]["ce, batch 4"]
 
-    monkeypatch.setattr(bench, "option", option)
-    (measured,) = run(bench, monkeypatch, tmp_path, "options")["networks"].values()
-    assert measured["options"]["bf16"] == {"failed": "ValueError: no such thing here"}
-    assert "acc_left" in measured["options"]["no TF32"]
-    assert "| bf16 | ValueError: no such thing here |  |  |" in (tmp_path / "cpu.md").read_text()
+
+def test_a_peak_that_does_not_grow_fails_in_a_sentence(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "pass_peak_mb", lambda *_: 7.0)
+    with pytest.raises(SystemExit, match=r"attack \(RobustsegError: the peak does not grow"):
+        run(bench, monkeypatch, tmp_path, "memory")
+
+
+@pytest.mark.parametrize("name", ["compiled", "CUDA graphs", "bf16, compiled"])
+def test_options_that_compile_are_traced(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """By torch's own debugging backend: what inductor and CUDA make of it is not tested here."""
+    compile_: Callable[..., Any] = torch.compile
+    asked: list[dict[str, Any]] = []
+
+    def traced(model: nn.Module, mode: str | None = None, **options: Any) -> Any:
+        asked.append({"mode": mode, **options})
+        return compile_(model, backend="eager", **options)
+
+    monkeypatch.setattr(torch, "compile", traced)
+    model = nn.Conv2d(3, 4, 1)
+    images = torch.rand(2, 3, 8, 8)
+    with bench.option(model, name) as passes:
+        torch.testing.assert_close(passes(images), model(images), atol=1e-2, rtol=1e-2)
+    assert asked[-1]["mode"] == ("reduce-overhead" if name == "CUDA graphs" else None)
 
 
 def test_figures_of_two_versions_of_torch_are_not_mixed(

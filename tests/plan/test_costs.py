@@ -12,7 +12,7 @@ from robustseg.config.attacks import AnySuite
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import radii_of_path
-from robustseg.plan import costs
+from robustseg.plan import costs, throughput
 from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of, num_classes
 from robustseg.plan.networks import Network, Work
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
@@ -210,3 +210,11 @@ def test_throughputs_that_are_none_are_refused(
     assert str(refusal.value).startswith(str(path))
     assert str(refusal.value).endswith("; see docs/plan.md for its form")
     assert str(refusal.value).count(";") == 1
+
+
+def test_a_pass_is_over_once_its_gpu_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("torch.cuda.synchronize", done.append)
+    for device in ("cpu", "cuda", "cuda:1"):
+        throughput._seconds(lambda: None, device, rounds=1)
+    assert done == ["cuda", "cuda", "cuda:1", "cuda:1"]

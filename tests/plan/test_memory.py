@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustseg.errors import RobustsegError
 from robustseg.plan.memory import Peak, line, peak_of
 
 MB = 250_000
@@ -28,6 +29,11 @@ def test_backward_keeps_what_it_needs() -> None:
         # weight, exp twice, the gradient of each
         weight.exp().exp().sum().backward()
     assert 4 <= peak_mb() <= 6
+
+
+def test_a_peak_that_does_not_grow_is_refused() -> None:
+    with pytest.raises(RobustsegError, match=r"does not grow .*: 700\.0 MB of 2 images, 700\.0 MB"):
+        line((2, 700.0), (6, 700.0))
 
 
 def test_the_largest_batch_fits() -> None:

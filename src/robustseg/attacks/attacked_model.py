@@ -95,7 +95,7 @@ class AttackedModel:
         if gradient is None:
             raise GradientError(NO_GRADIENT)
         finite = objective.isfinite() & is_finite(gradient)
-        # Not in place: APGD keeps it, and CUDA graphs write each pass's gradient to the same memory.
+        # Not in place: APGD keeps it, and CUDA graphs write all gradients to the same memory.
         return Evaluation(objective, correct, gradient.sign(), finite)
 
     def look(self, images: Tensor) -> Evaluation:

@@ -52,7 +52,7 @@ def _chunks(logits: Tensor) -> Iterator[slice]:
     64 values at a time and computes a rest differently in the last bit, so images are put together
     only if none begins within such a rest: what an image gets must not depend on the others.
     """
-    on_cpu = logits.device.type == "cpu"
+    on_cpu = is_on_cpu(logits)
     together = max(1, (CPU_CHUNK_VALUES if on_cpu else CHUNK_VALUES) // logits[0].numel())
     if is_swept(logits):
         together = len(logits)
@@ -60,6 +60,11 @@ def _chunks(logits: Tensor) -> Iterator[slice]:
         together = 1
     for start in range(0, len(logits), together):
         yield slice(start, start + together)
+
+
+def is_on_cpu(logits: Tensor) -> bool:
+    """Return whether chunks are to suit a CPU's cache, and not another device's memory."""
+    return logits.device.type == "cpu"
 
 
 def check_logits(

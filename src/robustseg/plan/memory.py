@@ -11,6 +11,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from robustseg.errors import RobustsegError
+
 RESERVE = 0.1
 """Share of a device's memory that is left to the driver, workspaces and fragmentation."""
 
@@ -81,6 +83,15 @@ def peak_of(model: nn.Module, device: torch.device) -> Iterator[Callable[[], flo
 
 
 def line(small: tuple[int, float], large: tuple[int, float]) -> Peak:
-    """Return the line through two measurements of (batch size, MB)."""
+    """Return the line through two measurements of (batch size, MB).
+
+    Raises:
+        RobustsegError: it does not rise.
+    """
     slope = (large[1] - small[1]) / (large[0] - small[0])
+    if slope <= 0:
+        raise RobustsegError(
+            f"the peak does not grow with the batch: {small[1]:.1f} MB of {small[0]} images, "
+            f"{large[1]:.1f} MB of {large[0]}"
+        )
     return Peak(fixed_mb=small[1] - slope * small[0], image_mb=slope)

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError, shown
 from robustseg.files import atomic_path
 from robustseg.plan.networks import OWN, Network, Work
 from robustseg.progress import Progress
 from robustseg.text_files import read_keys
+
+if TYPE_CHECKING:  # planning alone needs no torch, which takes seconds
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -47,22 +50,17 @@ def measure(network: Network, device: str, batch_size: int, rounds: int = 3) -> 
         batch_size: images at a time, at least 2, which BatchNorm needs.
         rounds: how often; one more warms up.
     """
+    return measure_passes(_built(network).to(device), network, device, batch_size, rounds)
+
+
+def measure_passes(
+    model: "nn.Module", network: Network, device: str, batch_size: int, rounds: int = 3
+) -> Throughput:
+    """Do the same with a model that is built already, and on the device."""
     import torch
-    from torch import nn
 
     from robustseg.attacks.attacked_model import frozen
-    from robustseg.models.build import build_classifier, build_segmentation_model
-    from robustseg.models.references import load_reference
-    from robustseg.models.wrap import wrap
 
-    model: nn.Module
-    if network.decoder == OWN:
-        model = wrap(load_reference(network.architecture).net)
-    elif network.decoder:
-        model = build_segmentation_model(network.architecture, network.decoder, network.num_classes)
-    else:
-        model = build_classifier(network.architecture, network.num_classes)
-    model.to(device)
     images = torch.rand(batch_size, 3, network.size_px, network.size_px, device=device)
 
     def forward() -> None:
@@ -84,6 +82,19 @@ def measure(network: Network, device: str, batch_size: int, rounds: int = 3) -> 
     )
 
 
+def _built(network: Network) -> "nn.Module":
+    """Return a network with random weights."""
+    from robustseg.models.build import build_classifier, build_segmentation_model
+    from robustseg.models.references import load_reference
+    from robustseg.models.wrap import wrap
+
+    if network.decoder == OWN:
+        return wrap(load_reference(network.architecture).net)
+    if network.decoder:
+        return build_segmentation_model(network.architecture, network.decoder, network.num_classes)
+    return build_classifier(network.architecture, network.num_classes)
+
+
 def _seconds(step: Callable[[], None], device: str, rounds: int) -> float:
     """Return the median time of a step, in seconds."""
     import torch
@@ -92,8 +103,8 @@ def _seconds(step: Callable[[], None], device: str, rounds: int) -> float:
     for _ in range(rounds + 1):
         start = time.perf_counter()
         step()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times[1:])
 
