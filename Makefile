@@ -22,7 +22,7 @@ help:
 	@echo "make campaign    try to break the project for MINUTES=30, from SEED=0 (docs/reliability.md)"
 	@echo "make lint        style and types"
 	@echo "make bench       speed of attacks and training, as ratios"
-	@echo "make bench-gpu   speed and memory at the paper's sizes, a part at a time (on a CPU: memory)"
+	@echo "make bench-gpu   speed and memory at the paper's sizes, case by case (on a CPU: memory)"
 	@echo "make bench-plan  time to plan the paper, and ten times the paper"
 	@echo "make bench-demo  time and memory of the demo from scratch, and time of a second run"
 	@echo "make bench-options  gain and effect of bf16 and compilation in attacks (after make demo)"

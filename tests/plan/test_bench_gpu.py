@@ -108,8 +108,12 @@ def test_on_a_cpu_memory_alone_is_measured(
 
 
 @pytest.mark.parametrize("loss", PAPER_LOSSES)
-def test_logits_take_what_another_device_needs(bench: ModuleType, loss: str) -> None:
+def test_logits_take_what_another_device_needs(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
     """Measured on torch's meta device, which is not taken for a CPU."""
+    two_images = 2 * 21 * 63 * 65
+    monkeypatch.setattr("robustseg.attacks.pixel_losses.CHUNK_VALUES", two_images)
 
     def peak_mb(device: str) -> float:
         values = torch.zeros(3, 21, 63, 65, device=device)
@@ -158,6 +162,7 @@ def test_a_peak_that_does_not_grow_fails_in_a_sentence(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(bench, "pass_peak_mb", lambda *_: 7.0)
+    monkeypatch.setattr(bench, "training_peaks_mb", lambda *_: [(2, 7.0), (3, 8.0)])
     with pytest.raises(SystemExit, match=r"attack \(RobustsegError: the peak does not grow"):
         run(bench, monkeypatch, tmp_path, "memory")
 
