@@ -105,6 +105,13 @@ def test_figures_of_explanations_are_those_that_were_measured(
     assert [row for row in rows if row not in kept] == []
 
 
+def test_the_memory_of_the_papers_networks_is_what_was_measured() -> None:
+    kept = (ROOT / "results" / "reference" / "paper_sizes" / "cpu.md").read_text()
+    rows = re.findall(r"^\| \S+px \| .*$", (ROOT / "docs" / "plan.md").read_text(), re.M)
+    assert len(rows) == 12
+    assert [row for row in rows if row not in kept] == []
+
+
 def test_what_planning_takes_is_what_was_measured() -> None:
     shown, kept = (
         [block.text for block in blocks(page) if block.language == "text"]
