@@ -284,6 +284,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
     clean = [of_model["clean", 0.0, metric] for metric in ("acc", "miou")]
     looked_at = run.evidence.outcomes(clean[0].runs[0])
     several = int((looked_at.pixels > 0).sum()) > 1
+    of_run = evidence_files(folder, run.records)
     for eps_255 in run.radii_255:
         if not fits_a_name(eps_255):
             raise RobustsegError(
@@ -292,11 +293,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             )
         worst = [of_model["worst", eps_255, metric] for metric in ("acc", "miou")]
         doubt = folder / doubt_file(first, eps_255)
-        files = [
-            path
-            for path in evidence_files(folder, run.records)
-            if jobs_of_file(path)[0].eps_255 in (0.0, eps_255)
-        ]
+        files = [path for path in of_run if jobs_of_file(path)[0].eps_255 in (0.0, eps_255)]
         files += [doubt] if doubt.exists() else []
         provenance = merged_provenance(files)
         provenance.pop("warnings", None)
