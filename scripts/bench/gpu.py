@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from robustseg.attacks import logit_sums, logits, pixel_losses
+from robustseg.attacks import coarse_logits, logit_sums, logits, pixel_losses
 from robustseg.attacks.attacked_model import frozen, full_precision
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.attacks.outcomes import attack_and_count
@@ -177,6 +177,7 @@ def pass_peak_mb(
 def as_on_a_gpu() -> Iterator[None]:
     """Go through logits as on a GPU also on a CPU, whose sweeps and chunks need less memory."""
     questions = [
+        (coarse_logits, "may_be_swept"),
         (logit_sums, "is_swept"),
         (pixel_losses, "is_swept"),
         (pixel_losses, "is_on_cpu"),
@@ -184,7 +185,7 @@ def as_on_a_gpu() -> Iterator[None]:
     ]
     with ExitStack() as contexts:
         for module, question in questions:
-            contexts.enter_context(patch.object(module, question, lambda logits: False))
+            contexts.enter_context(patch.object(module, question, lambda *logits: False))
         yield
 
 

@@ -82,7 +82,8 @@ class Resized(nn.Module):
     """What decoders do besides layers: pooled and brought back to the images' size."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return resize(pool(images, 2), images) + resize(images[:, :, ::2, ::2], images)
+        size = (images.shape[2], images.shape[3])
+        return resize(pool(images, 2), size) + resize(images[:, :, ::2, ::2], size)
 
 
 def test_compilation_knows_matrices_and_that_images_leave(monkeypatch: pytest.MonkeyPatch) -> None:

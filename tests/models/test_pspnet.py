@@ -104,7 +104,7 @@ def test_every_3x3_convolution_of_the_last_stages_is_dilated():
 )
 def test_resize_between_corners_is_bilinear_interpolation(layout, size, target):
     features = torch.rand(2, 3, *size).contiguous(memory_format=layout)
-    result = resize(features, torch.empty(target), align_corners=True)
+    result = resize(features, target, align_corners=True)
     expected = functional.interpolate(features, target, mode="bilinear", align_corners=True)
     assert torch.allclose(result, expected, atol=1e-6)
 

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustseg.attacks.coarse_logits import CoarseLogits, Columns, logits_for
 from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import Moment
-from robustseg.attacks.pixel_losses import check_logits, loss_and_gradient, refuse_images
+from robustseg.attacks.pixel_losses import (
+    check_logits,
+    loss_and_gradient,
+    loss_of_coarse,
+    refuse_images,
+)
 from robustseg.attacks.search_model import exact
 from robustseg.errors import GradientError, RobustsegError, first_line
 from robustseg.models.wrap import WrappedModel
@@ -81,12 +87,13 @@ class AttackedModel:
         """Evaluate loss and gradient at images (b, C, H, W) in an iteration."""
         images = images.detach().requires_grad_()
         with torch.enable_grad():
-            logits = self.model(images)
-        if isinstance(logits, Tensor) and not logits.requires_grad:
+            logits = logits_for(self.loss, self.model, images)
+        outputs = logits.values if isinstance(logits, Columns) else logits
+        if isinstance(outputs, Tensor) and not outputs.requires_grad:
             raise GradientError(NO_GRADIENT)
-        objective, correct, logit_gradient = self._loss(logits, images, at)
+        objective, correct, weights = self._loss(logits, images, at)
         try:
-            gradient = backward(logits, images, logit_gradient)
+            gradient = backward(outputs, images, weights)
         except GradientError as error:
             if not self.overwrite or "inplace operation" not in str(error):
                 raise
@@ -101,23 +108,38 @@ class AttackedModel:
     def look(self, images: Tensor) -> Evaluation:
         """Evaluate without a backward pass; the direction is 0."""
         with torch.no_grad():
-            objective, correct, _ = self._loss(self.model(images), images, FIRST)
+            logits = logits_for(self.loss, self.model, images)
+            objective, correct, _ = self._loss(logits, images, FIRST)
         return Evaluation(objective, correct, torch.zeros(()), objective.isfinite())
 
-    def _loss(self, logits: Tensor, images: Tensor, at: Moment) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(
+        self, logits: Tensor | Columns, images: Tensor, at: Moment
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return objective, correct pixels and logit gradient, which may overwrite the logits."""
-        if self.labels is None:
-            labels = self.raw_labels[self.position]
-            ids = [self.image_ids[i] for i in self.position.tolist()]
-            check_logits(logits, labels, ids, data_classes(self.model))
-            self.labels = Labels.of(labels, logits.dtype, self.class_pixels)
+        labels = self.labels or self._check(logits)
+        scale = None
+        if self.scale is not None:  # of the gradient, only the sign is used
+            scale = self.scale[self.position].view(-1, 1, 1, 1)
+        if isinstance(logits, Columns):
+            coarse = CoarseLogits.of(logits, labels, scale)
+            return *loss_of_coarse(self.loss, coarse, at), coarse.gradient
         gradient = logits.detach()
         if not (self.overwrite and _is_dense(logits) and not _share_memory(logits, images)):
             gradient = gradient.clone(memory_format=torch.contiguous_format)
-        if self.scale is not None:  # of the gradient, only the sign is used
-            gradient.mul_(self.scale[self.position].view(-1, 1, 1, 1).to(gradient.dtype))
-        objective, correct = loss_and_gradient(self.loss, gradient, self.labels, at)
-        return objective, correct, gradient
+        if scale is not None:
+            gradient.mul_(scale.to(gradient.dtype))
+        return *loss_and_gradient(self.loss, gradient, labels, at), gradient
+
+    def _check(self, logits: Tensor | Columns) -> Labels:
+        """Refuse logits that do not fit the labels; return the latter as losses need them."""
+        labels = self.raw_labels[self.position]
+        ids = [self.image_ids[i] for i in self.position.tolist()]
+        values, size = (
+            (logits.values, logits.size) if isinstance(logits, Columns) else (logits, None)
+        )
+        check_logits(values, labels, ids, data_classes(self.model), size)
+        self.labels = Labels.of(labels, values.dtype, self.class_pixels)
+        return self.labels
 
 
 def backward(outputs: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor | None:

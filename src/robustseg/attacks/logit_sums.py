@@ -4,7 +4,7 @@ Logits u are (b, K, h, w), detached; what belongs to a pixel is (b, 1, h, w).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -27,10 +27,13 @@ def is_swept(logits: Tensor) -> bool:
 
     The size of the batch has no say in it, since it changes and an image's values must not.
     """
-    if not _has_numba():
-        return False
-    many = logits.device.type == "cpu" and logits[:1].numel() >= SWEPT_VALUES
-    return many and logits.dtype == torch.float32 and logits.is_contiguous()
+    return logits.is_contiguous() and may_be_swept(logits, logits[:1].numel())
+
+
+def may_be_swept(logits: Tensor, values: int) -> bool:
+    """Return whether so many logits of an image, of the kind of these, are worth sweeping."""
+    many = logits.device.type == "cpu" and values >= SWEPT_VALUES
+    return many and logits.dtype == torch.float32 and _has_numba()
 
 
 def label_and_largest(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +52,7 @@ def exponential_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Ten
         return label, exponentials.gather(1, index), largest, exponentials.sum(1, keepdim=True)
     from robustseg.attacks import kernels
 
-    label, own, largest, total = _pixels(logits, 0, 0, -torch.inf, 0)
+    label, own, largest, total = pixel_values(logits, 0, 0, -torch.inf, 0)
     _sweep(kernels.exponential_sums, logits, index, label, own, largest, total)
     return label, own, largest, total
 
@@ -65,7 +68,7 @@ def sigmoid_sums(logits: Tensor, index: Tensor) -> tuple[Tensor, ...]:
         return *exponential_sums(logits, index), sigmoid, norm
     from robustseg.attacks import kernels
 
-    label, own, largest, total, sigmoid, squares = _pixels(logits, 0, 0, -torch.inf, 0, 0, 0)
+    label, own, largest, total, sigmoid, squares = pixel_values(logits, 0, 0, -torch.inf, 0, 0, 0)
     _sweep(kernels.sigmoid_sums, logits, index, label, own, largest, total, sigmoid, squares)
     return label, own, largest, total, sigmoid, squares.sqrt_()
 
@@ -83,7 +86,7 @@ def norms(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return label, largest, logits.square().sum(1, keepdim=True).sqrt_()
     from robustseg.attacks import kernels
 
-    label, largest, squares = _pixels(logits, 0, -torch.inf, 0)
+    label, largest, squares = pixel_values(logits, 0, -torch.inf, 0)
     _sweep(kernels.square_sums, logits, index, label, largest, squares)
     return label, largest, squares.sqrt_()
 
@@ -99,16 +102,16 @@ def write_gradient(logits: Tensor, index: Tensor, factor: Tensor, weight: Tensor
     torch.autograd.graph.increment_version(logits)  # so that autograd knows
 
 
-def _pixels(logits: Tensor, *starts: float) -> list[Tensor]:
-    """Return values for each pixel, one tensor for each value that they start with.
+def pixel_values(like: Tensor, *starts: float) -> list[Tensor]:
+    """Return values for each pixel of (b, C, h, w), one tensor for each value that they start with.
 
     They begin at different places of a page of memory: a processor that writes to one and reads
     another mistakes equal places for each other, and the sigmoids' sweep takes a third longer.
     """
-    shape = _pixel_shape(logits)
+    shape = _pixel_shape(like)
     count = math.prod(shape)
     apart = -(-count // PAGE_VALUES) * PAGE_VALUES + PLACES_APART
-    memory = logits.new_empty(len(starts) * apart)
+    memory = like.new_empty(len(starts) * apart)
     tensors = [memory[i * apart :][:count].view(shape) for i in range(len(starts))]
     return [tensor.fill_(start) for tensor, start in zip(tensors, starts, strict=True)]
 
@@ -118,18 +121,22 @@ def _pixel_shape(logits: Tensor) -> tuple[int, ...]:
 
 
 def _sweep(kernel: Callable[..., None], logits: Tensor, *pixels: Tensor) -> None:
-    """Run a kernel on logits and what belongs to their pixels.
-
-    Images are shared among as many threads as torch uses; kernels hold no lock of Python's.
-    """
+    """Run a kernel on logits and what belongs to their pixels."""
     if any(tensor.shape != _pixel_shape(logits) for tensor in pixels):
         raise IndexError("what belongs to pixels is not of the logits' size")
-    arrays = [logits.flatten(2), *(tensor.contiguous().flatten(1) for tensor in pixels)]
-    threads = min(torch.get_num_threads(), len(logits))
+    run(kernel, [logits.flatten(2), *(tensor.contiguous().flatten(1) for tensor in pixels)])
+
+
+def run(kernel: Callable[..., None], tensors: Sequence[Tensor]) -> None:
+    """Run a kernel on tensors of the same images, as many threads as torch has sharing the images.
+
+    Kernels hold no lock of Python's.
+    """
+    threads = min(torch.get_num_threads(), len(tensors[0]))
     if threads <= 1:
-        kernel(*(array.numpy() for array in arrays))
+        kernel(*(tensor.numpy() for tensor in tensors))
         return
-    shares = zip(*(array.tensor_split(threads) for array in arrays), strict=True)
+    shares = zip(*(tensor.tensor_split(threads) for tensor in tensors), strict=True)
     list(_pool(threads).map(lambda share: kernel(*(part.numpy() for part in share)), shares))
 
 

@@ -61,6 +61,10 @@ class Labels:
         return self.weights[classes.masked_fill(beyond, 0)].masked_fill_(beyond, 1)
 
 
+Sums = tuple[Tensor, Tensor, Tensor, Tensor]
+"""u_y, e^u_y, max_k u_k, and sum_k e^u_k of each pixel."""
+
+
 def has_values_at_hand(logits: Tensor) -> bool:
     """Return whether asking for a value costs less than the passes over logits that it may save.
 
@@ -87,29 +91,24 @@ class Softmax:
     cross_entropy: Tensor
 
     @classmethod
-    def of(
-        cls,
-        logits: Tensor,
-        labels: Labels,
-        sums: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
-    ) -> "Softmax":
-        """Compute it for logits (b, K, h, w) from their `exponential_sums`.
+    def of(cls, logits: "Logits", sums: Sums | None = None) -> "Softmax":
+        """Compute it, from the logits' exponential sums if they are known already.
 
         Usual logits need no shift by the largest, which would cost passes over them. Where p_y
-        might underflow or the total overflow, logits are shifted in place, and nowhere else, so
-        that other pixels keep the same bits.
+        might underflow or the total overflow, logits are shifted, and nowhere else, so that other
+        pixels keep the same bits.
         """
-        if has_values_at_hand(logits):
-            label, own, largest, total = sums or exponential_sums(logits, labels.index)
+        if has_values_at_hand(logits.values):
+            label, own, largest, total = sums or logits.exponential_sums()
             if bool((label.amin() > -USUAL_LOGIT) & (largest.amax() < USUAL_LOGIT)):
                 probability = own / total
                 return cls(total, label >= largest, probability, probability.log().neg_())
         else:
-            label, largest = label_and_largest(logits, labels.index)
+            label, largest = label_and_largest(logits.values, logits.labels.index)
         right = label >= largest
         usual = (label > -USUAL_LOGIT) & (largest < USUAL_LOGIT)
-        logits -= torch.where(usual, 0, largest)
-        label, own, _, total = exponential_sums(logits, labels.index)
+        logits.shift(torch.where(usual, 0, largest))
+        label, own, _, total = logits.exponential_sums()
         probability = own / total
         of_usual = probability.log().neg_()
         return cls(total, right, probability, torch.where(usual, of_usual, total.log() - label))
@@ -129,16 +128,36 @@ class Logits:
 
     def softmax(self) -> Softmax:
         """Return what losses ask of the softmax."""
-        return Softmax.of(self.values, self.labels)
+        return Softmax.of(self)
 
     def softmax_and_cosine(self) -> tuple[Softmax, Tensor]:
-        """Return the same, and sigma(u_y) / ||sigma(u)||_2 of each pixel, (b, 1, h, w)."""
+        """Return the same, and sigma(u_y) / ||sigma(u)||_2 of each pixel, (b, 1, h, w).
+
+        Where even the largest logit is below -30, sigma is exponential to rounding, and a factor
+        common to all classes cancels: where the norm might underflow, logits are taken shifted up
+        to -30.
+        """
         if not has_values_at_hand(self.values):
             cosine = unasked_cosine(self.values, self.labels.index)
             return self.softmax(), cosine
-        label, own, largest, total, sigmoid, norm = sigmoid_sums(self.values, self.labels.index)
-        cosine = sigmoid_cosine(self.values, self.labels.index, largest, sigmoid, norm)
-        return Softmax.of(self.values, self.labels, (label, own, largest, total)), cosine
+        label, own, largest, total, sigmoid, norm = self.sigmoid_sums()
+        if not bool(norm.amin() >= 1e-15):
+            shift = torch.where(norm < 1e-15, largest + 30, 0)
+            *_, sigmoid, norm = self.sigmoid_sums(shift)
+        return Softmax.of(self, (label, own, largest, total)), sigmoid / norm
+
+    def exponential_sums(self) -> Sums:
+        """Return u_y, e^u_y, max_k u_k, and sum_k e^u_k of each pixel, (b, 1, h, w)."""
+        return exponential_sums(self.values, self.labels.index)
+
+    def sigmoid_sums(self, shift: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return the same four of u - shift, sigma(u_y), and ||sigma(u)||_2."""
+        values = self.values if shift is None else self.values - shift
+        return sigmoid_sums(values, self.labels.index)
+
+    def shift(self, by: Tensor) -> None:
+        """Go on with u - by, (b, 1, h, w)."""
+        self.values -= by
 
     def norms(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return u_y, max_k u_k, and ||u||_2 of each pixel, (b, 1, h, w)."""
@@ -160,19 +179,10 @@ class Logits:
         weight = weight * self.labels.counted
         write_gradient(self.values, self.labels.index, weight / softmax.total, weight)
 
-
-def sigmoid_cosine(
-    logits: Tensor, index: Tensor, largest: Tensor, sigmoid: Tensor, norm: Tensor
-) -> Tensor:
-    """Return sigma(u_y) / ||sigma(u)||_2, (b, 1, h, w), from `sigmoid_sums`.
-
-    Where even the largest logit is below -30, sigma is exponential to rounding, and a factor common
-    to all classes cancels: where the norm might underflow, logits are taken shifted up to -30.
-    """
-    if not bool(norm.amin() >= 1e-15):
-        shift = torch.where(norm < 1e-15, largest + 30, 0)
-        *_, sigmoid, norm = sigmoid_sums(logits - shift, index)
-    return sigmoid / norm
+    def write_multiple(self, factor: Tensor, weight: Tensor) -> None:
+        """Overwrite the logits with factor u - weight e_y, both of each pixel (b, 1, h, w)."""
+        self.values.mul_(factor)
+        self.values.scatter_add_(1, self.labels.index, weight.neg())
 
 
 def unasked_cosine(logits: Tensor, index: Tensor) -> Tensor:

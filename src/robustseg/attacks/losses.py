@@ -92,6 +92,7 @@ class Loss:
         of_pixels: turns logits into their gradient in place and returns of each pixel,
             (b, 1, h, w), the objective and whether the pixel is right.
         weighs_classes: whether it asks for the pixels of each class, `Labels.class_weights`.
+        compares_classes: whether it asks for the strongest other class, or for u itself.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Loss:
     about: str
     of_pixels: Callable[[Logits, Moment], Pixels]
     weighs_classes: bool = False
+    compares_classes: bool = False
 
 
 def _ce(u: Logits, at: Moment) -> Pixels:
@@ -180,8 +182,7 @@ def _mask_sph(u: Logits, at: Moment) -> Pixels:
     inverse = (1 / norm).masked_fill_(norm < 1e-15, 0)
     cosine = label * inverse
     weight = u.labels.counted * right * inverse
-    u.values.mul_(weight * cosine * inverse)
-    u.values.scatter_add_(1, u.labels.index, weight.neg_())
+    u.write_multiple(weight * cosine * inverse, weight)
     return (0 * norm).sub_(cosine), right  # 0 * norm: NaN where any logit is infinite
 
 
@@ -253,10 +254,23 @@ LOSSES: dict[str, Loss] = {
             "Mask-CE weighed by what a pixel is worth to the IoU of two classes",
             _miou_ce,
             weighs_classes=True,
+            compares_classes=True,
         ),
-        Loss("wide_mask_ce", "Wide-Mask-CE", "CE of pixels right, or nearly so", _wide_mask_ce),
+        Loss(
+            "wide_mask_ce",
+            "Wide-Mask-CE",
+            "CE of pixels right, or nearly so",
+            _wide_mask_ce,
+            compares_classes=True,
+        ),
         Loss("object_mask_ce", "Object-Mask-CE", "CE of classes mostly right", _object_mask_ce),
-        Loss("smooth_ce", "Smooth-CE", "CE where the margin around a pixel is above 0", _smooth_ce),
+        Loss(
+            "smooth_ce",
+            "Smooth-CE",
+            "CE where the margin around a pixel is above 0",
+            _smooth_ce,
+            compares_classes=True,
+        ),
     )
 }
 """All losses, by name."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from robustseg.attacks.coarse_logits import CoarseLogits
 from robustseg.attacks.logit_sums import is_swept
 from robustseg.attacks.logits import Labels, Logits
 from robustseg.attacks.losses import LOSSES, Moment
@@ -39,6 +40,15 @@ def loss_and_gradient(
     of_pixels = LOSSES[name].of_pixels
     pixels = [of_pixels(Logits(logits[p], labels.select(p)), at) for p in _chunks(logits)]
     objectives, rights = (torch.cat(values) for values in zip(*pixels, strict=True))
+    return _summed(objectives, rights, labels)
+
+
+def loss_of_coarse(name: str, logits: CoarseLogits, at: Moment) -> tuple[Tensor, Tensor]:
+    """Do the same with logits that stay as they are and have a gradient of their own."""
+    return _summed(*LOSSES[name].of_pixels(logits, at), logits.labels)
+
+
+def _summed(objectives: Tensor, rights: Tensor, labels: Labels) -> tuple[Tensor, Tensor]:
     # Rows first: threads share the sum over a whole image, but only if it is alone.
     objective = objectives.mul_(labels.counted).sum(3, dtype=torch.float64).flatten(1).sum(1)
     correct = rights.to(labels.counted.dtype).mul_(labels.counted)  # bool times float is slow
@@ -68,7 +78,11 @@ def is_on_cpu(logits: Tensor) -> bool:
 
 
 def check_logits(
-    logits: Tensor, labels: Tensor, image_ids: list[str], num_classes: int | None = None
+    logits: Tensor,
+    labels: Tensor,
+    image_ids: list[str],
+    num_classes: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> None:
     """Refuse logits that do not fit the labels, and labels that do not fit the logits.
 
@@ -77,6 +91,7 @@ def check_logits(
         labels: (B, H, W) int64.
         image_ids: of the B images, for the message.
         num_classes: K, the first of the logits; None: all of them.
+        size: height and width that the logits stand for; None: their own.
 
     Raises:
         RobustsegError: logits not (B, K, H, W) floats, not at the labels' resolution, or not
@@ -90,9 +105,10 @@ def check_logits(
         )
     if logits.dtype not in (torch.float32, torch.float64):
         raise RobustsegError(f"logits must be float32 or float64, not {logits.dtype}")
-    if logits.shape[2:] != labels.shape[1:]:
+    size = size or (logits.shape[2], logits.shape[3])
+    if size != labels.shape[1:]:
         raise RobustsegError(
-            f"logits are {tuple(logits.shape[2:])} and labels {tuple(labels.shape[1:])} pixels; "
+            f"logits are {size} and labels {tuple(labels.shape[1:])} pixels; "
             "let the model upsample its logits to the labels' resolution"
         )
     classes = num_classes or logits.shape[1]

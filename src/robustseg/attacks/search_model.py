@@ -1,18 +1,19 @@
 """Faster passes for the search of a perturbation; what goes on record stays in full precision."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from robustseg.models.interpolation import matrix
+from robustseg.models.interpolation import Coarse, EnlargingModel, matrix, run_coarsely
 from robustseg.names import PRECISIONS
 
 AnyModel = TypeVar("AnyModel", bound=Callable[[Tensor], Tensor])
 
 
-class SearchModel(nn.Module):
+class SearchModel(EnlargingModel):
     """A model as attacks see it. The passes that count see `exact`, the model itself.
 
     Args:
@@ -39,6 +40,14 @@ class SearchModel(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
             logits: Tensor = self._passes[0](images)
         return logits.float()
+
+    def coarsely(self, images: Tensor) -> Tensor | Coarse:
+        """Return the same, or a `Coarse` that leads to it: in full precision, not compiled."""
+        if self.compiled or self.precision != "fp32":
+            return super().coarsely(images)
+        with torch.autocast(images.device.type, enabled=False):
+            made = run_coarsely(self.exact, images)
+        return replace(made, maps=made.maps.float()) if isinstance(made, Coarse) else made.float()
 
     def extra_repr(self) -> str:
         """Say how evidence records it: "float32", "bfloat16", and whether it is compiled."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustseg.attacks.apgd import Apgd
 from robustseg.attacks.attacked_model import AttackedModel, Model, frozen, refuse_gradients
+from robustseg.attacks.coarse_logits import Columns
 from robustseg.attacks.losses import Moment
 from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.attacks.projection import ball, random_start
@@ -44,7 +45,9 @@ class TargetedModel(AttackedModel):
         """Begin; targets: (B, h, w) int64."""
         super().__init__(model, "js", targets, image_ids)
 
-    def _loss(self, logits: Tensor, images: Tensor, at: Moment) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(
+        self, logits: Tensor | Columns, images: Tensor, at: Moment
+    ) -> tuple[Tensor, Tensor, Tensor]:
         divergence, on_target, gradient = super()._loss(logits, images, at)
         pixels = self.raw_labels[0].numel()
         return divergence.neg_(), pixels - on_target, gradient.neg_()

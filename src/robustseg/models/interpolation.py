@@ -4,22 +4,82 @@ Same values as torch's own functions (a test compares them). The gradients of th
 order that changes from run to run on a GPU; a product's do not, and it is faster on a CPU.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+RESIZE = {False: "resize", True: "resize between corners"}
+"""What `matrix` calls bilinear interpolation, without and with aligned corners."""
 
-def resize(features: Tensor, like: Tensor, align_corners: bool = False) -> Tensor:
-    """Interpolate (B, C, h, w) bilinearly to the height and width of `like`.
+
+@dataclass(frozen=True)
+class Coarse:
+    """A model's logits before they are made as large as its images, which is the last that it does.
+
+    Attributes:
+        maps: (B, K, h, w).
+        size: height and width that they are interpolated to.
+        crop: height and width of the images, and of what is kept of that.
+        enlarge: makes maps of that height and width, bilinearly.
+        align_corners: as in torch.
+    """
+
+    maps: Tensor
+    size: tuple[int, int]
+    crop: tuple[int, int]
+    enlarge: Callable[[Tensor, tuple[int, int]], Tensor]
+    align_corners: bool = False
+
+    def logits(self) -> Tensor:
+        """Return the logits (B, K, H, W), as the model does."""
+        logits = self.enlarge(self.maps, self.size) if self.is_coarse else self.maps
+        height, width = self.crop
+        return logits if self.size == self.crop else logits[..., :height, :width]
+
+    @property
+    def is_coarse(self) -> bool:
+        """Return whether anything is left to be interpolated."""
+        return self.maps.shape[2:] != self.size
+
+
+class EnlargingModel(nn.Module):
+    """A model whose last operation is to make its logits as large as its images."""
+
+    def coarse(self, images: Tensor) -> Coarse:
+        """Return the logits of images (B, C, H, W) before that."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, K, H, W) of images (B, C, H, W) in [0, 1]."""
+        return self.coarse(images).logits()
+
+    def coarsely(self, images: Tensor) -> Tensor | Coarse:
+        """Return the same logits, or before they are made as large if nothing else has a say."""
+        whole = type(self).forward is not EnlargingModel.forward or "forward" in vars(self)
+        if whole or self._forward_hooks or self._forward_pre_hooks:
+            logits: Tensor = self(images)
+            return logits
+        return self.coarse(images)
+
+
+def run_coarsely(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor | Coarse:
+    """Return what a model returns for images, or instead a `Coarse` that leads to the same."""
+    return model.coarsely(images) if isinstance(model, EnlargingModel) else model(images)
+
+
+def resize(features: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """Interpolate (B, C, h, w) bilinearly to a height and width.
 
     `align_corners` as in torch: whether the first and last pixels stay in their places.
     """
-    if features.shape[-2:] == like.shape[-2:]:
+    height, width = size
+    if features.shape[-2:] == (height, width):
         return features
-    kind = "resize between corners" if align_corners else "resize"
-    return _transform(features, kind, like.shape[-2], like.shape[-1])
+    return _transform(features, RESIZE[align_corners], height, width)
 
 
 def pool(features: Tensor, size: int) -> Tensor:
@@ -55,6 +115,6 @@ def _matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: tor
     if kind == "pool":
         result = functional.adaptive_avg_pool1d(lines, size)
     else:
-        corners = kind == "resize between corners"
+        corners = kind == RESIZE[True]
         result = functional.interpolate(lines, size=size, mode="linear", align_corners=corners)
     return result[0].T.contiguous().to(device, dtype)

@@ -39,7 +39,8 @@ class PSPHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) to logits (B, K, h, w)."""
-        pooled = [resize(part(features), features, align_corners=True) for part in self.pyramid]
+        size = features.shape[-2:]
+        pooled = [resize(part(features), size, align_corners=True) for part in self.pyramid]
         logits: Tensor = self.classifier(torch.cat([features, *pooled], dim=1))
         return logits
 
@@ -56,6 +57,8 @@ def classifier(channels_in: int, channels: int, dropout: float, num_classes: int
 class PSPNet(SegmentationModel):
     """Dilated ResNet, pyramid pooling, auxiliary head on the third stage."""
 
+    align_corners = True
+
     def __init__(self, architecture: Mapping[str, Any], size: PSPNetSize) -> None:
         super().__init__(architecture)
         num_classes = architecture["num_classes"]
@@ -64,12 +67,8 @@ class PSPNet(SegmentationModel):
         self.auxiliary_head = classifier(third, size.auxiliary_channels, size.dropout, num_classes)
 
     def segment(self, images: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
-        """Return logits at the images' resolution; those of the auxiliary head where asked for."""
+        """Return coarse logits; those of the auxiliary head where asked for."""
         images = images.contiguous(memory_format=torch.channels_last)
         third, last = self.backbone.features(images)
-        logits = self.decode_head(last).contiguous()
-        logits = resize(logits, images, align_corners=True)
-        if not auxiliary:
-            return logits, None
-        more = self.auxiliary_head(third).contiguous()
-        return logits, resize(more, images, align_corners=True)
+        logits: Tensor = self.decode_head(last)
+        return logits, self.auxiliary_head(third) if auxiliary else None

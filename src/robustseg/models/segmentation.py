@@ -1,15 +1,17 @@
 """What every segmentation model offers, whatever its architecture."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from robustseg.models.backbones import Backbone, build_backbone, set_drop_path
+from robustseg.models.interpolation import Coarse, EnlargingModel, resize
 from robustseg.models.normalisation import normalisation
 
 
-class SegmentationModel(nn.Module):
+class SegmentationModel(EnlargingModel):
     """A backbone, and in the classes made from this one what turns its feature maps into logits.
 
     Args:
@@ -18,6 +20,8 @@ class SegmentationModel(nn.Module):
     """
 
     backbone: Any  # a Backbone, which is also a module
+    align_corners = False
+    """How logits are interpolated to the size of the images."""
 
     def __init__(self, architecture: Mapping[str, Any]) -> None:
         super().__init__()
@@ -26,20 +30,33 @@ class SegmentationModel(nn.Module):
         self.backbone = build_backbone(architecture["backbone"])
         assert isinstance(self.backbone, Backbone)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, K, H, W) of images (B, 3, H, W) in [0, 1]."""
-        return self.segment(self.normalise(images), auxiliary=False)[0]
+    def coarse(self, images: Tensor) -> Coarse:
+        """Return logits of images (B, 3, H, W) in [0, 1] before they are made as large."""
+        maps, _ = self.segment(self.normalise(images), auxiliary=False)
+        return self._coarse(maps, images)
 
     def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the logits of the decoder and of the auxiliary head, both (B, K, H, W).
 
         None instead of the latter if the architecture has no auxiliary head.
         """
-        return self.segment(self.normalise(images), auxiliary=True)
+        maps, more = self.segment(self.normalise(images), auxiliary=True)
+        logits = self._coarse(maps, images).logits()
+        return logits, None if more is None else self._coarse(more, images).logits()
 
     def segment(self, images: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
-        """Return logits of normalised images; those of the auxiliary head where asked for."""
+        """Return coarse logits of normalised images; those of the auxiliary head if asked for."""
         raise NotImplementedError
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the images that coarse logits are those of."""
+        return height, width
+
+    def _coarse(self, maps: Tensor, images: Tensor) -> Coarse:
+        height, width = images.shape[-2:]
+        size = self.padded_size(height, width)
+        enlarge = partial(resize, align_corners=self.align_corners)
+        return Coarse(maps.contiguous(), size, (height, width), enlarge, self.align_corners)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return all parameters: the backbone's as `encoder`, the others as `decoder`."""

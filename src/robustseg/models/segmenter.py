@@ -8,7 +8,6 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustseg.models.interpolation import resize
 from robustseg.models.registry import SegmenterSize, ViTSize
 from robustseg.models.segmentation import SegmentationModel
 
@@ -81,10 +80,14 @@ class Segmenter(SegmentationModel):
         self.decode_head = MaskTransformer(self.backbone.size, size, architecture["num_classes"])
 
     def segment(self, images: Tensor, auxiliary: bool) -> tuple[Tensor, None]:
-        """Return logits at the images' resolution, whatever it is: padded to whole patches."""
+        """Return coarse logits of images that are padded to whole patches."""
         height, width = images.shape[-2:]
-        patch_px = self.backbone.size.patch_px
-        padded = functional.pad(images, (0, -width % patch_px, 0, -height % patch_px))
+        below, right = self.padded_size(height, width)
+        padded = functional.pad(images, (0, right - width, 0, below - height))
         (features,) = self.backbone.features(padded)
-        logits = resize(self.decode_head(features).contiguous(), padded)
-        return logits[..., :height, :width], None
+        return self.decode_head(features), None
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size in whole patches that images are padded to."""
+        patch_px = self.backbone.size.patch_px
+        return -(-height // patch_px) * patch_px, -(-width // patch_px) * patch_px

@@ -47,17 +47,17 @@ class UPerHead(nn.Module):
         levels = [conv(level) for conv, level in zip(self.lateral_convs, finer, strict=True)]
         levels.append(self.pool_pyramid(last))
         for fine in range(len(levels) - 2, -1, -1):  # top down: 1/16, 1/8, 1/4
-            levels[fine] = levels[fine] + resize(levels[fine + 1], levels[fine])
+            levels[fine] = levels[fine] + resize(levels[fine + 1], levels[fine].shape[-2:])
         *finer, last = levels
         smooth = [conv(level) for conv, level in zip(self.fpn_convs, finer, strict=True)]
         smooth.append(last)
-        merged = torch.cat([resize(level, smooth[0]) for level in smooth], dim=1)
+        merged = torch.cat([resize(level, smooth[0].shape[-2:]) for level in smooth], dim=1)
         logits: Tensor = self.classifier(self.fpn_bottleneck(merged))
         return logits
 
     def pool_pyramid(self, features: Tensor) -> Tensor:
         """Merge the last stage with its averages over 1x1, 2x2, 3x3 and 6x6 regions."""
-        pooled = [resize(module(features), features) for module in self.psp_modules]
+        pooled = [resize(module(features), features.shape[-2:]) for module in self.psp_modules]
         merged: Tensor = self.bottleneck(torch.cat([features, *pooled], dim=1))
         return merged
 
@@ -88,12 +88,10 @@ class UPerNet(SegmentationModel):
         self.auxiliary_head = FCNHead(dims[2], size.auxiliary_channels, num_classes)
 
     def segment(self, images: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
-        """Return logits at the images' resolution; those of the auxiliary head where asked for."""
+        """Return coarse logits; those of the auxiliary head where asked for."""
         features = self.feature_maps(images)
-        logits = resize(self.decode_head(features).contiguous(), images)
-        if not auxiliary:
-            return logits, None
-        return logits, resize(self.auxiliary_head(features[2]).contiguous(), images)
+        logits: Tensor = self.decode_head(features)
+        return logits, self.auxiliary_head(features[2]) if auxiliary else None
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """Return the normalised outputs of the four stages."""

@@ -76,8 +76,7 @@ def resize_position_embeddings(embeddings: Tensor, rows: int, columns: int) -> T
     side = round((embeddings.shape[1] - 1) ** 0.5)
     if (side, side) == (rows, columns):
         return embeddings
-    like = torch.empty(rows, columns, device="meta")
-    patches = resize(_as_grid(embeddings[:, 1:], side), like).flatten(2).transpose(1, 2)
+    patches = resize(_as_grid(embeddings[:, 1:], side), (rows, columns)).flatten(2).transpose(1, 2)
     return torch.cat([embeddings[:, :1], patches], dim=1)
 
 

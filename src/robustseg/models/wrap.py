@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import isfinite
 from operator import index
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from robustseg.bounds import LARGEST_NUMBER, SMALLEST_NUMBER
 from robustseg.errors import RobustsegError
+from robustseg.models.interpolation import Coarse, EnlargingModel, run_coarsely
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -38,7 +40,7 @@ EXPORT_AGAIN = (
 Output = str | int | Callable[[Any], Tensor]
 
 
-class WrappedModel(nn.Module):
+class WrappedModel(EnlargingModel):
     """What `wrap` returns; the network stays inside as `net`.
 
     Attributes:
@@ -92,22 +94,36 @@ class WrappedModel(nn.Module):
                 module.train(mode)
         return self
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] to float logits (B, K or more, H, W).
+    def coarse(self, images: Tensor) -> Coarse:
+        """(B, C, H, W) in [0, 1] to float logits (B, K or more, h, w), not yet as large as these.
+
+        Where `classes` are given they are as large: its outputs cannot be put together before.
 
         Raises:
             RobustsegError: the network fails, or what it returns holds no logits.
         """
         height, width = images.shape[2:]
-        outputs = self._run(self._padded(self._normalised(images)))
         padded = self._padded_size(height, width)
+        outputs = self._run(self._padded(self._normalised(images)))
+        coarse = Coarse(torch.empty(0), padded, (height, width), _enlarge)
+        if isinstance(outputs, Coarse):
+            whole = outputs.size != outputs.crop
+            coarse = coarse if whole else replace(outputs, crop=(height, width))
+            outputs = outputs.logits() if whole else outputs.maps
         logits = self._logits(outputs, len(images), padded)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        if logits.shape[2:] != padded:
-            logits = functional.interpolate(logits, padded, mode="bilinear", align_corners=False)
-        if padded != (height, width):
-            logits = logits[:, :, :height, :width]
-        return self._of_the_data(logits)
+        coarse = replace(coarse, maps=logits)
+        known = logits.shape[1]
+        if self.classes is not None:
+            logits = self._of_the_data(coarse.logits(), self.classes)
+            return replace(coarse, maps=logits, size=coarse.crop)
+        if known < (self.data_classes or 0):
+            raise RobustsegError(
+                f"the model has {known} outputs and the data {self.data_classes} classes; correct "
+                "the number of classes, or say with wrap(model, classes=[...]) which class each "
+                "output is"
+            )
+        return coarse
 
     @property
     def device(self) -> torch.device | None:
@@ -174,7 +190,7 @@ class WrappedModel(nn.Module):
                 f"batch_size=1, to a loader too, or {EXPORT_AGAIN}"
             )
         try:
-            return self.net(values)
+            return run_coarsely(self.net, values) if self.output is None else self.net(values)
         except RobustsegError:
             raise
         except torch.cuda.OutOfMemoryError as error:
@@ -250,19 +266,11 @@ class WrappedModel(nn.Module):
         ambiguous = isinstance(outputs, Mapping) and len(maps) > 1
         return maps[0] if maps and not ambiguous else None
 
-    def _of_the_data(self, logits: Tensor) -> Tensor:
+    def _of_the_data(self, logits: Tensor, classes: Sequence[int | None]) -> Tensor:
         """Return logits in the order of the data's classes, outputs that are none of them last."""
-        if self.classes is None:
-            if self.data_classes is not None and logits.shape[1] < self.data_classes:
-                raise RobustsegError(
-                    f"the model has {logits.shape[1]} outputs and the data {self.data_classes} "
-                    "classes; correct the number of classes, or say with "
-                    "wrap(model, classes=[...]) which class each output is"
-                )
-            return logits
-        if logits.shape[1] != len(self.classes):
+        if logits.shape[1] != len(classes):
             raise RobustsegError(
-                f"`classes` names {len(self.classes)} outputs and the model has {logits.shape[1]}; "
+                f"`classes` names {len(classes)} outputs and the model has {logits.shape[1]}; "
                 "name the class of each output, None for one that is no class of the data"
             )
         assert self.data_classes is not None
@@ -277,6 +285,10 @@ class WrappedModel(nn.Module):
     def _outputs_of(self, label: int | None) -> list[int]:
         assert self.classes is not None
         return [place for place, one in enumerate(self.classes) if one == label]
+
+
+def _enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 def wrap(
