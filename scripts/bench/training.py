@@ -31,7 +31,7 @@ from robustseg.training.settings import settings_of
 from robustseg.training.tasks import Segmentation
 
 CONFIG = Path(__file__).parents[2] / "config"
-NETWORKS = {"demo": (8, 48, 48), "street": (11, 120, 160)}
+NETWORKS = {"demo": (10, 32, 32), "street": (11, 120, 160)}
 """Classes, height and width of a configuration's images."""
 
 

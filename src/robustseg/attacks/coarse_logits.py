@@ -47,7 +47,7 @@ class Columns:
         if maps.shape[2] >= coarse.size[0] or not may_be_swept(maps, values):
             return None
         kind = RESIZE[coarse.align_corners]
-        columns = matrix(kind, maps.shape[3], coarse.size[1], maps.device, maps.dtype)
+        columns = matrix(kind, maps.shape[3:], coarse.size[1:], maps.device, maps.dtype)
         # As a product of its own for each image, so that none depends on the others.
         each = columns[:width].T.expand(len(maps), -1, -1)
         wide = torch.bmm(maps.flatten(1, 2), each).view(*maps.shape[:3], width)
@@ -72,7 +72,7 @@ def _rows_between(
     kind: str, height_in: int, height: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Read off an interpolation's matrix between which two rows each row lies."""
-    weights = matrix(kind, height_in, height, torch.device("cpu"), torch.float32).numpy()
+    weights = matrix(kind, (height_in,), (height,), torch.device("cpu"), torch.float32).numpy()
     first = (weights > 0).argmax(axis=1)
     below = np.minimum(first + 1, height_in - 1)
     share = np.where(below > first, weights[np.arange(height), below], 0)

@@ -1,4 +1,4 @@
-"""Bilinear interpolation and adaptive average pooling as two small matrix products.
+"""Bilinear interpolation and adaptive average pooling as small matrix products.
 
 Same values as torch's own functions (a test compares them). The gradients of those add up in an
 order that changes from run to run on a GPU; a product's do not, and it is faster on a CPU.
@@ -6,7 +6,7 @@ order that changes from run to run on a GPU; a product's do not, and it is faste
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from torch.nn import functional
 
 RESIZE = {False: "resize", True: "resize between corners"}
 """What `matrix` calls bilinear interpolation, without and with aligned corners."""
+
+SMALL = 2048
+"""Values of a matrix along both axes up to which a product with it beats two smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +91,35 @@ def pool(features: Tensor, size: int) -> Tensor:
 
 
 def _transform(features: Tensor, kind: str, height: int, width: int) -> Tensor:
-    """Apply one matrix along the height and one along the width, channels last where they are."""
-    rows = matrix(kind, features.shape[-2], height, features.device, features.dtype)
-    columns = matrix(kind, features.shape[-1], width, features.device, features.dtype)
-    if features.is_contiguous(memory_format=torch.channels_last):
-        batch, channels, _, columns_in = features.shape
+    """Apply one matrix along the height and one along the width, or one along both if it is small.
+
+    Channels stay last where they are.
+    """
+    batch, channels, *size_in = features.shape
+    rows_in, columns_in = size_in
+    device, dtype = features.device, features.dtype
+    last = features.is_contiguous(memory_format=torch.channels_last)
+    if last and rows_in * columns_in * height * width <= SMALL:
+        both = matrix(kind, (rows_in, columns_in), (height, width), device, dtype)
+        pixels = both @ features.permute(0, 2, 3, 1).reshape(batch, rows_in * columns_in, channels)
+        return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    rows = matrix(kind, (rows_in,), (height,), device, dtype)
+    columns = matrix(kind, (columns_in,), (width,), device, dtype)
+    if last:
         lines = rows @ features.permute(0, 2, 3, 1).flatten(2)  # (B, height, w * C)
         pixels = columns @ lines.view(batch, height, columns_in, channels)  # (B, height, width, C)
         return pixels.permute(0, 3, 1, 2)
     return rows @ features @ columns.T
 
 
-def matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the (size, size_in) matrix of the operation along one axis.
+def matrix(
+    kind: str,
+    size_in: tuple[int, ...],
+    size: tuple[int, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return the matrix of the operation along one axis, or along both, which it counts as one.
 
     A function of its own, so that compilation can be told that its result never changes: it looks
     through a cache, and would make the matrices again in every pass.
@@ -109,7 +128,18 @@ def matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: torc
 
 
 @lru_cache(maxsize=256)
-def _matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _matrix(
+    kind: str,
+    size_in: tuple[int, ...],
+    size: tuple[int, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    axes = [_along(kind, *axis) for axis in zip(size_in, size, strict=True)]
+    return reduce(torch.kron, axes).to(device, dtype)
+
+
+def _along(kind: str, size_in: int, size: int) -> Tensor:
     """Find the matrix by doing the operation on one pixel at a time."""
     lines = torch.eye(size_in, dtype=torch.float64)[None]
     if kind == "pool":
@@ -117,4 +147,4 @@ def _matrix(kind: str, size_in: int, size: int, device: torch.device, dtype: tor
     else:
         corners = kind == RESIZE[True]
         result = functional.interpolate(lines, size=size, mode="linear", align_corners=corners)
-    return result[0].T.contiguous().to(device, dtype)
+    return result[0].T.clone(memory_format=torch.contiguous_format)
