@@ -61,9 +61,10 @@ class EnlargingModel(nn.Module):
         return self.coarse(images).logits()
 
     def coarsely(self, images: Tensor) -> Tensor | Coarse:
-        """Return the same logits, or before they are made as large if nothing else has a say."""
-        whole = type(self).forward is not EnlargingModel.forward or "forward" in vars(self)
-        if whole or self._forward_hooks or self._forward_pre_hooks:
+        """Return the same logits; before they are made as large if nothing else has a say."""
+        changed = type(self).forward is not EnlargingModel.forward or "forward" in vars(self)
+        forward_hooks = self._forward_hooks or self._forward_pre_hooks
+        if changed or forward_hooks or self._backward_hooks or self._backward_pre_hooks:
             logits: Tensor = self(images)
             return logits
         return self.coarse(images)

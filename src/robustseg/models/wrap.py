@@ -104,15 +104,16 @@ class WrappedModel(EnlargingModel):
         """
         height, width = images.shape[2:]
         padded = self._padded_size(height, width)
-        outputs = self._run(self._padded(self._normalised(images)))
-        coarse = Coarse(torch.empty(0), padded, (height, width), _enlarge)
-        if isinstance(outputs, Coarse):
-            whole = outputs.size != outputs.crop
-            coarse = coarse if whole else replace(outputs, crop=(height, width))
-            outputs = outputs.logits() if whole else outputs.maps
-        logits = self._logits(outputs, len(images), padded)
+        outputs: Any = self._run(self._padded(self._normalised(images)))
+        enlarge: Callable[[Tensor, tuple[int, int]], Tensor] = _enlarge
+        align_corners = False
+        if isinstance(outputs, Coarse) and outputs.size == outputs.crop:
+            maps, enlarge, align_corners = outputs.maps, outputs.enlarge, outputs.align_corners
+        else:
+            maps = outputs.logits() if isinstance(outputs, Coarse) else outputs
+        logits = self._logits(maps, len(images), padded)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        coarse = replace(coarse, maps=logits)
+        coarse = Coarse(logits, padded, (height, width), enlarge, align_corners)
         known = logits.shape[1]
         if self.classes is not None:
             logits = self._of_the_data(coarse.logits(), self.classes)
