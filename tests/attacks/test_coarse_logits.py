@@ -17,7 +17,7 @@ from robustseg.attacks.losses import LOSSES, Moment
 from robustseg.attacks.pixel_losses import loss_and_gradient, loss_of_coarse
 from robustseg.attacks.search_model import SearchModel
 from robustseg.models.build import build_segmentation_model
-from robustseg.models.interpolation import Coarse
+from robustseg.models.interpolation import Coarse, _matrix
 from robustseg.training.inner_attack import TrainingAttack, perturb
 
 COARSELY = [name for name, loss in LOSSES.items() if not loss.compares_classes]
@@ -65,8 +65,9 @@ def evaluated(name: str, one: Coarse, labels: Tensor) -> tuple[Tensor, Tensor, T
         {},
         {"corners": True},
         {"size": (20, 12), "crop": (17, 9)},
-        {"size": (6, 4), "crop": (6, 4)},
+        {"size": (10, 4), "crop": (10, 4)},
         {"size": (16, 3), "crop": (16, 3)},  # narrower than the maps
+        {"size": (32, 24), "crop": (9, 5)},  # most of it padding
     ],
 )
 def test_losses_are_those_of_interpolated_logits(name: str, shape: dict[str, object]) -> None:
@@ -104,6 +105,34 @@ def test_an_image_gets_the_same_bits_in_any_company_and_by_any_threads(name: str
         )
 
 
+def test_wide_images_get_the_same_bits_in_any_company() -> None:
+    """Where a single product of matrices would be shared by threads, and sum in another order."""
+    maps = torch.randn(4, 2, 5, 16)
+    enlarge = partial(functional.interpolate, mode="bilinear")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        values = [
+            Columns.of(Coarse(some, (80, 256), (80, 256), enlarge)).values  # type: ignore[union-attr]
+            for some in (maps, maps[:1])
+        ]
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(values[0][:1], values[1])
+
+
+def test_what_padding_holds_has_no_say() -> None:
+    one, labels = coarse((20, 12), (8, 6))
+    maps = one.maps.detach().clone()
+    maps[:, :, 3:], maps[:, :, :, 3:] = torch.nan, torch.inf
+    padded = Coarse(maps.requires_grad_(), one.size, one.crop, one.enlarge)
+    objective, correct, gradient = evaluated("ce", padded, labels)
+    expected = evaluated("ce", one, labels)
+    assert torch.equal(objective, expected[0])
+    assert torch.equal(correct, expected[1])
+    assert torch.equal(gradient, expected[2])
+
+
 def test_what_does_not_fit_the_logits_is_refused() -> None:
     """A compiled loop would read and write memory that is not theirs."""
     one, labels = coarse()
@@ -120,7 +149,7 @@ def test_few_values_other_precisions_and_large_maps_are_left_to_torch(
 ) -> None:
     one, _ = coarse()
     assert Columns.of(one)
-    for maps, size in ((one.maps.double(), (16, 11)), (one.maps, (5, 4)), (one.maps, (5, 11))):
+    for maps, size in ((one.maps.double(), (16, 11)), (one.maps, (5, 4)), (one.maps, (9, 11))):
         assert Columns.of(Coarse(maps, size, size, one.enlarge)) is None
     monkeypatch.setattr(logit_sums, "SWEPT_VALUES", CLASSES * 16 * 11 + 1)
     assert Columns.of(one) is None
@@ -208,8 +237,21 @@ class Temperature(type(upernet())):  # type: ignore[misc]
         return logits
 
 
-def changed(model: nn.Module) -> nn.Module:
-    model.__class__ = Temperature
+class Called(type(upernet())):  # type: ignore[misc]
+    """Another change."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        logits: Tensor = super().__call__(images) * 2
+        return logits
+
+
+def changed(model: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    model.__class__ = kind
+    return model
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    model.compile(backend="eager")
     return model
 
 
@@ -218,7 +260,9 @@ def changed(model: nn.Module) -> nn.Module:
     [
         hooked(upernet()),
         replaced(upernet()),
-        changed(upernet()),
+        changed(upernet(), Temperature),
+        changed(upernet(), Called),
+        compiled(upernet()),
         hooked(wrap(Strided())),
         wrap(hooked(upernet())),
         wrap(Strided(), classes=[0, 1, 1, None]),
@@ -250,3 +294,25 @@ def test_training_attacks_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     exactly = perturb(model, images, labels, attack)
     assert not torch.equal(exactly, images)
     assert (coarsely == exactly).double().mean() > 0.999
+
+
+def test_autocast_around_an_attack_changes_no_logits() -> None:
+    images = torch.rand(2, 3, 32, 32)
+    labels = torch.randint(0, 4, (2, 32, 32))
+    for model in (wrap(Strided()), SearchModel(upernet())):
+        with frozen(model):
+            alone = AttackedModel(model, "ce", labels, ["a", "b"])(images)
+            with torch.autocast("cpu", torch.bfloat16):
+                inside = AttackedModel(model, "ce", labels, ["a", "b"])(images)
+        torch.testing.assert_close(inside.objective, alone.objective, rtol=0.02, atol=0)
+
+
+def test_passes_in_inference_mode_leave_nothing_behind_that_attacks_cannot_use() -> None:
+    model = wrap(Strided())
+    images, labels = torch.rand(2, 3, 28, 29), torch.randint(0, 4, (2, 28, 29))
+    _matrix.cache_clear()
+    with frozen(model):
+        attacked = AttackedModel(model, "ce", labels, ["a", "b"])
+        with torch.inference_mode():
+            attacked.look(images)
+        assert attacked(images).finite.all()

@@ -21,6 +21,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import on_device
 from robustseg.metrics import miou
 from robustseg.models import wrap as module
+from robustseg.models.build import build_segmentation_model
 from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, modules_behind, wrap
 
 CLASSES = 5
@@ -622,3 +623,20 @@ def test_settings_that_do_not_fit_the_network(settings: dict[str, Any], says: st
 def test_the_docstring_example_works() -> None:
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 3
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_gpu_that_is_full_when_logits_are_enlarged_is_told_apart(
+    own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    if own:
+        net: nn.Module = build_segmentation_model("convnext_demo", "upernet_demo", 3)
+        monkeypatch.setattr("robustseg.models.segmentation.resize", full)
+    else:
+        net = nn.Conv2d(3, 3, 2, stride=2)
+        monkeypatch.setattr(functional, "interpolate", full)
+    with pytest.raises(RobustsegError, match="memory on 2 images at a time; lower batch_size"):
+        wrap(net)(torch.rand(2, 3, 32, 32))

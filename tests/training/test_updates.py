@@ -1,5 +1,7 @@
 """One update, and a few, against loops written out by hand."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -7,9 +9,10 @@ from torch.nn import functional
 
 from robustseg.attacks.losses import PAPER_LOSSES, Moment
 from robustseg.errors import RobustsegError
+from robustseg.models.build import build_segmentation_model
 from robustseg.training.batches import Loader, epoch_passes
 from robustseg.training.inner_losses import attack_loss
-from robustseg.training.optimizers import parameter_groups
+from robustseg.training.optimizers import build_optimizer, parameter_groups
 from tests.training.tiny import AT, CLASSES, IMAGES, images, network, trained, weights
 
 
@@ -173,6 +176,36 @@ def test_the_decoder_learns_faster_by_the_ratio(tmp_path):
 def test_a_ratio_needs_two_parts():
     with pytest.raises(RobustsegError, match="learning_rate_ratio of 10 needs a backbone and a de"):
         parameter_groups(network(), 10.0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_steps_are_those_of_torchs_unfused_optimizers(optimizer):
+    """They read memory as it lies, whatever the layout: a network's weights are channels last."""
+    model, slow = (build_segmentation_model("convnext_demo", "upernet_demo", 4) for _ in "ab")
+    slow.load_state_dict(model.state_dict())
+    settings = {"learning_rate": 0.01, "weight_decay": 0.1, "learning_rate_ratio": 1.0}
+    recipe = SimpleNamespace(optimizer=optimizer, betas=(0.9, 0.99), momentum=0.9, **settings)
+    fused = build_optimizer(model, recipe)
+    if optimizer == "adamw":
+        unfused = torch.optim.AdamW(
+            slow.parameters(), 0.01, betas=(0.9, 0.99), weight_decay=0.1, foreach=False
+        )
+    else:
+        unfused = torch.optim.SGD(
+            slow.parameters(), 0.01, momentum=0.9, weight_decay=0.1, foreach=False
+        )
+    layouts = {p.is_contiguous() for p in model.parameters() if p.ndim == 4 and p.shape[2] > 1}
+    assert False in layouts
+    for seed in range(3):
+        torch.manual_seed(seed)
+        fused.zero_grad()
+        logits, auxiliary = model.forward_with_auxiliary(torch.rand(2, 3, 32, 32))
+        (logits.square().mean() + auxiliary.square().mean()).backward()
+        for one, other in zip(model.parameters(), slow.parameters(), strict=True):
+            other.grad = one.grad.clone()
+        fused.step()
+        unfused.step()
+    torch.testing.assert_close(weights(model), weights(slow), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("optimizer", "lacks"), [("adamw", "betas"), ("sgd", "momentum")])

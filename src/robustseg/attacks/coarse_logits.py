@@ -1,4 +1,4 @@
-"""Logits that are as large as the image row by row alone, while a loss looks at them; on a CPU.
+"""Logits that a loss on a CPU interpolates row by row, while it looks at them.
 
 The last that a network does is to interpolate its logits to the size of its images, 4 to 16 times
 in height and width. With many classes that takes as long as all the rest, and the result is the
@@ -20,7 +20,7 @@ from torch import Tensor
 from robustseg.attacks.logit_sums import may_be_swept, pixel_values, run
 from robustseg.attacks.logits import Labels, Logits, Softmax, Sums
 from robustseg.attacks.losses import LOSSES
-from robustseg.models.interpolation import RESIZE, Coarse, matrix, run_coarsely
+from robustseg.models.interpolation import RESIZE, Coarse, as_precise_as, matrix, run_coarsely
 
 
 @dataclass(frozen=True)
@@ -29,34 +29,38 @@ class Columns:
 
     Attributes:
         values: (B, K, h, W).
-        kind: of the interpolation, see `interpolation.matrix`.
-        padded_height: that the h rows are to be interpolated to.
-        size: height and width of the images, the first rows of these.
+        first: (H,), which row of values each row of the image follows, ...
+        share: (H,) float32, ... and how far it lies towards the next, in [0, 1].
     """
 
     values: Tensor
-    kind: str
-    padded_height: int
-    size: tuple[int, int]
+    first: NDArray[np.int64]
+    share: NDArray[np.float32]
 
     @classmethod
     def of(cls, coarse: Coarse) -> "Columns | None":
         """Interpolate a model's coarse logits; None where that is not worth it."""
         maps, (height, width) = coarse.maps, coarse.crop
-        values = maps.shape[1] * height * width
-        if maps.shape[2] >= coarse.size[0] or not may_be_swept(maps, values):
+        few = 2 * maps.shape[2] > coarse.size[0]
+        if few or not may_be_swept(maps, maps.shape[1] * height * width):
             return None
-        kind = RESIZE[coarse.align_corners]
-        columns = matrix(kind, maps.shape[3:], coarse.size[1:], maps.device, maps.dtype)
-        # As a product of its own for each image, so that none depends on the others.
-        each = columns[:width].T.expand(len(maps), -1, -1)
-        wide = torch.bmm(maps.flatten(1, 2), each).view(*maps.shape[:3], width)
-        return cls(wide, kind, coarse.size[0], coarse.crop)
+        (rows_in, columns_in), kind = maps.shape[2:], RESIZE[coarse.align_corners]
+        first, share = _between(kind, rows_in, coarse.size[0])
+        weights = matrix(kind, (columns_in,), coarse.size[1:], maps.device, maps.dtype)[:width]
+        # What only padding depends on has no say, whatever it is.
+        rows = int(first[height - 1]) + 1 + int(share[height - 1] > 0)
+        columns = int(weights.any(0).nonzero()[-1]) + 1
+        maps = maps[:, :, :rows, :columns]
+        # A product for each class: they are of one size, whatever the number of images.
+        each = weights[:, :columns].T.expand(len(maps) * maps.shape[1], -1, -1)
+        with as_precise_as(maps):
+            wide = torch.bmm(maps.flatten(0, 1), each).view(*maps.shape[:3], width)
+        return cls(wide, first[:height], share[:height])
 
-    def rows(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return of each row of the image which row of values it follows, and by what share."""
-        first, share = _rows_between(self.kind, self.values.shape[2], self.padded_height)
-        return first[: self.size[0]], share[: self.size[0]]
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return len(self.first), self.values.shape[3]
 
 
 def logits_for(loss: str, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor | Columns:
@@ -68,11 +72,12 @@ def logits_for(loss: str, model: Callable[[Tensor], Tensor], images: Tensor) -> 
 
 
 @lru_cache(maxsize=256)
-def _rows_between(
+def _between(
     kind: str, height_in: int, height: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Read off an interpolation's matrix between which two rows each row lies."""
-    weights = matrix(kind, (height_in,), (height,), torch.device("cpu"), torch.float32).numpy()
+    device, dtype = torch.device("cpu"), torch.float32
+    weights = matrix(kind, (height_in,), (height,), device, dtype).numpy()
     first = (weights > 0).argmax(axis=1)
     below = np.minimum(first + 1, height_in - 1)
     share = np.where(below > first, weights[np.arange(height), below], 0)
@@ -87,7 +92,7 @@ class CoarseLogits(Logits):
         values: of `Columns`, detached; stay as they are.
         gradient: of these, (b, K, h, W); 0 until the loss writes it.
         shifted: what is taken off the logits of each pixel, (b, 1, H, W).
-        first, share: of `Columns.rows`.
+        first, share: of `Columns`.
     """
 
     gradient: Tensor
@@ -100,8 +105,8 @@ class CoarseLogits(Logits):
         """Take columns as logits, times `scale` (b, 1, 1, 1)."""
         values = columns.values.detach()
         values = values if scale is None else values * scale
-        shifted, (first, share) = torch.zeros_like(labels.counted), columns.rows()
-        return cls(values, labels, torch.zeros_like(values), shifted, first, share)
+        gradient, shifted = torch.zeros_like(values), torch.zeros_like(labels.counted)
+        return cls(values, labels, gradient, shifted, columns.first, columns.share)
 
     def exponential_sums(self) -> Sums:
         """Return u_y, e^u_y, max_k u_k, and sum_k e^u_k of each pixel, (b, 1, h, w)."""
@@ -116,7 +121,7 @@ class CoarseLogits(Logits):
         from robustseg.attacks import kernels
 
         sums = pixel_values(self.labels.counted, 0, 0, -torch.inf, 0, 0, 0)
-        self._sweep(kernels.coarse_sigmoid_sums, *sums, shift=shift)
+        self._sweep(kernels.coarse_sigmoid_sums, *sums, shift=0 if shift is None else shift)
         return *sums[:5], sums[5].sqrt_()
 
     def norms(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,12 +156,13 @@ class CoarseLogits(Logits):
         kernel: Callable[..., None],
         *pixels: Tensor,
         written: Sequence[Tensor] = (),
-        shift: Tensor | None = None,
+        shift: Tensor | float = 0,
     ) -> None:
         """Run a kernel on the logits, what it writes, and what belongs to their pixels."""
-        shift = self.shifted if shift is None else shift
+        of_pixels = self.shifted + shift, self.labels.index, *pixels
         size = len(self.values), 1, len(self.first), self.values.shape[3]
-        if any(tensor.shape != size for tensor in (shift, self.labels.index, *pixels)):
-            raise IndexError("what belongs to pixels is not of the logits' size")
-        lines = [tensor.squeeze(1).contiguous() for tensor in (shift, self.labels.index, *pixels)]
+        for tensor in of_pixels:
+            if tensor.shape != size:
+                raise IndexError(f"what belongs to pixels is not of the logits' size {size}")
+        lines = [tensor.squeeze(1).contiguous() for tensor in of_pixels]
         run(partial(kernel, self.first, self.share), [self.values, *written, *lines])

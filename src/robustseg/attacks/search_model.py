@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from robustseg.models.interpolation import Coarse, EnlargingModel, matrix, run_coarsely
+from robustseg.models.interpolation import Coarse, EnlargingModel, matrix, resize, run_coarsely
 from robustseg.names import PRECISIONS
 
 AnyModel = TypeVar("AnyModel", bound=Callable[[Tensor], Tensor])
@@ -32,22 +32,20 @@ class SearchModel(EnlargingModel):
             passes = torch.compile(model, dynamic=False)
         self._passes = (passes,)  # in a tuple, so that no module is registered twice
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to float32 logits (B, K, h, w)."""
+    def coarse(self, images: Tensor) -> Coarse:
+        """(B, 3, H, W) to float32 logits (B, K, h, w); they are whole in bf16, and compiled."""
         if self.compiled:  # images leave the batch as they break; only its size is not fixed
             torch._dynamo.maybe_mark_dynamic(images, 0)
         mixed = self.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
-            logits: Tensor = self._passes[0](images)
-        return logits.float()
-
-    def coarsely(self, images: Tensor) -> Tensor | Coarse:
-        """Return the same, or a `Coarse` that leads to it: in full precision, not compiled."""
-        if self.compiled or self.precision != "fp32":
-            return super().coarsely(images)
-        with torch.autocast(images.device.type, enabled=False):
-            made = run_coarsely(self.exact, images)
-        return replace(made, maps=made.maps.float()) if isinstance(made, Coarse) else made.float()
+            if mixed or self.compiled:
+                made: Tensor | Coarse = self._passes[0](images)
+            else:
+                made = run_coarsely(self.exact, images)
+        if isinstance(made, Coarse):
+            return replace(made, maps=made.maps.float())
+        size = (made.shape[2], made.shape[3])
+        return Coarse(made.float(), size, size, resize)
 
     def extra_repr(self) -> str:
         """Say how evidence records it: "float32", "bfloat16", and whether it is compiled."""

@@ -5,6 +5,7 @@ order that changes from run to run on a GPU; a product's do not, and it is faste
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
@@ -39,14 +40,17 @@ class Coarse:
 
     def logits(self) -> Tensor:
         """Return the logits (B, K, H, W), as the model does."""
-        logits = self.enlarge(self.maps, self.size) if self.is_coarse else self.maps
         height, width = self.crop
+        with as_precise_as(self.maps):
+            logits = self.enlarge(self.maps, self.size)
         return logits if self.size == self.crop else logits[..., :height, :width]
 
-    @property
-    def is_coarse(self) -> bool:
-        """Return whether anything is left to be interpolated."""
-        return self.maps.shape[2:] != self.size
+
+def as_precise_as(maps: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which no autocast makes products of maps less precise than these are."""
+    device = maps.device.type
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 class EnlargingModel(nn.Module):
@@ -60,19 +64,19 @@ class EnlargingModel(nn.Module):
         """Return logits (B, K, H, W) of images (B, C, H, W) in [0, 1]."""
         return self.coarse(images).logits()
 
-    def coarsely(self, images: Tensor) -> Tensor | Coarse:
-        """Return the same logits; before they are made as large if nothing else has a say."""
-        changed = type(self).forward is not EnlargingModel.forward or "forward" in vars(self)
-        forward_hooks = self._forward_hooks or self._forward_pre_hooks
-        if changed or forward_hooks or self._backward_hooks or self._backward_pre_hooks:
-            logits: Tensor = self(images)
-            return logits
-        return self.coarse(images)
+    def is_called_as_it_is(self) -> bool:
+        """Return whether a call does no more than `forward` above: no hook, change or compiler."""
+        kind, hooks = type(self), self._forward_hooks or self._forward_pre_hooks
+        replaced = "forward" in vars(self) or kind.forward is not EnlargingModel.forward
+        changed = replaced or kind.__call__ is not nn.Module.__call__ or self._compiled_call_impl
+        return not (changed or hooks or self._backward_hooks or self._backward_pre_hooks)
 
 
 def run_coarsely(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor | Coarse:
     """Return what a model returns for images, or instead a `Coarse` that leads to the same."""
-    return model.coarsely(images) if isinstance(model, EnlargingModel) else model(images)
+    if isinstance(model, EnlargingModel) and model.is_called_as_it_is():
+        return model.coarse(images)
+    return model(images)
 
 
 def resize(features: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
@@ -136,8 +140,9 @@ def _matrix(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
-    axes = [_along(kind, *axis) for axis in zip(size_in, size, strict=True)]
-    return reduce(torch.kron, axes).to(device, dtype)
+    with torch.inference_mode(False):  # or later passes could not keep it for their gradients
+        axes = [_along(kind, *axis) for axis in zip(size_in, size, strict=True)]
+        return reduce(torch.kron, axes).to(device, dtype)
 
 
 def _along(kind: str, size_in: int, size: int) -> Tensor:

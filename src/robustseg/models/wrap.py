@@ -38,6 +38,7 @@ EXPORT_AGAIN = (
 """What to do about a program with a batch size of its own."""
 
 Output = str | int | Callable[[Any], Tensor]
+Enlarge = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 class WrappedModel(EnlargingModel):
@@ -105,7 +106,7 @@ class WrappedModel(EnlargingModel):
         height, width = images.shape[2:]
         padded = self._padded_size(height, width)
         outputs: Any = self._run(self._padded(self._normalised(images)))
-        enlarge: Callable[[Tensor, tuple[int, int]], Tensor] = _enlarge
+        enlarge: Enlarge = _interpolate
         align_corners = False
         if isinstance(outputs, Coarse) and outputs.size == outputs.crop:
             maps, enlarge, align_corners = outputs.maps, outputs.enlarge, outputs.align_corners
@@ -113,6 +114,7 @@ class WrappedModel(EnlargingModel):
             maps = outputs.logits() if isinstance(outputs, Coarse) else outputs
         logits = self._logits(maps, len(images), padded)
         logits = logits if logits.dtype == torch.float64 else logits.float()
+        enlarge = partial(_enlarge, enlarge)
         coarse = Coarse(logits, padded, (height, width), enlarge, align_corners)
         known = logits.shape[1]
         if self.classes is not None:
@@ -195,10 +197,7 @@ class WrappedModel(EnlargingModel):
         except RobustsegError:
             raise
         except torch.cuda.OutOfMemoryError as error:
-            raise RobustsegError(
-                f"the model ran out of the GPU's memory on {len(values)} images at a time; lower "
-                "batch_size"
-            ) from error
+            raise _out_of_memory(values) from error
         except Exception as error:
             raise RobustsegError(
                 f"the model failed on images {tuple(values.shape)} {values.dtype} on "
@@ -288,8 +287,23 @@ class WrappedModel(EnlargingModel):
         return [place for place, one in enumerate(self.classes) if one == label]
 
 
-def _enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def _interpolate(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    if logits.shape[2:] == size:
+        return logits
     return functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
+def _enlarge(by: Enlarge, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    try:
+        return by(logits, size)
+    except torch.cuda.OutOfMemoryError as error:
+        raise _out_of_memory(logits) from error
+
+
+def _out_of_memory(images: Tensor) -> RobustsegError:
+    return RobustsegError(
+        f"the model ran out of the GPU's memory on {len(images)} images at a time; lower batch_size"
+    )
 
 
 def wrap(
