@@ -52,7 +52,8 @@ class AttackedModel:
     """The attacked model under one loss.
 
     The loss's gradient takes the memory of the model's logits, unless the backward pass or the
-    image needs them: a model must not expect to find its last output unchanged.
+    image needs them: a model must not expect to find its last output unchanged. On a CPU, logits
+    that a model says it is about to enlarge are taken before that, see `coarse_logits`.
 
     Args:
         model: frozen, see `frozen`.

@@ -89,8 +89,8 @@ class Loss:
         name: in configurations and evidence.
         label: in print.
         about: what it is, in a few words.
-        of_pixels: turns logits into their gradient in place and returns of each pixel,
-            (b, 1, h, w), the objective and whether the pixel is right.
+        of_pixels: has logits write the loss's gradient and returns of each pixel, (b, 1, h, w),
+            the objective and whether the pixel is right.
         weighs_classes: whether it asks for the pixels of each class, `Labels.class_weights`.
         compares_classes: whether it asks for the strongest other class, or for u itself.
     """
