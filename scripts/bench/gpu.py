@@ -230,7 +230,11 @@ def without_values(model: SegmentationModel) -> Iterator[None]:
     try:
         model._apply(sizes_alone.from_tensor)  # type: ignore[no-untyped-call]
         # Without values there are none that are not finite.
-        with sizes_alone, patch.object(inner_attack, "_refuse", lambda broken: None):
+        with (
+            sizes_alone,
+            patch.object(inner_attack, "_refuse", lambda broken: None),
+            patch.object(coarse_logits, "may_be_swept", lambda *logits: False),
+        ):
             yield
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(before)

@@ -19,6 +19,7 @@ from robustseg.attacks.search_model import SearchModel
 from robustseg.models.build import build_segmentation_model
 from robustseg.models.interpolation import Coarse, _matrix
 from robustseg.training.inner_attack import TrainingAttack, perturb
+from robustseg.training.tasks import Segmentation
 
 COARSELY = [name for name, loss in LOSSES.items() if not loss.compares_classes]
 CLASSES = 6
@@ -255,6 +256,7 @@ def compiled(model: nn.Module) -> nn.Module:
     return model
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call")
 @pytest.mark.parametrize(
     "model",
     [
@@ -294,6 +296,33 @@ def test_training_attacks_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     exactly = perturb(model, images, labels, attack)
     assert not torch.equal(exactly, images)
     assert (coarsely == exactly).double().mean() > 0.999
+
+
+def test_training_minimises_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = upernet()
+    torch.manual_seed(1)
+    images, labels = torch.rand(3, 3, 32, 32), torch.randint(-1, 4, (3, 32, 32))
+
+    def loss_and_gradients() -> tuple[Tensor, list[Tensor | None]]:
+        model.zero_grad()
+        loss = Segmentation(model, 0.4).training_loss(images, labels)  # type: ignore[arg-type]
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), [parameter.grad for parameter in model.parameters()]
+
+    found = loss_and_gradients()
+    monkeypatch.setattr(coarse_logits, "may_be_swept", lambda *logits: False)
+    expected = loss_and_gradients()
+    torch.testing.assert_close(found[0], expected[0])
+    assert not torch.equal(found[0], expected[0])  # another way
+    for one, other in zip(found[1], expected[1], strict=True):
+        assert one is not None
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_without_a_counted_pixel_there_is_no_loss() -> None:
+    labels = torch.full((1, 32, 32), -1)
+    loss = Segmentation(upernet(), 0.4).training_loss(torch.rand(1, 3, 32, 32), labels)  # type: ignore[arg-type]
+    assert loss.isnan()
 
 
 def test_autocast_around_an_attack_changes_no_logits() -> None:

@@ -22,6 +22,9 @@ from robustseg.attacks.logits import Labels, Logits, Softmax, Sums
 from robustseg.attacks.losses import LOSSES
 from robustseg.models.interpolation import RESIZE, Coarse, as_precise_as, matrix, run_coarsely
 
+Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""`first` and `share` of `Columns`."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -72,9 +75,7 @@ def logits_for(loss: str, model: Callable[[Tensor], Tensor], images: Tensor) -> 
 
 
 @lru_cache(maxsize=256)
-def _between(
-    kind: str, height_in: int, height: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _between(kind: str, height_in: int, height: int) -> Rows:
     """Read off an interpolation's matrix between which two rows each row lies."""
     device, dtype = torch.device("cpu"), torch.float32
     weights = matrix(kind, (height_in,), (height,), device, dtype).numpy()

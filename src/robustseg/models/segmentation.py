@@ -40,9 +40,13 @@ class SegmentationModel(EnlargingModel):
 
         None instead of the latter if the architecture has no auxiliary head.
         """
+        decoder, auxiliary = self.coarse_with_auxiliary(images)
+        return decoder.logits(), None if auxiliary is None else auxiliary.logits()
+
+    def coarse_with_auxiliary(self, images: Tensor) -> tuple[Coarse, Coarse | None]:
+        """Return the same before they are made as large as the images."""
         maps, more = self.segment(self.normalise(images), auxiliary=True)
-        logits = self._coarse(maps, images).logits()
-        return logits, None if more is None else self._coarse(more, images).logits()
+        return self._coarse(maps, images), None if more is None else self._coarse(more, images)
 
     def segment(self, images: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
         """Return coarse logits of normalised images; those of the auxiliary head if asked for."""

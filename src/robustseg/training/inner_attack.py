@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks.attacked_model import is_finite
-from robustseg.attacks.coarse_logits import CoarseLogits, Columns, logits_for
-from robustseg.attacks.logits import Labels
+from robustseg.attacks.coarse_logits import logits_for
 from robustseg.attacks.losses import Moment
-from robustseg.attacks.pixel_losses import loss_of_coarse
 from robustseg.errors import RobustsegError
 from robustseg.training.inner_losses import attack_loss
 
@@ -77,15 +75,11 @@ def perturb(
             point = perturbed.detach().requires_grad_()
             at = Moment(step / attack.steps)
             with autocast(images.device, precision):
-                if attack.contaminates:
-                    logits: Tensor | Columns = model(point)
-                else:
-                    logits = logits_for(attack.loss, model, point)
-            if isinstance(logits, Columns):
-                loss, gradient = _coarse_gradient(attack.loss, logits, labels, at, point)
-            else:
-                loss = attack_loss(attack.loss, logits.float(), labels, at)
-                gradient = _gradient(loss * weight, point, attack.contaminates)
+                logits = logits_for(attack.loss, model, point)
+            if isinstance(logits, Tensor):
+                logits = logits.float()
+            loss = attack_loss(attack.loss, logits, labels, at)
+            gradient = _gradient(loss * weight, point, attack.contaminates)
             broken |= ~is_finite(gradient) & loss.isfinite()  # else the training says so itself
             moved = point.detach() + attack.step_size * gradient.sign()
             perturbed = torch.minimum(torch.maximum(moved, lower), upper)
@@ -107,16 +101,6 @@ def _refuse(broken: Tensor) -> None:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return a context in which the network computes with a precision of `names.PRECISIONS`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def _coarse_gradient(
-    name: str, columns: Columns, labels: Tensor, at: Moment, point: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return a loss, summed over pixels, and the gradient of the image."""
-    logits = CoarseLogits.of(columns, Labels.of(labels, columns.values.dtype))
-    objective, _ = loss_of_coarse(name, logits, at)
-    (gradient,) = torch.autograd.grad(columns.values, point, logits.gradient)
-    return objective.sum(), gradient
 
 
 def _gradient(loss: Tensor, point: Tensor, contaminates: bool) -> Tensor:

@@ -6,18 +6,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from robustseg.attacks.coarse_logits import CoarseLogits, Columns, Rows
 from robustseg.attacks.logits import Labels
 from robustseg.attacks.losses import Moment
-from robustseg.attacks.pixel_losses import loss_and_gradient
+from robustseg.attacks.pixel_losses import loss_and_gradient, loss_of_coarse
 from robustseg.data.interface import IGNORE_LABEL
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor | Columns, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy over images or over pixels that are not ignored."""
+    if isinstance(logits, Columns):
+        return attack_loss("ce", logits, labels, Moment())
     return functional.cross_entropy(logits, labels, ignore_index=IGNORE_LABEL)
 
 
-def attack_loss(name: str, logits: Tensor, labels: Tensor, at: Moment) -> Tensor:
+def attack_loss(name: str, logits: Tensor | Columns, labels: Tensor, at: Moment) -> Tensor:
     """Return a loss to be maximised, with the gradient that attacks use for it.
 
     Args:
@@ -27,30 +30,41 @@ def attack_loss(name: str, logits: Tensor, labels: Tensor, at: Moment) -> Tensor
         at: the step.
 
     Returns:
-        Mean over the pixels that are not ignored. Its gradient is that of `attacks.losses`: with
-        weights and masks that no derivative of the value would give.
+        Mean over the pixels that are not ignored, NaN if all are. Its gradient is that of
+        `attacks.losses`: with weights and masks that no derivative of the value would give.
     """
-    if name == "ce":
+    if isinstance(logits, Columns):
+        values, rows = logits.values, (logits.first, logits.share)
+    elif name == "ce":
         return cross_entropy(logits, labels)
-    if logits.ndim == 2:
-        logits, labels = logits[:, :, None, None], labels[:, None, None]
-    loss: Tensor = _ClosedForm.apply(logits, labels, name, at)
+    else:
+        values, rows = logits, None
+    if values.ndim == 2:
+        values, labels = values[:, :, None, None], labels[:, None, None]
+    loss: Tensor = _ClosedForm.apply(values, rows, labels, name, at)
     return loss
 
 
 class _ClosedForm(torch.autograd.Function):
-    """A loss of `attacks.losses` as a node of the graph."""
+    """A loss of `attacks.losses` as a node of the graph, of logits or of their `Columns`."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, name: str, at: Moment) -> Tensor:
-        gradient = logits.clone()
-        prepared = Labels.of(labels, logits.dtype)
-        objective, _ = loss_and_gradient(name, gradient, prepared, at)
-        counted = prepared.counted.sum().clamp_(min=1)
-        ctx.save_for_backward(gradient.div_(counted))
-        return objective.sum().to(logits.dtype) / counted
+    def forward(
+        ctx: Any, values: Tensor, rows: Rows | None, labels: Tensor, name: str, at: Moment
+    ) -> Tensor:
+        prepared = Labels.of(labels, values.dtype)
+        if rows:
+            logits = CoarseLogits.of(Columns(values, *rows), prepared)
+            gradient = logits.gradient
+            objective, _ = loss_of_coarse(name, logits, at)
+        else:
+            gradient = values.clone()
+            objective, _ = loss_and_gradient(name, gradient, prepared, at)
+        counted = prepared.counted.sum()
+        ctx.save_for_backward(gradient.div_(counted.clamp(min=1)))
+        return objective.sum().to(values.dtype) / counted
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None, None, None
+        return gradient * upstream, None, None, None, None

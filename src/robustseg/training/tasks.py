@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustseg.attacks.coarse_logits import Columns
 from robustseg.data.interface import Dataset
 from robustseg.metrics import PixelCounts, count_pixels, mean_accuracy, miou
 from robustseg.models.build import SegmentationModel
@@ -49,11 +50,12 @@ class Segmentation:
 
     def training_loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the loss to be minimised (Table 5: the auxiliary loss weighs 0.4)."""
-        logits, auxiliary = self.model.forward_with_auxiliary(images)
-        loss = cross_entropy(logits, labels)
+        decoder, auxiliary = self.model.coarse_with_auxiliary(images)
+        loss = cross_entropy(Columns.of(decoder) or decoder.logits(), labels)
         if auxiliary is None:
             return loss
-        return loss + self.auxiliary_weight * cross_entropy(auxiliary, labels)
+        more = cross_entropy(Columns.of(auxiliary) or auxiliary.logits(), labels)
+        return loss + self.auxiliary_weight * more
 
     def scores(self, dataset: Dataset, indices: list[list[int]], attack: Attack) -> Scores:
         """Score the model in eval mode on some batches of a split."""
