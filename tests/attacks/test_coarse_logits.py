@@ -171,6 +171,9 @@ class Strided(nn.Module):
         return logits
 
 
+NET = Strided().requires_grad_(False)
+
+
 def upernet() -> nn.Module:
     torch.manual_seed(0)
     return build_segmentation_model("convnext_demo", "upernet_demo", 4).eval()
@@ -218,6 +221,20 @@ def test_an_iteration_is_that_on_the_models_own_logits(
     torch.testing.assert_close(coarsely.objective, exactly.objective, rtol=1e-5, atol=1e-5)
     assert (coarsely.correct - exactly.correct).abs().max() <= 2
     assert (coarsely.direction == exactly.direction).double().mean() > 0.999
+
+
+def test_scaled_logits_are_those_of_a_scaled_model() -> None:
+    torch.manual_seed(1)
+    images, labels = torch.rand(2, 3, 28, 29), torch.randint(-1, 4, (2, 28, 29))
+    factor = torch.tensor([0.5, 2.0], dtype=torch.float64)  # exact in float32
+    halves, doubles = (
+        AttackedModel(wrap(lambda x, f=f: f * NET(x)), "js", labels, ["a", "b"])(images)
+        for f in (0.5, 2.0)
+    )
+    scaled = AttackedModel(wrap(NET), "js", labels, ["a", "b"], scale=factor)(images)
+    for place, alone in enumerate((halves, doubles)):
+        assert torch.equal(scaled.objective[place], alone.objective[place])
+        assert torch.equal(scaled.direction[place], alone.direction[place])
 
 
 def hooked(model: nn.Module) -> nn.Module:

@@ -105,7 +105,7 @@ class CoarseLogits(Logits):
     def of(cls, columns: Columns, labels: Labels, scale: Tensor | None = None) -> "CoarseLogits":
         """Take columns as logits, times `scale` (b, 1, 1, 1)."""
         values = columns.values.detach()
-        values = values if scale is None else values * scale
+        values = values if scale is None else values * scale.to(values.dtype)
         gradient, shifted = torch.zeros_like(values), torch.zeros_like(labels.counted)
         return cls(values, labels, gradient, shifted, columns.first, columns.share)
 
