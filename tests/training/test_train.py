@@ -1,6 +1,7 @@
 """Whole trainings of tiny sets: what they write, that they learn, that a kill changes nothing."""
 
 import hashlib
+import io
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from robustseg.files import sha256
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress
 from robustseg.training.batches import Loader, epoch_passes, flip
+from robustseg.training.checkpoint import load_checkpoint, save_checkpoint
 from robustseg.training.train import (
     METRICS_SCHEMA,
     Files,
@@ -315,6 +317,26 @@ def test_a_truncated_checkpoint_stops_with_one_sentence_and_stays(data, tmp_path
         train(data, tmp_path)
     assert "\n" not in str(caught.value)
     assert made.checkpoint.exists()
+
+
+class CutOff(io.BytesIO):
+    """A file that Ctrl-C meets in the middle of a write."""
+
+    def write(self, some):
+        if self.tell() > 1000:
+            raise KeyboardInterrupt
+        return super().write(some)
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_is_ctrl_c(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"w": torch.zeros(1)}, "a")
+    monkeypatch.setattr(Path, "open", lambda path, mode: CutOff())
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, {"w": [torch.zeros(1000), torch.zeros(1000)]}, "a")
+    monkeypatch.undo()
+    assert load_checkpoint(path, "a")[0]["w"].shape == (1,)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 WRITE_MUCH = """
