@@ -122,7 +122,7 @@ class CoarseLogits(Logits):
         from robustseg.attacks import kernels
 
         sums = pixel_values(self.labels.counted, 0, 0, -torch.inf, 0, 0, 0)
-        self._sweep(kernels.coarse_sigmoid_sums, *sums, shift=0 if shift is None else shift)
+        self._sweep(kernels.coarse_sigmoid_sums, *sums, shift=shift)
         return *sums[:5], sums[5].sqrt_()
 
     def norms(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -157,10 +157,11 @@ class CoarseLogits(Logits):
         kernel: Callable[..., None],
         *pixels: Tensor,
         written: Sequence[Tensor] = (),
-        shift: Tensor | float = 0,
+        shift: Tensor | None = None,
     ) -> None:
         """Run a kernel on the logits, what it writes, and what belongs to their pixels."""
-        of_pixels = self.shifted + shift, self.labels.index, *pixels
+        shift = self.shifted if shift is None else self.shifted + shift
+        of_pixels = shift, self.labels.index, *pixels
         size = len(self.values), 1, len(self.first), self.values.shape[3]
         for tensor in of_pixels:
             if tensor.shape != size:

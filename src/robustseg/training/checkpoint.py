@@ -37,9 +37,7 @@ def save_checkpoint(path: str | Path, state: dict[str, Any], settings: str) -> N
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save({"settings": settings, "state": state}, file)
-        except (
-            RuntimeError
-        ) as error:  # torch's words for a write that was cut off
+        except RuntimeError as error:  # torch's words for a write that was cut off
             if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
             raise

@@ -25,7 +25,7 @@ def attack_loss(name: str, logits: Tensor | Columns, labels: Tensor, at: Moment)
 
     Args:
         name: one of `losses.LOSSES`.
-        logits: float32 (B, K, H, W), or (B, K) of a classifier: one pixel an image.
+        logits: float32 (B, K, H, W) or their `Columns`; (B, K) of a classifier, one pixel an image.
         labels: (B, H, W), or (B,); -1 where ignored.
         at: the step.
 

@@ -161,7 +161,7 @@ class Trainer:
         set_learning_rate(self.optimizer, self.recipe.learning_rate * factor)
         radius = radius_factor(step, total, self.recipe.eps_ramp)
         self.optimizer.zero_grad()
-        if not self.task.model.training:  # to say so to each module takes 2 % of a small update
+        if not self.task.model.training:  # it would be said to each module again
             self.task.model.train()
         if self.recipe.passes == 1:
             ((one, images, labels),) = passes
