@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -296,6 +297,20 @@ def test_logits_are_a_models_own_where_something_else_has_a_say(model: nn.Module
         logits = logits_for("ce", model, images)
         assert isinstance(logits, Tensor)
         assert torch.equal(logits, model(images))
+
+
+def test_a_hook_of_all_modules_has_a_say() -> None:
+    model, images = upernet(), torch.rand(2, 3, 32, 32)
+
+    def negate(module: nn.Module, _: object, logits: Tensor) -> Any:
+        return -logits if module is model else None
+
+    hook = nn.modules.module.register_module_forward_hook(negate)
+    try:
+        with torch.no_grad():
+            assert torch.equal(logits_for("ce", model, images), model(images))
+    finally:
+        hook.remove()
 
 
 def test_training_attacks_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:

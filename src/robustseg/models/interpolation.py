@@ -12,6 +12,7 @@ from functools import lru_cache, reduce
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
 RESIZE = {False: "resize", True: "resize between corners"}
 """What `matrix` calls bilinear interpolation, without and with aligned corners."""
@@ -69,7 +70,8 @@ class EnlargingModel(nn.Module):
         kind, hooks = type(self), self._forward_hooks or self._forward_pre_hooks
         replaced = "forward" in vars(self) or kind.forward is not EnlargingModel.forward
         changed = replaced or kind.__call__ is not nn.Module.__call__ or self._compiled_call_impl
-        return not (changed or hooks or self._backward_hooks or self._backward_pre_hooks)
+        hooks = hooks or self._backward_hooks or self._backward_pre_hooks
+        return not (changed or hooks or _has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
 def run_coarsely(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor | Coarse:
