@@ -121,7 +121,7 @@ class Numbers:
         """What `low` and `high` are."""
         if len(self.training_seeds) > 1:
             return "one standard deviation over training seeds"
-        return "95 % bootstrap interval over images"
+        return "95 % interval over images"
 
     def over_training_seeds(self) -> Numbers:
         """Return the means over training seeds; numbers of one seed stay as they are."""

@@ -1,4 +1,4 @@
-"""Verdicts and noise: simulated evidence whose truth is known, and what has no noise."""
+"""Verdicts and noise: simulated evidence whose truth is known, what has no noise, and few seeds."""
 
 from typing import Any
 
@@ -9,9 +9,10 @@ from scipy.stats import binom, binomtest, t
 
 from robustseg import metrics
 from robustseg.claims.comparisons import NumberKey
-from robustseg.claims.intervals import joint_quantile, student_quantile
+from robustseg.claims.gaps import joint_quantile
 from robustseg.claims.noise import Scores
 from robustseg.claims.verdicts import evaluate_claims
+from robustseg.intervals import student_quantile
 from tests.claims.simulated import BORDER, CLEAR, Setting, rates
 from tests.claims.test_verdicts import parse, sides
 
@@ -102,6 +103,36 @@ def test_a_claim_without_evidence_goes_by_its_numbers() -> None:
     numbers = pd.DataFrame(rows).assign(training_seed=0, metric="acc", value=50.0, std=0.4)
     (result,) = evaluate_claims(*parse(predicate), numbers).itertuples()
     assert (result.verdict, np.isnan(result.low), np.isnan(result.high)) == ("supported", 1, 1)
+
+
+def judged_deviations(stds: np.ndarray) -> pd.DataFrame:
+    """Return the results of "each std is at most 0.5" on stds (claims, attacks) of three seeds."""
+    runs = [{"seed": seed} for seed in range(3)]
+    rows = [
+        {"table": "table3", "dataset": "toy", "model": f"m{claim}", "attack": f"a{attack}"}
+        | {"training_seed": 0, "eps_255": 4.0, "metric": "acc", "value": 50.0}
+        | {"std": std, "runs": runs}
+        for (claim, attack), std in np.ndenumerate(stds)
+    ]
+    places = [
+        {"title": f"p{claim}", "dataset": "toy", "roles": {"one": f"m{claim}"}}
+        for claim in range(len(stds))
+    ]
+    predicate = sides("lower", {"column": "std"}, 0.5, by_at_least=0)
+    return evaluate_claims(*parse(predicate, places), pd.DataFrame(rows), lambda key: None)
+
+
+@pytest.mark.parametrize("attacks", [1, 4])
+@pytest.mark.parametrize(("truth", "false"), [(0.5, "contradicted"), (0.501, "supported")])
+def test_deviations_of_three_seeds_are_judged_by_their_own_noise(
+    attacks: int, truth: float, false: str
+) -> None:
+    """As they are, three draws are below their true deviation two times in three."""
+    drawn = np.random.default_rng(0).normal(0, truth, (CLAIMS, attacks, 3))
+    verdicts = judged_deviations(drawn.std(axis=2, ddof=1))["verdict"]
+    assert (verdicts == false).sum() <= binom.ppf(0.999, CLAIMS, STATED)
+    assert judged_deviations(np.full((1, attacks), 0.05))["verdict"].item() == "supported"
+    assert judged_deviations(np.full((1, attacks), 9.0))["verdict"].item() == "contradicted"
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 5, 31, 2000])

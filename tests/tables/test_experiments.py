@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
+from scipy.stats import t
 
 from robustseg.claims.comparisons import NumberKey
 from robustseg.claims.image_scores import image_scores
@@ -376,12 +376,14 @@ def test_figure6_is_what_a_slow_loop_finds(tmp_path):
     assert shown["alma", 4] == 25
 
 
-def test_figure6_has_the_intervals_of_a_binomial_share(tmp_path):
-    """Images drawn with replacement: the number of robust ones among four is binomial."""
+def test_figure6_has_the_intervals_of_a_share_of_images(tmp_path):
+    """Wilson's: its ends are so far from the share as their own deviation times Student's t is."""
     numbers = pd.read_csv(draw_figure6(figure6_rows()[0], tmp_path)["csv"])
+    each = t.isf(0.025, 3) ** 2 / 4
     for one in numbers.to_dict("records"):
-        ends = binom.ppf([0.025, 0.975], 4, one["value"] / 100) / 4
-        assert [one["low"], one["high"]] == pytest.approx(100 * ends)
+        share = one["value"] / 100
+        ends = sorted(np.roots([1 + each, -2 * share - each, share**2]).real)
+        assert [one["low"], one["high"]] == pytest.approx(100 * np.array(ends), abs=1e-6)
     assert (numbers["low"] < numbers["high"]).any()
 
 

@@ -27,12 +27,19 @@ class NumberKey(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A number of a table or figure, by the role that its model plays."""
+    """A number of a table or figure, by the role that its model plays.
+
+    Attributes:
+        value: the number.
+        std: its standard deviation over attack seeds, NaN without.
+        attack_seeds: how many these are; 0 if that is not known.
+    """
 
     key: NumberKey
     role: str
     value: float
     std: float
+    attack_seeds: int = 0
 
     def words(self, names: Iterable[str]) -> tuple[Any, ...]:
         """Return what the cell is in some dimensions."""
@@ -151,12 +158,13 @@ def by_place(
     """
     numbers = _checked(numbers)
     of_model: dict[tuple[str, str], list[Mapping[Any, Any]]] = {}
-    for row in numbers[[*NumberKey._fields, "value", "std"]].to_dict("records"):
+    columns = [*NumberKey._fields, "value", "std", *(["runs"] if "runs" in numbers else [])]
+    for row in numbers[columns].to_dict("records"):
         of_model.setdefault((row["dataset"], row["model"]), []).append(row)
     found = []
     for place in places:
         cells = [
-            Cell(_key(row), role, row["value"], row["std"])
+            Cell(_key(row), role, row["value"], row["std"], _attack_seeds(row))
             for role, model in place.roles.items()
             for row in of_model.get((place.dataset, model), [])
         ]
@@ -166,6 +174,11 @@ def by_place(
 
 def _key(row: Mapping[Any, Any]) -> NumberKey:
     return NumberKey(*(row[name] for name in NumberKey._fields))
+
+
+def _attack_seeds(row: Mapping[Any, Any]) -> int:
+    runs = row.get("runs")
+    return 0 if runs is None else len({run["seed"] for run in runs})
 
 
 def _checked(numbers: "pd.DataFrame") -> "pd.DataFrame":

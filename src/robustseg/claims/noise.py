@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.claims.comparisons import SMALLEST, Cell, NumberKey, Pair
-from robustseg.claims.intervals import WHOLE, Gap, contributions
+from robustseg.claims.gaps import WHOLE, Gap
+from robustseg.intervals import contributions
 
 
 class Scores(NamedTuple):
@@ -32,10 +33,14 @@ ImageScores: TypeAlias = Callable[[NumberKey], Scores | None]
 def gaps_of(pairs: Sequence[Pair], image_scores: ImageScores | None) -> dict[Pair, Gap] | None:
     """Return what is known of the noise of pairs; None if nothing is of one of them.
 
-    Numbers without images that stand for several training seeds have the noise of these alone.
+    Numbers without images that stand for several training seeds have the noise of these alone, and
+    standard deviations over attack seeds that of so few seeds.
     """
     scores = {pair: _scores(pair, image_scores) for pair in pairs}
-    if any(found is None and len(pair.gaps) == 1 for pair, found in scores.items()):
+    if any(
+        found is None and len(pair.gaps) == 1 and not _deviation(pair)
+        for pair, found in scores.items()
+    ):
         return None
     behind = [one for found in scores.values() for sides in found or () for one in sides]
     ids = _different([one.image_ids for one in behind])
@@ -60,7 +65,8 @@ def _scores(pair: Pair, image_scores: ImageScores | None) -> list[list[Scores]] 
 def _gap(pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.object_]) -> Gap:
     """Return what is known of the noise of a pair, by the images behind it in each seed."""
     if scores is None:
-        return Gap(pair.gaps, np.zeros(len(images)), images=None)
+        nothing = np.zeros(len(images))
+        return Gap(pair.gaps, nothing, images=None, deviation=_deviation(pair))
     pulls = np.zeros(len(images))
     for of_seed in scores:
         for one, sign in zip(of_seed, (-1, 1), strict=False):  # the gap is right minus left
@@ -76,6 +82,16 @@ def _gap(pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.objec
         most=_nearest(pair.gap) if never_above else WHOLE,
         share=None if of_both else _share([one.values for (one,) in scores]),
     )
+
+
+def _deviation(pair: Pair) -> tuple[float, int] | None:
+    """Return a standard deviation and over how many attack seeds; None if a pair is not of one.
+
+    Over several training seeds, these say how far deviations are off.
+    """
+    left, right = pair.lefts[0], pair.rights[0]
+    is_one = not (pair.are_scores or isinstance(right, Cell)) and len(pair.gaps) == 1
+    return (left.std, left.attack_seeds) if is_one and left.attack_seeds > 1 else None
 
 
 def _nearest(gap: float) -> float:

@@ -9,6 +9,7 @@ from robustseg.claims.comparisons import (
     Cell,
     Comparison,
     Pair,
+    Tables,
     by_place,
     compare,
     holds,
@@ -17,9 +18,10 @@ from robustseg.claims.comparisons import (
     number_of,
     shared_by,
 )
-from robustseg.claims.intervals import Ends, band
+from robustseg.claims.gaps import band
 from robustseg.claims.language import DIMENSIONS, Cells, Claim, Place, Predicate
 from robustseg.claims.noise import ImageScores, gaps_of
+from robustseg.intervals import Ends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,17 +72,38 @@ def evaluate_claims(
     at_places = by_place(numbers, places)
     rows = []
     for claim in claims:
-        evaluated, reasons = [], []
-        for place, by_seed in at_places:
-            if not by_seed or (claim.only_on and place.dataset not in claim.only_on):
-                continue
+        evaluated, reasons = [], {}
+        for place, by_seed in _places_of(claim, at_places):
             compared = compare(claim, by_seed)
             if isinstance(compared, str):
-                reasons.append(compared)
+                reasons[place.title] = compared
             else:
                 evaluated.append(_judge(claim, place, compared, tuple(by_seed), image_scores))
         rows += evaluated or [_not_evaluated(claim, reasons)]
     return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+
+
+def _places_of(
+    claim: Claim, at_places: Sequence[tuple[Place, dict[float, Tables]]]
+) -> list[tuple[Place, dict[float, Tables]]]:
+    """Return the places that a claim is about: those with all its tables, if there are such."""
+    wanted = {
+        side.table
+        for predicate in claim.predicates
+        for side in (predicate.left, predicate.right)
+        if isinstance(side, Cells)
+    }
+    open_to = [
+        (place, by_seed)
+        for place, by_seed in at_places
+        if by_seed and (not claim.only_on or place.dataset in claim.only_on)
+    ]
+    complete = [
+        (place, by_seed)
+        for place, by_seed in open_to
+        if any(wanted <= tables.keys() for tables in by_seed.values())
+    ]
+    return complete or open_to
 
 
 def overall_verdicts(results: "pd.DataFrame") -> dict[str, str]:
@@ -245,9 +268,12 @@ def _words(cell: Cell, names: Sequence[str]) -> str:
     return ", ".join(map(in_print, names, cell.words(names)))
 
 
-def _not_evaluated(claim: Claim, reasons: list[str]) -> dict[str, Any]:
+def _not_evaluated(claim: Claim, reasons: Mapping[str, str]) -> dict[str, Any]:
+    """Return the result row of a claim that can be checked nowhere, by the reason at each place."""
     where = " or ".join(claim.only_on) or "any place"
-    detail = "; ".join(dict.fromkeys(reasons)) or f"no table has numbers of {where}"
+    said = list(dict.fromkeys(reasons.values())) or [f"no table has numbers of {where}"]
+    several = [f"{place}: {reason}" for place, reason in reasons.items()]
+    detail = "; ".join(said if len(said) == 1 else several)
     return _result(claim, place="", verdict=NOT_EVALUATED, detail=detail)
 
 

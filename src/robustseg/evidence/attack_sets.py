@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from robustseg.evidence.numbers import Number, mean_number, number
+from robustseg import intervals
+from robustseg.evidence.numbers import Number, bounds, mean_number, number
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import radius
+from robustseg.evidence.wording import percent, radius
 
 if TYPE_CHECKING:
     from robustseg.evidence.queries import Evidence
@@ -79,5 +80,7 @@ def acc_and_passes(evidence: Evidence, selection: Selection) -> list[Number]:
     other = reference(sets_at(evidence.runs(first.training_seed), first.model, first.eps_255))
     if selection.attack != other.attack:
         gap = accuracy - mean_image_accuracy(evidence.worst_by_seed(other.runs))
-        found.append(mean_number(evidence, selection, "acc_difference", gap))
+        ends = bounds(intervals.of_difference(gap))
+        value = percent(float(gap.mean()))
+        found.append(number(evidence, selection, "acc_difference", value, images=len(gap), **ends))
     return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustseg import intervals
 from robustseg.evidence.runs import Models, Run, Selection
 from robustseg.evidence.wording import (
     listed,
@@ -41,7 +42,8 @@ LONG_COLUMNS = (
 """Long form of tables and figures. `value`, `std`, `low`, `high` are in percent, but for the
 metrics norm_255, in 1/255, passes, and finding, in the unit of its check; `metric` is acc or miou,
 for example, and `attack` is in the words of config/paper/README.md where the paper has it. `std` is
-over attack seeds; `low` and `high` are the ends of the 95 % bootstrap interval over images."""
+over attack seeds; `low` and `high` are the ends of the 95 % interval over images, if there are
+several."""
 
 ImageScores = tuple[NDArray[np.object_], NDArray[np.float64]]
 """Image ids (N,), and a score of each in percent (N,)."""
@@ -129,19 +131,18 @@ def outcome_numbers(
     """Return ACC and mIoU, those of them in `metrics`, of outcomes, with intervals over images."""
     from robustseg.evidence.queries import interval, score
 
-    wanted = [metric for metric in ("acc", "miou") if metric in metrics]
-    values, (low, high) = score(attacked), interval(attacked, wanted)
+    images, values = len(attacked.image_ids), score(attacked)
     return [
         number(
             evidence,
             selection,
             metric,
             percent(getattr(values, metric)),
-            images=len(attacked.image_ids),
-            low=percent(getattr(low, metric)),
-            high=percent(getattr(high, metric)),
+            images=images,
+            **bounds(interval(attacked, metric)),
         )
-        for metric in wanted
+        for metric in ("acc", "miou")
+        if metric in metrics
     ]
 
 
@@ -152,11 +153,13 @@ def mean_number(
     values: NDArray[np.float64] | NDArray[np.bool_],
 ) -> Number:
     """Return the mean of one fraction an image (N,), or how often something holds: a percentage."""
-    from robustseg.evidence.queries import mean_interval
+    mean, ends = percent(float(values.mean())), bounds(intervals.of_mean(values))
+    return number(evidence, selection, metric, mean, images=len(values), **ends)
 
-    low, high = map(percent, mean_interval(values))
-    mean = percent(float(values.mean()))
-    return number(evidence, selection, metric, mean, images=len(values), low=low, high=high)
+
+def bounds(ends: intervals.Ends | None) -> dict[str, float]:
+    """Return `low` and `high` of a number in percent, by the ends of its interval as fractions."""
+    return dict(zip(("low", "high"), map(percent, ends or ()), strict=False))
 
 
 def aimed_share(alma: Run) -> float:

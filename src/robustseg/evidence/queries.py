@@ -1,4 +1,4 @@
-"""Queries over evidence: scores, image-wise worst cases and bootstrap intervals.
+"""Queries over evidence: scores, image-wise worst cases and intervals over images.
 
 A frame of evidence (`reading.read_evidence`) becomes `Evidence`, a set of runs; a run of one attack
 gives `Outcomes`, one for each image; outcomes have a score, an interval and a worst case.
@@ -6,7 +6,6 @@ gives `Outcomes`, one for each image; outcomes have a score, an interval and a w
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robustseg import metrics
+from robustseg import intervals, metrics
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import (
     ALMA_PROX,
@@ -42,13 +41,10 @@ from robustseg.evidence.reading import (
 from robustseg.evidence.runs import Models, Run, Runs
 from robustseg.evidence.schema import COUNTED
 from robustseg.greedy_miou import greedy_miou
+from robustseg.intervals import Ends
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RESAMPLES = 1000
-LEVEL = 0.95
-"""Bootstrap over images: number of resamples and level of the percentile interval."""
 
 SCORED = ("dataset", "image_id", "pixels", "pixels_correct", *COUNTED, *LOCATION)
 """Columns that outcomes come from."""
@@ -85,13 +81,6 @@ class Score(NamedTuple):
 
     acc: float
     miou: float
-
-
-class Interval(NamedTuple):
-    """Lower and upper ends of the bootstrap intervals of ACC and mIoU."""
-
-    low: Score
-    high: Score
 
 
 def outcomes(rows: pd.DataFrame, counts: CountsReader | None = None) -> Outcomes:
@@ -229,116 +218,40 @@ def score(attacked: Outcomes) -> Score:
     )
 
 
-def interval(attacked: Outcomes, wanted: Sequence[str] = ("acc", "miou")) -> Interval:
-    """Return percentile bootstrap intervals over images, level 95 %.
-
-    All attacks on the same number of images are resampled alike, so that intervals of two attacks
-    on one model differ by the attacks and not by the draw. A metric that is not `wanted` has NaN:
-    that of mIoU is nearly all of the cost.
-    """
+def interval(attacked: Outcomes, metric: str) -> Ends | None:
+    """Return the 95 % interval of "acc" or "miou" over images; None where there is one image."""
     labelled = attacked.pixels > 0
-    ends = {"acc": (np.nan, np.nan), "miou": (np.nan, np.nan)}
-    if "acc" in wanted:
-        ends["acc"] = mean_interval(attacked.accuracy[labelled])
-    if "miou" in wanted:
-        ends["miou"] = miou_interval([attacked])
-    low, high = (Score(ends["acc"][side], ends["miou"][side]) for side in (0, 1))
-    return Interval(low, high)
+    if metric == "acc":
+        return intervals.of_mean(attacked.accuracy[labelled])
+    return intervals.of_miou([_class_counts(attacked, labelled)])
 
 
-def difference_interval(attacked: Outcomes, other: Outcomes) -> Interval:
-    """Return paired percentile bootstrap intervals, level 95 %, of `attacked` minus `other`.
-
-    Both are of the same images, which are resampled together.
-    """
+def difference_interval(attacked: Outcomes, other: Outcomes, metric: str) -> Ends | None:
+    """Return that of `attacked` minus `other`, image by image; both are of the same images."""
     labelled = attacked.pixels > 0
-    weights = _resamples(int(labelled.sum()))
-    acc = mean_interval((attacked.accuracy - other.accuracy)[labelled])
-    mious = [_resampled_miou(weights, one, labelled) for one in (attacked, other)]
-    miou = _ends(mious[0] - mious[1])
-    return Interval(*(Score(acc[side], miou[side]) for side in (0, 1)))
+    if metric == "acc":
+        return intervals.of_difference((attacked.accuracy - other.accuracy)[labelled])
+    return intervals.of_miou_difference(
+        _class_counts(attacked, labelled), _class_counts(other, labelled)
+    )
 
 
-def mean_interval(values: NDArray[np.float64] | NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the percentile bootstrap interval, level 95 %, of the mean of one value an image."""
-    weights = _resamples(len(values))
-    return _ends(weights @ values / weights.shape[1])
+def miou_interval(attacked: Sequence[Outcomes]) -> Ends | None:
+    """Return that of the mean of the mIoU of outcomes, which are of the same images."""
+    return intervals.of_miou([_class_counts(one, attacked[0].pixels > 0) for one in attacked])
 
 
-def miou_interval(attacked: Sequence[Outcomes]) -> tuple[float, float]:
-    """Return the percentile bootstrap interval, level 95 %, of the mean of the mIoU of outcomes.
-
-    All are of the same images, which are resampled together.
-    """
-    labelled = attacked[0].pixels > 0
-    weights = _resamples(int(labelled.sum()))
-    return _ends(np.mean([_resampled_miou(weights, one, labelled) for one in attacked], axis=0))
+def _class_counts(
+    attacked: Outcomes, labelled: NDArray[np.bool_]
+) -> tuple[metrics.Ints, metrics.Ints]:
+    """Return intersections and unions (N, K) of labelled images."""
+    return attacked.intersection[labelled], attacked.union[labelled]
 
 
 def mean_image_accuracy(attacked: Sequence[Outcomes]) -> NDArray[np.float64]:
     """Return of each labelled image the mean of its accuracy over outcomes of the same images."""
     mean: NDArray[np.float64] = np.mean([one.accuracy for one in attacked], axis=0)
     return mean[attacked[0].pixels > 0]
-
-
-class ClassInterval(NamedTuple):
-    """Ends of intervals of K shares, (K,), NaN for a class that is nowhere, and of their mean."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    mean_low: float
-    mean_high: float
-
-
-def class_interval(part: metrics.Ints, whole: metrics.Ints) -> ClassInterval:
-    """Return the percentile bootstrap intervals, level 95 %, of shares by class and their mean.
-
-    Args:
-        part, whole: counts (N, K), as for `metrics.class_shares`; N images, all with some pixel.
-    """
-    shares = _resampled_shares(_resamples(len(part)), part, whole)
-    tail = (1 - LEVEL) / 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a class that is nowhere has none
-        low, high = np.nanquantile(shares, [tail, 1 - tail], axis=0)
-        return ClassInterval(low, high, *_ends(np.nanmean(shares, axis=1)))
-
-
-def _resampled_miou(
-    weights: NDArray[np.float64], attacked: Outcomes, labelled: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return the mIoU of each row of weights."""
-    occurs = attacked.union.any(axis=0)
-    counts = (attacked.intersection, attacked.union)
-    shares = _resampled_shares(weights, *(one[labelled][:, occurs] for one in counts))
-    miou: NDArray[np.float64] = np.nanmean(shares, axis=1)
-    return miou
-
-
-def _resampled_shares(
-    weights: NDArray[np.float64], part: metrics.Ints, whole: metrics.Ints
-) -> NDArray[np.float64]:
-    """Return the shares (R, K) for each row of weights, by one product over images."""
-    sums = weights @ np.hstack([part, whole]).astype(np.float64)
-    parts, wholes = np.hsplit(sums, 2)
-    empty = np.full(wholes.shape, np.nan)
-    shares: NDArray[np.float64] = np.divide(parts, wholes, out=empty, where=wholes > 0)
-    return shares
-
-
-def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-@lru_cache(maxsize=4)
-def _resamples(images: int) -> NDArray[np.float64]:
-    """Return (RESAMPLES, images): how often each image is drawn."""
-    drawn = np.random.default_rng(0).multinomial(
-        images, np.full(images, 1 / images), size=RESAMPLES
-    )
-    return drawn.astype(np.float64)
 
 
 class Evidence:

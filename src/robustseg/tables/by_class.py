@@ -1,6 +1,6 @@
 """The table `by_class`: IoU and accuracy of each class, and their means; not in the paper."""
 
-from robustseg.evidence.numbers import Number, Sources, evidence_in, number
+from robustseg.evidence.numbers import Number, Sources, bounds, evidence_in, number
 from robustseg.evidence.runs import Selection, clean_and_sea
 from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import CLASSES
@@ -14,8 +14,7 @@ SHARES = {"iou": ("IoU", "miou"), "class_acc": ("accuracy", "macc")}
 
 def measure(sources: Sources, selection: Selection) -> list[Number]:
     """Return the shares of each class that occurs, then their mean, each with its interval."""
-    from robustseg import metrics
-    from robustseg.evidence.queries import class_interval
+    from robustseg import intervals, metrics
 
     evidence = evidence_in(sources)
     names = evidence.class_names(selection.runs[0])
@@ -23,18 +22,17 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
     chosen = attacked.pixels > 0
     found = []
     for metric, whole in (("iou", attacked.union), ("class_acc", attacked.labelled)):
-        part = attacked.intersection
+        part, whole = attacked.intersection[chosen], whole[chosen]
         shares = metrics.class_shares(part, whole)
-        ends = class_interval(part[chosen], whole[chosen])
         values = {
-            f"{metric}:{name}": (shares[k], ends.low[k], ends.high[k])
+            f"{metric}:{name}": (shares[k], intervals.of_share(part[:, k], whole[:, k]))
             for k, name in enumerate(names)
             if whole[:, k].any()
         }
         mean = metrics.mean_over_classes(shares)
-        values[SHARES[metric][1]] = (mean, ends.mean_low, ends.mean_high)
-        for name, (value, low, high) in values.items():
-            rest = {"low": percent(low), "high": percent(high), "images": len(attacked.image_ids)}
+        values[SHARES[metric][1]] = (mean, intervals.of_miou([(part, whole)]))
+        for name, (value, ends) in values.items():
+            rest = {"images": len(attacked.image_ids), **bounds(ends)}
             found.append(number(evidence, selection, name, percent(value), **rest))
     return found
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from robustseg.evidence.numbers import Number, Sources, evidence_in, number
+from robustseg.evidence.numbers import Number, Sources, bounds, evidence_in, number
 from robustseg.evidence.runs import Selection, clean_and_worst
 from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import CLASSES
@@ -26,24 +26,22 @@ SIZE_NAMES = (
 
 def measure(sources: Sources, selection: Selection) -> list[Number]:
     """Return the accuracy of each size; of the clean images also its share of the objects."""
-    from robustseg import metrics
-    from robustseg.evidence.queries import class_interval
+    from robustseg import intervals, metrics
 
     evidence = evidence_in(sources)
     attacked = evidence.worst(selection.runs)
     labelled = attacked.labelled
     part, whole = (metrics.sums_by_size(c, labelled) for c in (attacked.intersection, labelled))
     objects = metrics.sums_by_size(np.sign(labelled), labelled).sum(axis=0)
-    chosen, shares = attacked.pixels > 0, metrics.class_shares(part, whole)
-    ends = class_interval(part[chosen], whole[chosen])
+    shares = metrics.class_shares(part, whole)
     found, images = [], len(attacked.image_ids)
     for size, name in enumerate(SIZE_NAMES):
         if len(selection.runs) == 1:
             value = percent(objects[size] / objects.sum())
             found.append(number(evidence, selection, f"objects:{name}", value, images=images))
         if objects[size]:
-            value, low, high = map(percent, (shares[size], ends.low[size], ends.high[size]))
-            rest = {"low": low, "high": high, "images": images}
+            value, ends = percent(shares[size]), intervals.of_share(part[:, size], whole[:, size])
+            rest = {"images": images, **bounds(ends)}
             found.append(number(evidence, selection, f"size_acc:{name}", value, **rest))
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import fmean
 
 from robustseg.evidence.attack_sets import acc_and_passes, sets_at
-from robustseg.evidence.numbers import Number, Sources, evidence_in, number
+from robustseg.evidence.numbers import Number, Sources, bounds, evidence_in, number
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import percent, radius, signed
 from robustseg.exhibits import ITERATIONS_SPENT
@@ -30,12 +30,11 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
 
     evidence = evidence_in(sources)
     attacked = evidence.worst_by_seed(selection.runs)
-    low, high = map(percent, miou_interval(attacked))
     miou = percent(fmean(score(one).miou for one in attacked))
     images = len(attacked[0].image_ids)
     return [
         *acc_and_passes(evidence, selection),
-        number(evidence, selection, "miou", miou, images=images, low=low, high=high),
+        number(evidence, selection, "miou", miou, images=images, **bounds(miou_interval(attacked))),
     ]
 
 
@@ -56,7 +55,7 @@ def layout(numbers: Numbers) -> Layout:
         "image-wise worst case by ACC over its attacks and the clean image, its cost all forward "
         "and backward passes that were counted. Difference: ACC minus that of the reference, which "
         "is the first suite at its largest number of iterations, in points, in brackets its paired "
-        f"95 % bootstrap interval over images. Means over attack seeds. {numbers.about()}",
+        f"95 % interval over images. Means over attack seeds. {numbers.about()}",
         ("Set", "iterations"),
         (("passes an image",), ("ACC",), ("mIoU",), ("difference in ACC",)),
         tuple(groups),
@@ -86,8 +85,8 @@ def _difference(one: Number | None) -> Cell:
         return Cell("reference")
     if one.std is not None:
         return Cell(f"{signed(one.value, 2)} ± {one.std:.2f}")
-    assert one.low is not None
-    assert one.high is not None
+    if one.low is None or one.high is None:
+        return Cell(signed(one.value, 2))
     return Cell(f"{signed(one.value, 2)} ({signed(one.low, 2)} to {signed(one.high, 2)})")
 
 

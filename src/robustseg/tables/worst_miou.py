@@ -3,7 +3,14 @@
 Greedy search: the ECCV-2024 version (arXiv 2306.12941v2); image-wise mIoU: arXiv 2407.09150.
 """
 
-from robustseg.evidence.numbers import Number, Sources, evidence_in, number, outcome_numbers
+from robustseg.evidence.numbers import (
+    Number,
+    Sources,
+    evidence_in,
+    mean_number,
+    number,
+    outcome_numbers,
+)
 from robustseg.evidence.runs import Selection, clean_and_worst
 from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import HOW_ROBUST
@@ -23,7 +30,7 @@ HEADS = {
 
 def measure(sources: Sources, selection: Selection) -> list[Number]:
     """Return each of HEADS; of the clean images, where there is no choice, two of them."""
-    from robustseg.evidence.queries import mean_interval, worst_case_by_miou, worst_image_miou
+    from robustseg.evidence.queries import worst_case_by_miou, worst_image_miou
 
     evidence = evidence_in(sources)
     attacks = evidence.candidates(selection.runs)
@@ -41,10 +48,7 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
             for metric, value in values.items()
         ]
     by_image = worst_image_miou(attacks)[attacks[0].pixels > 0]
-    low, high = map(percent, mean_interval(by_image))
-    rest = {"low": low, "high": high, "images": images}
-    mean = percent(float(by_image.mean()))
-    return [*found, number(evidence, selection, "image_miou", mean, **rest)]
+    return [*found, mean_number(evidence, selection, "image_miou", by_image)]
 
 
 def layout(numbers: Numbers) -> Layout:

@@ -1,4 +1,4 @@
-"""How far differences of two numbers may be off, over images and training seeds.
+"""How far differences of two numbers may be off, over images, training seeds and attack seeds.
 
 docs/claims.md describes the method. Everything is in points of a percent.
 """
@@ -6,18 +6,22 @@ docs/claims.md describes the method. Everything is in points of a percent.
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
-Ends: TypeAlias = tuple[float, float]
-"""Lower and upper end of an interval."""
+from robustseg.intervals import (
+    TAIL,
+    Ends,
+    Floats,
+    of_deviation,
+    reach,
+    reach_of_share,
+    student_quantile,
+)
+
 K = TypeVar("K", bound=Hashable)
 
-TAIL = 0.025
-"""Probability beyond each end of an interval: 95 % lie within."""
 DRAWS = 2000
 """Draws of the largest of several deviations; its 97.5 % point is then right to some 2 %."""
 WHOLE = 100.0
@@ -35,6 +39,8 @@ class Gap:
         images: how many images the numbers are about; None where images do not tell.
         least, most: what it cannot be beyond, whatever the images.
         share: where it is a share of images beside a constant, that share, in [0, 1].
+        deviation: where it is a standard deviation over attack seeds beside a constant, that
+            deviation and the number of these seeds.
     """
 
     by_seed: Floats
@@ -43,6 +49,7 @@ class Gap:
     least: float = -WHOLE
     most: float = WHOLE
     share: float | None = None
+    deviation: tuple[float, int] | None = None
 
 
 def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
@@ -69,6 +76,9 @@ def _ends(gap: Gap, q: float, tail: float) -> Ends:
     difference is that of the models as they are.
     """
     mean, seeds = float(gap.by_seed.mean()), len(gap.by_seed)
+    if gap.deviation:
+        lowest, highest = of_deviation(*gap.deviation, tail)
+        return mean + gap.deviation[0] - highest, mean + gap.deviation[0] - lowest
     below, above = _over_images(gap, q, tail)
     over_seeds = 0.0
     if seeds > 1:
@@ -86,17 +96,9 @@ def _over_images(gap: Gap, q: float, tail: float) -> tuple[float, float]:
         return np.inf, np.inf
     q = min(q, student_quantile(gap.images - 1, tail))
     if gap.share is None:
-        error = float(np.sqrt((gap.pulls**2).sum()))
-        skew = float((gap.pulls**3).sum()) / error**3 if error else 0.0
-        longer = skew * (2 * q**2 + 1) / 3
-        return error * (q + max(0.0, -longer)), error * (q + max(0.0, longer))
-    # Wilson's interval of a share, which 0 of N images do not make empty.
-    each = q**2 / gap.images
-    center = (gap.share + each / 2) / (1 + each)
-    half = np.sqrt(each * gap.share * (1 - gap.share) + each**2 / 4) / (1 + each)
-    of_share = gap.share - center + half, center + half - gap.share
-    above, below = (WHOLE * float(end) for end in of_share)  # the gap is constant minus share
-    return below, above
+        return reach(gap.pulls, q)
+    above, below = reach_of_share(gap.share, gap.images, q)  # the gap is constant minus share
+    return WHOLE * below, WHOLE * above
 
 
 def joint_quantile(pulls: Floats, degrees: int) -> float:
@@ -125,24 +127,3 @@ def _draws(images: int, degrees: int) -> tuple[Floats, Floats]:
     random = np.random.default_rng(0)
     normal = random.standard_normal((DRAWS, images))
     return normal, np.sqrt(random.chisquare(degrees, DRAWS) / degrees)
-
-
-@lru_cache(maxsize=1024)
-def student_quantile(degrees: int, tail: float) -> float:
-    """Return what Student's t exceeds with the probability `tail`; infinite without freedom."""
-    from scipy.special import stdtrit  # only where claims are checked
-
-    return float(stdtrit(degrees, 1 - tail)) if degrees > 0 else np.inf
-
-
-def contributions(values: Floats) -> Floats:
-    """Return what each of N images adds to the error of a number, (N,), see `Gap.pulls`.
-
-    Args:
-        values: (N,) scores whose mean the number is, or its pseudo-values by the jackknife.
-    """
-    count = len(values)
-    if count < 2:
-        return np.zeros(count)
-    pulls: Floats = (values - values.mean()) / np.sqrt(count * (count - 1))
-    return pulls
