@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from robustseg import __version__
 from robustseg.bounds import LARGEST_PX, MOST_AT_ONCE, MOST_ITEMS, MOST_PASSES, NUMBER
 from robustseg.errors import RobustsegError, shown
+from robustseg.names import amount
 
 if TYPE_CHECKING:
     from robustseg.data.interface import Dataset
@@ -313,7 +314,7 @@ def _check(options: argparse.Namespace) -> None:
     print(
         f"clean score   ACC {100 * acc:.2f} %, mIoU "
         f"{100 * miou(counts.intersection, counts.union):.2f} % over {seen} of "
-        f"{setup.images} images (ignored pixels in neither)"
+        f"{amount(setup.images, 'image')} (ignored pixels in neither)"
     )
     each_s, words = 0.0, []
     for backward, passes in _passes_an_image(suites, options.eps).items():
@@ -323,8 +324,8 @@ def _check(options: argparse.Namespace) -> None:
         each_s += seconds * passes
         words.append(f"{passes:,} {how} passes an image")
     print(
-        f"attack        {', '.join(suites)} at {_counted(len(options.eps), 'radius', 'radii')} on "
-        f"{_counted(setup.images, 'image', 'images')} "
+        f"attack        {', '.join(suites)} at {amount(len(options.eps), 'radius', 'radii')} on "
+        f"{amount(setup.images, 'image')} "
         f"will take about {_duration(each_s * setup.images / 3600)} ({', '.join(words)})"
     )
     for sentence in signs.found():
@@ -404,11 +405,11 @@ def _time_passes(model: WrappedModel, batch: Any, backward: bool) -> tuple[float
     seconds = (time.monotonic() - started) / passes / len(images)
     if images.is_cuda:
         peak = torch.cuda.max_memory_allocated() / 2**30
-        return seconds, f"; {peak:.1f} GB of the GPU with {len(images)} images at a time"
+        return seconds, f"; {peak:.1f} GB of the GPU with {amount(len(images), 'image')} at a time"
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return seconds, f"; {peak:.1f} GB of memory with {len(images)} images at a time"
+    return seconds, f"; {peak:.1f} GB of memory with {amount(len(images), 'image')} at a time"
 
 
 def _attack(options: argparse.Namespace) -> None:
@@ -567,8 +568,8 @@ def _rank(options: argparse.Namespace) -> None:
     from robustseg.page.leaderboard import make_leaderboard
 
     for one in make_leaderboard(options.sources, options.out):
-        models = _counted(len(one.entries), "model", "models")
-        images = _counted(one.setting.images, "image", "images")
+        models = amount(len(one.entries), "model")
+        images = amount(one.setting.images, "image")
         print(f"{one.setting.title}: {models} on {images}, first {one.entries[0].label}")
     print(f"Page: {options.out}")
 
@@ -590,10 +591,6 @@ def _normalisation(how: str) -> dict[str, Any]:
             "positive deviations: 0.4,0.4,0.4/0.2,0.2,0.2"
         ) from error
     return {"mean": mean, "std": std}
-
-
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
 
 
 def _normalised(model: WrappedModel) -> str:

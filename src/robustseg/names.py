@@ -1,4 +1,4 @@
-"""The words that configs, evidence and tables share. Imports nothing, so that checks are instant.
+"""The words that configs, evidence and print share. Imports nothing, so that checks are instant.
 
 Registries of losses, precisions and training's optimizers are compared with these on import.
 """
@@ -30,3 +30,8 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 """How images of kind `folder` are resized."""
 
 IMAGENET_CLASSES = 1000
+
+
+def amount(number: int, one: str, several: str = "") -> str:
+    """Return for example "1 image" or "1,449 images"; `several` if that is not `one` and an s."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -27,6 +27,7 @@ from robustseg.evidence.wording import (
     training,
 )
 from robustseg.exhibits import Exhibit
+from robustseg.names import amount
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +108,9 @@ class Numbers:
             "acc": "ACC is the mean over images of the pixel accuracy of each image, in percent.",
             "miou": "mIoU sums intersections and unions of each class over images, in percent.",
         }
-        sets = " and ".join(f"{count} images of {name}" for name, count in self.images.items())
+        sets = " and ".join(
+            f"{amount(count, 'image')} of {name}" for name, count in self.images.items()
+        )
         seeds = [counted("training seed", self.training_seeds)]
         if self.attack_seeds:
             seeds.append(counted("attack seed", self.attack_seeds))

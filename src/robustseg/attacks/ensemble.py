@@ -29,6 +29,7 @@ from robustseg.bounds import MOST_PASSES
 from robustseg.errors import RobustsegError
 from robustseg.metrics import PixelCounts, image_accuracy, mean_accuracy, miou, worst_case
 from robustseg.models.wrap import wrap
+from robustseg.names import amount
 
 
 @dataclass
@@ -93,7 +94,7 @@ class SeaResult:
 
     def __str__(self) -> str:
         lines = [
-            f"{len(self.image_ids):6} images      ACC   mIoU",
+            f"{amount(len(self.image_ids), 'image'):>13}      ACC   mIoU",
             f"clean          {100 * self.clean_acc:7.1f}{100 * self.clean_miou:7.1f}",
             f"SEA, {self.eps_255:4g}/255  {100 * self.acc:7.1f}{100 * self.miou:7.1f}",
         ]

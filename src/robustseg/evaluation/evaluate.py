@@ -38,6 +38,7 @@ from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import device_name, hash_settings, provenance, said
 from robustseg.files import atomic_path
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
+from robustseg.names import amount
 from robustseg.progress import Progress
 from robustseg.text_files import read_keys
 
@@ -92,7 +93,7 @@ class Evaluation:
 
         _, table = to_markdown(TABLE.layout(self.numbers)).split("\n\n", 1)
         count = next(iter(self.numbers.images.values()))
-        lines = [table, f"{count} images, {self.runtime_s:.0f} s."]
+        lines = [table, f"{amount(count, 'image')}, {self.runtime_s:.0f} s."]
         lines += [f"Warning: {sentence}." for sentence in self.warnings]
         if self.folder:
             lines.append(

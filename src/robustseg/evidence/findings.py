@@ -13,6 +13,7 @@ from math import isfinite, nan
 from typing import Any
 
 from robustseg.evidence.wording import printed
+from robustseg.names import amount
 
 SUITE = "doubt"
 """The suite of a second opinion's evidence."""
@@ -281,8 +282,8 @@ class Opinion:
     def __str__(self) -> str:
         lines = [
             f"at {self.eps_255:g}/255: {self.verdict}.",
-            f"On {self.images} images the run leaves {printed(self.acc)} % of the pixels right, "
-            f"and with the attacks of this second opinion {printed(self.found)} % are left.",
+            f"On {amount(self.images, 'image')} the run leaves {printed(self.acc)} % of the pixels "
+            f"right, and with the attacks of this second opinion {printed(self.found)} % are left.",
         ]
         if self.is_blind:
             lines.append(

@@ -20,6 +20,7 @@ from robustseg.evidence.wording import (
     listed,
     percent,
 )
+from robustseg.names import amount
 
 if TYPE_CHECKING:
     from robustseg.evidence.queries import Evidence, Outcomes
@@ -181,7 +182,7 @@ def behind(one: Number) -> list[str]:
     jobs = list(dict.fromkeys(run.job.path for run in runs))
     more = f" and {len(jobs) - 4} more" if len(jobs) > 4 else ""
     return [
-        f"{one.images} images of {one.dataset}, model {one.model}",
+        f"{amount(one.images or 0, 'image')} of {one.dataset}, model {one.model}",
         f"suite {listed(run.suite for run in runs)}: {listed(run.attack for run in runs)}",
         f"training seed {listed(run.training_seed for run in runs)}, "
         f"attack seed {listed(run.seed for run in runs)}",

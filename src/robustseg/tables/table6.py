@@ -6,6 +6,7 @@ from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import ARCHITECTURE_LABELS, radius
 from robustseg.exhibits import ROBUST_BACKBONES
+from robustseg.names import amount
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cell
@@ -43,7 +44,7 @@ def layout(numbers: Numbers) -> Layout:
         "Backbones",
         "Accuracy in percent of the classifiers that models start from, clean and under the ℓ∞ "
         f"attack: APGD on {losses}, {numbers.iterations('linf')} iterations, one image right or "
-        f"wrong. {images} images; training seed {seed}.",
+        f"wrong. {amount(images, 'image')}; training seed {seed}.",
         ("Backbone", "Robust", "Source"),
         tuple(("accuracy", head) for head in ("clean", *map(radius, radii))),
         (Group("", tuple(lines)),),

@@ -22,6 +22,7 @@ from robustseg.evidence.enumerator import doubt_passes
 from robustseg.evidence.findings import CHECKS, FAILED, Finding, Opinion, judged, not_run
 from robustseg.evidence.wording import percent
 from robustseg.metrics import image_accuracy
+from robustseg.names import amount
 from robustseg.progress import Progress
 
 
@@ -202,6 +203,6 @@ def _costs(figure: Figure, seen: Seen, sources: int) -> str:
     minutes = passes * seen.pass_s * count / 60
     long = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
     return (
-        f"{count} images, at most {passes:,.0f} forward and backward passes of each, about {long} "
-        "if nothing of it is kept"
+        f"{amount(count, 'image')}, at most {passes:,.0f} forward and backward passes of each, "
+        f"about {long} if nothing of it is kept"
     )
