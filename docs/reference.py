@@ -18,7 +18,7 @@ DOCS = Path(__file__).parent
 REFERENCE = Path("results", "reference")
 RUNS = ("demo", "street", "strength", "camvid")
 """Runs of which a copy is kept, the first that has a table or figure is shown."""
-NOTE = "Written by `make docs` from the code; do not edit."
+NOTE = "(`make docs` writes this page from the code.)"
 
 
 def command_line() -> str:
@@ -78,11 +78,13 @@ def shown(default: object) -> str:
 def exhibits() -> str:
     """Return docs/exhibits.md."""
     everything: list[Shown] = [*TABLES.values(), *FIGURES.values(), *PICTURES.values()]
-    lines = ["# Tables, figures and claims", "", NOTE, ""]
+    lines = ["# Tables, figures and claims", ""]
     lines += [
         "The first column is the name in configurations and the target of `snakemake NAME`; a link",
         "leads to one that was made here. What each reads is a key of `tables`, `figures` or",
         "`pictures` in the [configuration](config.md).",
+        "",
+        NOTE,
     ]
     for question in QUESTIONS:
         lines += ["", f"## {question.title}", "", *([question.text, ""] if question.text else [])]

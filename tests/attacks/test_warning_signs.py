@@ -142,7 +142,7 @@ def test_no_alarm_of_a_model_that_is_right_about_images_of_one_class() -> None:
     def model(images: Tensor) -> Tensor:
         return NET(images) + torch.tensor([0.0, 0, 99, 0]).view(1, 4, 1, 1)
 
-    assert "would be by always" not in said(model, labels=labels, eps_255=1)
+    assert "always predicting" not in said(model, labels=labels, eps_255=1)
 
 
 @pytest.mark.parametrize("way", range(12))
@@ -199,7 +199,7 @@ def test_accuracy_of_a_guess() -> None:
     assert "check normalisation, channel order, the order of classes" in shuffled
     most = int(LABELS.flatten().mode().values)
     share = 100 * float((most == LABELS).double().mean())
-    assert f"{share:.1f} % would be by always saying class {most}:" in shuffled
+    assert f"always predicting class {most} would get {share:.1f} %:" in shuffled
     assert said(wrap(lambda images: NET(images).roll(1, 1), classes=[3, 0, 1, 2])) == ""
     bgr = IMAGES.flip(1)
     assert ("without an attack" in said(NET, bgr)) == (attack(NET, bgr).clean_acc <= share / 100)

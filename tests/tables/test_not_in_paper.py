@@ -97,6 +97,18 @@ def test_each_attack_has_its_line_and_the_worst_of_all_is_below(tmp_path: Path) 
     assert "| sea: apgd-mask\\_ce-reduced-30 |" in printed
 
 
+def test_each_attack_has_one_line_of_heads(tmp_path: Path) -> None:
+    paths, out = write_jobs(tmp_path, READS["each_attack"]), tmp_path / "t.html"
+    make_table(TABLES["each_attack"], paths, READS["each_attack"], MODELS, {"html": out})
+    heads = out.read_text().partition("<thead>")[2].partition("</thead>")[0]
+    assert heads.count("<tr>") == 1
+
+
+def test_a_table_of_one_image_says_so_in_the_singular(tmp_path: Path) -> None:
+    _, printed = long("each_attack", tmp_path, images=1)
+    assert "1 image of fake" in printed
+
+
 def counts(rows: list[dict[str, Any]], name: str) -> list[list[int]]:
     return [list(map(int, row[name])) for row in rows]
 

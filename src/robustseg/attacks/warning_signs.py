@@ -129,7 +129,7 @@ class WarningSigns:
         if guess and right <= guess and right < 1:
             said.append(
                 f"without an attack {100 * right:.1f} % of the pixels are right, and "
-                f"{100 * guess:.1f} % would be by always saying class {label}: check "
+                f"always predicting class {label} would get {100 * guess:.1f} %: check "
                 "normalisation, channel order, the order of classes, and the weights"
             )
         if self.ignored and np.count_nonzero(self.labels) == 1:

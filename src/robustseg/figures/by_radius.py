@@ -81,15 +81,23 @@ def _spoken(numbers: pd.DataFrame) -> str:
     return f"{'; '.join(values)}."
 
 
+PAPER_SHOWS = {
+    7: "the clean model of PASCAL VOC",
+    8: "the PIR-AT model of PASCAL VOC",
+    9: "the clean model of ADE20K",
+    10: "the PIR-AT model of ADE20K",
+}
+"""By number of the figure; a configuration names the model."""
+
 PICTURES_BY_RADIUS = tuple(
     Picture(
         id=f"figure{number}",
         label=f"Figure {number}",
         question=PICTURES,
         shows="Images at growing radii, and below each what the model predicts there, with its "
-        "accuracy.",
+        f"accuracy: in the paper {shown}.",
         targeted=False,
         draw=draw,
     )
-    for number in (7, 8, 9, 10)
+    for number, shown in PAPER_SHOWS.items()
 )

@@ -33,7 +33,8 @@ class PriceRow:
     Attributes:
         target: a table, a figure, or everything.
         jobs, done: how many there are and how many are done.
-        million_passes: images times passes, forward and backward counted apart, in millions.
+        million_passes: images times passes, each forward or backward pass counted as one,
+            in millions.
         hours: of a device, all jobs.
         left_hours: the jobs that are not done.
         new_hours: the jobs among them that no target above needs.
@@ -115,7 +116,8 @@ def to_markdown(rows: Sequence[PriceRow], device: str) -> str:
         for row in rows
     ]
     about = (
-        f"Hours of one device ({device}); images times passes, forward and backward counted apart. "
+        f"Hours of one device ({device}); images times passes, each forward and "
+        "each backward pass counted as one. "
         "Targets share jobs: the last column is what is left of those that no target above needs. "
         "Upper bounds: an image without a right pixel leaves its attack early."
     )

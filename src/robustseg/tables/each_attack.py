@@ -46,7 +46,7 @@ def layout(numbers: Numbers) -> Layout:
         "Every attack of the suites that the configuration names here, and their image-wise worst "
         f"case by ACC; bold: the strongest single attack. {numbers.about()}",
         ("Suite: attack",),
-        columns(numbers, [("",)]),
+        columns(numbers, [()]),
         tuple(groups),
         numbers.notes(),
     )
