@@ -65,7 +65,6 @@ def test_pictures_are_those_of_the_file(tmp_path):
     truth = pixels(gallery, image["truth"])
     assert truth[0, 0].tolist() == [128, 128, 128]
     np.testing.assert_array_equal(truth[1], arrays["palette"][arrays["labels"][1, 1]])
-    assert image["accuracy"] == [round(100 * share, 2) for share in arrays["accuracy"][:, 1]]
     assert model["classes"][1] == ("a <b>", "#fa0a14")
 
 
@@ -149,3 +148,13 @@ def test_a_truncated_or_missing_file_is_refused(tmp_path):
     for wrong in (path, tmp_path / "nothing.npz"):
         with pytest.raises(RobustsegError, match=f"{wrong.name} cannot be read"):
             read_shots(wrong)
+
+
+def test_accuracies_are_rounded_once_and_as_in_figures(tmp_path):
+    """Of 446/1024, 43.555 %, two roundings make 43.5; of 6.25 % a script makes 6.3."""
+    shares = np.array([[446], [64], [1]]) / 1024
+    made = encode_gallery(
+        {"net": write(tmp_path / "net.npz", **{**shots(images=1), "accuracy": shares})}
+    )
+    (image,) = made["models"][0]["images"]
+    assert image["accuracy"] == [43.6, 6.2, 0.1]

@@ -250,6 +250,27 @@ def test_a_verdict_leads_to_its_claim_by_keyboard(browser):
     assert abs(browser.run(top)) < 5
 
 
+def test_a_verdict_leads_to_its_claim_even_if_that_is_filtered_out(browser):
+    """Each time that its link is followed, and on the way back, which is no click."""
+    link = "#found ~ * .verdict a"
+    browser.run(f"document.querySelector('{link}').click()")
+    target = browser.run("return location.hash")
+    shown = "return document.querySelector(arguments[0]).offsetParent !== null"
+    for follow in (
+        f"document.querySelector('{link}').click()",
+        "location.hash = '#claims'; location.hash = arguments[0]",
+    ):
+        browser.click("[data-claims=run] input[type=search]")
+        browser.type("zzzz")
+        assert not browser.run(shown, target)
+        browser.run(follow, target)
+        browser.run("return new Promise(requestAnimationFrame)")
+        assert browser.run(shown, target)
+        top = "return document.querySelector(location.hash).getBoundingClientRect().top"
+        assert abs(browser.run(top)) < 5
+    assert len(claims_shown(browser)) == 57
+
+
 def test_bars_are_as_long_as_their_figures(browser):
     bars = browser.run(
         "return [...document.querySelectorAll('.bars i')].map(bar => [bar.clientWidth,"
@@ -278,6 +299,24 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browser):
     browser.set_width(390, 844)
     wide, window = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= window == 390
+
+
+def test_names_of_lines_and_groups_leave_room_for_numbers_on_a_phone(browser):
+    """However long they are and however far a table is scrolled."""
+    browser.set_width(390, 844)
+    first, group = browser.run(
+        "const table = document.querySelector('#table2 table'), box = table.parentElement;"
+        "table.querySelector('tbody th[scope=row]').textContent = 'aerial_vehicle_'.repeat(12);"
+        "table.querySelector('.group th span').textContent = 'A network, trained '.repeat(12);"
+        "box.scrollLeft = 1e6;"
+        "const at = (one) => table.querySelector(one).getBoundingClientRect();"
+        "const seen = (one) => [at(one).left - box.getBoundingClientRect().left, at(one).width];"
+        "return [seen('tbody th[scope=row]'), seen('.group th span')]"
+    )
+    for left, wide in (first, group):
+        assert 0 <= left < 12
+        assert 0 < wide <= 356
+    assert first[1] <= 150
 
 
 def test_light_and_dark_differ(browser):

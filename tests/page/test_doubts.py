@@ -82,7 +82,7 @@ def test_the_page_is_sound_and_says_it_in_its_first_answers(page: Path) -> None:
     assert len(parsed.ids) == len(set(parsed.ids))
     assert set(parsed.labels) <= set(parsed.ids)
     assert text.index('class="doubts"') < text.index('id="found"') < text.index("<nav")
-    assert "<h3>Can the figures of “fake_clean” be trusted?</h3>" in text
+    assert "<h3>Can the figures of “fake_clean (clean)” be trusted?</h3>" in text
     provenance = text[text.index('id="provenance"') :]
     assert "findings" not in provenance
 

@@ -15,12 +15,14 @@ SCORES = {  # (attack, eps_255): ACC, low, high, mIoU
     ("worst", 1): (40.21, 36.96, 44.04, 20.3),
     ("worst", 4): (3.14, 1.0, 5.5, 0.9),
 }
+OWN = {name: {"scheme": "own"} for name in ("net", "one", "two")}
 
 
-def robustness(model="net", with_interval=True):
+def robustness(model="net", with_interval=True, images=16):
     rows = []
     for (attack, eps), (acc, low, high, miou) in SCORES.items():
         cell = {"table": "robustness", "model": model, "attack": attack, "eps_255": float(eps)}
+        cell["images"] = images
         bounds = (low, high) if with_interval else (np.nan, np.nan)
         rows.append(
             cell | {"metric": "acc", "value": acc} | dict(zip(("low", "high"), bounds, strict=True))
@@ -30,10 +32,10 @@ def robustness(model="net", with_interval=True):
 
 
 def test_a_model_of_ones_own_is_told_in_a_sentence():
-    ((one,),) = answers_of(robustness(), None, None)
+    ((one,),) = answers_of(robustness(), None, None, OWN)
     assert one.question == "How robust is “net”?"
     assert one.sentence == (
-        "On clean images 91.0 % of the pixels are right (88.0 to 93.5; mIoU 61.2). The worst "
+        "On 16 clean images 91.0 % of the pixels are right (88.0 to 93.5; mIoU 61.2). The worst "
         "attack leaves 40.2 % at 1/255 (37.0 to 44.0; mIoU 20.3), 3.1 % at 4/255 "
         "(1.0 to 5.5; mIoU 0.9)."
     )
@@ -43,14 +45,28 @@ def test_a_model_of_ones_own_is_told_in_a_sentence():
 
 def test_no_interval_and_no_radius_are_no_trouble():
     table = robustness(with_interval=False)
-    ((one,),) = answers_of(table[table["attack"] == "clean"], None, None)
-    assert one.sentence == "On clean images 91.0 % of the pixels are right (mIoU 61.2)."
+    ((one,),) = answers_of(table[table["attack"] == "clean"], None, None, OWN)
+    assert one.sentence == "On 16 clean images 91.0 % of the pixels are right (mIoU 61.2)."
 
 
 def test_each_model_has_a_sentence():
     both = pd.concat([robustness("one"), robustness("two")])
-    questions = [one.question for (one,) in answers_of(both, None, None)]
+    questions = [one.question for (one,) in answers_of(both, None, None, OWN)]
     assert questions == ["How robust is “one”?", "How robust is “two”?"]
+
+
+def test_a_trained_model_has_its_training_beside_its_name_and_each_its_images():
+    """Above it the page speaks of AT, which "at_5" does not say; models may have other images."""
+    both = pd.concat([robustness("at_5", images=48), robustness("net", images=1)])
+    told = [one for (one,) in answers_of(both, None, None, {**OWN, "at_5": {"scheme": "at"}})]
+    assert [one.question for one in told] == [
+        "How robust is “at_5 (AT)”?",
+        "How robust is “net”?",
+    ]
+    assert [one.sentence.split(" 91.0")[0] for one in told] == [
+        "On 48 clean images",
+        "On 1 clean image",
+    ]
 
 
 def gallery(folder, **files):

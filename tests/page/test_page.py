@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from robustseg.attacks.losses import SEA_LOSSES
+from robustseg.claims.language import Place
 from robustseg.claims.report import make_claims
 from robustseg.exhibits import QUESTIONS
+from robustseg.page.claim_names import key_of
 from robustseg.page.page import (
     Cost,
     Passes,
@@ -303,6 +305,29 @@ def test_verdicts_and_figures_of_the_answers_are_those_of_claims_and_tables(made
     best = min(table["fake_pir_5", loss, eps, "acc"] for loss in SEA_LOSSES)
     less = f"{abs(sea - best):.1f} points {'less' if sea < best else 'more'} than the best of them"
     assert f"At {eps}/255 four losses together leave {sea:.1f} %, {less} alone." in text
+
+
+def test_names_of_models_and_attacks_in_verdicts_have_a_key(answered):
+    text, results = answered
+    _, _, key = text.partition('<h2 id="names">')
+    lines = dict(re.findall(r'<th scope="row">(\w+)</th><td>\w+</td><td>(.*?)</td>', key))
+    assert lines["pir_at_5"] == "PIR-AT, 5 steps, 5 epochs, trained for 4/255"
+    judged = results[(results["numbers"] == "this run") & (results["verdict"] != "not evaluated")]
+    said = set(re.findall(r"[A-Za-z]\w*", " ".join(judged["detail"])))
+    assert said - set(lines) == {"against", "acc", "miou"}
+
+
+def test_the_key_has_what_is_named_and_no_more():
+    place = Place(title="here", dataset="d", roles={"pir_at_5": "m", "at_5": "m", "other": "gone"})
+    models = {"m": {"scheme": "clean", "epochs": 3}}
+    details = ["sea 57.6 against A 57.7 (pir_at_5, 4/255, acc)", "no sea_300, and other"]
+    lines = {line["Name"]: line["Meaning"] for line in key_of(details, [place], models)}
+    assert list(lines) == ["pir_at_5", "sea", "A", "sea_300"]
+    assert (lines["pir_at_5"], lines["A"]) == ("clean, 3 epochs", "SEA without Mask-Spherical")
+
+
+def test_a_run_without_claims_has_no_key(page):
+    assert 'id="names"' not in page
 
 
 def test_a_run_without_claims_and_models_of_ones_own_has_no_first_screen(page):

@@ -17,6 +17,7 @@ from robustseg.evidence.attacked_images import (
     read_shots,
     to_bytes,
 )
+from robustseg.evidence.wording import percent, printed
 from robustseg.page.data_uris import data_uri
 
 BUDGET_BYTES = 5_000_000
@@ -38,8 +39,9 @@ def encode_gallery(
             least one.
 
     Returns:
-        `models`: for each its name, loss, classes, radii and `images`; `pictures`: data URIs, each
-        once, which images name by index; `left_out`: images of the largest file that did not fit;
+        `models`: for each its name, loss, classes, radii and `images`, whose accuracies are in
+        percent as they are printed; `pictures`: data URIs, each once, which images name by
+        index; `left_out`: images of the largest file that did not fit;
         `lossy`: whether pictures are too large to be kept exactly; `unlabelled`: the colour of
         pixels without a label.
 
@@ -122,7 +124,7 @@ def _encode_image(shots: AttackedImages, index: int, pictures: dict[str, int]) -
         "prediction": [
             keep(_class_map(shots.prediction[radius, index], shots.palette)) for radius in radii
         ],
-        "accuracy": [round(100 * float(share), 2) for share in shots.accuracy[:, index]],
+        "accuracy": [float(printed(percent(share))) for share in shots.accuracy[:, index]],
         "present": sorted(present - {IGNORE_BYTE}),
         "unlabelled": IGNORE_BYTE in present,
     }

@@ -22,7 +22,10 @@ SIDE_BY_SIDE = 2
 
 
 def answers_of(
-    numbers: pd.DataFrame, results: pd.DataFrame | None, findings: str | Path | None
+    numbers: pd.DataFrame,
+    results: pd.DataFrame | None,
+    findings: str | Path | None,
+    models: Mapping[str, Mapping[str, Any]],
 ) -> list[list[Answered]]:
     """Return the answers of a run, those to one question together.
 
@@ -33,6 +36,7 @@ def answers_of(
         numbers: long forms of tables that tell something and of those that claims are about.
         results: verdicts on these numbers; None where no claims are checked.
         findings: config/claims.yaml; None: no questions of the paper's.
+        models: settings by name.
 
     Raises:
         RobustsegError: a finding is wrong; it names file and key.
@@ -44,14 +48,17 @@ def answers_of(
     grouped = [[one for one in found if one.question == question] for question in questions]
     answered = [answers for answers in grouped if answers[0].place]
     unanswered = [answers for answers in grouped if not answers[0].place]
-    return [*answered, *([one] for one in _told(numbers)), *unanswered]
+    return [*answered, *([one] for one in _told(numbers, models)), *unanswered]
 
 
-def _told(numbers: pd.DataFrame) -> Iterator[Answered]:
-    """Yield what tables say of themselves."""
+def _told(numbers: pd.DataFrame, models: Mapping[str, Mapping[str, Any]]) -> Iterator[Answered]:
+    """Yield what tables say of themselves, with models' training beside their names."""
     for name, table in TABLES.items():
+        if not table.tell:
+            continue
         rows = numbers[numbers["table"] == name]
-        for told in table.tell(rows) if table.tell else ():
+        shown = rows.assign(model=[_named(model, models) for model in rows["model"]])
+        for told in table.tell(shown):
             yield Answered(told.question, "", told.sentence, "", "", bars=told.bars)
 
 
@@ -122,6 +129,12 @@ def _typical(accuracies: Sequence[Sequence[float]]) -> int:
         for of_image in zip(*accuracies, strict=True)
     ]
     return distances.index(min(distances))
+
+
+def _named(name: str, models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a model's name and, in brackets, its training where the name does not say it."""
+    scheme = models[name]["scheme"]
+    return name if scheme in ("own", name) else f"{name} ({SCHEME_LABELS[scheme]})"
 
 
 def _label(name: str, models: Mapping[str, Mapping[str, Any]]) -> str:

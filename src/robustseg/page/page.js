@@ -154,6 +154,16 @@ for (const block of document.querySelectorAll("[data-claims]")) {
     });
   }
   search.addEventListener("input", filter);
+  const reveal = (hash) => {
+    const claim = claims.find((one) => `#${one.id}` === hash);
+    if (!claim?.hidden) return;
+    search.value = "";
+    buttons.find((button) => button.value === "all").click();
+    claim.scrollIntoView();
+  };
+  // A link that is followed twice changes no hash; the way back is no click.
+  addEventListener("click", (event) => reveal(event.target.closest("a")?.hash));
+  addEventListener("hashchange", () => reveal(location.hash));
   block.querySelector(".controls").hidden = false;
 }
 

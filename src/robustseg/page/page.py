@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robustseg import __version__
+from robustseg.claims.language import read_findings
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import check_files
 from robustseg.evidence.numbers import LONG_COLUMNS
@@ -20,8 +21,9 @@ from robustseg.exhibits import QUESTIONS, Shown
 from robustseg.figures.figure import GRID, INK
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.files import atomic_path
-from robustseg.names import SCHEME_LABELS
+from robustseg.names import SCHEME_LABELS, amount
 from robustseg.page.attack_viewer import encode_gallery
+from robustseg.page.claim_names import key_of
 from robustseg.page.doubts import doubts_of
 from robustseg.page.drawings import lighter
 from robustseg.page.first_screen import answers_of, picture_of
@@ -108,7 +110,7 @@ def make_page(
     provenance = merged_provenance(paths)
     results = pd.read_parquet(claims) if claims else None
     of_run = None if results is None else results[results["numbers"] == MEASURED]
-    answers = answers_of(_long_form(numbers), of_run, findings)
+    answers = answers_of(_long_form(numbers), of_run, findings, config["models"])
     said = [line for text in provenance.pop("warnings", []) for line in text.splitlines()]
     page = render(
         TEMPLATE,
@@ -121,6 +123,7 @@ def make_page(
         signs=SIGNS,
         picture=picture_of(shown, config["models"]),
         claims="" if results is None else claims_html(results),
+        names=_names(of_run, findings, config["models"]),
         claims_checked=0 if of_run is None else of_run["claim"].nunique(),
         beside=any(layout.has_reported for layout in layouts.values()),
         gallery=shown,
@@ -150,7 +153,17 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template).render(amount=amount, **values)
+
+
+def _names(
+    results: pd.DataFrame | None, findings: str | Path | None, models: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Return the key to the names in the verdicts of a run."""
+    if results is None or findings is None:
+        return []
+    _, places = read_findings(findings)
+    return key_of(results["detail"], places, models)
 
 
 def _layout(path: str | Path) -> Layout:

@@ -233,7 +233,7 @@ def _html_head(layout: Layout, level: int) -> str:
 def _html_group(layout: Layout, group: Group) -> str:
     lines = ["<tbody>"]
     stub, width = len(layout.stub), len(layout.stub) + len(layout.columns)
-    title = html.escape(group.title)
+    title = f"<span>{html.escape(group.title)}</span>"
     if group.heads:
         heads = "".join(
             f'<th scope="colgroup" colspan="{span}">{html.escape(text)}</th>'

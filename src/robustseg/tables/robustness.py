@@ -21,6 +21,7 @@ from robustseg.evidence.numbers import (
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import MISSING, percent, printed, radius, with_interval
 from robustseg.exhibits import HOW_ROBUST, Told
+from robustseg.names import amount
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
 from robustseg.tables.table import Table, cell, loss_label
@@ -99,7 +100,7 @@ def layout(numbers: Numbers) -> Layout:
         "Scores without an attack, and in the worst case, image by image, over all attacks inside "
         "the radius and the clean image; in brackets 95 % intervals over images. "
         "Strongest: the attack that leaves least accuracy by itself; @: the mean margin to which "
-        "it scales logits. Cost: forward and backward passes, counted apart. "
+        "it scales logits. Cost: forward and backward passes, each counted as one. "
         f"{numbers.about()}",
         ("ε∞",),
         (
@@ -126,7 +127,8 @@ def tell(numbers: pd.DataFrame) -> Iterator[Told]:
         clean = _left(cells, "clean", 0.0, "of the pixels are right")
         left = [_left(cells, "worst", eps, f"at {radius(eps)}") for eps in radii]
         attacked = f" The worst attack leaves {', '.join(left)}." if left else ""
-        sentence = f"On clean images {clean}.{attacked}"
+        images = amount(int(cells["clean", 0.0, "acc"]["images"]), "clean image")
+        sentence = f"On {images} {clean}.{attacked}"
         bars = {"clean": cells["clean", 0.0, "acc"]["value"]}
         bars |= {radius(eps): cells["worst", eps, "acc"]["value"] for eps in radii}
         yield Told(f"How robust is “{model}”?", sentence, bars)
