@@ -314,7 +314,7 @@ def test_names_of_models_and_attacks_in_verdicts_have_a_key(answered):
     assert lines["pir_at_5"] == "PIR-AT, 5 steps, 5 epochs, trained for 4/255"
     judged = results[(results["numbers"] == "this run") & (results["verdict"] != "not evaluated")]
     said = set(re.findall(r"[A-Za-z]\w*", " ".join(judged["detail"])))
-    assert said - set(lines) == {"against", "acc", "miou"}
+    assert said - set(lines) <= {"against", "acc", "miou"}
 
 
 def test_the_key_has_what_is_named_and_no_more():
