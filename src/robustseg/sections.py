@@ -13,6 +13,7 @@ from robustseg.bounds import (
     MOST_ITEMS,
     MOST_LETTERS,
     MOST_PASSES,
+    NUMBER,
     SMALLEST_NUMBER,
     SMALLEST_RADIUS_255,
     fits_a_name,
@@ -168,8 +169,8 @@ def _explain(error: Any, file: type[Section]) -> str:
         error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
     )
     hint = ""
-    if kind == "float_type" and isinstance(value, str):
-        hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
+    if kind == "float_type" and isinstance(value, str) and NUMBER.fullmatch(value):
+        hint = " (write numbers without quotes, and 1e-3 as 1.0e-3)"
     return f"{message}, not {shown(value)}{hint}"
 
 

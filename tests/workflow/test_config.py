@@ -95,7 +95,7 @@ WRONG = [
     ("models.at_5.decoder", "segmenter", "needs a backbone of one of the architectures vit_demo"),
     ("backbones.convnext_clean.dataset", "scenes", "needs one of kind shapes or cifar10: shapes"),
     ("backbones.convnext_robust.steps", 0, "backbones.convnext_robust needs both eps_255 and"),
-    ("training.upernet.learning_rate", "1e-3", "write 1.0e-3"),
+    ("training.upernet.learning_rate", "1e-3", "and 1e-3 as 1.0e-3"),
     (
         f"{SUITE}.losses",
         ["dice"],
