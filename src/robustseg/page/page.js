@@ -17,7 +17,7 @@ function leafHeads(table) {
 }
 
 function sortKey(text) {
-  const number = parseFloat(text.replace("−", "-").replaceAll(",", ""));
+  const number = parseFloat(text.replace(/^[≤≥] */, "").replace("−", "-").replaceAll(",", ""));
   return Number.isNaN(number) ? text : number;
 }
 
