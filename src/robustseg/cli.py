@@ -570,7 +570,9 @@ def _rank(options: argparse.Namespace) -> None:
     for one in make_leaderboard(options.sources, options.out):
         models = amount(len(one.entries), "model")
         images = amount(one.setting.images, "image")
-        print(f"{one.setting.title}: {models} on {images}, first {one.entries[0].label}")
+        first = one.entries[0]
+        doubts = f", found {first.doubts}" if first.doubts else ""
+        print(f"{one.title}: {models} on {images}, first {first.label}{doubts}")
     print(f"Page: {options.out}")
 
 

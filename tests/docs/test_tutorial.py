@@ -123,7 +123,8 @@ def test_the_leaderboard_is_of_the_tutorial_s_runs(printed: dict[str, str]) -> N
             assert looks(block.text) == looks(said)
     table = Path("runs/first_leaderboard.md").read_text()
     assert "| 2. model (runs/first)" in table
-    assert "model (runs/rounding) ✗ !" in table
+    assert "| 1. (✗) ! model (runs/rounding) |" in table
+    assert "✗ ! model (runs/rounding) | ≤ " in table
 
 
 @pytest.mark.parametrize("page", ["docs/evidence.md", "docs/doubt.md"])

@@ -1,6 +1,7 @@
 """Submissions of two small runs, one of them overestimated, and the leaderboard made of them."""
 
 import csv
+import itertools
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from robustseg import doubt, evaluate
 from robustseg.cli import main
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.evaluate import read_evaluation
+from robustseg.evidence.findings import SOUND, TOO_HIGH, verdict_of
 from robustseg.evidence.reading import read_opinions
 from robustseg.evidence.reported import reported_numbers
 from robustseg.files import sha256
@@ -27,6 +29,8 @@ from robustseg.page.leaderboard import (
     rank,
 )
 from robustseg.page.submission import make_submissions, read_submission
+from tests.needs import BROWSER, needs
+from tests.page.browser import Browser
 
 EPS_255 = 40.0
 IMAGES = torch.rand(6, 3, 10, 12, generator=torch.Generator().manual_seed(0))
@@ -80,6 +84,27 @@ def spoil(path: Path, change: Callable[[Any], object], to: Path | None = None) -
     change(content)
     (to or path).write_text(json.dumps(content))
     return to or path
+
+
+def measured(value: float, width: float = 1.0) -> dict[str, float]:
+    """Return a figure with an interval."""
+    return {"value": value, "low": value - width, "high": value + width}
+
+
+def opinion(acc: float, found: float, rating: str = TOO_HIGH) -> dict[str, Any]:
+    """Return what a second opinion says, on four images."""
+    points = max(acc - found, 0.0)
+    return {
+        **{"images": 4, "acc_percent": acc, "found_percent": found, "rating": rating},
+        **{"overestimated_by_points": points, "verdict": verdict_of(rating, points)},
+    }
+
+
+def at_radius(one: Any, eps_255: float) -> None:
+    """Change the radius of a submission, and that of its evidence."""
+    for file in one["evidence"]:
+        file["path"] = file["path"].replace(f"/eps{one['eps_255']:g}/", f"/eps{eps_255:g}/")
+    one["eps_255"] = eps_255
 
 
 def test_figures_are_those_of_the_table(made: Path) -> None:
@@ -170,9 +195,8 @@ def test_an_overestimated_figure_ranks_at_what_was_found(
     runs: Path, acc: float, found: float, rating: str, ranked: float
 ) -> None:
     def said(one: Any) -> None:
-        one["worst"]["acc_percent"] = {"value": 60.0, "low": 59.0, "high": 61.0}
-        opinion = {"acc_percent": acc, "found_percent": found, "rating": rating}
-        one["doubt"].update(opinion, overestimated_by_points=acc - found)
+        one["worst"]["acc_percent"] = measured(60.0)
+        one["doubt"] = opinion(acc, found, rating)
 
     path = spoil(file_of("rounds"), said, Path("rounds.json"))
     assert read_submission(path).ranked_percent == ranked
@@ -180,11 +204,10 @@ def test_an_overestimated_figure_ranks_at_what_was_found(
 
 def test_an_overestimated_figure_may_lose_its_place(runs: Path) -> None:
     def at(value: float) -> Callable[[Any], None]:
-        return lambda one: one["worst"]["acc_percent"].update(value=value)
+        return lambda one: one["worst"].update(acc_percent=measured(value))
 
     def doubted(one: Any) -> None:
-        opinion = {"acc_percent": 70.0, "found_percent": 10.0, "overestimated_by_points": 60.0}
-        one["doubt"].update(opinion)
+        one["doubt"] = opinion(70.0, 10.0)
         at(75.0)(one)
 
     paths = [
@@ -199,8 +222,8 @@ def test_the_page_says_what_was_doubted(runs: Path) -> None:
     make_leaderboard(["runs/colours", "runs/rounds"], "board.html")
     page, text = Path("board.html").read_text(), Path("board.md").read_text()
     for said in (page, text):
-        assert "rounds ✗" in said or "rounds ≈ ✗" in said
-        assert "✗ too high by ≥ " in said
+        assert "✗ ! rounds" in said
+        assert "✗ too high by\N{NO-BREAK SPACE}≥" in said
         assert "not asked for" in said
     assert "<script src" not in page
     assert "http" not in page.replace("https://arxiv.org/abs/2306.12941", "")
@@ -225,8 +248,7 @@ def board(runs: Path) -> Path:
     def doubted(one: Any) -> None:
         one.update(worst=figures(75, 60), clean=figures(95, 85), warnings=["it rounds"])
         one["attack"].update(seeds=[1], passes_an_image={"forward": 1000.0, "backward": 1.0})
-        opinion = {"acc_percent": 70.0, "found_percent": 10.0, "overestimated_by_points": 60.0}
-        one["doubt"].update(opinion, images=4, verdict="60 points too high")
+        one["doubt"] = opinion(70.0, 10.0)
 
     changes = {"colours": honest, "rounds": doubted}
     paths = [spoil(file_of(name), change, Path(name)) for name, change in changes.items()]
@@ -245,6 +267,7 @@ def test_a_line_of_the_csv_is_the_submission(board: Path) -> None:
         **{"ranked_percent": "50.0", "separated_from_above": ""},
         **{"second_opinion": "", "overestimated_by_points": ""},
     }
+    shared["too_high_at_255"] = ""
     doubted = {
         **{"position": "2", "model": "rounds", "file": "rounds", "passes_an_image": "1001.0"},
         **{"ranked_percent": "10.0", "separated_from_above": "True"},
@@ -264,7 +287,8 @@ def test_a_line_in_markdown_is_the_submission(board: Path) -> None:
     assert [one for one in lines if re.match(r"\| \d", one)] == [
         "| 1. colours | 50.0 (49.0 to 52.0) | 40.0 (39.0 to 42.0) | not asked for | not there "
         "| 90.0 | 80.0 | sea: 4 × 5 iterations | 42 |",
-        "| 2. rounds ✗ ! | ≤ 10.0 | ≤ 60.0 | ✗ too high by ≥ 60.0 | not there "
+        "| 2. ✗ ! rounds | ≤ 10.0 | – | ✗ too high by\N{NO-BREAK SPACE}≥\N{NO-BREAK SPACE}60.0 "
+        "| not there "
         "| 95.0 | 85.0 | sea: 4 × 5 iterations | 1,001 |",
     ]
 
@@ -272,7 +296,8 @@ def test_a_line_in_markdown_is_the_submission(board: Path) -> None:
 def test_a_bar_is_as_long_as_what_it_ranks_at(board: Path) -> None:
     page = board.read_text()
     assert '<span>1. colours</span><i style="--share: 50.0%"></i><b>50.0</b>' in page
-    assert '<span>2. rounds ✗ !</span><i style="--share: 10.0%"></i><b>≤ 10.0</b>' in page
+    doubted = '<i class="doubted" style="--share: 10.0%"></i><b>≤ 10.0</b>'
+    assert f"<span>2. ✗ ! rounds</span>{doubted}" in page
 
 
 def notes_of(page: Path) -> list[str]:
@@ -282,13 +307,45 @@ def notes_of(page: Path) -> list[str]:
 
 def test_each_note_is_said_where_it_holds(board: Path) -> None:
     assert notes_of(board) == [
-        "✗ rounds: measured 75.0 (74.0 to 77.0), 60 points too high on 4 images, where 10.0 are "
-        "left; it ranks at 10.0, an upper bound without an interval.",
+        "✗ rounds: measured 75.0 (74.0 to 77.0), overestimated by at least 60.0 points on 4 "
+        "images, where 10.0 are left; it ranks at 10.0, an upper bound without an interval. No "
+        "mIoU is shown: the second opinion counts ACC alone.",
         "The attacks differ: a weaker attack leaves more, and says less.",
         "! rounds: it rounds.",
         "Evidence “not there”: the figures are as the file says; where evidence lies beside, they "
         "were made from it again and agree.",
     ]
+
+
+def test_a_run_found_too_high_is_marked_at_radii_where_nobody_asked(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", "runs/rounds", "--out", "board.html"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "data at 8/255: 1 model on 6 images, first rounds, found too high at 40/255"
+    assert said[1] == "data at 40/255: 1 model on 6 images, first rounds, found too high"
+    make_leaderboard(["runs/colours", "runs/rounds"], "board.html")
+    lines = Path("board.md").read_text().replace("\N{NO-BREAK SPACE}", " ").splitlines()
+    assert sum("| not asked for; ✗ at 40/255 |" in one for one in lines) == 1
+    (line,) = (one for one in lines if "(✗) ! rounds |" in one)
+    acc = read_submission(file_of("rounds", 8.0)).worst.acc_percent.value
+    assert line.split(" | ")[1].startswith(f"{acc:.1f} (")  # no figure is changed
+    assert "\n- (✗) rounds: nobody asked" in Path("board.md").read_text()
+    assert '(✗) ! rounds</span><i class="doubted"' in Path("board.html").read_text()
+    found = {(row["model"], row["eps_255"]): row["too_high_at_255"] for row in rows_of("board.csv")}
+    assert found.pop(("rounds", "8.0")) == "40"
+    assert set(found.values()) == {""}
+
+
+def test_a_figure_with_a_second_opinion_of_its_own_has_no_mark_of_another(runs: Path) -> None:
+    acc = read_submission(file_of("rounds", 8.0)).worst.acc_percent.value
+    asked = spoil(
+        file_of("rounds", 8.0),
+        lambda one: one.update(doubt=opinion(acc, acc, SOUND)),
+        Path("asked.json"),
+    )
+    (at_8, _) = rank([asked, file_of("rounds")])
+    assert at_8.entries[0].too_high_at == []
 
 
 def test_no_note_is_said_where_nothing_holds(runs: Path) -> None:
@@ -317,7 +374,7 @@ def test_the_same_images_with_other_labels_are_ranked_by_themselves(
 
 def test_each_radius_data_set_and_set_of_images_is_ranked_by_itself(runs: Path) -> None:
     changed = {
-        "radius": lambda one: one.update(eps_255=7.0),
+        "radius": lambda one: at_radius(one, 7.0),
         "dataset": lambda one: one.update(dataset="voc"),
         "images": lambda one: one.update(images=7),
         "others": lambda one: one.update(images_sha256="0" * 64),
@@ -326,14 +383,21 @@ def test_each_radius_data_set_and_set_of_images_is_ranked_by_itself(runs: Path) 
     paths = [spoil(file_of("colours"), change, Path(key)) for key, change in changed.items()]
     found = rank([file_of("colours"), file_of("rounds"), *paths])
     assert len(found) == 1 + len(changed)
+    assert {one.title for one in found} == {
+        "data at 7/255",
+        "data at 40/255, 3 classes, 6 images, images " + found[2].setting.images_sha256[:8] + "…",
+        "data at 40/255, 3 classes, 6 images, images 00000000…",
+        "data at 40/255, 3 classes, 7 images",
+        "data at 40/255, 4 classes, 6 images",
+        "voc at 40/255",
+    }
     assert sorted(len(one.entries) for one in found) == [1] * len(changed) + [2]
 
 
 def test_models_whose_intervals_overlap_are_marked(runs: Path) -> None:
     def at(value: float) -> Callable[[Any], object]:
-        figure = {"value": value, "low": value - 1.0, "high": value + 1.0}
         return lambda one: (
-            one["worst"].update(acc_percent=figure),
+            one["worst"].update(acc_percent=measured(value)),
             one.update(model=f"at_{value:.0f}"),
             one["evidence"][0].update(sha256=f"{value:064.0f}"),
         )
@@ -344,7 +408,7 @@ def test_models_whose_intervals_overlap_are_marked(runs: Path) -> None:
     assert list(found.together) == [False, False, True]
     make_leaderboard(paths, "board.html")
     lines = Path("board.md").read_text()
-    assert "| 3. at\\_50 ≈ |" in lines
+    assert "| 3. ≈ at\\_50 |" in lines
     assert "| 2. at\\_51 |" in lines
     assert "\n- ≈: not separated from the model above: " in lines
     separated = [row["separated_from_above"] for row in rows_of("board.csv")]
@@ -356,7 +420,7 @@ def test_without_an_interval_a_model_is_separated_from_none(runs: Path) -> None:
         one["worst"]["acc_percent"] = {"value": 40.0, "low": None, "high": None}
 
     def certain(one: Any) -> None:
-        one["worst"]["acc_percent"] = {"value": 50.0, "low": 49.0, "high": 51.0}
+        one["worst"]["acc_percent"] = measured(50.0)
         one["doubt"] = None
 
     paths = [
@@ -372,14 +436,12 @@ def test_an_overestimated_model_may_be_anything_below_what_was_found(runs: Path)
     """Measured 60 and found to be 40 at most: apart from 50, which is above, and not from 30."""
 
     def doubted(one: Any) -> None:
-        one["worst"]["acc_percent"] = {"value": 60.0, "low": 59.0, "high": 61.0}
-        opinion = {"acc_percent": 60.0, "found_percent": 40.0, "overestimated_by_points": 20.0}
-        one["doubt"].update(opinion)
+        one["worst"]["acc_percent"] = measured(60.0)
+        one["doubt"] = opinion(60.0, 40.0)
 
     def at(value: float) -> Callable[[Any], object]:
-        figure = {"value": value, "low": value - 1.0, "high": value + 1.0}
         return lambda one: (
-            one["worst"].update(acc_percent=figure),
+            one["worst"].update(acc_percent=measured(value)),
             one["evidence"][1].update(sha256=f"{value:064.0f}"),
         )
 
@@ -402,7 +464,8 @@ def test_the_paper_stands_beside_and_outside(runs: Path) -> None:
     """Its figures for VOC at 8/255, Table 3: ACC 71.2 of PIR-AT with ConvNeXt-T."""
 
     def of_voc(one: Any) -> None:
-        one.update(dataset="voc", classes=21, eps_255=8.0)
+        one.update(dataset="voc", classes=21)
+        at_radius(one, 8.0)
 
     make_leaderboard([spoil(file_of("colours"), of_voc, Path("voc.json"))], "board.html")
     text = Path("board.md").read_text()
@@ -422,10 +485,12 @@ def test_the_paper_stands_beside_and_outside(runs: Path) -> None:
 
 @pytest.mark.parametrize("key", ["dataset", "classes", "eps_255"])
 def test_the_paper_is_left_out_where_it_is_of_something_else(runs: Path, key: str) -> None:
-    other = {"dataset": "data", "classes": 20, "eps_255": 6.0}
+    other: dict[str, Any] = {"dataset": "data", "classes": 20, "eps_255": 6.0}
 
     def changed(one: Any) -> None:
-        one.update({"dataset": "voc", "classes": 21, "eps_255": 8.0, key: other[key]})
+        said = {"dataset": "voc", "classes": 21, "eps_255": 8.0, key: other[key]}
+        at_radius(one, said.pop("eps_255"))
+        one.update(said)
 
     (found,) = rank([spoil(file_of("colours"), changed, Path("voc.json"))])
     assert found.reported == {}
@@ -434,13 +499,17 @@ def test_the_paper_is_left_out_where_it_is_of_something_else(runs: Path, key: st
 @pytest.mark.parametrize(
     ("key", "change"),
     [
-        ("worst.acc_percent.value", lambda one: one["worst"]["acc_percent"].update(value=99.0)),
+        (
+            "worst.acc_percent.value",
+            lambda one: one["worst"]["acc_percent"].update(low=1.0, value=2.0),
+        ),
         ("clean.miou_percent.low", lambda one: one["clean"]["miou_percent"].update(low=1.0)),
         ("attack.iterations[0]", lambda one: one["attack"].update(iterations=[300])),
         ("model", lambda one: one.update(model="resnet")),
         ("warnings", lambda one: one.update(warnings=[])),
         ("doubt", lambda one: one.update(doubt=None)),
         ("evidence", lambda one: one["evidence"].pop()),
+        ("architecture", lambda one: one.update(architecture="another")),
         ("evidence[1].sha256", lambda one: one["evidence"][1].update(sha256="0" * 64)),
         ("eps_255", lambda one: one.update(eps_255=7.0)),
     ],
@@ -473,9 +542,92 @@ def test_a_file_away_from_its_evidence_is_not_taken_for_compared(runs: Path) -> 
         rank([away, file_of("colours")])
 
 
+@pytest.mark.parametrize("suffix", [".html", ".md", ".csv"])
+def test_what_rank_did_not_write_is_not_replaced(
+    board: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", "runs/rounds", "--out", str(board)]) == 0  # its own it does replace
+    written = board.with_suffix(suffix)
+    written.write_text("mine")
+    before = {path.name: path.read_bytes() for path in Path().glob("board.*")}
+    capsys.readouterr()
+    assert main(["rank", "nowhere.json", "--out", str(board)]) == 1
+    assert f"error: {written} would be replaced, but `robustseg rank`" in capsys.readouterr().err
+    assert before == {path.name: path.read_bytes() for path in Path().glob("board.*")}
+
+
+def test_a_folder_of_the_page_s_name_is_not_replaced(runs: Path) -> None:
+    Path("board.html").mkdir()
+    with pytest.raises(RobustsegError, match=r"board\.html would be replaced"):
+        make_leaderboard(["runs/rounds"], "board.html")
+
+
+def test_no_cell_of_the_csv_is_a_formula(runs: Path) -> None:
+    def formula(one: Any) -> None:
+        one["attack"]["suites"] = ["=HYPERLINK(1)"]
+
+    path = spoil(file_of("colours"), formula, Path("-1+1.json"))
+    make_leaderboard([path], "board.html")
+    (row,) = rows_of("board.csv")
+    assert (row["suites"], row["file"]) == ("'=HYPERLINK(1)", "'-1+1.json")
+    assert float(row["eps_255"]) == EPS_255
+
+
+def many(count: int) -> list[Path]:
+    """Return submissions of models with long names, the second one of them overestimated."""
+
+    def named(place: int) -> Callable[[Any], object]:
+        return lambda one: (
+            one.update(model=f"m{'x' * 90}{place:03d}"),
+            one["worst"].update(acc_percent=measured(68.0 - place / 10)),
+            [file.update(sha256=f"{place:060d}{n:04d}") for n, file in enumerate(one["evidence"])],
+            one.update(doubt=opinion(70.0, 9.5) if place == 1 else None),
+        )
+
+    return [spoil(file_of("rounds"), named(n), Path(f"{n}.json")) for n in range(count)]
+
+
+def test_the_first_twenty_have_bars_and_all_have_lines(runs: Path) -> None:
+    make_leaderboard(many(23), "board.html")
+    page = Path("board.html").read_text()
+    assert page.count('<i style="--share') == 20
+    assert "The first 20 of 23 models; the table has them all." in page
+    assert page.count('<th scope="row">') > 23
+
+
+@needs(BROWSER)
+def test_in_a_browser(runs: Path, tmp_path: Path) -> None:
+    """Long names leave neither window nor table, and bounds sort as the numbers that they are."""
+    make_leaderboard(many(5), "board.html")
+    make_leaderboard(["runs/colours", "runs/rounds"], "both.html")
+    with Browser(tmp_path / "profile") as browser:
+        for page, width in itertools.product(("board.html", "both.html"), (1400, 390)):
+            browser.set_width(width, 900)
+            browser.open(Path(page).resolve())
+            assert browser.run("return document.documentElement.scrollWidth") <= width
+            cut = "return [...document.querySelectorAll('.scroll, .bars span')]" + (
+                ".filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.className)"
+            )
+            assert set(browser.run(cut)) <= ({"scroll"} if width == 390 else set())
+        browser.set_width(1400, 900)
+        browser.open(Path("board.html").resolve())
+        browser.click(".ranking thead tr:last-child th .sort")
+        shown = browser.run(
+            "return [...document.querySelectorAll('figure tbody tr')]"
+            ".map(row => row.cells[1].textContent)"
+        )
+        assert [one.split(" (")[0] for one in shown] == ["≤ 7.4", "67.6", "67.7", "67.8", "68.0"]
+        browser.click(".ranking thead tr:last-child th:nth-child(2) .sort")
+        last = browser.run(
+            "return [...document.querySelectorAll('figure tbody tr')].at(-1).innerText"
+        )
+        assert "≤ 7.4" in last  # whose mIoU is not known
+        assert browser.complaints() == []
+
+
 def test_models_of_one_name_are_told_apart(runs: Path) -> None:
     def renamed(one: Any) -> None:
-        one.update(model="rounds", evidence=one["evidence"][:1])
+        one.update(model="rounds")
 
     (found,) = rank([file_of("rounds"), spoil(file_of("colours"), renamed, Path("other.json"))])
     assert {entry.label for entry in found.entries} == {
@@ -486,20 +638,40 @@ def test_models_of_one_name_are_told_apart(runs: Path) -> None:
 
 DAMAGED: dict[str, tuple[str, object]] = {
     "model should be text": ("model", None),
-    "worst.acc_percent.value should be a number": ("worst.acc_percent.value", "9"),
+    "worst.acc_percent.value should be a number, not '9' (write numbers without quotes": (
+        *("worst.acc_percent.value", "9"),
+    ),
     "clean.miou_percent.value should be": ("clean.miou_percent.value", 101.0),
     "worst.acc_percent has an interval": ("worst.acc_percent.low", 99.0),
     "worst.acc_percent has one end": ("worst.acc_percent.low", None),
-    "worst.acc_percent.value is 100, above": ("worst.acc_percent.value", 100.0),
+    "worst.acc_percent has the value 90 outside its": ("worst.acc_percent.value", 90.0),
+    "worst.acc_percent.value is 100, above": ("worst.acc_percent", measured(100.0, 0.0)),
     "worst.sponsor is not a known key": ("worst.sponsor", "none"),
     "norm should be 'l_inf'": ("norm", "l_2"),
     "format should be": ("format", "robustseg submission 3"),
-    "warnings[0] should": ("warnings", ["a\nb"]),
+    "warnings[0] has the hidden character U+000A": ("warnings", ["a\nb"]),
+    "architecture has the hidden character U+202E": (
+        "architecture",
+        "a\N{RIGHT-TO-LEFT OVERRIDE}b",
+    ),
+    "attack.suites[0] has the hidden character U+2028": (
+        *("attack.suites", ["a\N{LINE SEPARATOR}b"]),
+    ),
+    "architecture should have at most 300 characters": ("architecture", "a" * 301),
+    "warnings has room for 100 entries": ("warnings", ["it rounds"] * 101),
+    "provenance has the key 'file'; known here: config_hash, ": ("provenance", {"file": ["a"]}),
+    "provenance.torch[0] should have at most 300": ("provenance", {"torch": ["a" * 301]}),
+    "attack.passes_an_image.forward should be less": ("attack.passes_an_image.forward", 1e308),
     "evidence[0].sha256 should": ("evidence", [{"path": "a", "sha256": "12"}]),
     "evidence[0] has the path": ("evidence", [{"path": "../a", "sha256": "0" * 64}]),
     "evidence needs at least 1 entry": ("evidence", []),
     "doubt has the rating 'no sign', which": ("doubt.rating", "no sign"),
     "doubt has the rating 'good'; known are": ("doubt.rating", "good"),
+    "doubt has the verdict 'no sign of overestimation', where rating and points say": (
+        *("doubt.verdict", "no sign of overestimation"),
+    ),
+    "doubt.images is 7, where images is 6": ("doubt.images", 7),
+    "doubt.acc_percent is ": ("doubt.images", 6),
     "doubt has overestimated_by_points 0": ("doubt.overestimated_by_points", 0.0),
 }
 
@@ -520,6 +692,64 @@ def test_damage_is_one_sentence_with_file_and_key(
     assert main(["rank", str(path), "--out", "board.html"]) == 1
     assert f"robustseg: error: damaged.json: {problem}" in capsys.readouterr().err
     assert not Path("board.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("problem", "change"),
+    [
+        ("evidence lists a file twice, by its path", lambda files: files + files[:1]),
+        (
+            "evidence lists a file twice, by its sha256",
+            lambda files: [*files, {**files[0], "path": files[0]["path"].replace("0-sh", "1-sh")}],
+        ),
+        ("evidence has no file of an attack", lambda files: [files[0], files[2]]),
+        ("evidence has no file of the clean images", lambda files: files[1:]),
+        (
+            "eps_255 is 40, but evidence[1].path is of 8",
+            lambda files: [files[0], {**files[1], "path": files[1]["path"].replace("40", "8")}],
+        ),
+        (
+            "evidence[0] has the path",
+            lambda files: [{**files[0], "path": f"elsewhere/{files[0]['path']}"}, *files[1:]],
+        ),
+    ],
+)
+def test_evidence_that_is_not_the_figure_s_is_refused(
+    runs: Path, problem: str, change: Callable[[Any], object]
+) -> None:
+    path = spoil(
+        file_of("rounds"), lambda one: one.update(evidence=change(one["evidence"])), Path("x.json")
+    )
+    with pytest.raises(RobustsegError, match=rf"^x\.json: {re.escape(problem)}"):
+        read_submission(path)
+
+
+def test_miou_may_lie_outside_its_interval(runs: Path) -> None:
+    """A class that is missing in resampled images moves it."""
+
+    def outside(one: Any) -> None:
+        one["worst"]["miou_percent"] = {"value": 20.0, "low": 21.0, "high": 30.0}
+
+    read_submission(spoil(file_of("colours"), outside, Path("x.json")))
+
+
+def test_a_run_with_long_names_hands_on_what_a_submission_holds(runs: Path) -> None:
+    (record,) = runs.glob("colours/run-shard*.json")
+    text = "a\N{RIGHT-TO-LEFT OVERRIDE}" + "b" * 400
+    spoil(record, lambda one: one.update(model=text, warnings=[text]))
+    path = make_submissions(runs / "colours")[0]
+    one = read_submission(path)
+    for shown in (one.architecture, *one.warnings):
+        assert shown.startswith("a\\u202ebbb")
+        assert (len(shown), shown[-1]) == (300, "…")
+    assert rank([path])[0].entries[0].compared
+
+
+def test_a_run_of_more_than_a_submission_holds_is_one_sentence(runs: Path) -> None:
+    (record,) = runs.glob("colours/run-shard*.json")
+    spoil(record, lambda one: one.update(warnings=[f"{n}" for n in range(101)]))
+    with pytest.raises(RobustsegError, match=r"^runs/colours: warnings has room for 100 entries"):
+        make_submissions(runs / "colours")
 
 
 @pytest.mark.parametrize(

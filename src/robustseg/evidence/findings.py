@@ -228,6 +228,15 @@ SOUND, DOUBTFUL, TOO_HIGH = "no sign", "may be too high", "too high"
 """What a figure is."""
 
 
+def verdict_of(rating: str, points: float) -> str:
+    """Return a rating in a few words; `points`: by how many the figure is too high at least."""
+    if rating == SOUND:
+        return "no sign of overestimation"
+    if rating == TOO_HIGH:
+        return f"overestimated by at least {printed(points)} points"
+    return "may be overestimated, by an amount that no attack here could tell"
+
+
 @dataclass(frozen=True)
 class Opinion:
     """All findings on one figure: a model at one radius.
@@ -273,11 +282,7 @@ class Opinion:
     @property
     def verdict(self) -> str:
         """The verdict in a few words."""
-        if self.rating == SOUND:
-            return "no sign of overestimation"
-        if self.rating == TOO_HIGH:
-            return f"overestimated by at least {printed(self.points)} points"
-        return "may be overestimated, by an amount that no attack here could tell"
+        return verdict_of(self.rating, self.points)
 
     def __str__(self) -> str:
         lines = [

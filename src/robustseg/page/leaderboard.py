@@ -12,14 +12,21 @@ from typing import Any, NamedTuple
 
 from robustseg import __version__
 from robustseg.errors import RobustsegError
-from robustseg.evidence.enumerator import jobs_of_file
 from robustseg.evidence.findings import SUITE, TOO_HIGH
 from robustseg.evidence.reported import reported_numbers
 from robustseg.evidence.wording import MISSING, listed, printed, radius, with_interval
 from robustseg.files import atomic_path, sha256
+from robustseg.names import amount
 from robustseg.page.doubts import SIGNS
 from robustseg.page.page import render
-from robustseg.page.submission import FOLDER, Figure, Submission, is_of_its_run, read_submission
+from robustseg.page.submission import (
+    FOLDER,
+    Figure,
+    Submission,
+    in_one_line,
+    is_of_its_run,
+    read_submission,
+)
 from robustseg.tables.layout import Cell, Group, Layout, Row, to_html, to_markdown
 from robustseg.tables.table import loss_label
 
@@ -30,6 +37,20 @@ PAPER_CLASSES = {"voc": 21, "ade20k": 151}
 """Classes that the paper scores, by data set: Table 3 stands beside no others."""
 
 NOT_SEPARATED = "≈"
+ELSEWHERE = f"({SIGNS[TOO_HIGH]})"
+"""Marks a figure of a run that was found too high at another radius."""
+NBSP = "\u00a0"
+"""A space at which no line ends."""
+MOST_BARS = 20
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Begin a cell of a CSV file that a spreadsheet would compute."""
+MARK = "made by robustseg rank"
+MARKS = {
+    ".html": f'<meta name="generator" content="{MARK}">',
+    ".md": f"<!-- {MARK} -->",
+    ".csv": "dataset,classes,eps_255,images,images_sha256,position,source,model,ranked_percent",
+}
+"""Near the beginning of each file of a leaderboard, which nothing else is overwritten for."""
 METRICS = ("acc", "miou")
 
 
@@ -42,11 +63,6 @@ class Setting(NamedTuple):
     images: int
     images_sha256: str
 
-    @property
-    def title(self) -> str:
-        """In words."""
-        return f"{self.dataset} at {radius(self.eps_255)}"
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -57,12 +73,22 @@ class Entry:
         of: the submission.
         compared: whether its evidence lay beside, and says the same.
         label: the model's name, with its file where another model has it too.
+        too_high_at: radii in 1/255 at which another submission of its run was found overestimated,
+            if nobody asked at its own.
     """
 
     path: Path
     of: Submission
     compared: bool
     label: str
+    too_high_at: Sequence[float] = ()
+
+    @property
+    def doubts(self) -> str:
+        """What a second opinion has against it, "" if nothing."""
+        if self.of.overestimated:
+            return "too high"
+        return f"too high at {listed(map(radius, self.too_high_at))}" if self.too_high_at else ""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -83,12 +109,14 @@ class Ranking:
 
     Attributes:
         setting: what they share.
+        title: data set and radius, and what else tells it from rankings of the same two.
         entries: in their order.
         together: for each whether its ends reach those of the one above, see `Entry.ends`.
         reported: by name of the paper's models, their printed numbers by (attack, metric).
     """
 
     setting: Setting
+    title: str
     entries: Sequence[Entry]
     together: Sequence[bool]
     reported: Mapping[str, Mapping[tuple[str, str], float]]
@@ -106,11 +134,19 @@ def make_leaderboard(sources: Iterable[str | Path], out: str | Path) -> list[Ran
 
     Raises:
         RobustsegError: a submission is damaged or contradicts its evidence, two are of the same
-            evidence, or `out` is no page's name; it names the file.
+            evidence, `out` is no page's name, or one of the three files is there and no earlier
+            leaderboard; it names the file.
     """
     page = Path(out)
     if page.suffix != ".html":
         raise RobustsegError(f"--out is {page}; the page's name must end in .html")
+    files = {suffix: page.with_suffix(suffix) for suffix in MARKS}
+    for suffix, path in files.items():
+        if path.exists() and not _holds(path, MARKS[suffix]):
+            raise RobustsegError(
+                f"{path} would be replaced, but `robustseg rank` did not write it; give --out "
+                "another name, or move the file"
+            )
     rankings = rank(_files(sources))
     layouts = [_layout(one) for one in rankings]
     names = [f"ranking-{number}" for number in range(1, len(rankings) + 1)]
@@ -119,8 +155,8 @@ def make_leaderboard(sources: Iterable[str | Path], out: str | Path) -> list[Ran
         rankings=[
             {
                 "name": name,
-                "title": one.setting.title,
-                "bars": [_bar(place, one) for place in range(len(one.entries))],
+                "title": one.title,
+                "bars": [_bar(place, one) for place in range(len(one.entries))][:MOST_BARS],
                 "table": to_html(layout, name),
                 "entries": list(map(_details, one.entries)),
             }
@@ -128,20 +164,36 @@ def make_leaderboard(sources: Iterable[str | Path], out: str | Path) -> list[Ran
         ],
         beside=any(one.reported for one in rankings),
         version=__version__,
+        mark=MARKS[".html"],
     )
     rows = [row for one in rankings for row in _rows(one)]
     with atomic_path(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    with atomic_path(page.with_suffix(".md")) as temporary:
-        temporary.write_text("\n".join(map(to_markdown, layouts)), encoding="utf-8")
+    with atomic_path(files[".md"]) as temporary:
+        parts = [f"{MARKS['.md']}\n", *map(to_markdown, layouts)]
+        temporary.write_text("\n".join(parts), encoding="utf-8")
     with (
-        atomic_path(page.with_suffix(".csv")) as temporary,
+        atomic_path(files[".csv"]) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
     return rankings
+
+
+def _holds(path: Path, mark: str) -> bool:
+    """Return whether a file has a mark near its beginning."""
+    try:
+        with path.open("rb") as file:
+            return mark.encode() in file.read(500)
+    except OSError:  # a folder, or not to be read
+        return False
+
+
+def _no_formula(value: Any) -> Any:
+    """Return a cell of a CSV file, as text where a spreadsheet would compute it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def rank(paths: Sequence[Path]) -> list[Ranking]:
@@ -159,12 +211,21 @@ def rank(paths: Sequence[Path]) -> list[Ranking]:
     made: dict[Path, list[Submission]] = {}
     hash_of = cache(sha256)
     by_setting: dict[Setting, list[Entry]] = {}
+    too_high_at: dict[frozenset[str], list[float]] = {}
+    for one in sorted(read.values(), key=lambda one: one.eps_255):
+        if one.overestimated:
+            too_high_at.setdefault(one.run, []).append(one.eps_255)
     for path, one in read.items():
         named_twice = names.count((one.model, _setting(one))) > 1
-        label = f"{one.model} ({_where(path)})" if named_twice else one.model
-        entry = Entry(path, one, is_of_its_run(path, one, made, hash_of), label)
+        where = in_one_line(str(_where(path)))
+        label = f"{one.model} ({where})" if named_twice else one.model
+        elsewhere = [] if one.doubt else too_high_at.get(one.run, [])
+        entry = Entry(path, one, is_of_its_run(path, one, made, hash_of), label, elsewhere)
         by_setting.setdefault(_setting(one), []).append(entry)
-    return [_ranking(setting, entries) for setting, entries in sorted(by_setting.items())]
+    return [
+        _ranking(setting, _title(setting, by_setting), entries)
+        for setting, entries in sorted(by_setting.items())
+    ]
 
 
 def _files(sources: Iterable[str | Path]) -> list[Path]:
@@ -192,7 +253,7 @@ def _check_different(read: Mapping[Path, Submission]) -> None:
     """Refuse two submissions of one figure, which would rank it twice."""
     seen: dict[tuple[Setting, str], Path] = {}
     for path, one in read.items():
-        attacked = (file for file in one.evidence if jobs_of_file(file.path)[0].suite != SUITE)
+        attacked = (file for file in one.evidence if file.job.suite != SUITE)
         hashes = " ".join(sorted(file.sha256 for file in attacked))
         earlier = seen.setdefault((_setting(one), hashes), path)
         if earlier != path:
@@ -203,10 +264,26 @@ def _setting(one: Submission) -> Setting:
     return Setting(one.dataset, one.classes, one.eps_255, one.images, one.images_sha256)
 
 
-def _ranking(setting: Setting, entries: Iterable[Entry]) -> Ranking:
+def _title(setting: Setting, settings: Iterable[Setting]) -> str:
+    """Return data set and radius, and what else differs between settings that share these."""
+    *_, images_sha256 = setting
+    like = [
+        one for one in settings if (one.dataset, one.eps_255) == (setting.dataset, setting.eps_255)
+    ]
+    parts = [f"{setting.dataset} at {radius(setting.eps_255)}"]
+    if len({one.classes for one in like}) > 1:
+        parts.append(amount(setting.classes, "class", "classes"))
+    if len({one.images for one in like}) > 1:
+        parts.append(amount(setting.images, "image"))
+    if sum(one[:4] == setting[:4] for one in like) > 1:
+        parts.append(f"images {images_sha256[:8]}…")
+    return ", ".join(parts)
+
+
+def _ranking(setting: Setting, title: str, entries: Iterable[Entry]) -> Ranking:
     best_first = sorted(entries, key=lambda one: (-one.of.ranked_percent, one.label))
     together = [above.ends[0] <= below.ends[1] for above, below in pairwise(best_first)]
-    return Ranking(setting, best_first, [False, *together], _reported(setting))
+    return Ranking(setting, title, best_first, [False, *together], _reported(setting))
 
 
 def _reported(setting: Setting) -> dict[str, dict[tuple[str, str], float]]:
@@ -232,10 +309,10 @@ def _layout(ranking: Ranking) -> Layout:
         title = "Reported by the paper (arXiv 2306.12941, Table 3), not measured, not ranked"
         groups.append(Group(title, tuple(_paper_row(*one) for one in ranking.reported.items())))
     return Layout(
-        setting.title,
-        f"{setting.images} images, {setting.classes} classes (images and labels "
-        f"{setting.images_sha256[:8]}…). Worst case: image by image, over the attacks inside the "
-        "radius, in percent; in brackets 95 % bootstrap intervals over images.",
+        ranking.title,
+        f"{amount(setting.images, 'image')}, {amount(setting.classes, 'class', 'classes')} "
+        f"(images and labels {setting.images_sha256[:8]}…). Worst case: image by image, over the "
+        "attacks inside the radius, in percent; in brackets 95 % bootstrap intervals over images.",
         ("Model",),
         (
             ("worst case", "ACC"),
@@ -259,12 +336,13 @@ def _row(place: int, ranking: Ranking) -> Row:
     if one.overestimated:
         note = f"measured {_shown(worst)}, which the second opinion found too high"
         scores = [Cell(f"≤ {printed(one.ranked_percent)}", note=note)]
-        scores.append(Cell(f"≤ {printed(one.worst.miou_percent.value)}"))
+        miou = _shown(one.worst.miou_percent)
+        scores.append(Cell(MISSING, note=f"measured {miou}, by the attack that was too weak"))
     else:
         scores = [Cell(_shown(worst)), Cell(_shown(one.worst.miou_percent))]
     cells = (
         *scores,
-        _doubt(one),
+        _doubt(entry),
         Cell("compared" if entry.compared else "not there"),
         *(
             Cell(printed(clean.value), note=_shown(clean))
@@ -276,25 +354,32 @@ def _row(place: int, ranking: Ranking) -> Row:
     return Row((_placed(place, ranking),), cells)
 
 
-def _doubt(one: Submission) -> Cell:
-    doubt = one.doubt
+def _doubt(entry: Entry) -> Cell:
+    doubt = entry.of.doubt
     if doubt is None:
-        return Cell("not asked for")
-    by = f" by ≥ {printed(doubt.overestimated_by_points)}" if one.overestimated else ""
+        at = [f"{SIGNS[TOO_HIGH]}{NBSP}at{NBSP}{radius(one)}" for one in entry.too_high_at]
+        return Cell("; ".join(["not asked for", *at]))
+    by = (
+        f" by{NBSP}≥{NBSP}{printed(doubt.overestimated_by_points)}"
+        if entry.of.overestimated
+        else ""
+    )
     note = (
-        f"On {doubt.images} images {printed(doubt.acc_percent)} % of the pixels are right; the "
-        f"second opinion’s attacks leave {printed(doubt.found_percent)} %: {doubt.verdict}"
+        f"On {amount(doubt.images, 'image')} {printed(doubt.acc_percent)} % of the pixels are "
+        f"right; the second opinion’s attacks leave {printed(doubt.found_percent)} %: "
+        f"{doubt.verdict}"
     )
     return Cell(f"{SIGNS[doubt.rating]} {doubt.rating}{by}", note=note)
 
 
 def _placed(place: int, ranking: Ranking) -> str:
-    """Return position and name, with its marks."""
+    """Return position and name, with its marks between them, where no long name hides them."""
     entry = ranking.entries[place]
     marks = [NOT_SEPARATED] if ranking.together[place] else []
     marks += [SIGNS[TOO_HIGH]] if entry.of.overestimated else []
+    marks += [ELSEWHERE] if entry.too_high_at else []
     marks += ["!"] if entry.of.warnings else []
-    return " ".join([f"{place + 1}.", entry.label, *marks])
+    return " ".join([f"{place + 1}.", *marks, entry.label])
 
 
 def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
@@ -340,8 +425,15 @@ def _notes(ranking: Ranking) -> Iterable[str]:
             measured = _shown(entry.of.worst.acc_percent)
             yield (
                 f"{SIGNS[doubt.rating]} {entry.label}: measured {measured}, {doubt.verdict} on "
-                f"{doubt.images} images, where {printed(doubt.found_percent)} are left; it ranks "
-                f"at {printed(entry.of.ranked_percent)}, an upper bound without an interval."
+                f"{amount(doubt.images, 'image')}, where {printed(doubt.found_percent)} are left; "
+                f"it ranks at {printed(entry.of.ranked_percent)}, an upper bound without an "
+                "interval. No mIoU is shown: the second opinion counts ACC alone."
+            )
+        if entry.too_high_at:
+            at = listed(map(radius, entry.too_high_at))
+            yield (
+                f"{ELSEWHERE} {entry.label}: nobody asked for a second opinion at this radius; at "
+                f"{at} one found the figure of the same run too high, and this one may be as wrong."
             )
     if len({_attack_note(entry.of) for entry in entries}) > 1:
         yield "The attacks differ: a weaker attack leaves more, and says less."
@@ -360,10 +452,12 @@ def _notes(ranking: Ranking) -> Iterable[str]:
         )
 
 
-def _bar(place: int, ranking: Ranking) -> dict[str, str]:
-    ranked = ranking.entries[place].of.ranked_percent
-    at_most = "≤ " if ranking.entries[place].of.overestimated else ""
+def _bar(place: int, ranking: Ranking) -> dict[str, Any]:
+    entry = ranking.entries[place]
+    ranked = entry.of.ranked_percent
+    at_most = "≤ " if entry.of.overestimated else ""
     return {
+        "doubted": bool(entry.doubts),
         "name": _placed(place, ranking),
         "share": f"{ranked:.1f}",
         "value": f"{at_most}{printed(ranked)}",
@@ -373,15 +467,14 @@ def _bar(place: int, ranking: Ranking) -> dict[str, str]:
 def _details(entry: Entry) -> dict[str, Any]:
     """Return where a figure is from, as lines of a listing."""
     one = entry.of
-    said = {
-        "file": str(entry.path),
-        "architecture": one.architecture,
-        "attacks": _attack_note(one),
-        **{key: ", ".join(values) for key, values in one.provenance.items()},
-        **{file.path: f"SHA-256 {file.sha256}" for file in one.evidence},
-    }
-    lines = [{"What": key, "Value": value} for key, value in said.items()]
-    return {"label": entry.label, "lines": lines}
+    said = [
+        ("file", in_one_line(str(entry.path))),
+        ("architecture", one.architecture),
+        ("attacks", _attack_note(one)),
+        *((key, ", ".join(values)) for key, values in one.provenance.items()),
+        *((file.path, f"SHA-256 {file.sha256}") for file in one.evidence),
+    ]
+    return {"label": entry.label, "lines": [{"What": key, "Value": value} for key, value in said]}
 
 
 def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
@@ -405,8 +498,9 @@ def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
             "passes_an_image": sum(_passes(one)),
             "second_opinion": doubt.rating if doubt else "",
             "overestimated_by_points": doubt.overestimated_by_points if doubt else "",
+            "too_high_at_255": " ".join(f"{eps_255:g}" for eps_255 in entry.too_high_at),
             "evidence_compared": entry.compared,
-            "file": str(entry.path),
+            "file": in_one_line(str(entry.path)),
         }
     for model, figures in ranking.reported.items():
         named = {"sea": "worst_case", "clean": "clean"}

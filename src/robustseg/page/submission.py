@@ -11,17 +11,19 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from math import isclose
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from unicodedata import category
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from robustseg.bounds import fits_a_name
-from robustseg.errors import RobustsegError
-from robustseg.evidence.enumerator import jobs_of_file
-from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, TOO_HIGH
+from robustseg.errors import NO_PRINT, RobustsegError, shown
+from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, jobs_of_file
+from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, SUITE, TOO_HIGH, verdict_of
 from robustseg.evidence.numbers import Number
 from robustseg.evidence.reading import merged_provenance, read_opinions
+from robustseg.evidence.schema import PROVENANCE_KEYS, VERSION_KEY
 from robustseg.files import atomic_path, sha256
 from robustseg.sections import Count, Name, Percent, Radius, Section, Seed, key_at, problems
 from robustseg.text_files import read_json
@@ -34,11 +36,46 @@ FOLDER = Path("report", "submissions")
 CLOSE = 1e-6
 """Two percentages are the same: libraries differ in the last digits of their sums."""
 
+MOST_LETTERS = 300
+"""ASSUME: of a line of text; the longest warning of this code has fewer."""
+MOST_ENTRIES = 100
+"""ASSUME: of a list that a page prints; a run has tens of attacks."""
+MOST_FILES = 10_000
+"""ASSUME: of evidence: a run of a thousand shards has a few thousand files."""
+MOST_PASSES = 2.0**31
+"""Of an image, in all attacks: evidence counts those of each in an int32."""
+
 RATINGS = (SOUND, DOUBTFUL, TOO_HIGH)
+MADE_BY = ({*PROVENANCE_KEYS} - {"warnings"}) | {VERSION_KEY}
+"""Keys of evidence that say what made it."""
+
+
+def _is_hidden(character: str) -> bool:
+    """Return whether a character breaks lines, controls the terminal or turns text around."""
+    return category(character) in (*NO_PRINT, "Cf")
+
+
+def in_one_line(text: str) -> str:
+    """Return text as a submission may hold it: hidden characters as their codes, the rest cut."""
+    line = "".join(
+        one.encode("unicode_escape").decode() if _is_hidden(one) else one for one in text
+    )
+    return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…"
+
+
+def _visible(text: str) -> str:
+    hidden = next(filter(_is_hidden, text), "")
+    if hidden:
+        raise ValueError(f"has the hidden character U+{ord(hidden):04X}; take it out")
+    return text
+
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
+Line = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS), AfterValidator(_visible)]
+Lines = Annotated[list[Line], Field(max_length=MOST_ENTRIES)]
+OneOrMore = Field(min_length=1, max_length=MOST_ENTRIES)
 Points = Annotated[float, Field(ge=0, le=100)]
+Passed = Annotated[float, Field(ge=0, le=MOST_PASSES)]
 
 
 class Figure(Section):
@@ -64,22 +101,38 @@ class Scores(Section):
     acc_percent: Figure
     miou_percent: Figure
 
+    @field_validator("acc_percent")
+    @classmethod
+    def _inside_its_interval(cls, acc: Figure) -> Figure:
+        """Refuse an ACC outside its interval.
+
+        The mIoU of resampled images is not, on average, that of the images, since a class may be
+        missing: it may lie outside.
+        """
+        if acc.low is None or acc.high is None:
+            return acc
+        if not acc.low - CLOSE <= acc.value <= acc.high + CLOSE:
+            raise ValueError(
+                f"has the value {acc.value:g} outside its interval from {acc.low:g} to {acc.high:g}"
+            )
+        return acc
+
 
 class Passes(Section):
     """Mean passes of an image."""
 
-    forward: Annotated[float, Field(ge=0)]
-    backward: Annotated[float, Field(ge=0)]
+    forward: Passed
+    backward: Passed
 
 
 class Attack(Section):
     """The attacks whose image-wise worst case is the figure."""
 
-    suites: Annotated[list[Line], Field(min_length=1)]
-    attacks: Annotated[list[Line], Field(min_length=1)]
-    losses: list[Line]
-    iterations: list[Count]
-    seeds: list[Seed]
+    suites: Annotated[list[Line], OneOrMore]
+    attacks: Annotated[list[Line], OneOrMore]
+    losses: Annotated[list[Line], OneOrMore]
+    iterations: Annotated[list[Count], OneOrMore]
+    seeds: Annotated[list[Seed], OneOrMore]
     passes_an_image: Passes
 
 
@@ -96,7 +149,7 @@ class Doubt(Section):
     @model_validator(mode="after")
     def _follows(self) -> Doubt:
         if self.rating not in RATINGS:
-            raise ValueError(f"has the rating {self.rating!r}; known are {', '.join(RATINGS)}")
+            raise ValueError(f"has the rating {shown(self.rating)}; known are {', '.join(RATINGS)}")
         points = max(self.acc_percent - self.found_percent, 0.0)
         if not isclose(self.overestimated_by_points, points, abs_tol=CLOSE):
             raise ValueError(
@@ -105,6 +158,11 @@ class Doubt(Section):
             )
         if (self.rating == TOO_HIGH) != (self.overestimated_by_points > POINTS):
             raise ValueError(f"has the rating {self.rating!r}, which its points contradict")
+        verdict = verdict_of(self.rating, self.overestimated_by_points)
+        if self.verdict != verdict:
+            raise ValueError(
+                f"has the verdict {shown(self.verdict)}, where rating and points say {verdict!r}"
+            )
         return self
 
 
@@ -115,11 +173,15 @@ class EvidenceFile(Section):
     sha256: Hash
 
     @model_validator(mode="after")
-    def _inside(self) -> EvidenceFile:
-        path = PurePosixPath(self.path)
-        if path.is_absolute() or ".." in path.parts or not jobs_of_file(self.path):
+    def _where_runs_write(self) -> EvidenceFile:
+        if [one.path for one in jobs_of_file(self.path)] != [self.path]:
             raise ValueError(f"has the path {self.path!r}, where no evidence of a run lies")
         return self
+
+    @property
+    def job(self) -> EvidenceJob:
+        """What lies in it."""
+        return jobs_of_file(self.path)[0]
 
 
 class Submission(Section):
@@ -143,9 +205,28 @@ class Submission(Section):
     worst: Scores
     attack: Attack
     doubt: Doubt | None
-    warnings: list[Line]
-    provenance: dict[str, list[str]]
-    evidence: Annotated[list[EvidenceFile], Field(min_length=1)]
+    warnings: Lines
+    provenance: dict[str, Lines]
+    evidence: Annotated[list[EvidenceFile], Field(min_length=1, max_length=MOST_FILES)]
+
+    @field_validator("provenance")
+    @classmethod
+    def _of_evidence(cls, provenance: dict[str, list[str]]) -> dict[str, list[str]]:
+        unknown = sorted(provenance.keys() - MADE_BY)
+        if unknown:
+            known = ", ".join(sorted(MADE_BY))
+            raise ValueError(f"has the key {shown(unknown[0])}; known here: {known}")
+        return provenance
+
+    @field_validator("evidence")
+    @classmethod
+    def _each_once(cls, evidence: list[EvidenceFile]) -> list[EvidenceFile]:
+        for key in ("path", "sha256"):
+            said = [getattr(one, key) for one in evidence]
+            if len(set(said)) < len(said):
+                twice = next(one for one in said if said.count(one) > 1)
+                raise ValueError(f"lists a file twice, by its {key} {twice}")
+        return evidence
 
     @model_validator(mode="after")
     def _below_clean(self) -> Submission:
@@ -156,6 +237,46 @@ class Submission(Section):
                 "the clean image is a candidate of the worst case"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_its_evidence(self) -> Submission:
+        jobs = [one.job for one in self.evidence]
+        other = next(
+            (n for n, job in enumerate(jobs) if job.eps_255 not in (0, self.eps_255)), None
+        )
+        if other is not None:
+            raise ValueError(
+                f"eps_255 is {self.eps_255:g}, but evidence[{other}].path is of "
+                f"{jobs[other].eps_255:g}"
+            )
+        if not any(job.suite == CLEAN_SUITE for job in jobs):
+            raise ValueError("evidence has no file of the clean images")
+        if not any(job.eps_255 and job.suite != SUITE for job in jobs):
+            raise ValueError("evidence has no file of an attack")
+        return self
+
+    @model_validator(mode="after")
+    def _doubts_its_figure(self) -> Submission:
+        if self.doubt is None:
+            return self
+        if self.doubt.images > self.images:
+            raise ValueError(f"doubt.images is {self.doubt.images}, where images is {self.images}")
+        acc, doubted = self.worst.acc_percent.value, self.doubt.acc_percent
+        if self.doubt.images == self.images and not isclose(acc, doubted, abs_tol=CLOSE):
+            raise ValueError(
+                f"doubt.acc_percent is {doubted:g} on all images, where worst.acc_percent.value "
+                f"is {acc:g}"
+            )
+        return self
+
+    @property
+    def run(self) -> frozenset[str]:
+        """What the submissions of one run have in common, and no other has.
+
+        ASSUME: the hashes of its clean evidence, which holds the model's outcome on each image and
+        the hash of the run's settings.
+        """
+        return frozenset(one.sha256 for one in self.evidence if one.job.suite == CLEAN_SUITE)
 
     @property
     def overestimated(self) -> bool:
@@ -183,9 +304,13 @@ def make_submissions(folder: str | Path) -> list[Path]:
         folder: of `evaluate`, or of `robustseg attack --out`; its evidence is complete.
 
     Raises:
-        RobustsegError: no run, parts of it missing or damaged, or no attack with a radius.
+        RobustsegError: no run, parts of it missing or damaged, no attack with a radius, or more
+            than a submission has room for.
     """
-    made = list(_of_run(Path(folder), cache(sha256)))
+    try:
+        made = list(_of_run(Path(folder), cache(sha256)))
+    except ValidationError as error:
+        raise _refused(Path(folder), error) from error
     if not made:
         raise RobustsegError(f"{folder} holds no attack with a radius, so there is nothing to rank")
     place = Path(folder) / FOLDER
@@ -213,10 +338,13 @@ def read_submission(path: Path) -> Submission:
     try:
         return Submission.model_validate(content)
     except ValidationError as error:
-        location, problem = problems(error, Submission)[0]
-        raise RobustsegError(
-            f"{path}: {' '.join(filter(None, (key_at(location), problem)))}"
-        ) from error
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: ValidationError) -> RobustsegError:
+    """Return the sentence about the first key that is wrong."""
+    location, problem = problems(error, Submission)[0]
+    return RobustsegError(f"{path}: {' '.join(filter(None, (key_at(location), problem)))}")
 
 
 def is_of_its_run(
@@ -295,12 +423,15 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
         doubt = folder / doubt_file(first, eps_255)
         files = [path for path in of_run if jobs_of_file(path)[0].eps_255 in (0.0, eps_255)]
         files += [doubt] if doubt.exists() else []
-        provenance = merged_provenance(files)
-        provenance.pop("warnings", None)
+        provenance = {
+            key: list(map(in_one_line, values))
+            for key, values in merged_provenance(files).items()
+            if key in MADE_BY
+        }
         yield Submission(
             format="robustseg submission 2",
             model=first["name"],
-            architecture=first["model"],
+            architecture=in_one_line(first["model"]),
             dataset=first["dataset"],
             images=len(looked_at.image_ids),
             images_sha256=_images_hash(looked_at),
@@ -311,7 +442,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             worst=_scores(worst, several),
             attack=_attack(worst[0]),
             doubt=_doubt(doubt, eps_255) if doubt.exists() else None,
-            warnings=run.warnings,
+            warnings=list(map(in_one_line, run.warnings)),
             provenance=provenance,
             evidence=[
                 EvidenceFile(path=path.relative_to(folder).as_posix(), sha256=hash_of(path))
