@@ -312,7 +312,7 @@ def _layout(ranking: Ranking) -> Layout:
         ranking.title,
         f"{amount(setting.images, 'image')}, {amount(setting.classes, 'class', 'classes')} "
         f"(images and labels {setting.images_sha256[:8]}…). Worst case: image by image, over the "
-        "attacks inside the radius, in percent; in brackets 95 % bootstrap intervals over images.",
+        "attacks inside the radius, in percent; in brackets 95 % intervals over images.",
         ("Model",),
         (
             ("worst case", "ACC"),

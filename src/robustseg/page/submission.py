@@ -79,19 +79,23 @@ Passed = Annotated[float, Field(ge=0, le=MOST_PASSES)]
 
 
 class Figure(Section):
-    """A percentage with its 95 % bootstrap interval over images; one image has none."""
+    """A percentage with its 95 % interval over images; one image has none."""
 
     value: Percent
     low: Percent | None
     high: Percent | None
 
     @model_validator(mode="after")
-    def _in_order(self) -> Figure:
-        ends = (self.low, self.high)
+    def _inside_its_interval(self) -> Figure:
         if (self.low is None) != (self.high is None):
             raise ValueError("has one end of an interval and lacks the other")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"has an interval from {ends[0]} to {ends[1]}")
+        if self.low is None or self.high is None:
+            return self
+        if not self.low - CLOSE <= self.value <= self.high + CLOSE:
+            raise ValueError(
+                f"has the value {self.value:g} outside its interval from {self.low:g} to "
+                f"{self.high:g}"
+            )
         return self
 
 
@@ -100,22 +104,6 @@ class Scores(Section):
 
     acc_percent: Figure
     miou_percent: Figure
-
-    @field_validator("acc_percent")
-    @classmethod
-    def _inside_its_interval(cls, acc: Figure) -> Figure:
-        """Refuse an ACC outside its interval.
-
-        The mIoU of resampled images is not, on average, that of the images, since a class may be
-        missing: it may lie outside.
-        """
-        if acc.low is None or acc.high is None:
-            return acc
-        if not acc.low - CLOSE <= acc.value <= acc.high + CLOSE:
-            raise ValueError(
-                f"has the value {acc.value:g} outside its interval from {acc.low:g} to {acc.high:g}"
-            )
-        return acc
 
 
 class Passes(Section):
@@ -411,7 +399,6 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
     of_model = {one.what[1:]: one for one in run.numbers.entries}
     clean = [of_model["clean", 0.0, metric] for metric in ("acc", "miou")]
     looked_at = run.evidence.outcomes(clean[0].runs[0])
-    several = int((looked_at.pixels > 0).sum()) > 1
     of_run = evidence_files(folder, run.records)
     for eps_255 in run.radii_255:
         if not fits_a_name(eps_255):
@@ -438,8 +425,8 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             classes=looked_at.union.shape[1],
             eps_255=eps_255,
             norm="l_inf",
-            clean=_scores(clean, several),
-            worst=_scores(worst, several),
+            clean=_scores(clean),
+            worst=_scores(worst),
             attack=_attack(worst[0]),
             doubt=_doubt(doubt, eps_255) if doubt.exists() else None,
             warnings=list(map(in_one_line, run.warnings)),
@@ -451,18 +438,9 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
         )
 
 
-def _scores(found: Iterable[Number], several: bool) -> Scores:
-    acc, miou = (_figure(one, several) for one in found)
+def _scores(found: Iterable[Number]) -> Scores:
+    acc, miou = (Figure(value=one.value, low=one.low, high=one.high) for one in found)
     return Scores(acc_percent=acc, miou_percent=miou)
-
-
-def _figure(one: Number, several: bool) -> Figure:
-    """Return a number with its interval, where it is over several images.
-
-    ASSUME: one image has none: each draw is that image, so that the ends would be the figure.
-    """
-    low, high = (one.low, one.high) if several else (None, None)
-    return Figure(value=one.value, low=low, high=high)
 
 
 def _attack(worst: Number) -> Attack:
