@@ -139,7 +139,8 @@ class Apgd:
         few_increases = state.increases < SHARE_OF_INCREASES * steps
         no_progress = ~state.halved & (state.best_objective <= state.checkpoint_objective)
         stuck = few_increases | no_progress
-        state.step_size = state.step_size * torch.where(stuck, 0.5, 1.0).view(-1, 1, 1, 1)
+        halved = state.step_size / 2  # in its own dtype: 0.5 and 1.0 may be float64 by default
+        state.step_size = torch.where(stuck.view(-1, 1, 1, 1), halved, state.step_size)
         state.increases = torch.zeros_like(state.increases)
         state.checkpoint_objective, state.halved = state.best_objective, stuck
         self.last_checkpoint = self.iteration

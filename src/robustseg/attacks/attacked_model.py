@@ -111,7 +111,7 @@ class AttackedModel:
         with torch.no_grad():
             logits = logits_for(self.loss, self.model, images)
             objective, correct, _ = self._loss(logits, images, FIRST)
-        return Evaluation(objective, correct, torch.zeros(()), objective.isfinite())
+        return Evaluation(objective, correct, images.new_zeros(()), objective.isfinite())
 
     def _loss(
         self, logits: Tensor | Columns, images: Tensor, at: Moment

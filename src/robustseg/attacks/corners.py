@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -32,15 +34,15 @@ def random_corners(
     ]
     found = Found(images)
     counted = labels != IGNORE_LABEL
+    draw = partial(torch.randint, 0, 2, device="cpu")
     everywhere = torch.arange(len(images), device=images.device)
     with frozen(model), torch.no_grad():
         for _ in range(draws):
-            signs = torch.stack(
-                [torch.randint(0, 2, images.shape[1:], generator=one) for one in generators]
-            ).to(images.device)
+            drawn = [draw(size=images.shape[1:], generator=one) for one in generators]
+            signs = torch.stack(drawn).to(images.device)
             corner = torch.where(signs > 0, box.upper, box.lower)
             right = (model(corner).argmax(1) == labels) & counted
             found.offer(everywhere, corner, -right.flatten(1).sum(1).double())
-    passes = torch.full((len(images),), draws, dtype=torch.int64)
-    unknown = torch.full((len(images),), torch.nan, dtype=torch.float64)
+    passes = torch.full((len(images),), draws, dtype=torch.int64, device="cpu")
+    unknown = torch.full_like(passes, torch.nan, dtype=torch.float64)
     return AttackResult(found.images, passes, torch.zeros_like(passes), unknown)

@@ -126,7 +126,7 @@ def _corners(images: Tensor, image_ids: list[str], number: int) -> Tensor:
     drawn = []
     for image_id in image_ids:
         generator = torch.Generator().manual_seed(derive_seed(image_id, number, "corner"))
-        drawn.append(torch.randint(0, 2, images.shape[1:], generator=generator))
+        drawn.append(torch.randint(0, 2, images.shape[1:], generator=generator, device="cpu"))
     return (2 * torch.stack(drawn) - 1).to(images)
 
 

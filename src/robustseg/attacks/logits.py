@@ -45,7 +45,7 @@ class Labels:
         counted = (labels != IGNORE_LABEL).unsqueeze(1)
         weights = None
         if class_pixels is not None:
-            pixels = torch.tensor(class_pixels, dtype=torch.float64)
+            pixels = torch.tensor(class_pixels, dtype=torch.float64, device="cpu")
             rarest = pixels[pixels > 0].amin()
             weights = (rarest / pixels.clamp_(min=rarest)).to(labels.device, dtype)
         return cls(labels.unsqueeze(1) * counted, counted.to(dtype), weights)

@@ -46,6 +46,6 @@ def random_start(images: Tensor, epsilon: float, image_ids: list[str], *key: obj
     draws = []
     for image_id in image_ids:
         generator = torch.Generator().manual_seed(derive_seed(image_id, *key))
-        draws.append(torch.rand(shape, generator=generator))
+        draws.append(torch.rand(shape, generator=generator, device="cpu", dtype=torch.float32))
     noise = torch.stack(draws).mul_(2).sub_(1).mul_(epsilon).to(images)
     return ball(images, epsilon).project(images + noise)

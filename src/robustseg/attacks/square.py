@@ -7,6 +7,7 @@ Written from the paper's description.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -75,8 +76,8 @@ def square(
             right = (logits.argmax(1) == labels[position]).flatten(1).sum(1)  # never where ignored
             found.offer(position, proposed, torch.where(right == 0, torch.inf, -right.double()))
             passes[position] += 1
-    unknown = torch.full((len(images),), torch.nan, dtype=torch.float64)
     passes = passes.cpu()
+    unknown = torch.full_like(passes, torch.nan, dtype=torch.float64)
     return AttackResult(found.images, passes, torch.zeros_like(passes), unknown)
 
 
@@ -102,8 +103,9 @@ def _draws(
     stripes, squares = [], []
     for image_id in image_ids:
         generator = torch.Generator().manual_seed(derive_seed(image_id, seed, spec.name))
-        stripes.append(torch.rand((channels, 1, width), generator=generator))
-        squares.append(torch.rand((spec.iterations, 3 + channels), generator=generator))
+        draw = partial(torch.rand, generator=generator, device="cpu", dtype=torch.float32)
+        stripes.append(draw((channels, 1, width)))
+        squares.append(draw((spec.iterations, 3 + channels)))
     return torch.stack(stripes).to(images.device), torch.stack(squares, 1).to(images.device)
 
 

@@ -73,7 +73,7 @@ class ClassFolders:
         """Return images float32 (B, 3, crop, crop) in [0, 1], classes (B,) and ids."""
         pixels = np.stack([self._view(index) for index in indices])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
-        labels = torch.tensor([self.labels[index] for index in indices])
+        labels = torch.tensor([self.labels[index] for index in indices], device="cpu")
         return images, labels, [self.image_ids[index] for index in indices]
 
     def _view(self, index: int) -> Any:

@@ -168,7 +168,7 @@ def _read_old(path: Path, other_objects: bool) -> Any:
         left -= asked.size_bytes
         if left < 0:
             raise UnreadableError("it is truncated, or asks for more numbers than it has")
-        return torch.zeros(asked.length, dtype=asked.dtype)
+        return torch.zeros(asked.length, dtype=asked.dtype, device="cpu")
 
     storages = _Storages(reserve)
     for wanted in OLD_FORMAT:
@@ -193,7 +193,7 @@ def _numbers(data: bytes, asked: _Asked, order: str) -> Tensor:
     if len(data) != asked.size_bytes:  # a zip may say one size and hold another
         raise _of_other_size(asked)
     if not data:
-        return torch.empty(0, dtype=asked.dtype)
+        return torch.empty(0, dtype=asked.dtype, device="cpu")
     values = torch.frombuffer(bytearray(data), dtype=asked.dtype)
     if order != sys.byteorder:
         values.untyped_storage().byteswap(asked.dtype)  # type: ignore[no-untyped-call]
@@ -252,12 +252,12 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     values = storage.values
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if 0 in size:
-        return torch.empty(tuple(size), dtype=values.dtype)
+        return values.new_empty(tuple(size))
     if last >= len(values):
         raise UnreadableError("its pickle makes a tensor that is larger than its storage")
     start = values.storage_offset() + offset
     whole = values.untyped_storage()
-    return torch.empty(0, dtype=values.dtype).set_(whole, start, tuple(size), tuple(stride))
+    return values.new_empty(0).set_(whole, start, tuple(size), tuple(stride))
 
 
 def _parameter(tensor: Any, *_: Any) -> Any:

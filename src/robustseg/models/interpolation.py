@@ -149,7 +149,7 @@ def _matrix(
 
 def _along(kind: str, size_in: int, size: int) -> Tensor:
     """Find the matrix by doing the operation on one pixel at a time."""
-    lines = torch.eye(size_in, dtype=torch.float64)[None]
+    lines = torch.eye(size_in, dtype=torch.float64, device="cpu")[None]
     if kind == "pool":
         result = functional.adaptive_avg_pool1d(lines, size)
     else:

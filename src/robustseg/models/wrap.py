@@ -74,10 +74,14 @@ class WrappedModel(EnlargingModel):
         self.classes = None if classes is None else _as_classes(classes)
         self.data_classes = _data_classes(self.classes, num_classes)
         for name, values in (("mean", mean), ("std", std)):
-            kept = None if values is None else torch.tensor(values).float().view(1, -1, 1, 1)
+            kept = (
+                None
+                if values is None
+                else torch.tensor(values, device="cpu").float().view(1, -1, 1, 1)
+            )
             self.register_buffer(name, kept, persistent=False)
         # Goes along where the model is sent, so that a function without modules has a place too.
-        self.register_buffer("place", torch.empty(0), persistent=False)
+        self.register_buffer("place", torch.empty(0, device="cpu"), persistent=False)
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> WrappedModel:
         """Move or cast the modules that a function runs too: torch's `to`, `half`, ... end here."""

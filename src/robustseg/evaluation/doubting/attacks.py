@@ -258,8 +258,8 @@ class Doubter:
         lower = (batch[0] * 255 - eps_255).clamp(min=0).ceil()
         upper = (batch[0] * 255 + eps_255).clamp(max=255).floor()
         rounded = torch.minimum(torch.maximum(start.mul(255).round(), lower), upper)
-        none = torch.zeros(len(start), dtype=torch.int64)
-        unknown = torch.full((len(start),), torch.nan, dtype=torch.float64)
+        none = torch.zeros(len(start), dtype=torch.int64, device="cpu")
+        unknown = torch.full_like(none, torch.nan, dtype=torch.float64)
         found = AttackResult(rounded / 255, none, none, unknown)
         return outcome_of(self.model, found, eps_255, batch)
 
