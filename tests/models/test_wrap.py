@@ -5,7 +5,7 @@ import functools
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,6 +220,7 @@ with torch.no_grad():
     LOGITS = CONV(IMAGES)
 PAIR = namedtuple("PAIR", ["features", "logits"])
 AUX = torch.zeros(2, 7)
+AUX_FIRST = namedtuple("AUX_FIRST", "aux out")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,8 @@ AUX = torch.zeros(2, 7)
         (lambda u: (u, AUX), None),
         (lambda u: [AUX, u], None),
         (lambda u: (None, (u,), u), None),
-        (lambda u: (u, u * 0), None),
+        (lambda u: AUX_FIRST(u * 0, u), None),
+        (lambda u: AUX_FIRST(u, u * 0), "aux"),
         (lambda u: {"out": u, "aux": u * 0}, None),
         (lambda u: {"logits": u, "x": u * 0}, None),
         (lambda u: {"anything": u, "features": AUX}, None),
@@ -268,10 +270,34 @@ def test_where_logits_are(form: Callable[[Tensor], Any], output: Any) -> None:
         (lambda u: u.argmax(1), None, "before argmax"),
         (lambda u: u.argmax(1, keepdim=True), None, "before argmax"),
         (lambda u: (AUX, "text"), None, "a tuple of ((2, 7), str)"),
+        (lambda u: [u * 0, u], None, "a list of ((2, 5, 64, 64), (2, 5, 64, 64))"),
     ],
 )
 def test_where_no_logits_are(form: Callable[[Tensor], Any], output: Any, says: str) -> None:
     refused(lambda: wrap(lambda images: form(CONV(images)), output=output)(IMAGES), says)
+
+
+@pytest.mark.parametrize("known", [{"num_classes": CLASSES}, {"classes": range(CLASSES)}])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda u: (u, u[:, :3]),
+        lambda u: [torch.cat([u] * 3, 1), u],
+        lambda u: {"features": u.repeat(1, 2, 1, 1), "sem": u},
+    ],
+)
+def test_of_several_maps_the_one_with_as_many_channels_as_classes(
+    form: Callable[[Tensor], Any], known: dict[str, Any]
+) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(wrap(lambda x: form(CONV(x)), **known)(IMAGES), LOGITS)
+    refused(lambda: wrap(lambda x: form(CONV(x)))(IMAGES), "for 2 images; it must return logits")
+    refused(lambda: wrap(lambda x: [CONV(x)] * 2, **known)(IMAGES), "wrap(model, output=...)")
+
+
+def test_of_several_maps_one_channel_stands_for_two_classes() -> None:
+    binary = wrap(lambda x: (x, x[:, :1]), num_classes=2)
+    assert torch.equal(binary(IMAGES)[:, 1], IMAGES[:, 0])
 
 
 def test_coarse_logits_are_made_larger() -> None:
@@ -446,6 +472,21 @@ def test_exported_programs_with_a_batch_size_of_their_own() -> None:
     assert sea(free, IMAGES, labels, 8, iterations=3).clean_acc == 1
 
 
+def test_frozen_torchscript_has_no_mode() -> None:
+    labels, net = LOGITS.argmax(1), conv().eval()
+    fused = torch.jit.freeze(torch.jit.script(net))
+    expected, result = (sea(one, IMAGES, labels, 8, iterations=3) for one in (net, fused))
+    assert result.acc == pytest.approx(expected.acc, abs=0.01)
+
+
+def test_lazy_layers_have_no_values_yet() -> None:
+    for lazy in (nn.LazyConv2d(4, 3), functools.partial(run, nn.LazyConv2d(4, 3))):
+        refused(lambda lazy=lazy: wrap(lazy), "the parameter weight of LazyConv2d has no values")
+    net = nn.LazyConv2d(4, 3)
+    net(IMAGES)
+    assert wrap(net)(IMAGES).shape == (2, 4, 64, 64)
+
+
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no compiler")
 def test_torch_compile() -> None:
     net = torch.compile(conv(), dynamic=True)
@@ -469,7 +510,7 @@ def test_networks_that_change_their_input_in_place() -> None:
 class Holder:
     """Something with a network that is no module itself."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Any) -> None:
         self.net = net
 
     def predict(self, images: Tensor) -> Tensor:
@@ -477,6 +518,36 @@ class Holder:
 
     def __call__(self, images: Tensor) -> Tensor:
         return self.net(images)
+
+    def first(self, images: Tensor) -> Tensor:
+        return self.net["a"][0](images)
+
+    def inner(self, images: Tensor) -> Tensor:
+        return self.net.net(images)
+
+
+class Slots:
+    """The same without a dict of its attributes."""
+
+    __slots__ = ("net",)
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.net(images)
+
+
+class ByClass:
+    """A class that has a network, and a method that uses a global one."""
+
+    NETS = (CONV,)
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.global_one(images)
+
+    def global_one(self, images: Tensor) -> Tensor:
+        return CONV(images)
 
 
 def run(net: nn.Module, images: Tensor) -> Tensor:
@@ -490,6 +561,10 @@ def of_global(images: Tensor) -> Tensor:
 def hidden_ways(net: nn.Module) -> list[Callable[[Tensor], Tensor]]:
     """Return functions that run a network, in all the ways to write one."""
     nets = [net]
+    outer = SimpleNamespace(backend=Holder(net))
+
+    def by_keyword(images: Tensor, *, using: nn.Module = net) -> Tensor:
+        return using(images)
 
     def inner(images: Tensor) -> Tensor:
         return net(images)
@@ -507,6 +582,16 @@ def hidden_ways(net: nn.Module) -> list[Callable[[Tensor], Tensor]]:
         Holder(net),
         lambda images: nets[0](images),
         functools.partial(functools.partial(run), net),
+        lambda images: {"a": nets}["a"][0](images),
+        lambda images: outer.backend.net(images),
+        lambda images, using=net: using(images),
+        by_keyword,
+        lambda images: (lambda: net(images))(),
+        Holder({"a": [net]}).first,
+        Holder(SimpleNamespace(net=net)).inner,
+        Slots(net).predict,
+        torch.enable_grad()(lambda images: net(images)),
+        functools.lru_cache(lambda images: net(images)),
     ]
 
 
@@ -517,7 +602,16 @@ def test_networks_inside_functions() -> None:
         model = wrap(function)
         assert model.device == torch.device("cpu")
         torch.testing.assert_close(works(model), LOGITS)
-    assert CONV in list(modules_behind(of_global))
+    own = ModuleType("own")
+    own.inner = ModuleType("inner")  # type: ignore[attr-defined]
+    own.inner.net = CONV
+    of_module = eval("lambda images: own.inner.net(images)", {"own": own})
+    of_class = lambda images: ByClass.NETS[0](images)  # noqa: E731
+    for function in (of_global, of_module, of_class, ByClass().predict, ByClass):
+        assert CONV in list(modules_behind(function))
+    endless = Holder([str(number) for number in range(10**5)])
+    endless.itself = endless  # type: ignore[attr-defined]
+    assert list(modules_behind(endless.predict)) == []
     assert list(modules_behind(torch.relu)) == []
     assert wrap(lambda images: images).device is None
 

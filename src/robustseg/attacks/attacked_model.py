@@ -212,7 +212,8 @@ def frozen(model: Model) -> Iterator[None]:
     if not isinstance(model, nn.Module):
         yield
         return
-    modes = [(module, module.training) for module in model.modules()]
+    # A network that torch.jit.freeze has made has no mode any more.
+    modes = [(one, one.training) for one in model.modules() if hasattr(one, "training")]
     # Parameters of inference mode would not take their gradient back; the model's pass says why.
     parameters = [parameter for parameter in model.parameters() if not parameter.is_inference()]
     wanted = [(parameter, parameter.requires_grad) for parameter in parameters]

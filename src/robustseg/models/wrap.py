@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import gc
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from math import isfinite
 from operator import index
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from robustseg.bounds import LARGEST_NUMBER, SMALLEST_NUMBER
 from robustseg.errors import RobustsegError
@@ -26,8 +31,8 @@ USUAL_OUTPUTS = ("logits", "out")
 """Keys or attributes that hold the logits in transformers and torchvision."""
 QUERIES = ("class_queries_logits", "masks_queries_logits")
 """Outputs of networks that predict masks with a class each (MaskFormer, Mask2Former, EoMT)."""
-MANY = 100
-"""Of a list that a function uses, so many first entries are looked at."""
+MANY, MOST_OBJECTS = 1000, 20_000
+"""Of what a function uses, so many first entries of a list and so many objects are looked at."""
 FAINTEST = 1e-8
 """Added to a class's score before its logarithm is taken."""
 
@@ -267,8 +272,10 @@ class WrappedModel(EnlargingModel):
         if not isinstance(values, list | tuple):
             return None
         maps = [one for one in values if isinstance(one, Tensor) and one.ndim == 4]
-        ambiguous = isinstance(outputs, Mapping) and len(maps) > 1
-        return maps[0] if maps and not ambiguous else None
+        if len(maps) > 1:  # features, or an auxiliary head: only a number of classes tells
+            known = len(self.classes) if self.classes is not None else self.data_classes
+            maps = [one for one in maps if max(one.shape[1], 2) == known]
+        return maps[0] if len(maps) == 1 else None
 
     def _of_the_data(self, logits: Tensor, classes: Sequence[int | None]) -> Tensor:
         """Return logits in the order of the data's classes, outputs that are none of them last."""
@@ -339,8 +346,9 @@ def wrap(
 
     Args:
         model: a module, or a function, from images (B, C, H, W) to logits (B, K, h, w) or to
-            something that holds them: a tuple (the first map in it), a dict or an object with
-            `logits` or `out`, or class and mask queries.
+            something that holds them: a dict, an object or a named tuple with `logits` or `out`,
+            class and mask queries, or a list, tuple or dict with one map, or with one that has as
+            many channels as there are classes, if their number is given.
         mean, std: one value a channel, subtracted from and dividing images in [0, 1] times `scale`.
         scale: for networks that want another range, 255 for example.
         output: where the logits are, if they are not found: a key, an attribute, a place, or a
@@ -386,6 +394,14 @@ def wrap(
     if isinstance(model, type):
         name = model.__name__
         raise RobustsegError(f"{name} is a class; hand over an instance of it: {name}()")
+    for module in [model] if isinstance(model, nn.Module) else modules_behind(model):
+        lazy = [name for name, one in module.named_parameters() if is_lazy(one)]
+        if lazy:
+            raise RobustsegError(
+                f"the parameter {lazy[0]} of {type(module).__name__} has no values yet, as lazy "
+                "layers have none before their first pass; run it once on images and load its "
+                "weights before you hand it over"
+            )
     mean, std = _as_numbers("mean", mean), _as_numbers("std", std)
     square = size_px if isinstance(size_px, tuple | list | None) else (size_px, size_px)
     if square is not None and len(square) != 2:
@@ -444,38 +460,47 @@ def with_num_classes(model: WrappedModel, num_classes: int | None) -> WrappedMod
 
 
 def modules_behind(function: Any) -> Iterator[nn.Module]:
-    """Yield the modules that a function runs, as far as its closure, names and arguments tell."""
-    seen: set[int] = set()
-    waiting: list[Any] = [function]
-    while waiting:
-        one = waiting.pop()
+    """Yield the modules that a function may run, nearest first.
+
+    They are looked for in its closure, defaults and arguments, among what its code names, and in
+    collections and objects that are found so; not in code and objects of torch.
+    """
+    seen: dict[int, Any] = {}  # by id, kept so that no other object gets the same
+    waiting = deque([function])
+    while waiting and len(seen) < MOST_OBJECTS:
+        one = waiting.popleft()
         if id(one) in seen:
             continue
-        seen.add(id(one))
+        seen[id(one)] = one
+        kind = one if isinstance(one, type) else type(one)
         if isinstance(one, nn.Module):
             yield one
-            continue
-        waiting += one[:MANY] if isinstance(one, list | tuple) else ()
-        waiting += [getattr(one, "__self__", None)]  # torch's own `forward` has one too
-        if str(getattr(one, "__module__", "")).partition(".")[0] in ("builtins", "torch"):
-            continue
-        waiting += [getattr(one, "func", None)]
-        if isinstance(one, partial):
-            waiting += [*one.args, *one.keywords.values()]
-        code, names = getattr(one, "__code__", None), getattr(one, "__globals__", {})
-        if code is not None:
-            waiting += [names[name] for name in code.co_names if name in names]
-            waiting += [cell.cell_contents for cell in one.__closure__ or () if _filled(cell)]
-        elif hasattr(one, "__dict__") and type(one).__module__ != "builtins":
-            waiting += [value for value in vars(one).values() if isinstance(value, nn.Module)]
+        elif isinstance(one, FunctionType):
+            waiting += [one.__defaults__, one.__kwdefaults__, one.__closure__, vars(one)]
+            waiting += () if _is_of_torch(one) else _named_in(one)
+        elif not isinstance(one, ModuleType) and not _is_of_torch(kind):
+            waiting += filter(gc.is_tracked, islice(gc.get_referents(one), MANY))
 
 
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018, raises if it is empty
-    except ValueError:
-        return False
-    return True
+def _named_in(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function's code names, in its module and in modules that it names there."""
+    names, codes = set[str](), [function.__code__]
+    for code in codes:
+        names.update(code.co_names)
+        codes += [one for one in code.co_consts if isinstance(one, CodeType)]  # of inner functions
+    modules = [function.__globals__]
+    for module in modules:
+        for name in sorted(names & module.keys()):
+            value = module[name]
+            if isinstance(value, ModuleType) and vars(value) not in modules:
+                modules += [] if _is_of_torch(value) else [vars(value)]
+            yield value
+
+
+def _is_of_torch(code: Any) -> bool:
+    """Return whether a function, class or module is torch's: it holds no network of anybody's."""
+    name = getattr(code, "__module__", getattr(code, "__name__", ""))
+    return str(name).partition(".")[0] == "torch"
 
 
 def _as_numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
@@ -545,9 +570,10 @@ def _fixed_batch(exported: nn.Module) -> int | None:
 
 
 def _has(outputs: Any, name: str) -> bool:
-    """Return whether an object that is no collection has an attribute."""
-    plain = (Tensor, Mapping, list, tuple)
-    return not isinstance(outputs, plain) and hasattr(outputs, name)
+    """Return whether an object that is no collection, or a named tuple, has an attribute."""
+    if isinstance(outputs, tuple):
+        return name in getattr(outputs, "_fields", ())
+    return not isinstance(outputs, Tensor | Mapping | list) and hasattr(outputs, name)
 
 
 def _is_queries(outputs: Any) -> bool:
