@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError
 from robustseg.models.references import UNSAID, load_reference, own_model
@@ -95,15 +96,140 @@ def test_a_folder_of_transformers_brings_its_normalisation(tmp_path: Path) -> No
         load_reference("hf:nowhere/at_all")
 
 
-def test_a_folder_of_segmentation_models_pytorch(tmp_path: Path) -> None:
-    smp = pytest.importorskip("segmentation_models_pytorch")
+PROCESSORS: list[dict[str, Any]] = [
+    {"image_mean": [0.4, 0.5, 0.6]},
+    {"do_normalize": False},
+    {"do_rescale": False},
+    {"rescale_factor": 1 / 127.5},
+    {"do_rescale": False, "image_mean": [123.7, 116.3, 103.5], "image_std": [58.4, 57.1, 57.4]},
+]
+
+
+def seen_by(model: WrappedModel, images: Tensor) -> Tensor:
+    """Return what the network inside gets of images."""
+    got: list[Tensor] = []
+    handle = model.net.register_forward_pre_hook(lambda _, inputs: got.append(inputs[0]))
+    model(images)
+    handle.remove()
+    return got[0]
+
+
+@pytest.mark.parametrize("said", PROCESSORS)
+def test_networks_of_transformers_see_what_their_processor_makes(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    save_segformer(tmp_path)
+    processor = transformers.SegformerImageProcessor(**said)
+    processor.save_pretrained(tmp_path)
+    image = torch.randint(256, (32, 32, 3), dtype=torch.uint8)
+    wanted = processor(image.numpy(), do_resize=False, return_tensors="pt")["pixel_values"]
+    model = own_model(settings(f"hf:{tmp_path}"), 5)
+    seen = seen_by(model, image.permute(2, 0, 1)[None] / 255)
+    torch.testing.assert_close(seen, wanted, rtol=1e-4, atol=1e-4)
+
+
+def save_segformer(folder: Path) -> None:
+    import transformers
+
+    config = transformers.SegformerConfig(
+        num_labels=5, depths=[1] * 4, hidden_sizes=[8] * 4, num_attention_heads=[1] * 4,
+        decoder_hidden_size=8,
+    )  # fmt: skip
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+
+
+def test_networks_of_transformers_that_want_blue_first(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.MobileViTConfig(
+        num_labels=5, hidden_sizes=[16, 24, 32], neck_hidden_sizes=[8, 8, 16, 16, 24, 24, 32],
+        aspp_out_channels=16, atrous_rates=[1, 2, 3], image_size=64,
+    )  # fmt: skip
+    net = transformers.MobileViTForSemanticSegmentation(config).eval()
+    net.save_pretrained(tmp_path)
+    transformers.MobileViTImageProcessor().save_pretrained(tmp_path)
+    model, images = own_model(settings(f"hf:{tmp_path}"), 5), torch.rand(1, 3, 64, 64)
+    assert torch.equal(seen_by(model, images), images.flip(1))
+    assert set(model.net.state_dict()) == set(net.state_dict()), "weights of one's own fit"
+
+
+def test_a_processor_that_does_what_wrap_cannot_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    save_segformer(tmp_path)
+    hf = f"hf:{tmp_path}"
+    with pytest.raises(RobustsegError, match=r"has no image processor .*with --normalise"):
+        own_model(settings(hf), 5)
+    assert own_model(settings(hf, normalise="none"), 5).mean is None
+    processor = transformers.SegformerImageProcessor
+    processor().save_pretrained(tmp_path)
+    usual = processor.__call__
+
+    def squares(self: Any, *images: Any, **said: Any) -> dict[str, Tensor]:
+        return {"pixel_values": usual(self, *images, **said)["pixel_values"].square()}
+
+    monkeypatch.setattr(processor, "__call__", squares)
+    with pytest.raises(RobustsegError, match=r"does more than shift and scale .*`normalise`"):
+        own_model(settings(hf), 5)
+    assert own_model(settings(hf, mean=(0.5,), std=(0.5,)), 5).mean is not None
+
+
+SMP = "segmentation_models_pytorch"
+USUAL = {"input_space": "RGB", "input_range": [0, 1], "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+BGR = {"input_space": "BGR", "input_range": [0, 255], "mean": [104, 117, 123], "std": [1, 2, 4]}
+
+
+@pytest.mark.parametrize("said", [USUAL, BGR, USUAL | {"mean": [0] * 3, "std": [1] * 3}])
+def test_a_folder_of_segmentation_models_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]
+) -> None:
+    """What its network sees is what the package's own function makes of an image."""
+    smp = pytest.importorskip(SMP)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        smp.encoders, "get_preprocessing_params", lambda name: asked.append(name) or said
+    )
     net = smp.Unet("resnet18", encoder_weights=None, classes=3).eval()
     net.save_pretrained(tmp_path)
-    referred = load_reference(f"smp:{tmp_path}")
-    assert (referred.mean, referred.std) == (IMAGENET_MEAN, IMAGENET_STD)
-    images = torch.rand(1, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.allclose(referred.net.eval()(images), net(images), atol=1e-6)
+    model = own_model(settings(f"smp:{tmp_path}"), 3)
+    assert asked == ["resnet18"]
+    assert set(model.net.state_dict()) == set(net.state_dict())
+    image = torch.randint(256, (32, 32, 3), dtype=torch.uint8).numpy()
+    wanted = torch.from_numpy(smp.encoders._preprocessing.preprocess_input(image, **said))
+    seen = seen_by(model, torch.from_numpy(image).permute(2, 0, 1)[None] / 255)
+    torch.testing.assert_close(seen, wanted.permute(2, 0, 1)[None].float(), rtol=1e-4, atol=1e-4)
+
+
+def test_an_encoder_of_which_nothing_is_known_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smp = pytest.importorskip(SMP)
+
+    def offline(name: str) -> None:
+        raise OSError("no connection")
+
+    monkeypatch.setattr(smp.encoders, "get_preprocessing_params", offline)
+    smp.Unet("resnet18", encoder_weights=None, classes=3).save_pretrained(tmp_path)
+    with pytest.raises(RobustsegError, match=r"resnet18 of smp:.* \(no connection\); say how"):
+        own_model(settings(f"smp:{tmp_path}"), 3)
+    own_model(settings(f"smp:{tmp_path}", normalise="imagenet"), 3)
+
+
+@pytest.mark.parametrize("ending", ["pt", "pt2"])
+def test_files_of_whole_networks(here: Path, ending: str) -> None:
+    """The advice works when it is followed."""
+    net, images = nn.Conv2d(3, 5, 1).eval(), torch.rand(2, 3, 8, 8)
+    if ending == "pt":
+        torch.jit.script(net).save("x.pt")
+    else:
+        free = ({0: torch.export.Dim("images")},)
+        torch.export.save(torch.export.export(net, (images,), dynamic_shapes=free), "x.pt2")
+    with pytest.raises(RobustsegError, match="is a file, not a reference") as caught:
+        load_reference(f"x.{ending}")
+    lines = str(caught.value).split("`")[1::2]
+    (here / "file.py").write_text("\n".join(lines))
+    assert torch.allclose(own_model(settings("file.py:net"), 5)(images), net(images))
 
 
 def test_torchvision_with_weights_of_one_s_own(tmp_path: Path) -> None:

@@ -36,7 +36,18 @@ UNSAID: dict[str, Any] = {
 EXTRAS = {"hf": "transformers", "torchvision": "torchvision", "smp": "segmentation_models_pytorch"}
 """The package that a kind of reference needs; an extra of the same name brings it."""
 
+SAY_IT = (
+    "say how images are normalised: with --normalise on the command line, with `normalise`, or "
+    "`mean` and `std`, in a configuration"
+)
+
 SAVE_AGAIN = "save it again: torch.save(net.state_dict(), ...)"
+
+LOADERS_OF_FILES = {
+    **dict.fromkeys((".pt", ".pth", ".ts"), "torch.jit.load"),
+    ".pt2": "torch.export.load",
+}
+"""By the ending of a file: what loads a whole network from it."""
 
 FORMS = "file.py:name, package.module:name, hf:MODEL, torchvision:NAME or smp:MODEL"
 
@@ -47,12 +58,14 @@ class Referred:
 
     Attributes:
         net: a module or a function.
-        mean, std: how its publisher normalises images in [0, 1]; None: nothing is known.
+        mean, std: how its publisher normalises images in [0, 1]; None: not at all.
+        unknown: what keeps that from being known, as a sentence; "" if it is known.
     """
 
     net: Any
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    unknown: str = ""
 
 
 def load_reference(
@@ -74,6 +87,13 @@ def load_reference(
         RobustsegError: anything that is not there or does not fit; one sentence.
     """
     kind, _, name = reference.partition(":")
+    loader = LOADERS_OF_FILES.get(Path(reference).suffix)
+    if not name and loader:
+        raise RobustsegError(
+            f"the model {shown(reference)} is a file, not a reference: write a file.py that says "
+            f"`import torch` and `net = {loader}({reference!r})` and name file.py:net, or, if it "
+            "holds weights alone, name their network and give the file as --weights"
+        )
     if not name or not reference.isprintable():
         raise RobustsegError(f"the model {shown(reference)} is no reference; write {FORMS}")
     if kind in EXTRAS:
@@ -109,6 +129,8 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
             )
         model = with_num_classes(referred.net, num_classes)
     else:
+        if referred.unknown and settings["normalise"] == "auto" and not settings["mean"]:
+            raise RobustsegError(f"{referred.unknown}; {SAY_IT}")
         published = {"auto": (referred.mean, referred.std), "none": (None, None)}
         mean, std = (published | NORMALISATIONS)[settings["normalise"]]
         how = {key: settings[key] for key in UNSAID if key != "normalise"}
@@ -184,13 +206,14 @@ def _named_object(where: str, name: str, reference: str) -> Any:
                 f"{where} has no {part!r}; models in it may be {', '.join(known[:8]) or 'none'}"
             )
         found = getattr(found, part)
-    if callable(found) and not isinstance(found, nn.Module) and _takes_nothing(found):
+    is_network = isinstance(found, nn.Module | torch.export.ExportedProgram)
+    if callable(found) and not is_network and _takes_nothing(found):
         try:
             found = found()
         except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {first_line(error)}"
             raise RobustsegError(f"{reference} failed when it was called: {said}") from error
-    if not callable(found) and not isinstance(found, torch.export.ExportedProgram):
+    if not callable(found) and not is_network:
         raise RobustsegError(
             f"{reference} must be a module or a function of images, not {type(found).__name__}"
         )
@@ -269,15 +292,44 @@ def _of_transformers(name: str, has_weights: bool, num_classes: int | None) -> R
         net = make(config if has_weights else name)
     except Exception as error:
         raise RobustsegError(f"hf:{name} cannot be loaded: {first_line(error)}") from error
-    mean, std = None, None
     try:
         processors: Any = transformers.AutoImageProcessor
         processor = processors.from_pretrained(name)
-        if processor.do_normalize:
-            mean, std = tuple(processor.image_mean), tuple(processor.image_std)
-    except (OSError, ValueError, ImportError, AttributeError):
-        pass  # a folder without a processor: the user says how images are normalised
-    return Referred(net, mean, std)
+    except (OSError, ValueError, ImportError) as error:
+        return Referred(net, unknown=f"hf:{name} has no image processor ({first_line(error)})")
+    return _as_processed(net, processor, f"hf:{name}")
+
+
+def _as_processed(net: nn.Module, processor: Any, reference: str) -> Referred:
+    """Return a network with its processor's normalisation, if that is all the processor does."""
+    factor = 255 * processor.rescale_factor if getattr(processor, "do_rescale", False) else 255.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    if getattr(processor, "do_normalize", False):
+        mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+    mean, std = tuple(one / factor for one in mean), tuple(one / factor for one in std)
+    reverse = bool(getattr(processor, "do_flip_channel_order", False))
+    changes_size = ("do_resize", "do_center_crop", "do_pad", "do_split_image")
+    off = {name: False for name in changes_size if getattr(processor, name, False)}
+    image = (torch.arange(64 * 64 * 3, device="cpu") % 256).view(64, 64, 3).byte()
+    try:
+        wanted = processor(image.numpy(), return_tensors="pt", **off)["pixel_values"]
+    except Exception as error:
+        unknown = f"the image processor of {reference} fails: {first_line(error)}"
+        return Referred(net, unknown=unknown)
+    own = wrap(nn.Identity(), mean=mean, std=std)(image.permute(2, 0, 1)[None].float() / 255)
+    own = own.flip(1) if reverse else own
+    if wanted.shape != own.shape or not torch.allclose(wanted.float(), own, atol=1e-3):
+        unknown = f"the image processor of {reference} does more than shift and scale each channel"
+        return Referred(net, unknown=unknown)
+    if reverse:
+        net.register_forward_pre_hook(_reverse_channels)
+    return Referred(net) if (mean, std) == ((0.0,), (1.0,)) else Referred(net, mean, std)
+
+
+def _reverse_channels(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Let a network of BGR images take RGB ones: a hook before its passes."""
+    return (inputs[0].flip(1), *inputs[1:])
 
 
 def _of_torchvision(name: str, has_weights: bool, num_classes: int | None) -> Referred:
@@ -310,7 +362,20 @@ def _of_smp(name: str, has_weights: bool, num_classes: int | None) -> Referred:
         ) from error
     except Exception as error:
         raise RobustsegError(f"smp:{name} cannot be loaded: {first_line(error)}") from error
-    return Referred(net, IMAGENET_MEAN, IMAGENET_STD)
+    encoder = (net._hub_mixin_config or {}).get("encoder_name", "")
+    try:
+        said = smp.encoders.get_preprocessing_params(encoder)
+    except (OSError, ValueError, KeyError) as error:
+        unknown = f"how the encoder {encoder} of smp:{name} wants images cannot be found out"
+        return Referred(net, unknown=f"{unknown} ({first_line(error)})")
+    reverse, largest = said["input_space"] == "BGR", said["input_range"][1]
+    mean, std = (
+        tuple(one / largest for one in (reversed(values) if reverse else values))
+        for values in (said["mean"], said["std"])
+    )
+    if reverse:
+        net.register_forward_pre_hook(_reverse_channels)
+    return Referred(net, mean, std)
 
 
 _LOADERS: dict[str, Callable[[str, bool, int | None], Referred]] = {
