@@ -309,12 +309,13 @@ def _check(options: argparse.Namespace) -> None:
         if time.monotonic() - started > CHECK_S:
             break
     counts = PixelCounts(*map(_joined, zip(*(one.counts for one in found), strict=True)))
-    seen = len(counts.pixels)
+    counted, blank = int((counts.pixels > 0).sum()), int((counts.pixels == 0).sum())
+    without = f"; {amount(blank, 'image has', 'images have')} no other pixels" if blank else ""
     acc = mean_accuracy(counts.pixels, counts.pixels_correct)
     print(
         f"clean score   ACC {100 * acc:.2f} %, mIoU "
-        f"{100 * miou(counts.intersection, counts.union):.2f} % over {seen} of "
-        f"{amount(setup.images, 'image')} (ignored pixels in neither)"
+        f"{100 * miou(counts.intersection, counts.union):.2f} % over {counted} of "
+        f"{amount(setup.images, 'image')} (ignored pixels in neither{without})"
     )
     each_s, words = 0.0, []
     for backward, passes in _passes_an_image(suites, options.eps).items():
@@ -611,10 +612,9 @@ def _number_or_text(text: str | None) -> Any:
 def _ignored(text: str | None) -> int | str | list[int] | None:
     if text is None:
         return 255
-    if text in ("none", "others"):
-        return None if text == "none" else text
-    found = [_whole("--ignore", part) for part in text.split(",")]
-    return found if len(found) > 1 else found[0]
+    if text in ("none", "null"):  # as configurations call it
+        return None
+    return text if text == "others" else [_whole("--ignore", part) for part in text.split(",")]
 
 
 def _whole(option: str, text: str) -> int:

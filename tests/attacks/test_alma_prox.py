@@ -265,15 +265,23 @@ def test_margin_by_hand() -> None:
     assert margins == pytest.approx([2 / 4, -2 / 4, -4 / 4, -5 / 4])
 
 
+def test_an_image_with_ignored_pixels_alone_stays_as_it_is() -> None:
+    images, labels = scene(0, 0.03)
+    alone = alma_prox(linear_model, images[:1], labels[:1], steps=20)
+    labels[1] = -1
+    both = alma_prox(linear_model, images, labels, steps=20)
+    assert torch.equal(both.adversarial[1], images[1])
+    assert both.linf[1] == 0
+    assert both.share[1].isnan()
+    assert torch.equal(both.adversarial[:1], alone.adversarial)
+
+
 def test_bad_input_is_one_sentence() -> None:
     images, labels = scene(0, 0.03)
     with pytest.raises(RobustsegError, match="threshold in"):
         alma_prox(linear_model, images, labels, threshold=1.5)
     with pytest.raises(RobustsegError, match="3 classes"):
         alma_prox(lambda x: linear_model(x)[:, :2], images, labels.clamp(max=1))
-    labels[1] = -1
-    with pytest.raises(RobustsegError, match="image blank has no pixels"):
-        alma_prox(linear_model, images, labels, image_ids=["full", "blank"])
 
 
 def test_rows_are_evidence_and_say_what_is_flipped(tmp_path: Path) -> None:

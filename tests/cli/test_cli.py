@@ -14,6 +14,7 @@ from PIL import Image
 
 from robustseg import __version__
 from robustseg.cli import main
+from robustseg.evaluation.evaluate import read_run
 from tests.workflow.running import ROOT
 
 MODEL = """
@@ -86,6 +87,38 @@ def test_check_says_what_there_is_and_what_it_costs(
     assert "40 forward and backward passes an image" in said
     assert "normalised    no: the network gets images in [0, 1]" in said
     assert "warnings      none" in said
+
+
+def test_a_class_of_the_value_that_is_ignored_by_default(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The advice works when it is followed."""
+    for path in sorted((here / "masks").iterdir()):
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask == 2, 255, mask)).save(path)
+    known = ["check", "mymodels.py:net", *DATA, "--values", "0,1,255"]
+    assert main(known) == 1
+    assert "--ignore none), and if they do not, [255] (--ignore 255)" in capsys.readouterr().err
+    for ignore, share in (("none", "0.0 %"), ("null", "0.0 %"), ("255", "% ignored")):
+        assert main([*known, "--ignore", ignore]) == 0
+        said = capsys.readouterr().out
+        assert share in said
+        assert ("0.0 % ignored" in said) == (ignore != "255")
+
+
+def test_an_image_with_ignored_pixels_alone_is_in_no_figure(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = min((here / "masks").iterdir())
+    Image.fromarray(np.full_like(np.array(Image.open(first)), 255)).save(first)
+    command = ["mymodels.py:net", *DATA, "--iterations", "3", "--suites", "sea", "alma"]
+    assert main(["check", *command]) == 0
+    said = capsys.readouterr().out
+    assert "over 3 of 4 images (ignored pixels in neither; 1 image has no other pixels)" in said
+    assert main(["attack", *command, "--out", "run"]) == 0
+    run = read_run(Path("run"))
+    (flipped,) = (one for one in run.numbers.entries if one.metric == "flipped_images")
+    assert (flipped.value, flipped.images) == (0, 3)
 
 
 def test_the_place_of_the_logits_may_be_a_number(

@@ -22,7 +22,7 @@ from robustseg.attacks.attacked_model import (
     is_finite,
     refuse_gradients,
 )
-from robustseg.attacks.pixel_losses import check_logits, refuse_images
+from robustseg.attacks.pixel_losses import are_finite, check_logits, refuse_images
 from robustseg.attacks.run import check_batch
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import GradientError, RobustsegError
@@ -71,7 +71,8 @@ class AlmaResult:
     Attributes:
         adversarial: (B, 3, H, W) in [0, 1], the clean image where the threshold was never reached.
         linf: (B,) float64, the norm of its perturbation on the [0, 1] scale; inf where not reached.
-        share: (B,) float64, misclassified share of the counted pixels of `adversarial`.
+        share: (B,) float64, misclassified share of the counted pixels of `adversarial`; NaN where
+            all pixels are ignored, in which case the threshold is reached with a norm of 0.
         forward_passes, backward_passes: (B,) int64.
     """
 
@@ -111,14 +112,16 @@ def alma_prox(
         settings: everything else.
 
     Raises:
-        RobustsegError: threshold or steps out of range, an image without counted pixels, or logits
-            that do not fit the labels.
+        RobustsegError: threshold or steps out of range, or logits that do not fit the labels.
     """
     ids = image_ids or [str(i) for i in range(len(images))]
     counted = labels != IGNORE_LABEL
     pixels = counted.flatten(1).sum(1)
     check_batch(images, labels, ids, eps_255=255)
-    _check(threshold, steps, pixels, ids)
+    if not 0 < threshold <= 1 or steps < 1:
+        raise RobustsegError(
+            f"ALMA prox needs a threshold in (0, 1] and a step or more; got {threshold}, {steps}"
+        )
     needed = (threshold * pixels.double() - 1e-6).ceil().long()
     best = _Best(images, needed, steps)
     # A success is often a pixel or two above the threshold: judge it as the record will.
@@ -162,7 +165,7 @@ def _descend(
         gradient = _gradient(margin, adversarial, slope * w)
         broken = ~is_finite(gradient)
         if broken.any():
-            nothing = ~logits.detach().sum((1, 2, 3)).isfinite()
+            nothing = ~are_finite(logits.detach())
             refuse_images(nothing, image_ids, "got logits that are not finite under attack")
             refuse_gradients(broken, image_ids)
         square = o.alpha * square + (1 - o.alpha) * gradient.square()
@@ -228,15 +231,6 @@ def penalty_slope(c: Tensor, rho: Tensor, mu: Tensor, exact: bool) -> Tensor:
     violated = first + 2 * mu * rho * c + 0.5 * rho.square() * c.square()
     satisfied = mu / (1 - rho.clamp(min=1) * c.clamp(max=0)).square()
     return torch.where(c >= 0, violated, satisfied)
-
-
-def _check(threshold: float, steps: int, pixels: Tensor, image_ids: list[str]) -> None:
-    if not 0 < threshold <= 1 or steps < 1:
-        raise RobustsegError(
-            f"ALMA prox needs a threshold in (0, 1] and a step or more; got {threshold}, {steps}"
-        )
-    nothing = f"has no pixels but ignored ones (label {IGNORE_LABEL}); leave it out"
-    refuse_images(pixels == 0, image_ids, nothing)
 
 
 class _Constraints:

@@ -93,8 +93,9 @@ class SeaResult:
         return miou(self.clean_counts.intersection, self.clean_counts.union)
 
     def __str__(self) -> str:
+        counted = int((self.counts.pixels > 0).sum())  # the others are in no figure
         lines = [
-            f"{amount(len(self.image_ids), 'image'):>13}      ACC   mIoU",
+            f"{amount(counted, 'image'):>13}      ACC   mIoU",
             f"clean          {100 * self.clean_acc:7.1f}{100 * self.clean_miou:7.1f}",
             f"SEA, {self.eps_255:4g}/255  {100 * self.acc:7.1f}{100 * self.miou:7.1f}",
         ]

@@ -120,11 +120,34 @@ def check_logits(
             f"has the label {int(labels[outside][0])}, which is none of the classes "
             f"0..{classes - 1}; check the number of classes, and which label is ignored",
         )
-    refuse_images(
-        ~logits.sum((1, 2, 3)).isfinite(),
-        image_ids,
-        "gets logits that are not finite; check the model's weights and the image",
-    )
+    if not logits.sum((1, 2, 3)).isfinite().all():  # or a sum of large values that are
+        _refuse_not_finite(logits, labels, image_ids)
+
+
+def _refuse_not_finite(logits: Tensor, labels: Tensor, image_ids: list[str]) -> None:
+    wrong = ~are_finite(logits)
+    never = (logits == -torch.inf).flatten(2).all(2)
+    counted = labels.unsqueeze(1) != IGNORE_LABEL
+    if never.any():
+        shown = int(never.nonzero()[0, 1])
+        problem = (
+            f"gets the logit -inf for class {shown} at every pixel, which losses cannot use; give "
+            "a class that is never predicted a finite one below all others, such as -30"
+        )
+    elif logits.shape[2:] == labels.shape[1:] and are_finite(logits.where(counted, 0)).all():
+        problem = (
+            "gets logits that are not finite at ignored pixels; let the model put any finite "
+            "number there, such as 0"
+        )
+    else:
+        problem = "gets logits that are not finite; check the model's weights and the image"
+    refuse_images(wrong, image_ids, problem)
+
+
+def are_finite(values: Tensor) -> Tensor:
+    """Return (B,) whether all values (B, C, H, W) are finite: a sum of such may be infinite."""
+    axes = (1, 2, 3)
+    return values.amax(axes).isfinite() & values.amin(axes).isfinite()
 
 
 def refuse_images(

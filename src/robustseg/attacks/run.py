@@ -250,8 +250,8 @@ def _record(
         refuse_images(
             ~evaluation.objective.isfinite(),
             ids,
-            "got logits that are not finite while under attack; check the model's weights and "
-            "numerical range",
+            "got logits under attack that are not finite, or too large for the loss; check the "
+            "model's weights, and give a class that is never predicted no less than -30",
         )
         refuse_gradients(~evaluation.finite, ids)
     if all(unfinished):  # made on the device, which a list would have to be copied to

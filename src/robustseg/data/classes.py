@@ -188,8 +188,9 @@ def ignored_values(ignore: int | str | Sequence[int] | None, classes: Classes) -
     if ignore == IGNORE_BYTE in classes.in_masks:
         name = classes.names[classes.in_masks.index(IGNORE_BYTE)]
         raise RobustsegError(
-            f"`ignore` is {IGNORE_BYTE}, which is the value of the class {name!r} too: write null "
-            f"if its pixels count, or [{IGNORE_BYTE}] if they do not"
+            f"`ignore` is {IGNORE_BYTE}, which is the value of the class {name!r} too: if its "
+            f"pixels count, write null (on the command line --ignore none), and if they do not, "
+            f"[{IGNORE_BYTE}] (--ignore {IGNORE_BYTE})"
         )
     return values
 

@@ -169,10 +169,14 @@ def aimed_share(alma: Run) -> float:
 
 
 def flipped(outcomes: Outcomes, share: float) -> NDArray[np.bool_]:
-    """Return for each image whether at least `share` of its pixels are wrong, (N,)."""
+    """Return for each image whether at least `share` of its pixels are wrong, (N,).
+
+    None of an image's are where all are ignored.
+    """
     # As ALMA prox counts: the smallest whole number of pixels, but for rounding of the product.
     needed = np.ceil(share * outcomes.pixels - 1e-6)
-    return np.asarray(outcomes.pixels - outcomes.pixels_correct >= needed)
+    enough = outcomes.pixels - outcomes.pixels_correct >= needed
+    return np.asarray(enough & (outcomes.pixels > 0))
 
 
 def behind(one: Number) -> list[str]:

@@ -58,8 +58,10 @@ def measure(sources: Sources, selection: Selection) -> Sequence[Number]:
         return outcome_numbers(evidence, selection, evidence.worst(selection.runs), METRICS)
     import numpy as np
 
-    held = flipped(evidence.outcomes(run), aimed_share(run))
-    found = [mean_number(evidence, selection, "flipped_images", held)]
+    outcomes = evidence.outcomes(run)
+    held = flipped(outcomes, aimed_share(run))
+    counted = held[outcomes.pixels > 0]  # images with ignored pixels alone are in no figure
+    found = [mean_number(evidence, selection, "flipped_images", counted)]
     if held.any():
         norm = float(np.median(evidence.norms(run)[held]))
         found.append(number(evidence, selection, "norm_255", norm, images=int(held.sum())))
