@@ -8,6 +8,7 @@ from scipy.stats import t
 from robustseg.claims.comparisons import NumberKey
 from robustseg.claims.image_scores import image_scores
 from robustseg.errors import RobustsegError
+from robustseg.evidence.schema import COUNTED
 from robustseg.evidence.writing import write_evidence
 from robustseg.figures.making import make_figure
 from robustseg.figures.registry import FIGURES
@@ -385,6 +386,18 @@ def test_figure6_has_the_intervals_of_a_share_of_images(tmp_path):
         ends = sorted(np.roots([1 + each, -2 * share - each, share**2]).real)
         assert [one["low"], one["high"]] == pytest.approx(100 * np.array(ends), abs=1e-6)
     assert (numbers["low"] < numbers["high"]).any()
+
+
+def test_figure6_leaves_out_images_that_have_no_labels(tmp_path):
+    rows = figure6_rows()[0]
+    (tmp_path / "all").mkdir()
+    before = pd.read_csv(draw_figure6(rows, tmp_path / "all")["csv"])
+    for one in rows:
+        if one["image_id"] == "val-3":
+            empty = {"pixels": 0, "pixels_correct": 0}
+            one |= empty | {name: [0] * len(one[name]) for name in COUNTED}
+    after = pd.read_csv(draw_figure6(rows, tmp_path)["csv"])
+    assert (set(before["images"]), set(after["images"])) == ({4}, {3})
 
 
 def test_figure6_says_which_evidence_is_missing(tmp_path):

@@ -55,10 +55,11 @@ def select(runs: Runs) -> Iterator[Selection]:
 def _robust(
     sources: Sources, runs: tuple[Run, ...], eps_255: float
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Return the images of ALMA prox, and of which no run flips them within a radius in 1/255."""
+    """Return the labelled images of ALMA prox, and which no run flips within a radius in 1/255."""
     evidence = evidence_in(sources)
     alma = evidence.runs(runs[0].training_seed).one(model=runs[0].model, optimizer=ALMA_PROX)
-    image_ids = evidence.outcomes(alma).image_ids
+    attacked = evidence.outcomes(alma)
+    image_ids = attacked.image_ids[attacked.pixels > 0]
     robust = np.ones(len(image_ids), dtype=bool)
     for run in runs:
         outcomes = evidence.outcomes(run)
@@ -70,7 +71,7 @@ def _robust(
 
 
 def measure(sources: Sources, selection: Selection) -> list[Number]:
-    """Return the share of robust images; intervals resample images alike for all attacks."""
+    """Return the share of robust images."""
     eps_255 = selection.eps_255 or 0.0
     _, robust = _robust(sources, selection.runs, eps_255)
     return [mean_number(evidence_in(sources), selection, "robust_images", robust)]
