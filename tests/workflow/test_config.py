@@ -16,6 +16,7 @@ from robustseg.config import Config, describe, json_schema, load_config, read_ya
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
 from robustseg.tables.registry import TABLES
+from robustseg.training.settings import TrainingSettings, settings_of
 from tests.workflow.running import MATCHBOX, ROOT, replace, snakemake
 
 SUITE = "attacks.suites.sea"
@@ -134,7 +135,7 @@ WRONG = [
     ("attacks.suites.transfer.loss", 1, "transfer.loss is not a known key; known here: kind, sour"),
     ("attacks.suites.transfer.iterations", [2], "attacks.suites.transfer is refused: attack apgd"),
     ("attacks.suites.alma.threshold", 1.5, "alma.threshold should be less than or equal to 1"),
-    ("attacks.suites.alma.images", 3, "alma.images is more than the 2 validation images"),
+    ("attacks.suites.alma.images", 3, "alma.images is 3, more than the 2 validation images of sce"),
     ("attacks.suites.alma.kind", "pixle", "alma has the kind 'pixle'; known are white_box, tra"),
     ("attacks.suites.blackbox.iterations", 0, "blackbox.iterations should be greater than or equa"),
     ("attacks.suites.blackbox.p_init", 0, "blackbox.p_init should be greater than 0, not 0"),
@@ -154,7 +155,7 @@ WRONG = [
         "losses",
         "[0].suites names doubt without losses, which it doubts: a",
     ),
-    ("attacks.suites.doubt.images", 3, "attacks.suites.doubt.images is more than the 2 validation"),
+    ("attacks.suites.doubt.images", 3, "doubt.images is 3, more than the 2 validation images of s"),
     ("attacks.suites.doubt.iterations", 2, "doubt.iterations should be greater than or equal to 3"),
     (
         "attacks.suites.doubt.sources",
@@ -164,7 +165,7 @@ WRONG = [
     ("attacks.suites.doubt.sources", ["pir_at_5"], "one of whose sources is pir_at_5 itself"),
     (f"{READ}.suites", ["sea", "doubt"], "names doubt, a second opinion, which it does not show"),
     ("tables.table6.0.suites", ["doubt"], "names doubt, which attacks no backbone: it is doubt"),
-    ("gallery.images", 3, "gallery.images is more than the 2 validation images"),
+    ("gallery.images", 3, "gallery.images is 3, more than the 2 validation images of"),
     ("gallery.eps_255", {"pir_at_5": [4, 4]}, "gallery.eps_255.pir_at_5 must ascend, each radius"),
     (
         "gallery.eps_255",
@@ -217,6 +218,8 @@ WRONG = [
 
 FOLDER = {"kind": "folder", "images": "images", "masks": "masks", "classes": "classes.txt"}
 TRAIN = {"train_images": "images", "train_masks": "masks", "crop_px": 32, "base_px": 32}
+SHOWN = ["background", "red plain"]
+"""Classes that the configuration of the tests names."""
 NO_LIST = "should be a file, a list of names or a number, not"
 
 WRONG_FOLDERS = [
@@ -270,6 +273,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
     for name in ("images", "masks"):
         Path(name).mkdir()
+    for number in range(5):
+        Path("images", f"{number}.png").touch()
     Path("classes.txt").write_text("road 128 64 128\nsky 70 130 180\n")
     Path("twice.txt").write_text("a\na\n")
     config: dict[str, Any] = yaml.safe_load(MATCHBOX.read_text())
@@ -316,20 +321,185 @@ def test_released_weights_fit_a_folder_of_as_many_classes(mine: dict[str, Any]) 
 
 
 def test_pictures_are_kept_of_at_most_255_classes(mine: dict[str, Any]) -> None:
-    mine["data"]["scenes"] = FOLDER | TRAIN | {"classes": 255}
+    names = [*SHOWN, *map(str, range(254))]
+    mine["data"]["scenes"] = FOLDER | TRAIN | {"classes": names[:255]}
     assert load(mine, Path("right.yaml")).gallery
-    mine["data"]["scenes"] |= {"classes": 256, "ignore": None}
+    mine["data"]["scenes"] |= {"classes": names, "ignore": None}
     says = r"models\.pir_at_5 is on 256 classes, and attacked images are kept with at most 255"
     with pytest.raises(RobustsegError, match=says):
         load(mine, Path("wrong.yaml"))
 
 
 def test_shards_are_no_more_than_a_folder_has_batches(mine: dict[str, Any]) -> None:
-    mine["data"]["scenes"] = FOLDER | TRAIN
+    mine["data"]["scenes"] = FOLDER | TRAIN | {"classes": SHOWN}
     mine["attacks"] |= {"shards": 8, "batch_size": 2}
-    for name in range(5):
-        Path("images", f"{name}.png").touch()
     assert load(mine, Path("right.yaml")).cut_of("sea", "pir_at_5") == (3, 2)
+
+
+ON_A_FOLDER = [
+    ("training.upernet.batch_size", 6, "batch_size is 6, more than the 5 training images of mine"),
+    ("attacks.suites.alma.images", 6, "alma.images is 6, more than the 5 validation images of mi"),
+    ("attacks.suites.doubt.images", 6, "doubt.images is 6, more than the 5 validation images of m"),
+    ("gallery.images", 6, "gallery.images is 6, more than the 5 validation images of mine: lower"),
+    ("targeted.images", 6, "targeted.images is 6, more than the 5 validation images of mine: lowe"),
+    ("targeted.classes", ["zebra"], "is 'zebra', which is not one of the classes of mine: back"),
+    (
+        "data.mine.classes",
+        ["red plain", "sky"],
+        "models.clean_objects.background is false, but mine has no class 'background' to ignore",
+    ),
+    (
+        "data.mine.classes",
+        ["red plain", "sky"],
+        "tables.appendix_c3[1].suites names objects, which leaves out the class 'background', and",
+    ),
+]
+
+
+@pytest.fixture
+def trained_on_mine(mine: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose models are all on a folder of five images."""
+    mine["data"]["mine"] |= TRAIN | {"classes": SHOWN}
+    for model in mine["models"].values():
+        model["dataset"] = "mine"
+    return mine
+
+
+@pytest.mark.parametrize(("key", "value", "sentence"), ON_A_FOLDER)
+def test_what_a_folder_lacks_is_said_before_anything_starts(
+    key: str, value: Any, sentence: str, trained_on_mine: dict[str, Any]
+) -> None:
+    assert load(trained_on_mine, Path("right.yaml"))
+    replace(trained_on_mine, key, value)
+    with pytest.raises(RobustsegError) as refusal:
+        load(trained_on_mine, Path("wrong.yaml"))
+    assert sentence in str(refusal.value)
+
+
+PUBLISHED = [
+    ({"kind": "camvid"}, "clean_objects.background is false, but scenes has no class 'background'"),
+    (
+        {"kind": "ade20k", "background": "ignore"},
+        "models.clean_objects.background is false, but scenes has no class 'background' to ignore",
+    ),
+    (
+        {"kind": "camvid"},
+        "classes is 'red plain', which is not one of the classes of scenes: sky, ",
+    ),
+    ({"kind": "voc"}, "classes is 'red plain', which is not one of the classes of scenes: backgro"),
+    (
+        {"kind": "camvid", "train_images": 3},
+        "batch_size is 4, more than the 3 training images of scenes",
+    ),
+    (
+        {"kind": "camvid", "val_images": 1},
+        "attacks.suites.doubt.images is 2, more than the 1 validation images of scenes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), PUBLISHED)
+def test_what_a_published_data_set_lacks_is_said_before_anything_starts(
+    data: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["data"]["scenes"] = data
+    with pytest.raises(RobustsegError) as refusal:
+        load(config, tmp_path / "wrong.yaml")
+    assert sentence in str(refusal.value)
+
+
+def test_published_numbers_of_training_images_are_known(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["data"] |= {"voc": VOC, "ade20k": {"kind": "ade20k", "check_counts": False}}
+    config["training"]["upernet"]["batch_size"] = 20_211
+    for name, model in config["models"].items():
+        model["dataset"] = "voc" if name == "clean" else "ade20k"
+    with pytest.raises(RobustsegError) as refusal:
+        load(config, tmp_path / "wrong.yaml")
+    assert "is 20211, more than the 5623 training images of voc" in str(refusal.value)
+    assert "training images of ade20k" not in str(refusal.value)
+
+
+def test_a_small_data_set_that_no_suite_is_read_on_is_no_obstacle(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["data"]["small"] = dict(config["data"]["scenes"])
+    config["data"]["scenes"]["val_images"] = 3
+    config["models"]["other"] = config["models"]["clean"] | {"dataset": "small"}
+    for section in (config["attacks"]["suites"]["alma"], config["gallery"], config["targeted"]):
+        section["images"] = 3
+    config["tables"]["appendix_c3"].append({"model": "other", "suites": ["objects"]})
+    assert load(config, tmp_path / "right.yaml").models["other"]
+    config["tables"]["black_box"][0]["suites"] = ["blackbox", "sea", "alma"]
+    config["tables"]["black_box"].append({"model": "other", "suites": ["alma"]})
+    says = (
+        r"attacks\.suites\.alma\.images is 3, more than the 2 validation images of small: lower it"
+    )
+    with pytest.raises(RobustsegError, match=says):
+        load(config, tmp_path / "wrong.yaml")
+
+
+def test_batch_norm_never_gets_a_single_image(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    single = config["training"]["backbone"] | {"images_per_pass": 1}
+    config["training"] |= {"single": single}
+    resnet = config["backbones"]["convnext_clean"] | {"training": "single"}
+    config["backbones"]["resnet"] = resnet
+    assert load(config, tmp_path / "convnext.yaml")
+    resnet["architecture"] = "resnet_demo"
+    says = (
+        r"training\.single has passes of one image, but BatchNorm, in resnet_demo, needs at least"
+    )
+    with pytest.raises(RobustsegError, match=says):
+        load(config, tmp_path / "wrong.yaml")
+    config["data"]["shapes"]["size_px"] = 48  # two pixels are left at the end
+    assert load(config, tmp_path / "larger.yaml")
+
+
+def test_half_a_pass_that_is_attacked_in_the_mode_train_is_no_single_image(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    training = config["training"]["upernet"]
+    training |= {"images_per_pass": 2}
+    assert load(config, tmp_path / "eval.yaml")
+    training |= {"attack_mode": "train"}
+    says = (
+        r"training\.upernet attacks one of 2 images of a pass, in the mode train, but BatchNorm, in"
+    )
+    with pytest.raises(RobustsegError, match=says):
+        load(config, tmp_path / "wrong.yaml")
+    training |= {"images_per_pass": 4}
+    assert load(config, tmp_path / "more.yaml")
+
+
+NO_ATTACK = {
+    "step_size": 0.02,
+    "attack_loss": "js",
+    "attack_start": "random",
+    "attack_mode": "train",
+    "gradient_contamination": True,
+}
+
+
+@pytest.mark.parametrize("key", [*NO_ATTACK, "images_per_pass"])
+def test_no_training_is_repeated_for_what_cannot_change_it(key: str, tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    before = load(config, tmp_path / "before.yaml")
+    for training in config["training"].values():
+        training[key] = NO_ATTACK.get(key, training["batch_size"])
+    after = load(config, tmp_path / "after.yaml")
+    same = {
+        name for name in before.trainings() if before.lineage_of(name) == after.lineage_of(name)
+    }
+    clean = {"convnext_clean", "clean", "clean_objects"}
+    assert same == (set(before.trainings()) if key == "images_per_pass" else clean)
+    for name in clean:
+        one = after.models.get(name) or after.backbones[name]
+        assert settings(before, one) == settings(after, one)
+
+
+def settings(config: Config, one: Any) -> TrainingSettings:
+    scheme = getattr(one, "scheme", "clean")
+    return settings_of(one.model_dump(), config.training_of(one), scheme, 0)
 
 
 VOC = {"kind": "voc", "train_split": "noleak_5623"}

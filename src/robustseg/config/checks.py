@@ -1,19 +1,20 @@
 """What a section of a configuration cannot know by itself: names that refer to one another."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from robustseg.attacks.spec import TRANSFER
-from robustseg.config.attacks import Doubt, Square, Suite, Transfer
+from robustseg.config.attacks import Doubt, Objects, Square, Suite, Transfer
 from robustseg.config.data import (
     CLASSIFICATION_KINDS,
     SEGMENTATION_KINDS,
-    Camvid,
     Cifar10,
     Folder,
     Generated,
     Voc,
 )
+from robustseg.config.known_data import has_background, known_classes, known_images
 from robustseg.config.models import (
     FetchedBackbone,
     OwnModel,
@@ -23,15 +24,21 @@ from robustseg.config.models import (
     Training,
 )
 from robustseg.config.schema import Config, Read
-from robustseg.data.interface import IGNORE_BYTE
+from robustseg.data.interface import BACKGROUND, IGNORE_BYTE
 from robustseg.data.listing import read_ids
-from robustseg.data.scenes import SCENE_CLASSES
 from robustseg.errors import RobustsegError
 from robustseg.evidence.runs import Runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.models.published import MODELS
-from robustseg.models.registry import backbones_for, has_auxiliary_head, has_batch_norm
+from robustseg.models.registry import (
+    BACKBONES,
+    ResNetSize,
+    backbones_for,
+    has_auxiliary_head,
+    has_batch_norm,
+)
+from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.tables.registry import TABLES
 
 KEPT = "reference"
@@ -118,36 +125,70 @@ def _training_problems(config: Config) -> Iterator[tuple[str, str]]:
                     f"is {training.batch_size}, more than the {images} training images of "
                     f"{dataset}, which it trains on",
                 )
-        if (training.images_per_pass or training.batch_size) == 1:
-            yield from _single_image_problems(config, name)
+        yield from _single_image_problems(config, name)
+
+
+def _users(config: Config, training: str) -> list[TrainedBackbone | TrainedModel]:
+    """Return the backbones and models that are trained with some settings."""
+    every = [*config.backbones.values(), *config.models.values()]
+    trained = [one for one in every if isinstance(one, TrainedBackbone | TrainedModel)]
+    return [one for one in trained if one.training == training]
 
 
 def _training_images(config: Config, training: str) -> dict[str, int]:
     """Return how many images there are, by data set of known size that a training is used on."""
-    every = [*config.backbones.values(), *config.models.values()]
-    trained = [one for one in every if isinstance(one, TrainedBackbone | TrainedModel)]
-    names = {one.dataset for one in trained if one.training == training}
-    data = {name: config.data[name] for name in sorted(names & set(config.data))}
-    known = Generated | Camvid | Cifar10
-    return {name: one.train_images for name, one in data.items() if isinstance(one, known)}
+    names = {one.dataset for one in _users(config, training)} & set(config.data)
+    counts = {name: known_images(config.data[name])[0] for name in sorted(names)}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str]]:
-    """Yield why a training whose passes have one image does not suit the models that name it."""
-    trained = [model for model in config.models.values() if isinstance(model, TrainedModel)]
-    users = [model for model in trained if model.training == name]
-    normalised = {model.decoder for model in users if has_batch_norm(model.decoder)}
-    if normalised:
-        yield (
-            f"training.{name}",
-            f"has passes of one image, but BatchNorm, in {', '.join(sorted(normalised))}, needs "
-            "at least two",
-        )
-    if any(model.scheme == "half_at" for model in users):
+    """Yield why a training that sends single images through the network cannot be done."""
+    training, users = config.training[name], _users(config, name)
+    images = training.images_per_pass or training.batch_size
+    cases: list[tuple[str, list[TrainedBackbone | TrainedModel]]] = []
+    if images == 1:
+        cases = [("has passes of one image", users)]
+    elif training.attack_mode == "train":
+        alone = [one for one in users if _attacked(one, images) == 1]
+        cases = [(f"attacks one of {images} images of a pass, in the mode train", alone)]
+    for said, some in cases:
+        parts = {part for one in some if (part := _needs_several(config, one))}
+        if parts:
+            yield (
+                f"training.{name}",
+                f"{said}, but BatchNorm, in {', '.join(sorted(parts))}, needs at least two: raise "
+                "images_per_pass, or the batch_size",
+            )
+    if images == 1 and any(getattr(one, "scheme", None) == "half_at" for one in users):
         yield (
             f"training.{name}",
             "has passes of one image, of which the scheme half_at cannot attack one half",
         )
+
+
+def _attacked(one: TrainedBackbone | TrainedModel, images: int) -> int:
+    """Return how many images of a pass are attacked."""
+    share = ADVERSARIAL_SHARE[one.scheme] if isinstance(one, TrainedModel) else 1.0
+    return round(share * images) if one.steps else 0
+
+
+def _needs_several(config: Config, one: TrainedBackbone | TrainedModel) -> str | None:
+    """Return the part of a network whose BatchNorm would see one value a channel, if there is one.
+
+    In a decoder that is behind the pool of the whole image, in a ResNet at the end if the image is
+    small.
+    """
+    if isinstance(one, TrainedModel):
+        return one.decoder if has_batch_norm(one.decoder) else None
+    data = config.data.get(one.dataset)
+    small = isinstance(data, Generated | Cifar10) and data.size_px <= RESNET_STRIDE
+    resnet = isinstance(BACKBONES[one.architecture], ResNetSize)
+    return one.architecture if resnet and small else None
+
+
+RESNET_STRIDE = 32
+"""Of a ResNet that classifies: an image of this size ends as one pixel."""
 
 
 def _trained_problems(
@@ -250,6 +291,11 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
             yield key, "has the scheme clean, which takes neither eps_255 nor steps"
         if training := config.training.get(model.training):
             yield from _training_fits(f"{key}.training", model, training)
+        if not model.background and _lacks_background(config, model.dataset):
+            yield (
+                f"{key}.background",
+                f"is false, but {model.dataset} has no class {BACKGROUND!r} to ignore: remove it",
+            )
         if problem := _unknown(model.backbone, "backbones", config.backbones):
             yield f"{key}.backbone", problem
         elif adversarial and config.backbones[model.backbone].robust != (model.scheme == "pir_at"):
@@ -279,11 +325,19 @@ def _training_fits(key: str, model: TrainedModel, training: Training) -> Iterato
         )
 
 
-def _val_images(config: Config) -> dict[str, int]:
-    """Return how many images there are to attack, by data set of models, where it is known."""
-    names = {model.dataset for model in config.models.values()} & set(config.data)
-    counts = {name: config.data[name].val_images for name in sorted(names)}
-    return {name: count for name, count in counts.items() if count is not None}
+def _lacks_background(config: Config, dataset: str) -> bool:
+    """Return whether a data set to segment has no class of the background."""
+    data = config.data.get(dataset)
+    return data is not None and data.kind in SEGMENTATION_KINDS and not has_background(data)
+
+
+def _too_many_images(config: Config, images: int, models: Iterable[str]) -> Iterator[str]:
+    """Yield why not as many images can be attacked: one problem for each data set of the models."""
+    names = {config.models[name].dataset for name in models if name in config.models}
+    for name in sorted(names & set(config.data)):
+        there = known_images(config.data[name])[1]
+        if there is not None and images > there:
+            yield f"is {images}, more than the {there} validation images of {name}: lower it"
 
 
 def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -306,10 +360,10 @@ def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
         yield from _unknown_sources(config, f"{key}.sources", config.sources_of(suite_name))
         if isinstance(suite, Doubt):
             yield from _doubted_problems(config, f"{key}.of", suite.of)
-        most = min(_val_images(config).values(), default=None)
-        images = getattr(suite, "images", None)
-        if images and most is not None and images > most:
-            yield f"{key}.images", f"is more than the {most} validation images"
+        if images := getattr(suite, "images", None):
+            readers = [read.model for _, _, read in config.reads() if suite_name in read.suites]
+            for said in _too_many_images(config, images, readers):
+                yield f"{key}.images", said
 
 
 def _doubted_problems(config: Config, key: str, name: str) -> Iterator[tuple[str, str]]:
@@ -390,6 +444,14 @@ def _attack_problems(
         yield f"{key}.eps_255", f"is empty, but {suite_name} needs at least one radius"
     if read.model in config.backbones and not isinstance(suite, Suite):
         yield f"{key}.suites", f"names {suite_name}, which attacks no backbone: it is {suite.kind}"
+    if isinstance(suite, Objects) and read.model in config.models:
+        dataset = config.models[read.model].dataset
+        if _lacks_background(config, dataset):
+            yield (
+                f"{key}.suites",
+                f"names {suite_name}, which leaves out the class {BACKGROUND!r}, and {dataset} has "
+                "none: remove it",
+            )
     if isinstance(suite, Suite) and suite.optimizer == "pgd":
         steps = suite.step_size or {}
         lacking = [f"{eps:g}" for eps in read.eps_255 if eps not in steps]
@@ -426,11 +488,14 @@ def _source_problems(
 
 def _picture_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Yield what figures of attacked images, and the images kept for them, lack."""
-    most = min(_val_images(config).values(), default=None)
-    for section, kept in (("gallery", config.gallery), ("targeted", config.targeted)):
-        if kept and most is not None and kept.images > most:
-            yield f"{section}.images", f"is more than the {most} validation images"
     gallery = config.gallery.eps_255 if config.gallery else {}
+    if config.gallery:
+        for said in _too_many_images(config, config.gallery.images, gallery):
+            yield "gallery.images", said
+    if config.targeted:
+        shown = [models for name, models in config.pictures.items() if PICTURES[name].targeted]
+        for said in _too_many_images(config, config.targeted.images, chain(*shown)):
+            yield "targeted.images", said
     for name, radii in gallery.items():
         key = f"gallery.eps_255.{name}"
         if problem := _unknown(name, "models", config.models):
@@ -470,15 +535,14 @@ def _shown_problems(
 def _target_problems(
     config: Config, models: Sequence[str], classes: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the target classes that generated data sets, whose classes are known, have not."""
+    """Yield the target classes that data sets whose classes are known have not."""
     names = {config.models[model].dataset for model in models if model in config.models}
-    generated = [
-        name for name in sorted(names) if getattr(config.data.get(name), "kind", None) == "scenes"
-    ]
-    for name in classes if generated else []:
-        if name not in SCENE_CLASSES:
-            yield (
-                "targeted.classes",
-                f"is {name!r}, which is not one of the classes of {generated[0]}: "
-                f"{', '.join(SCENE_CLASSES)}",
-            )
+    for dataset in sorted(names & set(config.data)):
+        known = known_classes(config.data[dataset])
+        for name in classes:
+            if known and name not in known:
+                yield (
+                    "targeted.classes",
+                    f"is {name!r}, which is not one of the classes of {dataset}: "
+                    f"{', '.join(known)}",
+                )
