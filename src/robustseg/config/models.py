@@ -90,6 +90,16 @@ class Training(Section):
     )
 
 
+NO_ATTACK = {
+    "step_size": 0.01,
+    "attack_loss": "ce",
+    "attack_start": "image",
+    "attack_mode": "eval",
+    "gradient_contamination": False,
+}
+"""Settings of the attack inside training where there is none: the paper's."""
+
+
 class TrainedBackbone(Section):
     """A classifier that the workflow trains, robustly if it has a radius, as a start for models."""
 

@@ -12,6 +12,7 @@ from robustseg.bounds import MOST_LETTERS
 from robustseg.config.attacks import Attacks, Doubt, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
+    NO_ATTACK,
     AnyBackbone,
     AnyModel,
     FetchedBackbone,
@@ -328,7 +329,7 @@ class Config(Section):
         }
         return {
             name: {
-                **self.training_of(one),
+                **self.training[one.training].model_dump(),
                 **self.model_of(name),
                 "training": one.training,
                 "data": self.data_of(one.dataset),
@@ -337,8 +338,16 @@ class Config(Section):
         }
 
     def training_of(self, trained: TrainedBackbone | TrainedModel) -> dict[str, Any]:
-        """Return the optimizer settings of a backbone or a model as plain data."""
-        return self.training[trained.training].model_dump()
+        """Return the optimizer settings of a backbone or a model as plain data.
+
+        What cannot change its weights is as if it had not been set, so that no training is repeated
+        for it: the attack's settings where nothing is attacked, and a pass of the whole batch.
+        """
+        training = self.training[trained.training]
+        settings = training.model_dump()
+        if training.images_per_pass == training.batch_size:
+            settings["images_per_pass"] = None
+        return settings if trained.steps else settings | NO_ATTACK
 
     def reads(self) -> Iterator[tuple[str, Exhibit, Read]]:
         """Yield everything that is read, with the key that says so and what reads it."""
