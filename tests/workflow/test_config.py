@@ -744,6 +744,23 @@ def test_the_file_with_the_wrong_key_is_named(tmp_path: Path) -> None:
         load_config(config, [MATCHBOX, change])
 
 
+def test_null_takes_an_entry_of_an_earlier_file_away(tmp_path: Path) -> None:
+    config, change = yaml.safe_load(MATCHBOX.read_text()), tmp_path / "change.yaml"
+    config["tables"]["table11"] = config["attacks"]["suites"]["transfer"] = None
+    change.write_text("tables: {table11: null}\nattacks: {suites: {transfer: null}}\n")
+    smaller = load_config(config, [MATCHBOX, change])
+    assert "table11" not in smaller.tables
+    assert "transfer" not in smaller.attacks.suites
+    assert "table10" in smaller.tables
+
+
+def test_an_entry_that_is_empty_in_all_files_is_refused(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["tables"]["table5"] = None
+    with pytest.raises(RobustsegError, match=r"tables\.table5 should be a list, not None"):
+        load(config, tmp_path / "wrong.yaml")
+
+
 def test_what_no_file_says_is_from_the_command_line(tmp_path: Path) -> None:
     config = yaml.safe_load(MATCHBOX.read_text())
     config |= {"foo": 1, "run": "a/b"}

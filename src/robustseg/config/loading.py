@@ -14,6 +14,11 @@ from robustseg.yaml_files import parse_yaml, read_yaml
 
 TYPED = "--config"
 """Where a setting comes from that is in no file."""
+NAMED = (
+    *("data", "backbones", "training", "models", "attacks.suites", "gallery.eps_255"),
+    *("tables", "figures", "seeds", "pictures"),
+)
+"""Sections of entries by name, which null takes away."""
 
 
 def load_config(
@@ -37,7 +42,7 @@ def load_config(
     sources = {str(path): read_config(path) for path in files}
     meant = {key: value for key, value in map(_read_typed, typed) if key in (as_text or {})}
     known = {key: value for key, value in (as_text or {}).items() if key in meant}
-    settings = _as_meant(settings, known, meant)
+    settings = _without_removed(_as_meant(settings, known, meant), list(sources.values()))
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
@@ -99,6 +104,22 @@ def _as_meant(found: Any, text: Any, meant: Any) -> Any:
         else value
         for key, value in found.items()
     }
+
+
+def _without_removed(content: Any, sources: Sequence[Any], section: str = "") -> Any:
+    """Return settings without what a file names and a later one, or `--config`, has set to null.
+
+    What is null in all files is kept, to be refused: a list or a section was forgotten.
+    """
+    if not isinstance(content, Mapping):
+        return content
+    kept = {}
+    for name, value in content.items():
+        key = f"{section}.{name}" if section else str(name)
+        named = section in NAMED and any(_find(key, source) is not None for source in sources)
+        if value is not None or not named:
+            kept[name] = _without_removed(value, sources, key)
+    return kept
 
 
 def _source(key: str, settings: Mapping[str, Any], sources: Mapping[str, Any]) -> str:
