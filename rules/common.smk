@@ -379,6 +379,11 @@ def refuse_unknown(targets):
             sys.exit(f"{target!r} {said} for one of {', '.join(named)}")
         of_nobody = any(job.model not in VICTIMS for job in jobs_of_file(path))
         if not asked and (of_nobody or not any(one.is_producer(path) for one in workflow.rules)):
+            inside = os.path.relpath(path) if os.path.isabs(path) else path
+            if inside != path and any(one.is_producer(inside) for one in workflow.rules):
+                sys.exit(
+                    f"{target} is not a target: paths begin where snakemake runs; ask for {inside}"
+                )
             known = [*named, *CONFIG.models, *CONFIG.attacks.suites, *CONFIG.data]
             words = re.split(r"[/.]", target.removeprefix(f"results/{CONFIG.run}/"))
             words = [word for word in words if not re.fullmatch(r"(seed|eps|shard)\d.*", word)]

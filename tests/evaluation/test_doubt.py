@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -326,8 +327,12 @@ def test_an_opinion_of_what_was_there_before_goes_with_it(tmp_path: Path) -> Non
     assert not path.exists()
 
 
-def test_without_another_image_nothing_is_unbounded() -> None:
+def test_without_another_image_nothing_is_unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    attack = Mock()
+    monkeypatch.setattr(doubt_attacks.Doubter, "_unbounded", attack)
     alone = doubt(NET, scenes(1), 8, iterations=10, images=1, progress=False).opinions[0]
+    attack.assert_not_called()
+    monkeypatch.undo()
     found = {one.check: one for one in alone.findings}["unbounded"]
     assert (found.status, found.note) == (NOT_RUN, "no two images are of one size")
     torch.manual_seed(0)

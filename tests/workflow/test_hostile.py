@@ -288,6 +288,14 @@ def test_a_target_that_is_none_is_named(target: str, sentence: str, tmp_path: Pa
     assert not target or target in line
 
 
+def test_an_absolute_path_is_answered_with_the_relative_one(tmp_path: Path) -> None:
+    table = "results/matchbox/tables/table5.md"
+    words = ("--dry-run", "--configfile", MATCHBOX, "--", tmp_path / table)
+    line = said(snakemake(*words, folder=tmp_path)).splitlines()[-1]
+    sentence = f"is not a target: paths begin where snakemake runs; ask for {table}"
+    assert line.endswith(f"{tmp_path / table} {sentence}")
+
+
 @pytest.mark.parametrize("name", ["a{b}c", "q'uo\"te $x", "ümlaut %s; [c]"])
 def test_the_checkout_may_lie_anywhere_but_in_braces(name: str, tmp_path: Path) -> None:
     here = tmp_path / name

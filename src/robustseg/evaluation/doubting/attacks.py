@@ -71,6 +71,7 @@ class Doubter:
         failures: of checks whose attack the model refused, the sentence.
         broken: whether its gradients were among the reasons.
         base: (N,) accuracy of the images, of the figure.
+        any_exchanged: whether two images are of one size, so that one can take the other's place.
     """
 
     model: Model
@@ -89,6 +90,8 @@ class Doubter:
     def __post_init__(self) -> None:
         self.ids = [one for _, _, ids in self.batches for one in ids]
         self.base = self._accuracy(self.figure.worst)
+        sizes = [tuple(one.shape) for _, labels, _ in self.batches for one in labels]
+        self.any_exchanged = len(set(sizes)) < len(sizes)
 
     def run(self, check: str, words: enumerator.Attack, attack: Attack) -> None:
         """Run one attack on all images; what the model or its gradients refuse is kept as said."""
@@ -183,9 +186,10 @@ class Doubter:
             self.run("other_seed", words, self._other_seed)
             self.of_spec("more_iterations", replace(spec, iterations=2 * budget))
             self._scales(spec)
-            short = AttackSpec(spec.member, "apgd", "constant", enumerator.unbounded_of(budget))
-            words = attack_in_words(short, f"{DOUBT}unbounded-")
-            self.run("unbounded", words, partial(self._unbounded, short))
+            if self.any_exchanged:
+                short = AttackSpec(spec.member, "apgd", "constant", enumerator.unbounded_of(budget))
+                words = attack_in_words(short, f"{DOUBT}unbounded-")
+                self.run("unbounded", words, partial(self._unbounded, short))
         if "other_seed" in self.rows and figure.eps_255 >= 1:
             words = attack_in_words(spec, f"{DOUBT}rounded_to_8_bits-")
             self.run("rounded_to_8_bits", words, self._rounded)
