@@ -151,7 +151,9 @@ class Doubt(SuiteKind):
         description="the suite whose figures are doubted, one of `suites` of the kind `white_box` "
         "or `square`; a table that reads the doubt reads it too"
     )
-    images: Count = Field(description="images that it looks at, drawn from those of the suite")
+    images: Count = Field(
+        description="images that it looks at, drawn from those of the suite; all if it has fewer"
+    )
     iterations: Annotated[Passes, Field(ge=3)] = Field(
         description="of an attack: as many as one of the suite has, else it may find more by them "
         "alone. All attacks together take about four times as many passes of each image, more "

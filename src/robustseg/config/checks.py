@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from robustseg.attacks.spec import TRANSFER
-from robustseg.config.attacks import Doubt, Objects, Square, Suite, Transfer
+from robustseg.config.attacks import Alma, Doubt, Objects, Square, Suite, Transfer
 from robustseg.config.data import (
     CLASSIFICATION_KINDS,
     SEGMENTATION_KINDS,
@@ -360,9 +360,9 @@ def _suite_problems(config: Config) -> Iterator[tuple[str, str]]:
         yield from _unknown_sources(config, f"{key}.sources", config.sources_of(suite_name))
         if isinstance(suite, Doubt):
             yield from _doubted_problems(config, f"{key}.of", suite.of)
-        if images := getattr(suite, "images", None):
+        if isinstance(suite, Alma) and suite.images:  # a second opinion takes those that there are
             readers = [read.model for _, _, read in config.reads() if suite_name in read.suites]
-            for said in _too_many_images(config, images, readers):
+            for said in _too_many_images(config, suite.images, readers):
                 yield f"{key}.images", said
 
 
