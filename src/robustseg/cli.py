@@ -310,6 +310,11 @@ def _check(options: argparse.Namespace) -> None:
             break
     counts = PixelCounts(*map(_joined, zip(*(one.counts for one in found), strict=True)))
     counted, blank = int((counts.pixels > 0).sum()), int((counts.pixels == 0).sum())
+    if not counted:
+        raise RobustsegError(
+            f"all pixels of the {amount(blank, 'image')} looked at are ignored; check the masks, "
+            "--classes, --values and --ignore"
+        )
     without = f"; {amount(blank, 'image has', 'images have')} no other pixels" if blank else ""
     acc = mean_accuracy(counts.pixels, counts.pixels_correct)
     print(

@@ -121,6 +121,24 @@ def test_an_image_with_ignored_pixels_alone_is_in_no_figure(
     assert (flipped.value, flipped.images) == (0, 3)
 
 
+@pytest.mark.parametrize("command", ["check", "attack"])
+def test_masks_without_a_label_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Their values 0 to 2 are none of the classes'."""
+    options = [*DATA, "--values", "7,8,11", "--ignore", "others", "--iterations", "3"]
+    assert main([command, "mymodels.py:net", *options, *OUT[command]]) == 1
+    said = capsys.readouterr()
+    assert "nan" not in said.out
+    assert "are ignored; check" in said.err
+    assert "--values" in said.err
+    assert main(["report", "run"]) == 1
+    assert "run holds no run" in capsys.readouterr().err
+
+
+OUT = {"check": [], "attack": ["--out", "run"]}
+
+
 def test_the_place_of_the_logits_may_be_a_number(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -648,6 +648,29 @@ def test_a_prepared_split_is_what_opening_gives(root: Path) -> None:
     assert {tuple(row["splits"]) for row in rows} == {("val",)}
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_a_label_is_refused(
+    root: Path, split: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        save(root / "masks" / f"{name}.png", np.full(SIZES[name], 7, np.uint8))
+    prefix = {"train": "train_", "val": ""}[split]
+    settings = training_section(root, ignore="others")
+    prepared(root, settings)
+    assert capsys.readouterr().err.count(f"{split}: 2 of 4 images have no label") == 1
+    (root / "ids.txt").write_text("b\na\n")
+    with pytest.raises(RobustsegError) as error:
+        prepared(root, settings | {f"{prefix}ids": str(root / "ids.txt")})
+    assert f"no pixel of the split {split} has a label: 2 of 2 masks, first " in str(error.value)
+    assert "masks/a.png, hold ignored values alone; correct `values`" in str(error.value)
+
+
+def test_masks_whose_values_are_none_of_values_are_refused(root: Path) -> None:
+    """Train ids, 0 to 2, that are read as label ids."""
+    with pytest.raises(RobustsegError, match="split val has a label: 4 of 4 masks"):
+        prepared(root, section(root, values="7,8,11", ignore="others"))
+
+
 def test_the_same_files_give_the_same_split_and_others_another(root: Path) -> None:
     settings = section(root)
     first = {name: path.read_bytes() for name, path in prepared(root, settings).items()}

@@ -376,6 +376,32 @@ def test_masks_of_0_and_255_are_told() -> None:
     assert any("every pixel that counts is of class 0" in one for one in result.warnings)
 
 
+@pytest.mark.parametrize("kind", ["pairs", "loader", "arrays"])
+def test_data_without_a_label_is_refused_before_it_is_attacked(tmp_path: Path, kind: str) -> None:
+    ignored: Any = [(image, torch.full_like(label, 255)) for image, label in pairs()]
+    match kind:
+        case "loader":
+            ignored = DataLoader(ignored, batch_size=2)
+        case "arrays":
+            ignored = tuple(map(torch.stack, zip(*ignored, strict=True)))
+    net, passes = network(), []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    with pytest.raises(RobustsegError, match="all pixels of all images are ignored; check"):
+        evaluate(net, ignored, 8, folder=tmp_path, **FEW)
+    assert len(passes) <= 2  # how many outputs there are
+    assert not (tmp_path / "parts").exists()
+
+
+def test_images_without_a_label_may_come_first() -> None:
+    """Batches before the first label are attacked as others are, each once."""
+    data = [(one, torch.full_like(label, 255)) for one, label in pairs()[:3]] + pairs()[3:]
+    expected = evaluate(network(), data[3:], 8, **FEW)
+    for same in (data, DataLoader(data, batch_size=2), iter(DataLoader(data, batch_size=2))):
+        result = evaluate(network(), same, 8, **FEW)
+        assert result.clean == expected.clean
+        assert set(result.numbers.images.values()) == {5}
+
+
 def test_alma_alone_says_what_it_found(tmp_path: Path) -> None:
     """Against the evidence: how many images are flipped, and the median of their norms."""
     images, _ = scene(10, 0.01, size=8)

@@ -1,9 +1,9 @@
-"""Which images of a data set go through a network together."""
+"""Which images of a data set go through a network together, and which of them have labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from robustseg.data.interface import Dataset
+from robustseg.data.interface import IGNORE_LABEL, Dataset
 from robustseg.errors import RobustsegError
 
 
@@ -29,3 +29,11 @@ def batches_of(dataset: Dataset, indices: Sequence[int], batch_size: int) -> lis
         alike = list(group)
         batches += [alike[at : at + batch_size] for at in range(0, len(alike), batch_size)]
     return batches
+
+
+def labelled_images(dataset: Dataset) -> Iterator[int]:
+    """Yield the places of the images that have a label, in their order; each is read for it."""
+    for index in range(len(dataset)):
+        _, labels, _ = dataset.batch([index])
+        if bool((labels != IGNORE_LABEL).any()):
+            yield index

@@ -13,6 +13,7 @@ from robustseg.data.listing import Ids, Pair, fingerprint, list_pairs
 from robustseg.data.manifest import MANIFEST_SCHEMA, SPLIT_SCHEMA, check_each, write_rows
 from robustseg.data.masks import MaskLabels
 from robustseg.data.transforms import Whole
+from robustseg.errors import RobustsegError, in_one_line
 from robustseg.progress import Progress
 
 Rows = list[dict[str, Any]]
@@ -90,7 +91,8 @@ def prepare_folder(
         progress: says how far it is.
 
     Raises:
-        RobustsegError: as `open_folder`, or an image or mask is damaged, or no such thing.
+        RobustsegError: as `open_folder`; an image or mask is damaged, or no such thing; or no
+            pixel of a split has a label.
     """
     pairs = {
         split: _pairs(settings, prefix) if settings[f"{prefix}images"] else []
@@ -115,7 +117,8 @@ def write_splits(
         outputs, threads, progress: see `prepare_folder`.
 
     Raises:
-        RobustsegError: an image or mask is damaged, or no such thing.
+        RobustsegError: an image or mask is damaged, or no such thing; or no pixel of a split has a
+            label.
     """
     shared = _shared(settings)
     rows = _checked_rows(pairs, mask_labels(shared), threads, progress)
@@ -158,13 +161,33 @@ def _checked_rows(
     pairs: Mapping[str, Sequence[Pair]], masks: MaskLabels, threads: int, progress: Progress
 ) -> dict[str, Rows]:
     """Read every image and mask once, and return the rows of each split."""
+    labelled: set[Path] = set()
 
     def check(pair: Pair) -> tuple[int, int]:
-        read_pair(pair.image, pair.mask, masks.read)
+        _, labels = read_pair(pair.image, pair.mask, masks.read)
+        if (labels != masks.ignored).any():
+            labelled.add(pair.mask)
         return unturned_size_px(pair.image)
 
     sizes = iter(check_each(check, [*pairs["train"], *pairs["val"]], threads, progress))
+    for split in SPLITS:
+        _say_unlabelled(split, [pair.mask for pair in pairs[split]], labelled, progress)
     return {split: [_row(pair, split, *next(sizes)) for pair in pairs[split]] for split in SPLITS}
+
+
+def _say_unlabelled(
+    split: str, masks: Sequence[Path], labelled: set[Path], progress: Progress
+) -> None:
+    """Say how many masks of a split have no label; refuse it if there are no others."""
+    without = [mask for mask in masks if mask not in labelled]
+    if without and len(without) == len(masks):
+        raise RobustsegError(
+            f"no pixel of the split {split} has a label: {len(masks)} of {len(masks)} masks, first "
+            f"{in_one_line(without[0])}, hold ignored values alone; correct `values`, `classes` or "
+            "`ignore`, or the masks"
+        )
+    if without:
+        progress.say(f"{split}: {len(without)} of {len(masks)} images have no label")
 
 
 def _row(pair: Pair, split: str, height: int, width: int) -> dict[str, Any]:

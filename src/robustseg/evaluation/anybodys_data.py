@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
@@ -21,6 +21,11 @@ from robustseg.errors import RobustsegError, in_one_line
 IMAGE_KEYS = ("pixel_values", "image", "images", "img")
 LABEL_KEYS = ("labels", "label", "mask", "masks", "semantic_map", "gt")
 ID_KEYS = ("image_id", "image_ids", "id", "ids", "name", "names", "file_name")
+
+ALL_IGNORED = (
+    "all pixels of all images are ignored; check the labels, and what is ignored in them "
+    "(ignore_index; --classes, --values and --ignore)"
+)
 
 
 @dataclass(frozen=True)
@@ -250,6 +255,37 @@ def _is_pair(one: Any) -> bool:
     if not {len(image), len(label)} <= {2, 3}:
         return False
     return len(image) != len(label) or (len(image) == 3 and image[0] > 1 == label[0])
+
+
+def unless_ignored(
+    batches: Iterator[Batch], again: Callable[[], Iterator[Batch]]
+) -> Iterator[Batch]:
+    """Yield batches, unless all pixels of all of them are ignored.
+
+    Where the first has no label the others are looked through before it is yielded, since attacks
+    on what nothing counts take as long as others.
+
+    Args:
+        batches: as they come.
+        again: begins them anew.
+
+    Raises:
+        RobustsegError: so it is.
+    """
+    for number, batch in enumerate(batches):
+        if not number and not _has_label(batch):
+            break
+        yield batch
+    else:
+        return
+    if not any(map(_has_label, batches)):
+        raise RobustsegError(ALL_IGNORED)
+    yield from again()
+
+
+def _has_label(batch: Batch) -> bool:
+    """Return whether a pixel of a batch is not ignored."""
+    return bool((batch[1] != IGNORE_LABEL).any())
 
 
 def without_repetition(batches: Iterable[Batch]) -> Iterator[Batch]:

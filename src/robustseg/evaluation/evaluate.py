@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +28,13 @@ from robustseg.bounds import (
     SMALLEST_RADIUS_255,
 )
 from robustseg.errors import RobustsegError, shown
-from robustseg.evaluation.anybodys_data import counted_pixels, source_of, without_repetition
+from robustseg.evaluation.anybodys_data import (
+    ALL_IGNORED,
+    counted_pixels,
+    source_of,
+    unless_ignored,
+    without_repetition,
+)
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
@@ -192,9 +199,18 @@ def evaluate(
     others = {key: wrap(one) for key, one in (sources or {}).items()}
     budget = None if iterations is None else int(iterations)
     chosen = named_suites(_names_or_suites(suites), budget, list(others))
-    source = source_of(
-        data, batch_size=batch_size, ignore_index=ignore_index, shard=shard, images=images
+    opened = partial(
+        source_of,
+        data,
+        batch_size=batch_size,
+        ignore_index=ignore_index,
+        shard=shard,
+        images=images,
     )
+    source = opened()
+    batches = source.batches
+    if not isinstance(data, Iterator):  # of which the end will tell
+        batches = unless_ignored(batches, lambda: opened().batches)
     signs = WarningSigns(wrapped, radii, ignore_index)
     signs.said += source.warnings
     if class_pixels is None and ask_for_class_pixels(
@@ -213,7 +229,7 @@ def evaluate(
             raise RobustsegError(f"{root} is a file; name a folder for the evidence")
         told = Progress(f"evaluate {name}") if progress else None
         kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
-        first = First(source.batches, pictures if folder and shard[0] == 0 else 0)
+        first = First(batches, pictures if folder and shard[0] == 0 else 0)
         rows = _run(attacks, wrapped, first, source.total, kept, signs, told)
         names = _class_names(class_names or source.class_names, rows)
         if class_names and names is None:
@@ -494,7 +510,7 @@ def _run(
     if not rows:
         raise RobustsegError("there are no images in the data, or none in this shard")
     if not any(row["pixels"] for row in rows):
-        raise RobustsegError("all pixels of all images are ignored; check labels and ignore_index")
+        raise RobustsegError(ALL_IGNORED)
     for name, acc, clean_acc in _means(rows):
         signs.attacked(name, acc, clean_acc)
     return rows
