@@ -90,6 +90,20 @@ def test_images_of_different_sizes_are_filled_up(tmp_path: Path) -> None:
     )["share"].shape == (1, 3)
 
 
+def test_images_without_a_label_are_passed_over(tmp_path: Path) -> None:
+    dataset = noise()
+    dataset.labels[[0, 2]] = 255
+    arrays = attack_gallery(
+        network(0), dataset, {**GALLERY, "images": 2, "eps_255": [4]}, batch_size=2
+    )
+    save_arrays(tmp_path / "shots.npz", arrays)
+    assert read_shots(tmp_path / "shots.npz").image_ids.tolist() == ["image1", "image3"]
+    targeted = attack_targeted(network(0), dataset, TARGETED | {"iterations": 3}, batch_size=2)
+    assert targeted["image_ids"].tolist() == ["image1", "image3"]
+    with pytest.raises(RobustsegError, match="3 images are to be kept and 2 have labels; lower"):
+        attack_gallery(network(0), dataset, {**GALLERY, "eps_255": [4]}, batch_size=2)
+
+
 def test_the_same_attack_gives_the_same_bytes(tmp_path: Path) -> None:
     for turn in (1, 2):
         arrays = attack_gallery(network(0), noise(), {**GALLERY, "eps_255": [4]}, batch_size=3)
@@ -129,7 +143,7 @@ def test_pictures_are_rounded_and_clipped() -> None:
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RobustsegError, match="target class 'sky' is not one of the data set's: ba"):
         attack_targeted(network(0), noise(), {**TARGETED, "classes": ["sky"]}, batch_size=2)
-    with pytest.raises(RobustsegError, match="5 images are to be kept and there are 4"):
+    with pytest.raises(RobustsegError, match="5 images are to be kept and 4 have labels"):
         attack_gallery(network(0), noise(), {**GALLERY, "images": 5, "eps_255": [4]}, batch_size=2)
     (tmp_path / "cut.npz").write_bytes(b"PK")
     with pytest.raises(RobustsegError, match=r"cut\.npz cannot be read"):

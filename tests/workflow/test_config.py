@@ -186,6 +186,9 @@ WRONG = [
         "has passes of one image, but BatchNorm, in upernet_de",
     ),
     ("training.upernet.drop_path", 1.0, "training.upernet.drop_path should be less than 1, not 1"),
+    ("training.upernet.betas", [1, 0.999], "upernet.betas[0] should be less than 1, not 1"),
+    ("training.upernet.betas", [0.9, 1], "upernet.betas[1] should be less than 1, not 1"),
+    ("training.upernet.momentum", 1, "training.upernet.momentum should be less than 1, not 1"),
     ("training.upernet.attack_loss", "dice", "training.upernet.attack_loss should be 'ce', 'bal_c"),
     ("training.upernet.precision", "fp16", "training.upernet.precision should be 'fp32' or 'bf16'"),
     (

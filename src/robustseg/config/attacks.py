@@ -215,7 +215,7 @@ class Attacks(Section):
 class Gallery(Section):
     """Attacked images that are kept, for Figures 7-10 and the page."""
 
-    images: Count = Field(description="the first images of the validation split")
+    images: Count = Field(description="the first images of the validation split that have labels")
     loss: Literal[tuple(LOSSES)] = Field(  # type: ignore[valid-type]
         description="objective, with `apgd` (the paper: `mask_ce`)"
     )
@@ -235,7 +235,9 @@ class Gallery(Section):
 class Targeted(Section):
     """Targeted attacks, for Figure 1."""
 
-    images: Count = Field(1, description="the first images of the validation split")
+    images: Count = Field(
+        1, description="the first images of the validation split that have labels"
+    )
     classes: list[Text] = Field(min_length=1, description="target classes, by name")
     eps_255: Radius = Field(description="radius in 1/255")
     iterations: Annotated[Passes, Field(ge=3)] = Field(description="over all three radii")

@@ -26,6 +26,11 @@ from robustseg.sections import (
     tag_of,
 )
 
+BelowOne: TypeAlias = Annotated[Share, Field(lt=1)]
+EPOCHS = (
+    "passes over the training split, each in an order of its own; the images that do not fill a "
+    "last batch sit out the epoch"
+)
 MOST_CHANNELS = 1000
 """ASSUME: of a model's input; hyperspectral images have hundreds."""
 Channels: TypeAlias = Annotated[list[AnyNumber], Field(min_length=1, max_length=MOST_CHANNELS)]
@@ -46,10 +51,10 @@ class Training(Section):
     weight_decay: NotNegative = Field(
         description="weight decay: decoupled for `adamw`, part of the gradient for `sgd`"
     )
-    betas: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = Field(
+    betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2)] | None = Field(
         None, description="only for `adamw`: decay rates of its two running means"
     )
-    momentum: Share | None = Field(None, description="only for `sgd`: momentum")
+    momentum: BelowOne | None = Field(None, description="only for `sgd`: momentum")
     batch_size: AtOnce = Field(description="images in a batch: one update follows from all of them")
     images_per_pass: AtOnce | None = Field(
         None,
@@ -59,7 +64,7 @@ class Training(Section):
     )
     warmup: Share = Field(description="share of all updates during which the learning rate rises")
     power: Positive = Field(description="exponent of the polynomial decay after the warm-up")
-    drop_path: Annotated[Share, Field(lt=1)] = Field(
+    drop_path: BelowOne = Field(
         0.0, description="stochastic depth: highest share of residual branches left out"
     )
     auxiliary_weight: NotNegative = Field(
@@ -107,7 +112,7 @@ class TrainedBackbone(Section):
     architecture: Literal[tuple(BACKBONES)] = Field(description="network")  # type: ignore[valid-type]
     dataset: Name = Field(description="classification set, one of `data`")
     training: Name = Field(description="optimizer settings, one of `training`")
-    epochs: Passes = Field(description="passes over the training split")
+    epochs: Passes = Field(description=EPOCHS)
     eps_255: RadiusOrZero = Field(
         0, description="radius of adversarial training, in 1/255; 0: clean training"
     )
@@ -166,7 +171,7 @@ class TrainedModel(Section):
     backbone: Name = Field(description="where its backbone starts from, one of `backbones`")
     dataset: Name = Field(description="segmentation set, one of `data`")
     training: Name = Field(description="optimizer settings, one of `training`")
-    epochs: Passes = Field(description="passes over the training split")
+    epochs: Passes = Field(description=EPOCHS)
     eps_255: RadiusOrZero = Field(0, description="radius of its training, in 1/255")
     steps: Steps = Field(0, description="PGD steps for each batch of its training")
     background: bool = Field(

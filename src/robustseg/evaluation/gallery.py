@@ -1,6 +1,7 @@
 """Attacked images that are kept, with what the model predicts on them (Figures 1 and 7-10)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from robustseg.attacks.outcomes import Batch, measure, predict
 from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.attacks.targeted import TargetedResult, targeted_attack
-from robustseg.data.batching import batches_of
+from robustseg.data.batching import batches_of, labelled_images
 from robustseg.data.interface import IGNORE_BYTE, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import on_device
@@ -36,7 +37,7 @@ def attack_gallery(
     batch_size: int,
     progress: Progress | None = None,
 ) -> Arrays:
-    """Attack the first images of a data set at several radii and return what to show of them.
+    """Attack the first labelled images of a data set at several radii; return what to show.
 
     Args:
         model: images to logits (B, K, h, w).
@@ -49,7 +50,7 @@ def attack_gallery(
         See `attack_pictures`.
 
     Raises:
-        RobustsegError: fewer images than asked for, or what the attack refuses.
+        RobustsegError: fewer images with labels than asked for, or what the attack refuses.
     """
     spec = AttackSpec(settings["loss"], "apgd", settings["schedule"], settings["iterations"])
     batches = _first(model, dataset, settings["images"], batch_size)
@@ -130,7 +131,7 @@ def attack_targeted(
     batch_size: int,
     progress: Progress | None = None,
 ) -> Arrays:
-    """Drive the first images of a data set towards some classes and return what to show of them.
+    """Drive the first labelled images of a data set towards some classes; return what to show.
 
     Args:
         model: images to logits (B, K, h, w).
@@ -180,12 +181,13 @@ def attack_targeted(
 
 
 def _first(model: nn.Module, dataset: Dataset, count: int, batch_size: int) -> list[Batch]:
-    """Return the first images with labels and ids as batches of one size, on the model's device."""
-    if count > len(dataset):
+    """Return the first images that have labels as batches of one size, on the model's device."""
+    places = list(islice(labelled_images(dataset), count))
+    if len(places) < count:
         raise RobustsegError(
-            f"{count} images are to be kept and there are {len(dataset)}; lower `images`"
+            f"{count} images are to be kept and {len(places)} have labels; lower `images`"
         )
-    chosen = batches_of(dataset, range(count), batch_size)
+    chosen = batches_of(dataset, places, batch_size)
     return list(on_device((dataset.batch(some) for some in chosen), model))
 
 
