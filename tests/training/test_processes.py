@@ -14,9 +14,12 @@ import pytest
 import torch
 
 import robustseg
+from robustseg.data.arrays import save_split
+from robustseg.data.opening import load_split
 from robustseg.errors import RobustsegError
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress, Silence
+from robustseg.training.batches import epoch_passes
 from robustseg.training.launch import TrainingJob, run
 from robustseg.training.processes import join_processes
 from robustseg.training.train import Machine
@@ -83,6 +86,24 @@ def test_batch_norm_and_random_layers_too_and_started_by_hand(data, tmp_path):
     )
     assert done.stderr.count("epoch 2 of 2") == done.stderr.count("backbone: 74") == 1
     assert difference(weights(one), weights(two)) < 1e-5
+
+
+def test_batches_without_counted_pixels_for_one_process_and_for_all(data, tmp_path):
+    split = load_split(data / "scenes" / "train.npz")
+    batches = epoch_passes(split, 8, 4, training_seed=0, epoch=0)  # three, of two passes each
+    passes = [one.indices for one in batches]
+    split.labels[passes[0] + passes[1] + passes[3]] = 255
+    save_split(tmp_path / "train.npz", split)
+    training = TRAINING | {"images_per_pass": 4}
+    subject = SEGMENTER | {"epochs": 1}
+    jobs = [job(data, tmp_path / name, subject, training) for name in ("one", "two")]
+    one, two = (
+        replace(job, files=replace(job.files, train=tmp_path / "train.npz")) for job in jobs
+    )
+    run(one, 1, Silence())
+    run(two, 2, Silence())
+    assert difference(weights(one), weights(two)) < 1e-5
+    assert all(tensor.isfinite().all() for tensor in weights(two).values())
 
 
 MANY = CLASSIFIER | {"epochs": 60}

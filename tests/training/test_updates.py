@@ -13,7 +13,7 @@ from robustseg.models.build import build_segmentation_model
 from robustseg.training.batches import Loader, epoch_passes
 from robustseg.training.inner_losses import attack_loss
 from robustseg.training.optimizers import build_optimizer, parameter_groups
-from tests.training.tiny import AT, CLASSES, IMAGES, images, network, trained, weights
+from tests.training.tiny import AT, CLASSES, IMAGES, images, network, trained, trainer, weights
 
 
 def batch(epoch=0, size=IMAGES):
@@ -84,6 +84,69 @@ def test_a_pass_without_counted_pixels_changes_nothing(tmp_path):
     parts, rows = trained(tmp_path, data=data, images_per_pass=1)
     assert torch.allclose(weights(whole), weights(parts), atol=1e-6)
     assert rows[0]["loss"] > 0
+
+
+def half_ignored():
+    """Return 8 images of which those of the first of two batches have no label."""
+    data = images()
+    first, _ = epoch_passes(data, 4, 4, training_seed=0, epoch=0)
+    data.labels[first.indices] = 255
+    return data
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("images_per_pass", [4, 1])
+def test_a_batch_without_counted_pixels_is_no_update(tmp_path, images_per_pass, optimizer):
+    data = half_ignored()
+    model = nn.Sequential(nn.BatchNorm2d(3), network())
+    changes = {"batch_size": 4, "images_per_pass": images_per_pass, "optimizer": optimizer}
+    changes |= {"weight_decay": 0.1, "betas": (0.9, 0.999), "learning_rate": 0.01}
+    one = trainer(tmp_path, {"epochs": 1}, "clean", model=model, data=data, **changes)
+    updates = one._updates(lambda: False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    next(updates)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert one.losses == []
+    one._write_checkpoint()  # is one that a training continues from
+    trainer(
+        tmp_path,
+        {"epochs": 1},
+        "clean",
+        model=nn.Sequential(nn.BatchNorm2d(3), network()),
+        **changes,
+    )._resume()
+    next(updates)
+    assert one.optimizer.param_groups[0]["lr"] == 0.01 / 2  # the schedule has gone on
+    assert one.rows[0]["loss"] > 0
+
+
+@pytest.mark.parametrize("images_per_pass", [1, 2])
+def test_a_batch_without_counted_pixels_is_none_however_it_is_spread(tmp_path, images_per_pass):
+    options = {"data": half_ignored(), "batch_size": 4}
+    whole, rows = trained(tmp_path, **options)
+    parts, part_rows = trained(tmp_path, **options, images_per_pass=images_per_pass)
+    assert torch.allclose(weights(whole), weights(parts), atol=1e-6)
+    assert rows[0]["loss"] == pytest.approx(part_rows[0]["loss"], rel=1e-6)
+
+
+def test_an_epoch_without_counted_pixels_has_no_loss(tmp_path):
+    data = images(9)
+    (whole,) = epoch_passes(data, 8, 8, training_seed=0, epoch=0)
+    data.labels[whole.indices] = 255  # the ninth, which fills no batch, has labels
+    model, rows = trained(tmp_path, {"epochs": 1}, "clean", data=data)
+    assert torch.equal(weights(model), weights(network()))
+    assert rows[0]["loss"] is None
+
+
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_split_without_counted_pixels_is_refused(tmp_path, split):
+    ignored = images()
+    ignored.labels[:] = 255
+    sets = {"data": ignored} if split == "training" else {"val": ignored}
+    with pytest.raises(RobustsegError, match=f"no pixel of the {split} split's 8 images counts: a"):
+        trainer(tmp_path, **sets)
+    with pytest.raises(RobustsegError, match="or train with `background: true`"):
+        trainer(tmp_path, AT | {"background": False}, **sets)
 
 
 def test_passes_must_divide_the_batch(tmp_path):

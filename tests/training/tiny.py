@@ -67,6 +67,7 @@ def trainer(
     scheme="at",
     model=None,
     data=None,
+    val=None,
     processes=1,
     checkpoint_every_s=1e9,
     **changes,
@@ -76,7 +77,7 @@ def trainer(
         Task(model or network()),
         settings_of(subject, TRAINING | changes, scheme, training_seed=0),
         data or images(),
-        images(2),  # few, so that each epoch has a row
+        val or images(2),  # few, so that each epoch has a row
         group=ProcessGroup(0, processes, torch.device("cpu")),
         settings="",
         checkpoint=Path(folder) / "checkpoint.pt",

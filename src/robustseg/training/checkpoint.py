@@ -14,8 +14,8 @@ from robustseg.models.inert_pickle import UnreadableError, read_inertly, shown
 
 ENTRIES = {"epoch", "batch", "losses", "rows", "model", "optimizer"}
 """Of a training's state."""
-SCORES = ("learning_rate", "loss", "accuracy")
-SCORES_OR_NONE = ("miou", "robust_accuracy", "robust_miou")
+SCORES = ("learning_rate", "accuracy")
+SCORES_OR_NONE = ("loss", "miou", "robust_accuracy", "robust_miou")
 KEPT: dict[type[torch.optim.Optimizer], set[str]] = {
     torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
     torch.optim.SGD: {"momentum_buffer"},
@@ -104,18 +104,24 @@ def check_state(
     for name, own in wanted.items():
         if not _is_like(weights[name], own):
             raise _damaged(path, f"its weight {name} is of another shape or kind, or not finite")
-    _check_optimizer(path, state["optimizer"], optimizer, epoch * end[1] + batch)
+    # A batch without a pixel that counts has no loss, and is no update.
+    updated = bool(losses) or any(row["loss"] is not None for row in rows)
+    _check_optimizer(path, state["optimizer"], optimizer, epoch * end[1] + batch, updated)
 
 
 def _check_optimizer(
-    path: str | Path, found: Any, optimizer: torch.optim.Optimizer, updates: int
+    path: str | Path,
+    found: Any,
+    optimizer: torch.optim.Optimizer,
+    most_updates: int,
+    updated: bool,
 ) -> None:
     """Refuse all but what the optimizer keeps of each parameter that has had a gradient."""
     moments = found.get("state") if isinstance(found, dict) else None
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     momentum = any(group.get("momentum", 1) for group in optimizer.param_groups)
     names = KEPT[type(optimizer)]
-    if not isinstance(moments, dict) or (updates and momentum and not moments):
+    if not isinstance(moments, dict) or (updated and momentum and not moments):
         raise _damaged(path, "its optimizer has no state")
     for place, values in moments.items():
         known = type(place) is int and 0 <= place < len(parameters)
@@ -124,7 +130,9 @@ def _check_optimizer(
         for name, value in values.items():
             own = torch.zeros(()) if name == "step" else parameters[place]
             # The number of updates, and means of squares, are divided by.
-            low, high = {"step": (1, updates), "exp_avg_sq": (0, math.inf)}.get(name, (None, None))
+            low, high = {"step": (1, most_updates), "exp_avg_sq": (0, math.inf)}.get(
+                name, (None, None)
+            )
             fits = _is_like(value, own)
             if not fits or (low is not None and not bool(((value >= low) & (value <= high)).all())):
                 raise _damaged(path, f"{name} of its optimizer's parameter {place} does not fit")

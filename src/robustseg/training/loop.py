@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustseg.data.batching import batches_of
+from robustseg.data.batching import batches_of, labelled_images
 from robustseg.data.interface import IGNORE_LABEL, Dataset
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
@@ -63,8 +63,8 @@ class Trainer:
         progress: where to say how far it is.
 
     Raises:
-        RobustsegError: fewer images than a batch, processes that cannot share a batch, or an
-            optimizer that lacks a setting.
+        RobustsegError: fewer images than a batch, a split of which no pixel counts, processes that
+            cannot share a batch, or an optimizer that lacks a setting.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class Trainer:
         self.settings, self.checkpoint, self.progress = settings, checkpoint, progress
         self.checkpoint_every_s = checkpoint_every_s
         self.batches = batches_per_epoch(train, recipe.batch_size)
+        for name, split in (("training", train), ("validation", val)):
+            self._refuse_unlabelled(name, split)
         if recipe.passes % group.size:
             raise RobustsegError(
                 f"{group.size} GPUs cannot share the {recipe.passes} passes of "
@@ -100,6 +102,16 @@ class Trainer:
         self.rows: list[dict[str, Any]] = []
         self.stopping = False
         self.scored = monotonic()
+
+    def _refuse_unlabelled(self, name: str, split: Dataset) -> None:
+        """Refuse a split that nothing can be learnt or measured on."""
+        if next(labelled_images(split), None) is not None:
+            return
+        background = "" if self.recipe.background else ", or train with `background: true`"
+        raise RobustsegError(
+            f"no pixel of the {name} split's {len(split)} images counts: all are ignored; correct "
+            f"its masks, or what its data set ignores{background}"
+        )
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end, from the checkpoint if there is one, and return the rows of metrics.
@@ -154,7 +166,7 @@ class Trainer:
     def _update(
         self, passes: Iterable[tuple[Pass, Tensor, Tensor]], asked: Callable[[], bool]
     ) -> None:
-        """Take one step on the mean gradient of all counted pixels of a batch."""
+        """Take one step on the mean gradient of all counted pixels of a batch, none without any."""
         step = self.place.epoch * self.batches + self.place.batch
         total = self.batches * self.recipe.epochs
         factor = learning_rate_factor(step, total, self.recipe.warmup, self.recipe.power)
@@ -165,10 +177,13 @@ class Trainer:
             self.task.model.train()
         if self.recipe.passes == 1:
             ((one, images, labels),) = passes
-            loss = self._pass(one, images, labels, radius)
+            counts = bool((labels != IGNORE_LABEL).any())
+            loss = self._pass(one, images, labels, radius) if counts else None
             self.stopping = asked()
         else:
             loss = self._accumulate(passes, radius, asked)
+        if loss is None:
+            return
         self.losses.append(self._finite(loss))
         gradients = [one.grad for one in self.task.model.parameters() if one.grad is not None]
         self._finite(float(torch.nn.utils.get_total_norm(gradients)), "norm of the gradient")
@@ -179,8 +194,8 @@ class Trainer:
         passes: Iterable[tuple[Pass, Tensor, Tensor]],
         radius: float,
         asked: Callable[[], bool],
-    ) -> float:
-        """Leave the gradient of a batch in the parameters and return its loss.
+    ) -> float | None:
+        """Leave the gradient of a batch in the parameters and return its loss, None if none counts.
 
         Passes weigh as much as they have counted pixels, so that the sum is the gradient of the
         whole batch, BatchNorm apart. # RELEASED CODE: GPUs weigh the same; without ignored pixels
@@ -197,12 +212,14 @@ class Trainer:
         sums = torch.tensor([loss, weights, asked()], dtype=torch.float64, device=self.device)
         gradients = [_gradient(parameter) for parameter in self.task.model.parameters()]
         self.group.add([*gradients, sums])
-        self.statistics.finish(self.group)
         loss, weights, stopping = sums.tolist()
         self.stopping = bool(stopping)
+        if not weights:
+            return None
+        self.statistics.finish(self.group)
         for gradient in gradients:
             gradient /= weights
-        return loss / weights if weights else math.nan
+        return float(loss / weights)
 
     def _pass(
         self, one: Pass, images: Tensor, labels: Tensor, radius: float, weight: float = 1.0
@@ -291,7 +308,7 @@ class Trainer:
         return {
             "epoch": epoch,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "loss": sum(self.losses) / len(self.losses),
+            "loss": sum(self.losses) / len(self.losses) if self.losses else None,
             "accuracy": clean.accuracy,
             "miou": clean.miou,
             "robust_accuracy": robust and robust.accuracy,

@@ -32,7 +32,7 @@ METRICS_SCHEMA = pa.schema(
     [
         pa.field("epoch", pa.int32(), nullable=False),
         pa.field("learning_rate", pa.float64(), nullable=False),
-        pa.field("loss", pa.float64(), nullable=False),
+        pa.field("loss", pa.float64()),
         pa.field("accuracy", pa.float64(), nullable=False),
         pa.field("miou", pa.float64()),
         pa.field("robust_accuracy", pa.float64()),
@@ -42,9 +42,9 @@ METRICS_SCHEMA = pa.schema(
 """A row each time that the validation split is scored: after each epoch, or fewer where it is large
 beside the training split. Fractions; `loss` is the mean since the row before, `accuracy` and `miou`
 are of the validation split, the robust ones of its first images under the training's own weak
-attack. null: classifiers have no mIoU, clean training no attack. No times: the same training gives
-the same file. The file's metadata has the `settings` that the weights have too: batch, passes,
-attack, precision."""
+attack. null: classifiers have no mIoU, clean training no attack, batches of ignored pixels no loss.
+No times: the same training gives the same file. The file's metadata has the `settings` that the
+weights have too: batch, passes, attack, precision."""
 
 
 @dataclass(frozen=True)
