@@ -546,6 +546,10 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"data": []}, "no images"),
         ({"data": [torch.rand(3, 4, 4)]}, "not \\(images, labels\\)"),
         ({"data": [{"x": 1}]}, "has the keys x"),
+        (
+            {"data": iter([(torch.rand(1, 3, 4, 4), torch.full((1, 4, 4), 255))])},
+            "are ignored; check",
+        ),
         ({"num_classes": 1}, "num_classes"),
         ({"data": {"image": 1}}, "not dict"),
         ({"data": (torch.rand(3, 3, 4, 4), torch.zeros(2, 4, 4))}, "3 images and 2 labels"),
