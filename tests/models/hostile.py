@@ -304,7 +304,7 @@ BAD_STATES = {
     "rows of numbers": put("rows", value=[1]),
     "rows as text": put("rows", value="rows"),
     "a row of other names": put("rows", value=[{"epoch": 1}]),
-    "a row without loss": put("rows", 0, "loss", value=None),
+    "a row without accuracy": put("rows", 0, "accuracy", value=None),
     "a row of epoch 0.5": put("rows", 0, "epoch", value=0.5),
     "no model": put("model", value=None),
     "a weight less": lambda state: state["model"].pop("0.bias"),
