@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks import run
-from robustseg.attacks.attacked_model import FIRST, Evaluation
+from robustseg.attacks.attacked_model import FIRST, Evaluation, frozen
 from robustseg.attacks.losses import LOSSES, Moment
 from robustseg.attacks.run import AttackResult
 from robustseg.attacks.spec import SCHEDULES, AttackSpec
@@ -525,3 +525,26 @@ def test_wrong_input_is_one_sentence() -> None:
         "must be float32 or float64, not torch.bfloat16", model=lambda x: Pointwise()(x).bfloat16()
     )
     refused("carry no gradient", model=lambda x: Pointwise()(x).detach())
+
+
+def test_threads_may_freeze_what_they_share() -> None:
+    """Whoever ends first must not thaw it for the other, nor the last forget what it was."""
+    shared = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout()).train()
+    shared[0].bias.requires_grad_(False)
+    one, other = nn.Sequential(shared), nn.Sequential(shared)
+
+    def is_frozen() -> bool:
+        wanted = [parameter.requires_grad for parameter in shared.parameters()]
+        return not any([*wanted, *(module.training for module in shared.modules())])
+
+    first, second = frozen(one), frozen(other)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert is_frozen()
+    with frozen(shared):
+        assert is_frozen()
+    assert is_frozen()
+    second.__exit__(None, None, None)
+    assert all(module.training for module in shared.modules())
+    assert [parameter.requires_grad for parameter in shared.parameters()] == [True, False]

@@ -1,5 +1,6 @@
 """One forward and one backward pass of the attacked model: all that an iteration costs."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -203,30 +204,60 @@ def _share_memory(one: Tensor, other: Tensor) -> bool:
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
+@dataclass
+class _Held:
+    """A module or parameter that is frozen, by how many at once, and what it was before."""
+
+    what: nn.Module | nn.Parameter
+    before: bool
+    times: int = 0
+
+
+_HELD: dict[int, _Held] = {}
+_HOLDING = threading.RLock()
+
+
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
     """Put a module in eval mode without parameter gradients, and restore both afterwards.
 
-    Without parameter gradients a backward pass to the image costs about a third less.
+    Threads that share modules may do so at the same time: the last one restores. Without parameter
+    gradients a backward pass to the image costs about a third less.
     """
     if not isinstance(model, nn.Module):
         yield
         return
     # A network that torch.jit.freeze has made has no mode any more.
-    modes = [(one, one.training) for one in model.modules() if hasattr(one, "training")]
+    modules = [module for module in model.modules() if hasattr(module, "training")]
     # Parameters of inference mode would not take their gradient back; the model's pass says why.
     parameters = [parameter for parameter in model.parameters() if not parameter.is_inference()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in parameters]
+    all_of_it: list[nn.Module | nn.Parameter] = [*modules, *parameters]
+    with _HOLDING:
+        for one in all_of_it:
+            before = one.training if isinstance(one, nn.Module) else one.requires_grad
+            _HELD.setdefault(id(one), _Held(one, before)).times += 1
     try:
-        model.eval()
-        for parameter in parameters:
-            parameter.requires_grad_(False)
+        with _HOLDING:
+            model.eval()
+            for parameter in parameters:
+                parameter.requires_grad_(False)
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, want in wanted:
-            parameter.requires_grad_(want)
+        with _HOLDING:
+            for one in all_of_it:
+                _let_go(_HELD[id(one)])
+
+
+def _let_go(held: _Held) -> None:
+    """Restore a module or parameter if nobody else holds it."""
+    held.times -= 1
+    if held.times:
+        return
+    del _HELD[id(held.what)]
+    if isinstance(held.what, nn.Module):
+        held.what.training = held.before
+    else:
+        held.what.requires_grad_(held.before)
 
 
 def device_of(model: Model, otherwise: torch.device) -> torch.device:
