@@ -288,14 +288,14 @@ def _check(options: argparse.Namespace) -> None:
     from robustseg.attacks.outcomes import Outcome
     from robustseg.attacks.warning_signs import WarningSigns
     from robustseg.data.batching import batches_of
-    from robustseg.evaluation.standard_suites import named_suites
+    from robustseg.evaluation.standard_suites import losses_of, named_suites
     from robustseg.metrics import PixelCounts, mean_accuracy, miou
 
     suites = named_suites(options.suites, options.iterations, [])
     setup = _set_up(options)
     model, dataset = setup.model, setup.dataset
     chosen = batches_of(dataset, range(setup.images), options.batch_size)
-    signs = WarningSigns(model, options.eps)
+    signs = WarningSigns(model, options.eps, losses=losses_of(suites))
     device = torch.device(model.device or "cpu")
     found: list[Outcome] = []
     started = time.monotonic()

@@ -172,11 +172,43 @@ def test_two_passes_that_differ() -> None:
         return functional.dropout(NET(images), 0.3, training=True)
 
     sentences = said(model)
-    assert sentences.startswith("two passes over the same images differ (logits up to ")
+    assert sentences.startswith("two passes over the same images differ (by up to ")
     noisy = NET(IMAGES).abs().max().detach() * 1e-3
-    assert "two passes" in said(lambda images: NET(images) + noisy * torch.rand(1))
+    assert "two passes" in said(lambda images: NET(images) + noisy * torch.rand(4, 24, 24))
     tiny = noisy * 1e-5  # that of sums in another order
     assert said(lambda images: NET(images) + tiny * torch.rand(1)) == ""
+
+
+LOW = [-10.0, -1e4, -1e9]
+
+
+def beside(low: float, model: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a model with a class more, that is never predicted."""
+    return lambda images: functional.pad(model(images), (0, 0, 0, 0, 0, 1), value=low)
+
+
+@pytest.mark.parametrize("low", LOW)
+def test_a_class_far_below_the_best_hides_nothing(low: float) -> None:
+    normal = trained(layers(nn.ReLU, nn.BatchNorm2d(8, track_running_stats=False)))
+    assert "two passes" in said(beside(low, lambda x: NET(x) + 0.01 * torch.randn(1, 4, 24, 24)))
+    assert "depend on the others" in said(beside(low, normal))
+    assert said(beside(low, NET)) == ""
+
+
+def test_a_model_that_keeps_something_from_pass_to_pass() -> None:
+    class Mean(nn.Module):
+        """Mixes its last output in, of which it keeps a copy."""
+
+        last: Tensor | None = None
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits = NET(images)
+            if self.last is not None and self.last.shape == logits.shape:
+                logits = (logits + self.last) / 2
+            self.last = logits.detach().clone()
+            return logits
+
+    assert "one that keeps something from pass to pass" in said(Mean())
 
 
 def test_logits_that_depend_on_the_batch() -> None:
@@ -248,6 +280,31 @@ def test_probabilities(outputs: Callable[[Tensor], Tensor], net: nn.Module) -> N
 )
 def test_no_probabilities(outputs: Callable[[Tensor], Tensor]) -> None:
     assert "probabilities" not in said(lambda images: outputs(NET(images)))
+
+
+def test_logits_so_small_that_losses_depend_on_their_scale() -> None:
+    def small(images: Tensor) -> Tensor:
+        return 1e-3 * NET(images)
+
+    assert "use losses that scale the logits (js@10; suite sea_plus)" in said(small)
+    assert said(small, losses=["js", "js@10"]) == ""  # of these, the worst counts
+    assert "scale" not in said(lambda images: small(images).softmax(1))
+    assert said(lambda images: 0.05 * NET(images)) == ""
+
+
+def test_nothing_is_lost_where_warnings_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rounding(images: Tensor) -> Tensor:
+        return NET((images * 255).round() / 255)
+
+    warnings.simplefilter("error", RobustsegWarning)
+    with pytest.raises(RobustsegWarning, match="exactly 0") as late:
+        attack(rounding)
+    assert isinstance(late.value.result, SeaResult)
+    assert late.value.result.warnings == [str(late.value)]
+    monkeypatch.setattr(outcomes, "run_attack", lambda *_: pytest.fail("attacked in vain"))
+    with pytest.raises(RobustsegWarning, match="probabilities") as early:
+        attack(lambda images: NET(images).softmax(1))
+    assert early.value.result is None
 
 
 HIDING = {

@@ -120,7 +120,8 @@ def sea(
 
     One run of APGD with decreasing radius (2, 1.5, 1 x eps) for each loss; of each image the run
     that leaves the fewest pixels right counts, or the clean image if none leaves fewer. What makes
-    the result doubtful is said once, as a `RobustsegWarning`, and kept in the result.
+    the result doubtful is said once, as a `RobustsegWarning`, and kept in the result: before the
+    attack what is known then. Where warnings are errors, a later one has the result as `result`.
 
     Example:
         >>> import torch
@@ -174,8 +175,13 @@ def sea(
             )
         device = device_of(wrapped, images.device)
         slices = [slice(at, at + batch_size) for at in range(0, len(images), batch_size)]
-        batches = ((images[some].to(device), labels[some].to(device), ids[some]) for some in slices)
-        signs = WarningSigns(wrapped, [eps_255], ignore_index)
+
+        def batches() -> Iterator[Batch]:
+            return (
+                (images[some].to(device), labels[some].to(device), ids[some]) for some in slices
+            )
+
+        signs = WarningSigns(wrapped, [eps_255], ignore_index, losses)
         worst = _Worst(ids, [spec.name for spec in specs], images, eps_255)
         if class_pixels is None and ask_for_class_pixels(losses):
             class_pixels = labels[labels >= 0].bincount().tolist()
@@ -184,15 +190,19 @@ def sea(
             partial(attack_and_count, wrapped, spec, eps_255, int(seed), class_pixels=class_pixels)
             for spec in specs
         ]
-        steps = in_turn(batches, [signs.look, *attacks], until_broken=True)
+        looks = iter([signs.look(batch) for batch in batches()])
+        known = signs.found()
+        warn(known)  # where warnings are errors, no attack was made in vain
+        steps = in_turn(batches(), [lambda _: next(looks), *attacks], until_broken=True)
         for batch, number, places, outcome in steps:
             worst.take(number, worst.place_of[batch[2][0]] + places, outcome, batch)
             signs.gradients(outcome.unexplained_zeros)
         for name, acc, clean_acc in worst.means():
             signs.attacked(name, acc, clean_acc)
-        said = signs.found()
-        warn(said)
-        return worst.result(said)
+        late = [sentence for sentence in signs.found() if sentence not in known]
+        result = worst.result([*known, *late])
+        warn(late, result)
+        return result
 
 
 class _Worst:

@@ -15,6 +15,7 @@ from robustseg.attacks.attacked_model import (
     frozen,
     refuse_gradients,
 )
+from robustseg.attacks.logit_distance import lead
 from robustseg.attacks.losses import Moment
 from robustseg.attacks.pgd import Pgd
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
@@ -155,9 +156,8 @@ def logit_scale(
     with torch.no_grad():
         logits = model(images)
     check_logits(logits, labels, image_ids, data_classes(model))
-    two = logits.topk(min(2, logits.shape[1]), dim=1).values.double()
     counted = labels != IGNORE_LABEL
-    total = ((two[:, 0] - two[:, -1]) * counted).flatten(1).sum(1)
+    total = (lead(logits) * counted).flatten(1).sum(1)
     mean = total / counted.flatten(1).sum(1).clamp_(min=1)
     return torch.where(mean > 0, margin / mean, 1.0)
 

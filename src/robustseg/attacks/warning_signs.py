@@ -6,6 +6,8 @@ Each would otherwise give a plausible number in silence.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +15,11 @@ from torch import Tensor
 
 from robustseg.attacks.attacked_model import Model, data_classes
 from robustseg.attacks.gradient_checks import saturated
+from robustseg.attacks.logit_distance import distance, lead, unit_of
 from robustseg.attacks.outcomes import Batch, Outcome, clean_outcome, count_logits, predict
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.search_model import exact
+from robustseg.attacks.spec import Member
 from robustseg.attacks.surrogates import hiding
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
@@ -27,12 +31,21 @@ WEIGHED_BY_EVALUATION = (
 )
 SMALL_EPS_255 = 0.1
 """Below, a radius is rather one in [0, 1]: 8/255 is 0.03."""
-REPEATS = 1e-4
-"""Two passes agree if their logits do up to this share of the largest."""
+REPEATS = 1e-3
+"""Two passes agree if their logits are at most so many units apart, see `logit_distance`."""
+ALONE = 0.03
+"""An image alone agrees with itself in its batch likewise."""
 
 
 class RobustsegWarning(UserWarning):
-    """Something that makes a result doubtful, in one sentence."""
+    """Something that makes a result doubtful, in one sentence.
+
+    Attributes:
+        result: what had been found when it was said, which is not lost where warnings are errors;
+            None if nothing had been attacked yet.
+    """
+
+    result: Any = None
 
 
 class WarningSigns:
@@ -42,18 +55,24 @@ class WarningSigns:
         model: wrapped.
         radii_255: of the attacks, in 1/255.
         ignore_index: what labels said for pixels to ignore, before they became IGNORE_LABEL.
+        losses: members of the attacks on the model's logits, see `spec.Member`.
 
     Attributes:
         said: the signs that do not depend on all that was seen.
         device: where the images were.
-        apart: by how much of the largest logit two passes differ (`again`), and an image alone from
-            itself in its batch (`alone`); of the first batch.
+        apart: by how many units of the logits, see `logit_distance`, two passes differ (`again`),
+            and an image alone from itself in its batch (`alone`); of the first batch.
     """
 
     def __init__(
-        self, model: Model, radii_255: list[float], ignore_index: int | None = None
+        self,
+        model: Model,
+        radii_255: list[float],
+        ignore_index: int | None = None,
+        losses: Iterable[str] = (),
     ) -> None:
         self.model, self.ignore_index = model, ignore_index
+        self.scales = [Member.read(one).margin is not None for one in losses]
         self.said: list[str] = []
         self.device = torch.device("cpu")
         self.batches, self.largest = 0, 0.0
@@ -62,6 +81,7 @@ class WarningSigns:
         self._probabilities: bool | None = None
         self._unexplained: list[float] = []
         self._saturated: list[float] = []
+        self._leads: list[float] = []
         self._first: Tensor | None = None
         for eps_255 in radii_255:
             if 0 < eps_255 < SMALL_EPS_255:
@@ -93,14 +113,14 @@ class WarningSigns:
         outcome = clean_outcome(count_logits(self.model, logits, labels, ids))
         if not self.batches:
             self._first = images[:1]
-            self._measure(images, logits)
-            self.said += self._differences()
+            self.said += self._measure(images, logits)
         self.batches += 1
         self.device = images.device
         self.largest = max(self.largest, float(images.max()))
         self._probabilities = (self._probabilities is not False) and _are_probabilities(logits)
         certain = saturated(logits, labels)
         self._saturated += certain[~certain.isnan()].tolist()
+        self._leads += lead(logits).flatten(1).mean(1).tolist()
         counted = np.bincount(labels[labels != IGNORE_LABEL].cpu().numpy())
         longest = max(len(counted), len(self.labels))
         self.labels = np.pad(self.labels, (0, longest - len(self.labels)))
@@ -159,6 +179,13 @@ class WarningSigns:
                 "of 1 after rounding, where losses like cross-entropy have no gradient: divide the "
                 "logits, or use losses that scale them (js@10; suite sea_plus)"
             )
+        small = float(np.mean(self._leads)) if self._leads else SMALL_LEAD
+        if 0 < small < SMALL_LEAD and self.scales and not (self.probabilities or any(self.scales)):
+            said.append(
+                f"the best class is ahead of the second by {small:.2g} on average, so little that "
+                "losses like cross-entropy take nearly right and nearly wrong pixels for the same: "
+                "use losses that scale the logits (js@10; suite sea_plus)"
+            )
         return said
 
     def _hides(self) -> str:
@@ -182,30 +209,27 @@ class WarningSigns:
             return 0, 0.0, 0.0
         return int(self.labels.argmax()), float(self.labels.max()) / pixels, self.correct / pixels
 
-    def _measure(self, images: Tensor, logits: Tensor) -> None:
-        """Take another pass, and one of the first image alone."""
-        self.largest_logit = float(logits.abs().max())
-        size = self.largest_logit or 1.0
-        self.apart["again"] = float((predict(self.model, images) - logits).abs().max()) / size
-        if len(images) > 1:
-            alone = predict(self.model, images[:1]) - logits[:1]
-            self.apart["alone"] = float(alone.abs().max()) / size
+    def _measure(self, images: Tensor, logits: Tensor) -> list[str]:
+        """Return what another pass, and one of the first image alone, tell.
 
-    def _differences(self) -> list[str]:
-        """Return what another pass, and the first image alone, tell."""
-        size = self.largest_logit
-        again, alone = self.apart["again"], self.apart["alone"]
+        Between two passes the model sees another image, which it must have forgotten.
+        """
+        unit = unit_of(logits)
+        predict(self.model, 1 - images)
+        self.apart["again"] = again = distance(logits, predict(self.model, images), unit)
+        if len(images) > 1:
+            self.apart["alone"] = distance(logits[:1], predict(self.model, images[:1]), unit)
         if again > REPEATS:
             return [
-                f"two passes over the same images differ (logits up to {size:.3g} by up to "
-                f"{again * size:.2g}): a random model, or dropout in training mode; attacks on one "
-                "draw of it say little"
+                f"two passes over the same images differ (by up to {again:.2g} times what the best "
+                "class is ahead by): a random model, dropout in training mode, or one that keeps "
+                "something from pass to pass; attacks on one draw of it say little"
             ]
-        if alone > 100 * REPEATS:
+        if self.apart["alone"] > ALONE:
             return [
-                f"an image's logits depend on the others of its batch (up to {size:.3g} by up to "
-                f"{alone * size:.2g}): BatchNorm in training mode? Results then depend on "
-                "batch_size"
+                "an image's logits depend on the others of its batch (by up to "
+                f"{self.apart['alone']:.2g} times what the best class is ahead by): BatchNorm in "
+                "training mode? Results then depend on batch_size"
             ]
         return []
 
@@ -214,14 +238,18 @@ ZEROS_TOLERATED = 0.05
 """Share of the gradient's values that may be 0 without a reason."""
 SATURATED_TOLERATED = 0.5
 """Share of the right pixels whose probability may be 1."""
+SMALL_LEAD = 0.1
+"""By how much the best logit should be ahead of the second on average, see docs/attacks.md."""
 BETTER_TOLERATED = 0.005
 """By how much accuracy may be higher under an attack than without, as a fraction."""
 
 
-def warn(sentences: list[str]) -> None:
-    """Say each sentence once, as a Python warning."""
+def warn(sentences: list[str], result: object = None) -> None:
+    """Say each sentence once, as a Python warning that has the result so far."""
     for sentence in sentences:
-        warnings.warn(sentence, RobustsegWarning, stacklevel=3)
+        warning = RobustsegWarning(sentence)
+        warning.result = result
+        warnings.warn(warning, stacklevel=3)
 
 
 def in_train_mode(model: Model) -> list[str]:

@@ -77,7 +77,7 @@ def named_suites(
         sources: models that "transfer" carries its attacks over from.
 
     Raises:
-        RobustsegError: an unknown name, or none at all.
+        RobustsegError: an unknown name, or none at all, or sources that nothing attacks.
     """
     known: dict[str, Suite] = STANDARD_SUITES | {"transfer": {**TRANSFER, "sources": sources}}
     if isinstance(suites, Mapping):
@@ -91,6 +91,11 @@ def named_suites(
         chosen = {name: dict(known[name]) for name in suites}
     if not chosen:
         raise RobustsegError(f"nothing is no suite; known are {', '.join(known)}")
+    if sources and not any(suite["kind"] == "transfer" for suite in chosen.values()):
+        raise RobustsegError(
+            f"only the suite transfer attacks `sources`, and the suites are {', '.join(chosen)}; "
+            "add transfer, or leave out the sources"
+        )
     if "transfer" in chosen and not chosen["transfer"]["sources"]:
         raise RobustsegError("the suite transfer needs `sources`: models by name to attack instead")
     if iterations is None:
@@ -99,6 +104,16 @@ def named_suites(
         name: {**suite, "iterations": iterations if suite["kind"] in ALONE else [iterations]}
         for name, suite in chosen.items()
     }
+
+
+def losses_of(suites: Mapping[str, Suite]) -> list[str]:
+    """Return the members of all attacks on the model itself that follow its gradients."""
+    return [
+        member
+        for suite in suites.values()
+        if suite["kind"] == "white_box"
+        for member in suite["losses"]
+    ]
 
 
 NEEDED = {
