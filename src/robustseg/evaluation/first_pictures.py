@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from robustseg.data.labels import palette
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.gallery import attack_pictures
 from robustseg.evaluation.over_batches import on_device
-from robustseg.evaluation.resume import FinishedParts
+from robustseg.evaluation.resume import FinishedParts, Origin
 from robustseg.evidence.attacked_images import read_arrays, save_arrays
 from robustseg.models.wrap import WrappedModel
 from robustseg.progress import Progress
@@ -87,11 +88,11 @@ def keep_pictures(
     here = list(on_device(batches, model))
     tensors = [(images, labels) for images, labels, _ in batches]
     ids = [image_id for _, _, some in batches for image_id in some]
-    key = kept.key_of(tensors, ids, list(class_names), spec, list(radii_255), seed)
-    if not _is_there(path, key):
+    origin = kept.origin(tensors, ids, list(class_names), spec, list(radii_255), seed)
+    if not _is_there(path, origin):
         colours = palette(len(class_names))
         arrays = attack_pictures(model, here, class_names, colours, spec, radii_255, seed, progress)
-        save_arrays(path, {**arrays, MADE_FROM: np.array(key)})
+        save_arrays(path, {**arrays, MADE_FROM: np.array(json.dumps(origin))})
 
 
 def _why_not(
@@ -109,8 +110,11 @@ def _why_not(
     return None
 
 
-def _is_there(path: Path, key: str) -> bool:
+def _is_there(path: Path, origin: Origin) -> bool:
+    if not path.exists():
+        return False
     try:
-        return path.exists() and str(read_arrays(path, [MADE_FROM])[MADE_FROM]) == key
-    except RobustsegError:  # damaged, or another version's
+        key, probes = json.loads(str(read_arrays(path, [MADE_FROM])[MADE_FROM]))
+        return bool(key == origin.key) and origin.probes_are(probes)
+    except (RobustsegError, ValueError):  # damaged, or another version's
         return False

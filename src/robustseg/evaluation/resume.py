@@ -1,36 +1,47 @@
 """Finished parts of a long evaluation on disk, so that a killed job goes on from there."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustseg import __version__
-from robustseg.array_files import read_npz
-from robustseg.attacks.attacked_model import Model, device_of
-from robustseg.attacks.outcomes import Outcome, predict
-from robustseg.errors import UnwritableError
+from robustseg.attacks.attacked_model import Model
+from robustseg.attacks.outcomes import Outcome
+from robustseg.evaluation.probing import Probe, probe, same
 from robustseg.files import atomic_path
 from robustseg.metrics import PixelCounts
 from robustseg.progress import Progress
 
-SAME_LOGITS = 1e-4
-"""Two models are one if their logits on a probe differ by at most this share of the largest, and
-their weights, where they have any, not at all."""
+
+class Origin(NamedTuple):
+    """What results follow from.
+
+    Attributes:
+        key: a hash of what must be the same to the last bit: images, weights, settings.
+        probes: what each model computes on each batch, the same but for rounding.
+    """
+
+    key: str
+    probes: list[Probe]
+
+    def probes_are(self, kept: Sequence[Probe]) -> bool:
+        """Return whether probes that were kept are of the same models."""
+        return len(kept) == len(self.probes) and all(map(same, kept, self.probes))
 
 
 class FinishedParts:
     """A folder of outcomes, each under the hash of all that it depends on.
 
-    Models are told apart by what they compute: by their logits on the first image that comes, which
-    are kept in the folder, and by their weights. So a model that is normalised in another way, or
-    is another function, has parts of its own.
+    Models are told apart by their weights and by what they compute: beside each outcome stand some
+    numbers on its images, see `probing.probe`. So a model that is normalised in another way, whose
+    gradients were mended, or that is another function, gets outcomes of its own.
 
     Args:
         folder: made when the first part is written.
@@ -50,65 +61,51 @@ class FinishedParts:
         self.settings = _digest(
             __version__, repr(settings), *(part for one in models for part in _weights(one))
         )
-        self._context: str | None = None
+        self._probes: dict[str, list[Probe]] = {}
 
-    def context(self, image: Tensor) -> str:
-        """Return what all parts depend on; (1, C, H, W) is the probe that models are shown."""
-        if self._context is None:
-            logits = [predict(one, image.to(device_of(one, image.device))) for one in self.models]
-            found = [one.cpu().numpy() for one in logits]
-            self._context = f"{self.settings}-{self._probe(_digest(self.settings, image), found)}"
-        return self._context
+    def origin(self, batches: Sequence[tuple[Tensor, ...]], *settings: object) -> Origin:
+        """Return what results follow from: images (B, C, H, W), other tensors, models, settings."""
+        tensors = [tensor for batch in batches for tensor in batch]
+        key = _digest(self.settings, repr(settings), *tensors)
+        return Origin(key, [one for images, *_ in batches for one in self._probed(images)])
 
-    def _probe(self, name: str, logits: list[NDArray[np.floating[Any]]]) -> str:
-        """Return under which name logits are kept in the folder, where they are put if need be."""
-        for number in range(MOST_MODELS):
-            path = self.folder / f"probe-{name}-{number}.npz"
-            if not path.exists():
-                with atomic_path(path) as temporary, temporary.open("wb") as file:
-                    np.savez_compressed(file, *logits)
-                return path.stem
-            kept = _read_arrays(path)
-            if kept is not None and all(map(_same, kept, logits)):
-                return path.stem
-        raise UnwritableError(
-            f"{self.folder} holds parts of {MOST_MODELS} different models; a random model is "
-            "another one each time. Delete the folder, or evaluate into a new one"
-        )
+    def _probed(self, images: Tensor) -> list[Probe]:
+        """Return what all models compute on images; it is kept, since many attacks share them."""
+        name = _digest(images)
+        if name not in self._probes:
+            self._probes[name] = [probe(model, images) for model in self.models]
+        return self._probes[name]
 
     def resume(self, compute: Callable[[], Outcome], key: object, *tensors: Tensor) -> Outcome:
-        """Return the outcome that `key` and `tensors` identify, without adversarial images if kept.
+        """Return the outcome of `key` and `tensors`, without adversarial images if it was kept.
 
-        It is computed if it is not there or cannot be read.
+        It is computed if it is not there, cannot be read, or is that of other models. The first of
+        the tensors are images.
         """
-        context = self.context(tensors[0][:1])
-        path = self.folder / f"{_digest(context, repr(key), *tensors)}.json"
+        origin = self.origin([tensors], key)
+        path = self.folder / f"{origin.key}.json"
         if path.exists():
-            outcome = self._read(path)
+            outcome = self._read(path, origin)
             if outcome is not None:
                 return outcome
         outcome = compute()
-        lists = json.dumps(_as_lists(outcome))
+        lists = json.dumps(_as_lists(outcome) | {"probes": origin.probes})
         with atomic_path(path) as temporary:
             temporary.write_text(f"{_digest(path.stem, lists)}\n{lists}")
         return outcome
 
-    def _read(self, path: Path) -> Outcome | None:
-        """Return a kept outcome, None if the file is damaged or another part's."""
+    def _read(self, path: Path, origin: Origin) -> Outcome | None:
+        """Return a kept outcome, None if the file is damaged, another part's or other models'."""
         try:
             digest, _, lists = path.read_text().partition("\n")
             if digest == _digest(path.stem, lists):
-                return _of_lists(json.loads(lists))
+                kept = json.loads(lists)
+                return _of_lists(kept) if origin.probes_are(kept["probes"]) else None
         except (OSError, UnicodeDecodeError):
             pass
         if self.progress:
             self.progress.say(f"the finished part {path} is damaged and is computed again")
         return None
-
-    def key_of(self, batches: Sequence[tuple[Tensor, ...]], *settings: object) -> str:
-        """Return what tells results from these images, models and settings from all others."""
-        tensors = [tensor for batch in batches for tensor in batch]
-        return _digest(self.context(tensors[0][:1]), repr(settings), *tensors)
 
 
 def _as_lists(outcome: Outcome) -> dict[str, list[Any]]:
@@ -128,10 +125,6 @@ def _of_lists(lists: dict[str, list[Any]]) -> Outcome:
     )
 
 
-MOST_MODELS = 50
-"""Whose parts one folder may hold."""
-
-
 def _weights(model: Model) -> Iterator[str | Tensor]:
     """Yield what tells a module from others of its class."""
     if isinstance(model, nn.Module):
@@ -145,20 +138,6 @@ def digest_of_weights(models: Sequence[Model]) -> str:
     return _digest(*(part for one in models for part in _weights(one)))
 
 
-def _same(kept: NDArray[np.floating[Any]], logits: NDArray[np.floating[Any]]) -> bool:
-    if kept.shape != logits.shape:
-        return False
-    return bool(np.abs(kept - logits).max() <= SAME_LOGITS * np.abs(logits).max())
-
-
-def _read_arrays(path: Path) -> list[NDArray[np.floating[Any]]] | None:
-    """Return the arrays of a file, None if it is damaged."""
-    try:
-        return list(read_npz(path).values())
-    except Exception:
-        return None
-
-
 def _digest(*parts: str | Tensor) -> str:
     """Return a hash of texts and of tensors' shapes and values."""
     digest = hashlib.blake2b(digest_size=16)
@@ -167,7 +146,16 @@ def _digest(*parts: str | Tensor) -> str:
             digest.update(part.encode() + b"\0")
         else:
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            values = part.detach().cpu().contiguous()
-            exact = values.float() if values.dtype == torch.bfloat16 else values
-            digest.update(exact.numpy().tobytes())
+            digest.update(_bytes(part.detach().cpu()))
     return digest.hexdigest()
+
+
+def _bytes(values: Tensor) -> bytes:
+    """Return the values of a tensor, also of types that NumPy does not have."""
+    exact = values.float() if values.dtype == torch.bfloat16 else values
+    try:
+        return exact.contiguous().resolve_conj().resolve_neg().numpy().tobytes()
+    except (TypeError, RuntimeError):  # quantised, sparse, floats of 8 bits
+        written = io.BytesIO()
+        torch.save(values, written)
+        return written.getvalue()
