@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -258,9 +259,67 @@ def test_shards_are_the_whole(tmp_path: Path) -> None:
     merged = read_evaluation(tmp_path / "parts")
     assert merged.robust == whole.robust
     assert merged.clean == whole.clean
-    evaluate(network(), data, 4, folder=tmp_path / "parts", batch_size=2, shard=(1, 2), **FEW)
+    some = {"folder": tmp_path / "parts", "batch_size": 2, "shard": (1, 2)}
+    with pytest.raises(RobustsegError, match=r"holds a run with eps_255 8\.0, which this one"):
+        evaluate(network(), data, 4, **some, **FEW)
+    evaluate(network(), data, [4, 8], **some, **FEW)
     with pytest.raises(RobustsegError, match="another eps_255"):
         read_evaluation(tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"name": "other"}, "name model, which this one would hide; evaluate into a new folder$"),
+        ({"seed": 1}, "seed 0, which this one would hide; evaluate into a new folder$"),
+        ({"eps_255": [4, 8.5]}, "eps_255 8.0, which this one .* or ask for both at once$"),
+        ({"suites": ["sea_fast"]}, "suites sea, which this one .* or ask for both at once$"),
+    ],
+)
+def test_a_run_that_would_hide_another_is_refused_before_it_begins(
+    tmp_path: Path, other: dict, says: str
+) -> None:
+    given = {"model": network(), "data": pairs(), "eps_255": 8, "folder": tmp_path, **FEW}
+    evaluate(**given)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+
+    def never(images: Tensor) -> Tensor:
+        raise AssertionError
+
+    with pytest.raises(RobustsegError, match=f"{tmp_path} holds a run with {says}"):
+        evaluate(**{**given, **other, "model": never})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_a_run_that_adds_to_another_holds_both(tmp_path: Path) -> None:
+    first = evaluate(network(), pairs(), 8, folder=tmp_path, **FEW)
+    both = evaluate(
+        network(), pairs(), [4, 8], folder=tmp_path, suites=["sea", "alma"], **FEW
+    )  # fmt: skip
+    assert both.robust[8.0] == first.robust[8.0]
+    assert list(read_evaluation(tmp_path).robust) == [4.0, 8.0]
+
+
+def test_sources_that_nothing_attacks_are_refused() -> None:
+    with pytest.raises(RobustsegError, match="only the suite transfer attacks `sources`, and the"):
+        evaluate(network(), pairs(), 8, sources={"other": network(1)}, **FEW)
+
+
+def test_nothing_is_lost_where_warnings_are_errors(tmp_path: Path) -> None:
+    def rounding(images: Tensor) -> Tensor:
+        return network()(images.round(decimals=2))
+
+    for folder in (None, tmp_path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", robustseg.RobustsegWarning)
+            with pytest.raises(robustseg.RobustsegWarning, match="exactly 0") as late:
+                evaluate(rounding, pairs(), 8, folder=folder, **FEW)
+            assert late.value.result.robust
+            assert late.value.result.folder == folder
+            with pytest.raises(robustseg.RobustsegWarning, match="units of 1/255") as early:
+                evaluate(rounding, pairs(), 0.03, **FEW)
+            assert early.value.result is None
+    assert read_evaluation(tmp_path).robust == late.value.result.robust
 
 
 @pytest.mark.parametrize("other", [{"batch_size": 1}, {"images": 3}, {"model": network(1)}])
@@ -473,12 +532,13 @@ def test_attacked_images_are_kept_for_the_page(
     assert not made
     evaluate(robustseg.wrap(network(), scale=0.5), data, [4, 8], pictures=2, **few)
     assert made, "pictures of another model were taken for this one's"
-    for other in ({"pictures": 0}, {"suites": ["baselines_100"]}):
-        evaluate(network(), data, [4, 8], **{"pictures": 2, **few})
-        assert path.exists()
-        evaluate(network(), data, [4, 8], **{"pictures": 2, **few, **other})
-        assert not path.exists()
-        assert "gallery-view" not in report(tmp_path).read_text()
+    evaluate(network(), data, [4, 8], pictures=0, **few)
+    assert not path.exists()
+    assert "gallery-view" not in report(tmp_path).read_text()
+    few["folder"] = tmp_path / "no_apgd"
+    evaluate(network(), data, [4, 8], suites=["baselines_100"], pictures=2, **few)
+    assert not (tmp_path / "no_apgd" / "gallery").exists()
+    assert "gallery-view" not in report(tmp_path / "no_apgd").read_text()
 
 
 def test_any_name_of_a_class_has_its_line(tmp_path: Path) -> None:

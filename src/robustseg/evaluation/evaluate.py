@@ -38,7 +38,7 @@ from robustseg.evaluation.anybodys_data import (
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
-from robustseg.evaluation.standard_suites import Suite, named_suites
+from robustseg.evaluation.standard_suites import Suite, losses_of, named_suites
 from robustseg.evaluation.suites import planned_attacks
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, by_radius, radius_of
 from robustseg.evidence.findings import SUITE
@@ -134,7 +134,9 @@ def evaluate(
     """Attack a segmentation model on a whole data set, one batch in memory at a time.
 
     With a `folder`, the same call goes on where an interrupted one stopped, to the same evidence;
-    what was kept for a model that computes something else is not used.
+    what was kept for a model that computes something else is not used. A folder is of one run: a
+    call that would leave out its name, seed, a radius or a suite is refused, one that adds some
+    is not.
 
     Example:
         >>> import torch
@@ -211,7 +213,7 @@ def evaluate(
     batches = source.batches
     if not isinstance(data, Iterator):  # of which the end will tell
         batches = unless_ignored(batches, lambda: opened().batches)
-    signs = WarningSigns(wrapped, radii, ignore_index)
+    signs = WarningSigns(wrapped, radii, ignore_index, losses_of(chosen))
     signs.said += source.warnings
     if class_pixels is None and ask_for_class_pixels(
         member for suite in chosen.values() for member in suite.get("losses", ())
@@ -227,6 +229,9 @@ def evaluate(
         root = Path(folder or temporary)
         if root.exists() and not root.is_dir():
             raise RobustsegError(f"{root} is a file; name a folder for the evidence")
+        _refuse_to_hide(root, name=[name], eps_255=radii, suites=list(chosen), seed=[seed])
+        known = list(signs.said)
+        warn(known)
         told = Progress(f"evaluate {name}") if progress else None
         kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
         first = First(batches, pictures if folder and shard[0] == 0 else 0)
@@ -263,9 +268,9 @@ def evaluate(
             called = names or list(map(str, range(len(rows[0]["union"]))))
             keep_pictures(path, wrapped, first.batches, called, attack, radii, seed, kept, told)
         _write(root, rows, record)
-        warn(record["warnings"])
         result = read_evaluation(root, only_shard=shard)
         result.folder = Path(folder) if folder else None
+    warn([sentence for sentence in result.warnings if sentence not in known], result)
     return result
 
 
@@ -382,6 +387,29 @@ def _read_record(path: Path) -> dict[str, Any]:
         if value is not None and not _is_possible(key, value, record):
             raise RobustsegError(f"{path}: {key} is {shown(value)}; {advice}")
     return record
+
+
+def _refuse_to_hide(folder: Path, **asked: Sequence[Any]) -> None:
+    """Refuse a run after which a folder held evidence that no record names, and no report shows.
+
+    Args:
+        folder: of runs before this one.
+        asked: what files of evidence are named by, in this run.
+    """
+    for path in folder.glob(RECORD.format(shard="*", shards="*")):
+        try:
+            record = _read_record(path)
+        except RobustsegError:  # damaged: it is written anew
+            continue
+        for key, values in asked.items():
+            there = record[key] if isinstance(record[key], list | dict) else [record[key]]
+            hidden = [str(one) for one in there if one not in values]
+            if hidden:
+                both = ", or ask for both at once" * (key in ("eps_255", "suites"))
+                raise RobustsegError(
+                    f"{folder} holds a run with {key} {', '.join(hidden)}, which this one would "
+                    f"hide; evaluate into a new folder{both}"
+                )
 
 
 def _is_possible(key: str, value: Any, record: Mapping[str, Any]) -> bool:
