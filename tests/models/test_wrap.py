@@ -62,7 +62,7 @@ def works(model: nn.Module, images: Tensor = IMAGES) -> Tensor:
     assert leaf.grad.isfinite().all()
     assert (leaf.grad != 0).double().mean() > 0.5
     labels = logits.detach().argmax(1)
-    result = sea(model, images, labels, 8, losses=["js"], iterations=3)
+    result = sea(model, images, labels, 8, losses=["js@10"], iterations=3)
     assert result.clean_acc == 1
     assert result.acc <= 1
     assert result.warnings == []

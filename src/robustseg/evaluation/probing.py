@@ -6,6 +6,7 @@ another device round in another way, and all of them take too much disk.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -105,6 +106,6 @@ def _sketch(values: Tensor) -> Tensor:
 def _signs(values: Tensor) -> Tensor:
     """Return random signs for the values of one image of (B, ...), the same each time."""
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.randint(0, 2, values.shape[1:], generator=generator, dtype=torch.int8)
-    signs: Tensor = drawn.mul_(2).sub_(1)
-    return signs.to(values.device)
+    draw = partial(torch.randint, generator=generator, device="cpu", dtype=torch.int8)
+    drawn: Tensor = draw(0, 2, values.shape[1:])
+    return drawn.mul_(2).sub_(1).to(values.device)
