@@ -475,8 +475,11 @@ def test_exported_programs_with_a_batch_size_of_their_own() -> None:
 def test_frozen_torchscript_has_no_mode() -> None:
     labels, net = LOGITS.argmax(1), conv().eval()
     fused = torch.jit.freeze(torch.jit.script(net))
-    expected, result = (sea(one, IMAGES, labels, 8, iterations=3) for one in (net, fused))
-    assert result.acc == pytest.approx(expected.acc, abs=0.01)
+    expected, *found = (
+        sea(one, IMAGES, labels, 8, iterations=3) for one in (net, fused, lambda x: fused(x))
+    )
+    for result in found:
+        assert result.acc == pytest.approx(expected.acc, abs=0.01)
 
 
 def test_lazy_layers_have_no_values_yet() -> None:

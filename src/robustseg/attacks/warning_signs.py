@@ -269,10 +269,11 @@ def in_train_mode(model: Model) -> list[str]:
 def _trains(module: torch.nn.Module) -> bool:
     """Return whether a module in which there are no others is in training mode.
 
-    Modules around others do not matter; those of torch.export have but the mode of their export.
+    Modules around others do not matter; those of torch.export have but the mode of their export,
+    those of torch.jit.freeze none.
     """
     return not is_exported(module) and any(
-        one.training for one in module.modules() if not list(one.children())
+        getattr(one, "training", False) for one in module.modules() if not list(one.children())
     )
 
 
