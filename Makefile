@@ -85,7 +85,7 @@ street-reference: street
 	$(call keep,street,results/street/figures/figure[23].png)
 
 test: lint
-	$(BIN)/pytest -n $(CORES) --dist loadfile
+	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 # What is tried, and what became of it: docs/reliability.md. `campaign-docs` shows the last campaign there, and keeps its record for git.
 MINUTES ?= 30

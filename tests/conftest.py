@@ -23,6 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no core waits for one of them at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail tests whose tools are not there, before anything is set up for them."""
