@@ -42,7 +42,8 @@ def of_miou(counts: list[tuple[metrics.Ints, metrics.Ints]]) -> Ends | None:
     """Return the interval of the mean of mIoU over several attacks on the same images.
 
     Args:
-        counts: of each attack, intersections and unions (N, K) of images with labels.
+        counts: of each attack, intersections and unions (N, K) of images with labels; for mAcc,
+            intersections and labelled pixels.
     """
     if len(counts[0][1]) < 2:
         return None

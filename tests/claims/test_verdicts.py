@@ -151,6 +151,24 @@ def test_not_evaluated_says_why(predicate: Any, reason: str) -> None:
     assert np.isnan(result.margin)
 
 
+def test_places_without_the_table_do_not_say_why_where_others_have_it() -> None:
+    away = {"table": "table1", "dataset": "other", "model": "x"}
+    numbers = pd.concat([toy_tables(), toy_tables().iloc[:1].assign(**away)])
+    elsewhere = {"title": "elsewhere", "dataset": "other", "roles": {"weak": "x"}}
+    swapped = {"title": "swapped", "dataset": "toy", "roles": {"weak": "m1", "strong": "m0"}}
+    cases = [
+        ({"attack": ["sea", "mask_ce"]}, "table3 has no attack mask_ce"),
+        (
+            JS | {"metric": "miou"},
+            "toy: table3 has no metric miou; swapped: table3 has no attack js",
+        ),
+    ]
+    for left, reason in cases:
+        places = [*PLACES, swapped, elsewhere] if "metric" in left else [*PLACES, elsewhere]
+        (detail,) = evaluate_claims(*parse(sides("lower", left, 5), places), numbers)["detail"]
+        assert detail == reason
+
+
 def test_each_place_is_judged_and_one_contradiction_decides() -> None:
     places = [
         *PLACES,

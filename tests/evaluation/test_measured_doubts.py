@@ -16,7 +16,7 @@ REFERENCE = ROOT / "results" / "reference" / "doubt"
 LONG = pytest.mark.skipif(not EVERYTHING, reason="minutes; ROBUSTSEG_TEST_ALL asks for it")
 QUICK = ("demo_clean",)
 LIGHT = ("demo_at_long", "lraspp", "linknet_at", "segformer", "unet")
-"""One of each kind: about a minute each; all are in docs/doubt.md."""
+"""Half of those that take about a minute each; all honest networks are in docs/doubt.md."""
 
 
 @pytest.fixture(scope="module")
