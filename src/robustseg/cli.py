@@ -232,7 +232,7 @@ def _set_up(options: argparse.Namespace) -> _Setup:
     import torch
 
     from robustseg.attacks.inputs import check_counts
-    from robustseg.evaluation.evaluate import radii_of
+    from robustseg.evaluation.arguments import radii_of
     from robustseg.models.references import UNSAID, own_model
 
     limits = {"images": MOST_ITEMS, "iterations": MOST_PASSES, "batch_size": MOST_AT_ONCE}
@@ -472,8 +472,9 @@ def _doubt(options: argparse.Namespace) -> None:
 
     Model, weights and data are opened as `attack` did, from the folder that it was called in.
     """
+    from robustseg.evaluation.arguments import radii_of
     from robustseg.evaluation.doubting.run import doubt
-    from robustseg.evaluation.evaluate import radii_of, read_records
+    from robustseg.evaluation.run_folder import read_records
     from robustseg.models.references import UNSAID, own_model
 
     run = options.folder.resolve()

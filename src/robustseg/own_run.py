@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robustseg.evaluation.evaluate import (
+from robustseg.evaluation.run_folder import (
     PICTURES,
     doubt_file,
     evidence_files,

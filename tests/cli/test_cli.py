@@ -14,7 +14,7 @@ from PIL import Image
 
 from robustseg import __version__
 from robustseg.cli import main
-from robustseg.evaluation.evaluate import read_run
+from robustseg.evaluation.run_folder import read_run
 from tests.workflow.running import ROOT
 
 MODEL = """

@@ -21,8 +21,9 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import on_device
 from robustseg.metrics import miou
 from robustseg.models import wrap as module
+from robustseg.models.behind import modules_behind
 from robustseg.models.build import build_segmentation_model
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, modules_behind, wrap
+from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, wrap
 
 CLASSES = 5
 PLAIN = {"weights": None, "weights_backbone": None, "num_classes": CLASSES}

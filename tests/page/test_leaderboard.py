@@ -772,7 +772,7 @@ def test_a_run_at_a_radius_that_no_name_holds_is_read_but_not_submitted(
 ) -> None:
     """As earlier versions made them."""
     with monkeypatch.context() as earlier:
-        earlier.setattr("robustseg.evaluation.evaluate._in_six_digits", lambda value: value)
+        earlier.setattr("robustseg.evaluation.arguments._in_six_digits", lambda value: value)
         evaluate(colours, DATA, 16 / 3, folder=tmp_path, iterations=3, pictures=0, progress=False)
     assert list(read_evaluation(tmp_path).robust) == [16 / 3]
     with pytest.raises(RobustsegError, match=r"5\.333.* six digits; make the run again with 5\.3"):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import copy
-import gc
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from math import isfinite
 from operator import index
-from types import CodeType, FunctionType, ModuleType
 from typing import Any, SupportsIndex
 
 import torch
@@ -21,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from robustseg.bounds import LARGEST_NUMBER, SMALLEST_NUMBER
 from robustseg.errors import RobustsegError
+from robustseg.models.behind import modules_behind
 from robustseg.models.interpolation import Coarse, EnlargingModel, run_coarsely
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -31,8 +28,6 @@ USUAL_OUTPUTS = ("logits", "out")
 """Keys or attributes that hold the logits in transformers and torchvision."""
 QUERIES = ("class_queries_logits", "masks_queries_logits")
 """Outputs of networks that predict masks with a class each (MaskFormer, Mask2Former, EoMT)."""
-MANY, MOST_OBJECTS = 1000, 20_000
-"""Of what a function uses, so many first entries of a list and so many objects are looked at."""
 FAINTEST = 1e-8
 """Added to a class's score before its logarithm is taken."""
 
@@ -381,6 +376,31 @@ def wrap(
         return model
     if isinstance(model, torch.export.ExportedProgram):
         model = model.module()
+    _check_model(model)
+    mean, std = _as_numbers("mean", mean), _as_numbers("std", std)
+    square = size_px if isinstance(size_px, tuple | list | None) else (size_px, size_px)
+    if square is not None and len(square) != 2:
+        raise RobustsegError(f"size_px must be one number or (height, width); got {size_px}")
+    for name, number in (("num_classes", num_classes), ("divisor", divisor)):
+        _check_whole(name, number)
+    for length in square or ():
+        _check_whole("size_px", length)
+    _check_range(mean, std, scale)
+    return WrappedModel(
+        model,
+        mean=mean,
+        std=std,
+        scale=scale,
+        output=output,
+        classes=classes,
+        num_classes=num_classes,
+        divisor=divisor,
+        size_px=square,
+    )
+
+
+def _check_model(model: Any) -> None:
+    """Refuse what cannot be called on images, or has no values yet."""
     if isinstance(model, nn.Module) and is_exported(model) and (_fixed_batch(model) or 1) > 1:
         raise RobustsegError(
             f"the exported program takes {_fixed_batch(model)} images at a time, no more and no "
@@ -402,14 +422,12 @@ def wrap(
                 "layers have none before their first pass; run it once on images and load its "
                 "weights before you hand it over"
             )
-    mean, std = _as_numbers("mean", mean), _as_numbers("std", std)
-    square = size_px if isinstance(size_px, tuple | list | None) else (size_px, size_px)
-    if square is not None and len(square) != 2:
-        raise RobustsegError(f"size_px must be one number or (height, width); got {size_px}")
-    for name, number in (("num_classes", num_classes), ("divisor", divisor)):
-        _check_whole(name, number)
-    for length in square or ():
-        _check_whole("size_px", length)
+
+
+def _check_range(
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, scale: float
+) -> None:
+    """Refuse a normalisation that makes no sense, or is one of images in another range."""
     number = isinstance(scale, int | float) and not isinstance(scale, bool)
     if not number or not SMALLEST_NUMBER <= scale <= LARGEST_NUMBER:
         raise RobustsegError(
@@ -428,17 +446,6 @@ def wrap(
             f"mean {mean} is one of images in [0, 1], and scale is {scale:g}; multiply mean and "
             "std by it, or leave it out if the network wants no larger values"
         )
-    return WrappedModel(
-        model,
-        mean=mean,
-        std=std,
-        scale=scale,
-        output=output,
-        classes=classes,
-        num_classes=num_classes,
-        divisor=divisor,
-        size_px=square,
-    )
 
 
 def with_num_classes(model: WrappedModel, num_classes: int | None) -> WrappedModel:
@@ -457,50 +464,6 @@ def with_num_classes(model: WrappedModel, num_classes: int | None) -> WrappedMod
     own = copy.copy(model)
     own.data_classes = _data_classes(None, num_classes)
     return own
-
-
-def modules_behind(function: Any) -> Iterator[nn.Module]:
-    """Yield the modules that a function may run, nearest first.
-
-    They are looked for in its closure, defaults and arguments, among what its code names, and in
-    collections and objects that are found so; not in code and objects of torch.
-    """
-    seen: dict[int, Any] = {}  # by id, kept so that no other object gets the same
-    waiting = deque([function])
-    while waiting and len(seen) < MOST_OBJECTS:
-        one = waiting.popleft()
-        if id(one) in seen:
-            continue
-        seen[id(one)] = one
-        kind = one if isinstance(one, type) else type(one)
-        if isinstance(one, nn.Module):
-            yield one
-        elif isinstance(one, FunctionType):
-            waiting += [one.__defaults__, one.__kwdefaults__, one.__closure__, vars(one)]
-            waiting += () if _is_of_torch(one) else _named_in(one)
-        elif not isinstance(one, ModuleType) and not _is_of_torch(kind):
-            waiting += filter(gc.is_tracked, islice(gc.get_referents(one), MANY))
-
-
-def _named_in(function: FunctionType) -> Iterator[Any]:
-    """Yield what a function's code names, in its module and in modules that it names there."""
-    names, codes = set[str](), [function.__code__]
-    for code in codes:
-        names.update(code.co_names)
-        codes += [one for one in code.co_consts if isinstance(one, CodeType)]  # of inner functions
-    modules = [function.__globals__]
-    for module in modules:
-        for name in sorted(names & module.keys()):
-            value = module[name]
-            if isinstance(value, ModuleType) and vars(value) not in modules:
-                modules += [] if _is_of_torch(value) else [vars(value)]
-            yield value
-
-
-def _is_of_torch(code: Any) -> bool:
-    """Return whether a function, class or module is torch's: it holds no network of anybody's."""
-    name = getattr(code, "__module__", getattr(code, "__name__", ""))
-    return str(name).partition(".")[0] == "torch"
 
 
 def _as_numbers(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:

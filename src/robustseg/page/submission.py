@@ -392,7 +392,7 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
 
 def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission]:
     """Yield the submission of each radius, its figures those of the robustness table."""
-    from robustseg.evaluation.evaluate import doubt_file, evidence_files, read_run
+    from robustseg.evaluation.run_folder import doubt_file, evidence_files, read_run
 
     run = read_run(folder)
     first = run.records[0]

@@ -14,17 +14,12 @@ from robustseg.attacks.inputs import check_counts
 from robustseg.attacks.outcomes import Batch
 from robustseg.errors import GradientError, RobustsegError
 from robustseg.evaluation.anybodys_data import source_of
+from robustseg.evaluation.arguments import radii_of
 from robustseg.evaluation.doubting.figure import Figure, choose_images
 from robustseg.evaluation.doubting.opinion import second_opinion
-from robustseg.evaluation.evaluate import (
-    RECORD,
-    doubt_file,
-    evaluate,
-    evidence_files,
-    radii_of,
-    read_records,
-)
+from robustseg.evaluation.evaluate import evaluate
 from robustseg.evaluation.resume import FinishedParts, digest_of_weights
+from robustseg.evaluation.run_folder import RECORD, doubt_file, evidence_files, read_records
 from robustseg.evaluation.standard_suites import Suite
 from robustseg.evidence.enumerator import radius_of
 from robustseg.evidence.findings import FINDINGS_KEY, SOUND, SUITE, Opinion, to_text

@@ -1,0 +1,261 @@
+"""A run's folder: what `evaluate` writes there, and what tables, page and second opinion read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from robustseg.attacks.inputs import check_counts, is_whole
+from robustseg.errors import RobustsegError, shown
+from robustseg.evaluation.arguments import check_names, check_radii, check_seed, check_shard
+from robustseg.evaluation.over_batches import EvidenceRow
+from robustseg.evaluation.standard_suites import named_suites
+from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius
+from robustseg.evidence.findings import SUITE
+from robustseg.evidence.schema import hash_settings, provenance, said
+from robustseg.files import atomic_path
+from robustseg.text_files import read_keys
+
+if TYPE_CHECKING:
+    from robustseg.evidence.queries import Evidence
+    from robustseg.numbers_shown import Numbers
+
+RECORD = "run-shard{shard}-of-{shards}.json"
+"""What a part of a run has done, in the run's folder."""
+PICTURES = "gallery/{name}.npz"
+"""Attacked images of a model, in the run's folder."""
+RECORDED: dict[str, Any] = {
+    **dict.fromkeys(("name", "dataset", "model", "weights", "device"), str),
+    **dict.fromkeys(("seed", "shard", "shards", "batch_size", "num_classes"), int),
+    **dict.fromkeys(("class_names", "class_pixels"), list | None),
+    **dict.fromkeys(("images", "ignore_index"), int | None),
+    **{"runtime_s": int | float, "suites": dict, "sources": dict},
+    **dict.fromkeys(("eps_255", "warnings"), list),
+}
+"""What it must say, and in which types."""
+
+
+class RunRead(NamedTuple):
+    """What a run's folder holds.
+
+    Attributes:
+        records: of its parts, see `read_records`.
+        evidence: of all its suites.
+        numbers: of the table of robustness, made from the evidence.
+        radii_255: of its attacks, in 1/255, ascending; those without a radius left out.
+        warnings: of all parts, each once.
+    """
+
+    records: list[dict[str, Any]]
+    evidence: Evidence
+    numbers: Numbers
+    radii_255: list[float]
+    warnings: list[str]
+
+
+def read_run(folder: Path, only_shard: tuple[int, int] | None = None) -> RunRead:
+    """Read a run's records and evidence; arguments and errors as of `read_evaluation`."""
+    from robustseg.evidence.numbers import Sources
+    from robustseg.evidence.queries import Evidence
+    from robustseg.numbers_shown import collect
+    from robustseg.tables.robustness import TABLE
+
+    records = read_records(folder, only_shard)
+    files, models = evidence_files(folder, records), own_models(records)
+    evidence = Evidence.open(TABLE.id, files, reads_of(records), models)
+    numbers = collect(TABLE, Sources(evidence, models))
+    return RunRead(
+        records,
+        evidence,
+        numbers,
+        sorted(one.eps_255 for one in numbers.find("worst") if one.metric == "acc"),
+        list(dict.fromkeys(one for record in records for one in record["warnings"])),
+    )
+
+
+def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+    """Return what the parts of a run say of it, all or just one.
+
+    Raises:
+        RobustsegError: there is none, some are missing, or they are of different settings.
+    """
+    found = sorted(folder.glob("run-shard*-of-*.json"), key=lambda path: path.stat().st_mtime)
+    if not found and (folder / "parts").is_dir():
+        raise RobustsegError(
+            f"the run in {folder} is not finished; repeat its command, which goes on where it was "
+            "stopped, then make the report"
+        )
+    if not found:
+        raise RobustsegError(
+            f"{folder} holds no run; `robustseg attack ... --out {folder}` makes one"
+        )
+    newest = _read_record(found[-1])
+    shards = newest["shards"] if only_shard is None else only_shard[1]
+    wanted = range(shards) if only_shard is None else [only_shard[0]]
+    paths = [folder / RECORD.format(shard=one, shards=shards) for one in wanted]
+    lacking = [one for one, path in zip(wanted, paths, strict=True) if not path.exists()]
+    if lacking:
+        raise RobustsegError(
+            f"{folder} lacks {len(lacking)} of {shards} parts: start with shard "
+            f"{lacking[0]}/{shards}; run the same command with it, then make the report again"
+        )
+    records = [_read_record(path) for path in paths]
+    own = ("shard", "warnings", "runtime_s", "device")
+    for record in records[1:]:
+        for key, value in records[0].items():
+            if key not in own and record.get(key) != value:
+                raise RobustsegError(
+                    f"{folder}: shard {record['shard']} was run with another {key} than shard "
+                    f"{records[0]['shard']}; run both with the same settings"
+                )
+    return records
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    advice = "run the same command again, which goes on from what is kept"
+    record = read_keys(path, RECORDED, advice)
+    for key, value in record.items():
+        if value is not None and not _is_possible(key, value, record):
+            raise RobustsegError(f"{path}: {key} is {shown(value)}; {advice}")
+    return record
+
+
+def refuse_to_hide(folder: Path, **asked: Sequence[Any]) -> None:
+    """Refuse a run after which a folder held evidence that no record names, and no report shows.
+
+    Args:
+        folder: of runs before this one.
+        asked: what files of evidence are named by, in this run.
+    """
+    for path in folder.glob(RECORD.format(shard="*", shards="*")):
+        try:
+            record = _read_record(path)
+        except RobustsegError:  # damaged: it is written anew
+            continue
+        for key, values in asked.items():
+            there = record[key] if isinstance(record[key], list | dict) else [record[key]]
+            hidden = [str(one) for one in there if one not in values]
+            if hidden:
+                both = ", or ask for both at once" * (key in ("eps_255", "suites"))
+                raise RobustsegError(
+                    f"{folder} holds a run with {key} {', '.join(hidden)}, which this one would "
+                    f"hide; evaluate into a new folder{both}"
+                )
+
+
+def _is_possible(key: str, value: Any, record: Mapping[str, Any]) -> bool:
+    """Return whether a value of a record, of the right type, may have been written."""
+    match key:
+        case "runtime_s":
+            return bool(0 <= value < math.inf)
+        case "class_pixels":
+            return bool(value) and all(is_whole(n) and n >= 0 for n in value)
+        case "warnings" | "class_names":
+            return all(isinstance(one, str) for one in value)
+    checks: dict[str, Callable[[Any], object]] = {
+        **dict.fromkeys(("name", "dataset"), lambda name: check_names(name=name)),
+        **dict.fromkeys(
+            ("shard", "shards"), lambda _: check_shard((record["shard"], record["shards"]))
+        ),
+        **dict.fromkeys(("images", "batch_size", "num_classes"), lambda n: check_counts(n=n)),
+        "seed": check_seed,
+        "eps_255": check_radii,
+        "suites": lambda suites: named_suites(suites, None, []),
+    }
+    try:
+        checks.get(key, str)(value)
+    except RobustsegError:
+        return False
+    return True
+
+
+def reads_of(
+    records: Sequence[Mapping[str, Any]], suites: Sequence[str] | None = None
+) -> list[Read]:
+    """Return what tables read of a run's suites (None: of all), each at its own radius."""
+    first = records[0]
+    read = {
+        "model": first["name"],
+        "suites": list(first["suites"] if suites is None else suites),
+        "eps_255": first["eps_255"],
+        "seeds": [first["seed"]],
+    }
+    return by_radius([read], first["suites"])
+
+
+def evidence_files(
+    folder: Path, records: Sequence[Mapping[str, Any]], suites: Sequence[str] | None = None
+) -> list[Path]:
+    """Return the files of evidence of a run's suites; None: of all.
+
+    Raises:
+        RobustsegError: one of them is missing.
+    """
+    from robustseg.evidence.enumerator import jobs_read
+
+    jobs = dict.fromkeys(job for read in reads_of(records, suites) for job in jobs_read(read, 0))
+    files = [folder / job._replace(shard=one["shard"]).path for job in jobs for one in records]
+    missing = [path for path in files if not path.exists()]
+    if missing:
+        raise RobustsegError(
+            f"{len(missing)} of {len(files)} files of evidence are missing, first {missing[0]}; "
+            "run the same command again, which goes on from what is kept"
+        )
+    return files
+
+
+def doubt_file(record: Mapping[str, Any], eps_255: float) -> str:
+    """Return where the evidence of a second opinion lies in a run's folder."""
+    return EvidenceJob(SUITE, record["name"], 0, eps_255, record["seed"], 0).path
+
+
+def own_models(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the settings of a run's model, as tables want them."""
+    first = records[0]
+    return {
+        first["name"]: {
+            "kind": "own",
+            "scheme": "own",
+            "decoder": "",
+            "backbone": first["model"],
+            "dataset": first["dataset"],
+            "epochs": None,
+        }
+    }
+
+
+def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -> None:
+    """Write the rows, a file for each suite and radius, then what was run."""
+    from robustseg.evidence.writing import write_evidence
+
+    about = {key: value for key, value in record.items() if key not in ("warnings", "runtime_s")}
+    made_by = provenance(hash_settings(about), record["device"], "float32") | said(
+        record["warnings"]
+    )
+    by_job: dict[EvidenceJob, list[EvidenceRow]] = {}
+    for row in rows:
+        job = EvidenceJob(
+            row["suite"], row["model"], 0, row["eps_255"], row["seed"], record["shard"]
+        )
+        by_job.setdefault(job, []).append(row)
+    for job, some in by_job.items():
+        before = _rows_in(root / job.path)
+        write_evidence(root / job.path, some, made_by, record["class_names"])
+        if before is not None and before != _rows_in(root / job.path):  # it was of another figure
+            (root / doubt_file(record, job.eps_255)).unlink(missing_ok=True)
+    path = root / RECORD.format(shard=record["shard"], shards=record["shards"])
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _rows_in(path: Path) -> Any:
+    """Return the rows of an evidence file, without what made them; None if there is none."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).replace_schema_metadata(None)
+    except (OSError, ValueError):  # damaged: it is written anew
+        return None
