@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -519,7 +519,7 @@ def _doubt(options: argparse.Namespace) -> None:
             images=options.images,
             sources=others,
         )
-    print(found)
+    print(replace(found, folder=options.folder))
 
 
 def _from_here(named: Any) -> Any:

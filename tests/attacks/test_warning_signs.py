@@ -254,7 +254,7 @@ def test_images_divided_twice() -> None:
 def test_a_radius_in_units_of_the_range() -> None:
     sentences = said(eps_255=8 / 255)
     assert sentences == (
-        "eps_255 is 0.0313725, which is 0.0313725/255: radii are in units of 1/255; say eps_255=8 "
+        "eps_255 is 0.0313725, which is 0.0313725/255: radii are in units of 1/255; say 8 "
         "if 0.0313725 of the range [0, 1] is meant"
     )
     assert said(eps_255=8) == ""

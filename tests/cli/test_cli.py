@@ -211,6 +211,8 @@ def test_a_report_shows_second_opinions_where_there_are_some(
     assert not table.exists()
 
     assert main(["doubt", "runs/net", "--eps", "40", "--images", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "Evidence is in runs/net/attacks/doubt; `robustseg report runs/net` shows it." in said
     assert main(["report", "runs/net"]) == 0
     after = page.read_text()
     assert "model at 40/255: " in after

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError
 from robustseg.models.references import UNSAID, load_reference, own_model
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel
+from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
 
 MODEL = """
 import torch
@@ -18,6 +18,12 @@ import robustseg
 plain = torch.nn.Conv2d(3, 3, 1)
 wrapped = robustseg.wrap(torch.nn.Conv2d(3, 3, 1), scale=2.0)
 three = robustseg.wrap(torch.nn.Conv2d(3, 4, 1), num_classes=3)
+
+wrapped_function = robustseg.wrap(lambda images: images)
+
+class Sized(torch.nn.Module):
+    def __init__(self, classes):
+        super().__init__()
 
 def function(images):
     return 3 * images
@@ -74,6 +80,27 @@ def test_what_a_wrapped_network_would_not_do_is_refused(here: Path) -> None:
         own_model(settings("mine.py:wrapped", normalise="imagenet", divisor=8), 3)
     with pytest.raises(RobustsegError, match="num_classes is 4, and the model was wrapped with 3"):
         own_model(settings("mine.py:three"), 4)
+
+
+@pytest.mark.parametrize("saved", ["network", "wrapped model", "parallel network"])
+def test_a_wrapped_network_takes_weights_however_they_were_saved(here: Path, saved: str) -> None:
+    net = nn.Conv2d(3, 3, 1)
+    whole = {"network": net, "wrapped model": wrap(net), "parallel network": nn.Module()}[saved]
+    if saved == "parallel network":
+        whole.module = net
+    torch.save(whole.state_dict(), "w.pth")
+    found = own_model(settings("mine.py:wrapped") | {"weights": "w.pth"}, 3)
+    assert torch.equal(found.net.weight, net.weight)
+    torch.save(nn.Conv2d(3, 4, 3).state_dict(), "other.pth")
+    with pytest.raises(RobustsegError, match=r"other\.pth do not fit the model: (bias|weight) is"):
+        own_model(settings("mine.py:wrapped") | {"weights": "other.pth"}, 3)
+    with pytest.raises(RobustsegError, match="no module that weights could be loaded into"):
+        own_model(settings("mine.py:wrapped_function") | {"weights": "w.pth"}, 3)
+
+
+def test_a_class_that_needs_arguments_is_not_called(here: Path) -> None:
+    with pytest.raises(RobustsegError, match="make one in the file, such as net = Sized"):
+        load_reference("mine.py:Sized")
 
 
 def test_a_folder_of_transformers_brings_its_normalisation(tmp_path: Path) -> None:

@@ -296,6 +296,17 @@ def test_of_several_maps_the_one_with_as_many_channels_as_classes(
     refused(lambda: wrap(lambda x: [CONV(x)] * 2, **known)(IMAGES), "wrap(model, output=...)")
 
 
+def test_a_network_that_complains_of_the_size_is_told_how_to_say_it() -> None:
+    def of_8(images: Tensor) -> Tensor:
+        return CONV(images + torch.zeros(8, 8))
+
+    refused(lambda: wrap(of_8)(torch.rand(1, 3, 4, 6)), "wrap(model, size_px=...)")
+    four = wrap(lambda images: CONV(images))
+    with pytest.raises(RobustsegError) as channels:
+        four(torch.rand(1, CONV.in_channels + 1, 4, 6))
+    assert "size_px" not in str(channels.value)
+
+
 def test_of_several_maps_one_channel_stands_for_two_classes() -> None:
     binary = wrap(lambda x: (x, x[:, :1]), num_classes=2)
     assert torch.equal(binary(IMAGES)[:, 1], IMAGES[:, 0])

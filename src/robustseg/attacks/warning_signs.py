@@ -88,8 +88,7 @@ class WarningSigns:
             if 0 < eps_255 < SMALL_EPS_255:
                 self.said.append(
                     f"eps_255 is {eps_255:g}, which is {eps_255:g}/255: radii are in units of "
-                    f"1/255; say eps_255={255 * eps_255:.3g} if {eps_255:g} of the range [0, 1] is "
-                    "meant"
+                    f"1/255; say {255 * eps_255:.3g} if {eps_255:g} of the range [0, 1] is meant"
                 )
         self.apart = {"again": 0.0, "alone": 0.0}
         self.said += in_train_mode(model)
@@ -151,12 +150,14 @@ class WarningSigns:
             said.append(
                 f"without an attack {100 * right:.1f} % of the pixels are right, and "
                 f"always predicting class {label} would get {100 * guess:.1f} %: check "
-                "normalisation, channel order, the order of classes, and the weights"
+                "normalisation, channel order, the order of classes, whether values go to 1 or to "
+                "255 (scale), and the weights"
             )
         if self.ignored and np.count_nonzero(self.labels) == 1:
             said.append(
                 f"every pixel that counts is of class {int(self.labels.argmax())}: is the value of "
-                "another class ignored, as in masks of 0 and 255?"
+                "another class ignored? Masks of 0 and 255 must be 0 and 1 (--values 0,255 "
+                "--ignore none)"
             )
         if self.batches and self.largest < 1.01 / 255:
             said.append(

@@ -92,7 +92,8 @@ CHECKS: dict[str, Check] = {
     "clean_score": Check(
         "model", "Is it better than always saying the commonest class?",
         "points above always saying the commonest class", 0,
-        "check normalisation, channel order, the order of classes, and the weights",
+        "check normalisation, channel order, the order of classes, whether values go to 1 or to "
+        "255 (scale), and the weights",
         fails_below=True,
     ),
     "finite_gradients": Check(

@@ -102,7 +102,8 @@ def load_reference(
     else:
         referred = Referred(_named_object(kind, name, reference))
     if weights is not None:
-        if not isinstance(referred.net, nn.Module):
+        network = referred.net.net if isinstance(referred.net, WrappedModel) else referred.net
+        if not isinstance(network, nn.Module):
             raise RobustsegError(f"{reference} is no module that weights could be loaded into")
         load_weights(referred.net, weights)
     return referred
@@ -148,16 +149,18 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     """Load a state dict into a network, strictly and without running code of the file.
 
     A state dict inside `state_dict`, `model` or `model_state_dict`, and names that begin with
-    `module.`, are known.
+    `module.`, are known. Those of a wrapped network may be its own or the wrapped model's.
 
     Raises:
         RobustsegError: missing, damaged or foreign file, names and shapes that do not fit, or
             weights that are no finite numbers.
     """
     tensors = _read_weights(Path(path))
-    wanted = net.state_dict()
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    if isinstance(net, WrappedModel) and set(tensors) != set(net.state_dict()):
+        net = net.net  # whose weights they are, unless they were saved after wrapping
+    wanted = net.state_dict()
     lacking, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if lacking or unknown:
         said = [
@@ -213,6 +216,11 @@ def _named_object(where: str, name: str, reference: str) -> Any:
         except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {first_line(error)}"
             raise RobustsegError(f"{reference} failed when it was called: {said}") from error
+    if isinstance(found, type):
+        raise RobustsegError(
+            f"{reference} needs arguments: make one in the file, such as net = {name}(...), and "
+            "name that"
+        )
     if not callable(found) and not is_network:
         raise RobustsegError(
             f"{reference} must be a module or a function of images, not {type(found).__name__}"

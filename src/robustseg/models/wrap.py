@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,8 @@ QUERIES = ("class_queries_logits", "masks_queries_logits")
 FAINTEST = 1e-8
 """Added to a class's score before its logarithm is taken."""
 
+SIZES = re.compile(r"\b(sizes?|shapes?|height|width|divisible)\b")
+"""What a network's complaint of an image's size has in it."""
 EXPORT_AGAIN = (
     "export it for any number, with 2 or more as an example: torch.export.export(net, (images,), "
     'dynamic_shapes=({0: torch.export.Dim("images")},))'
@@ -206,6 +209,7 @@ class WrappedModel(EnlargingModel):
             raise RobustsegError(
                 f"the model failed on images {tuple(values.shape)} {values.dtype} on "
                 f"{values.device}: {_said(error)}{self._other_precision(values.dtype)}"
+                f"{self._other_size(error)}"
             ) from error
 
     def _other_precision(self, given: torch.dtype) -> str:
@@ -221,6 +225,16 @@ class WrappedModel(EnlargingModel):
                 )
         return ""
 
+    def _other_size(self, error: Exception) -> str:
+        """Return advice where a network complains of a size that nothing was said about."""
+        said = str(error).lower()
+        if self.size_px or self.divisor or "channel" in said or not SIZES.search(said):
+            return ""
+        return (
+            "; if images must have one size, say wrap(model, size_px=...), and if their sides must "
+            "be multiples of a number, divisor=... (--divisor)"
+        )
+
     def _logits(self, outputs: Any, images: int, size: tuple[int, int]) -> Tensor:
         """Return what stands for logits in the network's outputs, (B, K, h, w)."""
         queries = self.output is None and _is_queries(outputs)
@@ -234,7 +248,7 @@ class WrappedModel(EnlargingModel):
             raise RobustsegError(
                 f"the model returned {_described(outputs)} for {images} images; it must return "
                 "logits (images, classes, height, width), or say with wrap(model, output=...) "
-                "where they are: a key, an attribute, an index, or a function"
+                "or --output where they are: a key, an attribute, an index, or a function"
             )
         return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
 
