@@ -1,6 +1,9 @@
 """SEA as a stranger uses it, and suites as the workflow does."""
 
 import doctest
+import subprocess
+import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks import ensemble
-from robustseg.attacks.attacked_model import full_precision
 from robustseg.attacks.ensemble import sea
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import attack_and_count, count, measure
@@ -221,18 +223,30 @@ def test_counts_come_from_a_pass_of_their_own(toys: ToySet) -> None:
     assert model.backward_images == outcome.backward_passes.sum()
 
 
-def test_full_precision_restores_what_was_set() -> None:
-    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, convolution.allow_tf32
-    try:
-        matmul.allow_tf32 = convolution.allow_tf32 = True
+@pytest.mark.parametrize(
+    "setting",
+    ["torch.set_float32_matmul_precision('medium')", "torch.backends.fp32_precision = 'tf32'"],
+)
+def test_full_precision_restores_what_was_set(setting: str) -> None:
+    """In a process of its own: what is set by torch's newer way is not forgotten."""
+    asks = "torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32"
+    newer = "[kind.fp32_precision for kind in _kinds_of_products()]"
+    program = f"""
+        import torch
+        from robustseg.attacks.attacked_model import _kinds_of_products, full_precision
+        def older():
+            try:
+                return {asks}
+            except RuntimeError:
+                return None
+        {setting}
+        before = older(), {newer}
         with full_precision("cpu"):
-            assert not matmul.allow_tf32
-            assert not convolution.allow_tf32
-        assert matmul.allow_tf32
-        assert convolution.allow_tf32
-    finally:
-        matmul.allow_tf32, convolution.allow_tf32 = before
+            assert older() == ("highest", False)
+            assert set({newer}) <= {{"ieee"}}
+        assert (older(), {newer}) == before
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
 
 
 def test_a_suite_says_how_far_it_is(toys: ToySet, capsys: pytest.CaptureFixture[str]) -> None:

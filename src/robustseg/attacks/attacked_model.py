@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -153,7 +154,7 @@ def backward(outputs: Tensor, images: Tensor, weights: Tensor | None = None) -> 
     """
     try:
         return torch.autograd.grad(outputs, images, weights, allow_unused=True)[0]
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         raise RobustsegError(
             "the model's backward pass ran out of the GPU's memory; lower batch_size"
         ) from error
@@ -271,12 +272,36 @@ def device_of(model: Model, otherwise: torch.device) -> torch.device:
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Switch off TF32 and autocast, and restore what was set."""
-    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, convolution.allow_tf32
+    """Switch off autocast, TF32 and products in half precision, and restore what was set.
+
+    Torch has two ways to set the latter, and to ask by the older what was set by the newer is an
+    error. Both are set here, so that a model may ask by either.
+    """
+    kinds = _kinds_of_products()
+    before = [kind.fp32_precision for kind in kinds]
     try:
-        matmul.allow_tf32 = convolution.allow_tf32 = False
+        older = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # set by the newer way
+        older = None
+    try:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
-        matmul.allow_tf32, convolution.allow_tf32 = before
+        if older is not None:
+            torch.set_float32_matmul_precision(older[0])
+            torch.backends.cudnn.allow_tf32 = older[1]
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
+
+
+def _kinds_of_products() -> list[Any]:
+    """Return where torch keeps how precise products are, of a GPU and a CPU; none before 2.9."""
+    libraries = torch.backends.cudnn, torch.backends.mkldnn
+    parts = [getattr(one, name, None) for one in libraries for name in ("matmul", "conv", "rnn")]
+    return [
+        kind for kind in (torch.backends.cuda.matmul, *parts) if hasattr(kind, "fp32_precision")
+    ]
