@@ -9,18 +9,21 @@ next call. FOLDER/DEVICE.md has the tables, and FOLDER/DEVICE-throughput.json wh
 instead of measuring. Whatever their order on the command line, parts come in this one:
 
     throughput  seconds of the three kinds of pass
-    attacks     a bare pass over an iteration of APGD, of each loss, and of Mask-CE by batch size
+    attacks     a bare pass over an iteration of APGD, of each loss, and of Mask-CE by batch size;
+                and over a pass that leaves logits as small as the network makes them
     training    k attacks' passes and one of an update over an update of k-step AT
     memory      peaks of a bare pass, an attack and a training, as lines through two batch sizes:
                 on a GPU as torch's allocator counts them, on a CPU as tensors that are alive
-    options     bf16, compilation, CUDA graphs, the usual memory layout, no TF32: time and effect,
-                on the first network alone
+    options     bf16, TF32, the choice of convolutions, the usual memory layout, CUDA graphs,
+                compilation: time and effect, on the first network alone
 
 Networks have random weights; labels are such that no attack breaks an image in a few iterations.
+An iteration's time has its share of the random start and of the last forward pass in it.
 Speed is worth looking at on a GPU alone. Needs neither Snakemake nor pydantic.
 """
 
 import argparse
+import copy
 import gc
 import json
 import re
@@ -53,7 +56,7 @@ from robustseg.models import interpolation
 from robustseg.models.build import SegmentationModel, build_segmentation_model
 from robustseg.plan.memory import Peak, line, peak_of
 from robustseg.plan.networks import BIGGER, PAPER, Network
-from robustseg.plan.throughput import measure, measure_passes
+from robustseg.plan.throughput import measure_passes
 from robustseg.progress import Progress
 from robustseg.text_files import read_json
 from robustseg.training import inner_attack
@@ -63,15 +66,24 @@ from robustseg.training.tasks import Segmentation
 FOLDER = Path("results", "reference", "paper_sizes")
 MEMORIES_GB = (24, 40, 80, 140)
 ATTACK_BATCH = 4
-BATCHES = (1, 8, 32)
-"""Of Mask-CE, which the other losses do not differ from by more than their passes over logits."""
+ITERATIONS = 20
+"""Of an attack: with few, its start and its last forward pass would count for much."""
+BATCHES = {1: ITERATIONS, 8: 12, 32: 6}
+"""Of Mask-CE, which the other losses do not differ from by more than their passes over logits; and
+their iterations."""
+COARSE = f"pass to coarse logits, batch {ATTACK_BATCH}"
+"""What attacks could gain at most if losses on a GPU read such logits, as those on a CPU do."""
 TRAINING_BATCH = 8
 STEPS = (2, 5)
 BARE = "bare pass"
 SEA_ITERATIONS = 300
 """Of each loss (Sec. 2.4)."""
-OPTIONS = "compiled", "CUDA graphs", "bf16", "bf16, compiled", "usual layout", "no TF32"
-"""Beside passes as they are: float32, though PyTorch lets a GPU's convolutions round to TF32."""
+OPTIONS = (
+    *("bf16", "TF32 everywhere", "no TF32", "chosen convolutions", "usual layout"),
+    *("CUDA graphs", "compiled", "bf16, compiled"),
+)
+"""Beside passes as they are: float32, though PyTorch lets a GPU's convolutions round to TF32. What
+takes minutes to compile, and needs a compiler, comes last."""
 ROUNDS = 2
 
 Record = dict[str, Any]
@@ -79,11 +91,16 @@ Cases = dict[str, Callable[[], Record]]
 """What measures each case of a part. A part builds its network once, when a case first needs it."""
 
 
-def build(network: Network, device: str) -> SegmentationModel:
-    """Return the network with random weights."""
+@cache
+def built(network: Network) -> SegmentationModel:
+    """Return the network with random weights, which take seconds to draw; do not change it."""
     torch.manual_seed(0)
-    model = build_segmentation_model(network.architecture, network.decoder, network.num_classes)
-    return model.to(device)
+    return build_segmentation_model(network.architecture, network.decoder, network.num_classes)
+
+
+def build(network: Network, device: str) -> SegmentationModel:
+    """Return a copy of the network on the device."""
+    return copy.deepcopy(built(network)).to(device)
 
 
 def data(network: Network, images: int, device: str) -> tuple[Tensor, Tensor]:
@@ -102,7 +119,12 @@ def names(images: Tensor) -> list[str]:
 
 def throughput(network: Network, device: str) -> Cases:
     """Measure what `plan` asks for."""
-    return {"passes": lambda: asdict(measure(network, device, TRAINING_BATCH))}
+
+    def passes() -> Record:
+        model = build(network, device)
+        return asdict(measure_passes(model, network, device, TRAINING_BATCH))
+
+    return {"passes": passes}
 
 
 def attacks(network: Network, device: str) -> Cases:
@@ -117,9 +139,24 @@ def attacks(network: Network, device: str) -> Cases:
             "image_iteration_ms": statistics.median(one.attack_ms) / size,
         }
 
-    cases = [(loss, ATTACK_BATCH, 6) for loss in PAPER_LOSSES]
-    cases += [("mask_ce", size, 4) for size in BATCHES]
-    return {f"{loss}, batch {size}": partial(case, loss, size, n) for loss, size, n in cases}
+    def coarse() -> Record:
+        images, _ = data(network, ATTACK_BATCH, device)
+        few = partial(passes_ms, images=images, iterations=ITERATIONS)
+        whole_ms, coarse_ms = few(model()), few(lambda inputs: model().coarse(inputs).maps)
+        return {"efficiency": whole_ms / coarse_ms, "image_iteration_ms": coarse_ms / ATTACK_BATCH}
+
+    def passes_ms(passes: Callable[[Tensor], Tensor], images: Tensor, iterations: int) -> float:
+        def several() -> None:
+            with frozen(model()):
+                for _ in range(iterations):
+                    bare_pass(passes, images)
+
+        return 1000 * seconds(several, device) / iterations
+
+    cases = [(loss, ATTACK_BATCH, ITERATIONS) for loss in PAPER_LOSSES]
+    cases += [("mask_ce", size, iterations) for size, iterations in BATCHES.items()]
+    by_loss = {f"{loss}, batch {size}": partial(case, loss, size, n) for loss, size, n in cases}
+    return {**by_loss, COARSE: coarse}
 
 
 def training(network: Network, device: str) -> Cases:
@@ -167,7 +204,8 @@ def pass_peak_mb(
     interpolation._matrix.cache_clear()  # each peak has the matrices that it needs
     with as_on_a_gpu(), peak_of(model, device) as found_mb:
         if loss is None:
-            bare_pass(model, batch[0])
+            with frozen(model):
+                bare_pass(model, batch[0])
         else:
             attack(model, batch, loss)
     return found_mb()
@@ -189,12 +227,11 @@ def as_on_a_gpu() -> Iterator[None]:
         yield
 
 
-def bare_pass(model: SegmentationModel, images: Tensor) -> None:
-    """Go forward, and back to the images with a fixed gradient."""
+def bare_pass(passes: Callable[[Tensor], Tensor], images: Tensor) -> None:
+    """Go forward, and back to the images with a fixed gradient; the model is frozen."""
     inputs = images.detach().requires_grad_()
-    with frozen(model):
-        logits = model(inputs)
-        torch.autograd.grad(logits, inputs, torch.ones_like(logits))
+    logits = passes(inputs)
+    torch.autograd.grad(logits, inputs, torch.ones_like(logits))
 
 
 def attack(model: SegmentationModel, batch: tuple[Tensor, Tensor], loss: str) -> None:
@@ -266,7 +303,7 @@ def seconds(step: Callable[[], object], device: str) -> float:
 def options(network: Network, device: str) -> Cases:
     """Measure what faster passes gain, and what they do to the accuracy that is left."""
     model = cache(lambda: build(network, device).eval())
-    spec = AttackSpec("mask_ce", "apgd", "constant", 6)
+    spec = AttackSpec("mask_ce", "apgd", "constant", ITERATIONS)
 
     @cache
     def batch() -> tuple[Tensor, Tensor, list[str]]:
@@ -276,7 +313,7 @@ def options(network: Network, device: str) -> Cases:
         return images, labels, names(images)
 
     def case(name: str) -> Record:
-        with option(model(), name) as passes:
+        with option(model(), name, batch()[0]) as passes:
             search = partial(attack_and_count, passes, spec, 4, 0, batch())
             first_s = efficiency.timed(search, torch.device(device))
             attack_s, counts = seconds(search, device), search().counts
@@ -287,35 +324,56 @@ def options(network: Network, device: str) -> Cases:
 
 
 @contextmanager
-def option(model: SegmentationModel, name: str) -> Iterator[nn.Module]:
-    """Give the model with other passes for the search."""
-    if name == "no TF32":
-        with full_precision(next(model.parameters()).device.type):
-            yield model
-        return
-    if name == "usual layout":
-        contiguous = Tensor.contiguous
+def option(model: SegmentationModel, name: str, images: Tensor) -> Iterator[nn.Module]:
+    """Give the model with other passes for the search, of batches as large as this one."""
+    with ExitStack() as until_the_end:
+        passes: nn.Module = model
+        if name == "TF32 everywhere":
+            until_the_end.callback(
+                torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()
+            )
+            torch.set_float32_matmul_precision("high")
+        elif name == "no TF32":
+            device = next(model.parameters()).device
+            until_the_end.enter_context(full_precision(device.type))
+        elif name == "chosen convolutions":
+            until_the_end.callback(setattr, torch.backends.cudnn, "benchmark", False)
+            torch.backends.cudnn.benchmark = True
+        elif name == "usual layout":
+            until_the_end.enter_context(usual_layout(model))
+        else:
+            precision, compiled = "bf16" if "bf16" in name else "fp32", "compiled" in name
+            passes = search = SearchModel(model, precision, compiled)
+            if name == "CUDA graphs":  # here no image leaves, so that the size of a batch is fixed
+                search._passes, search.compiled = (graphs_of(model, images),), True
+            if compiled:  # what is compiled must not be there for the next
+                until_the_end.callback(torch.compiler.reset)
+        yield passes
 
-        def usual(tensor: Tensor, memory_format: Any = torch.contiguous_format) -> Tensor:
-            return contiguous(tensor) if memory_format == torch.contiguous_format else tensor
 
-        model.to(memory_format=torch.contiguous_format)
-        try:
-            with patch.object(Tensor, "contiguous", usual):
-                yield model
-        finally:
-            model.to(memory_format=torch.channels_last)
-        return
-    compiled = name not in ("fp32", "bf16")
-    search = SearchModel(model, "bf16" if "bf16" in name else "fp32", compiled)
-    if name == "CUDA graphs":
-        search.compiled = False  # here no image leaves, so that the size of a batch is fixed too
-        search._passes = (torch.compile(model, mode="reduce-overhead", dynamic=False),)
+def graphs_of(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
+    """Record the kernels of a forward and a backward pass, to be asked for at once from then on."""
+    with frozen(model):
+        inputs = images.detach().clone().requires_grad_()
+        record: Any = torch.cuda.make_graphed_callables
+        graphed: Callable[[Tensor], Tensor] = record(lambda batch: model(batch), (inputs,))
+        return graphed
+
+
+@contextmanager
+def usual_layout(model: nn.Module) -> Iterator[None]:
+    """Keep weights and images as torch does unless it is told otherwise, channels first."""
+    contiguous = Tensor.contiguous
+
+    def usual(tensor: Tensor, memory_format: Any = torch.contiguous_format) -> Tensor:
+        return contiguous(tensor) if memory_format == torch.contiguous_format else tensor
+
+    model.to(memory_format=torch.contiguous_format)
     try:
-        yield search
+        with patch.object(Tensor, "contiguous", usual):
+            yield
     finally:
-        if compiled:  # what is compiled, and a graph's memory, must not be there for the next
-            torch.compiler.reset()
+        model.to(memory_format=torch.channels_last)
 
 
 PARTS: dict[str, Callable[[Network, str], Cases]] = {

@@ -62,7 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("robustseg: stopped; the same command goes on from what is kept", file=sys.stderr)
         return 130
-    except Exception:
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be loaded
+            print(
+                "robustseg: error: the GPU's memory is full; lower --batch-size, or end what else "
+                "uses it. The same command goes on from what is kept",
+                file=sys.stderr,
+            )
+            return 1
         traceback.print_exc()
         print("robustseg: error: this is a bug in robustseg, please report it", file=sys.stderr)
         return 1

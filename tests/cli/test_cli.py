@@ -413,6 +413,22 @@ def test_edited_files_of_a_run_are_refused(here: Path, capsys: pytest.CaptureFix
         path.write_text(whole)
 
 
+def test_a_full_gpu_is_one_sentence(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where it is not the model that asks for more."""
+
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("robustseg.attacks.attacked_model.loss_and_gradient", full)
+    command = ["attack", "mymodels.py:net", *DATA, "--eps", "8", "--iterations", "3"]
+    assert main([*command, "--out", "run"]) == 1
+    said = capsys.readouterr().err
+    assert "robustseg: error: the GPU's memory is full; lower --batch-size" in said
+    assert "Traceback" not in said
+
+
 def test_a_report_of_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "nowhere"]) == 1
     assert "nowhere holds no run; `robustseg attack" in capsys.readouterr().err

@@ -34,8 +34,10 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     import gpu  # type: ignore[import-not-found]
 
     monkeypatch.setattr(gpu, "PAPER", (SMALL,))
-    monkeypatch.setattr(gpu, "BATCHES", (1,))
-    monkeypatch.setattr(gpu, "OPTIONS", ("bf16", "usual layout", "no TF32"))
+    monkeypatch.setattr(gpu, "BATCHES", {1: 4})
+    monkeypatch.setattr(gpu, "ITERATIONS", 6)
+    compiled = {"CUDA graphs", "compiled", "bf16, compiled"}
+    monkeypatch.setattr(gpu, "OPTIONS", tuple(one for one in gpu.OPTIONS if one not in compiled))
     return gpu
 
 
@@ -84,7 +86,7 @@ def test_each_case_is_kept_and_not_measured_again(
     for part, cases in before.items():
         assert {case: after[part][case] for case in cases} == cases
     rows = (tmp_path / "cpu.md").read_text().count(f"| {SMALL} |")
-    assert rows == 7 + 1 + 2 + 3 + 4  # losses and batches, SEA, steps, memory, options
+    assert rows == 8 + 1 + 2 + 3 + 6  # losses, batch, coarse logits; SEA; steps; memory; options
     device, rates = read_throughput(tmp_path / "cpu-throughput.json")
     assert (device, list(rates)) == ("cpu", [str(SMALL)])
     assert after["options"].keys() == {"fp32", *bench.OPTIONS}
@@ -167,24 +169,49 @@ def test_a_peak_that_does_not_grow_fails_in_a_sentence(
         run(bench, monkeypatch, tmp_path, "memory")
 
 
-@pytest.mark.parametrize("name", ["compiled", "CUDA graphs", "bf16, compiled"])
+def test_graphs_do_the_passes_of_their_option(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA, which is not there, records nothing: what an attack asks for is what it would."""
+    asked = []
+
+    def record(passes: Callable[[torch.Tensor], Any], inputs: tuple[torch.Tensor]) -> Any:
+        assert inputs[0].requires_grad
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+
+        def graphed(images: torch.Tensor) -> Any:
+            asked.append(images.shape)
+            return passes(images)
+
+        return graphed
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+    model = bench.build(SMALL, "cpu")
+    images, _ = bench.data(SMALL, 2, "cpu")
+    with bench.option(model, "CUDA graphs", images) as passes:
+        labels = bench.efficiency.half_right(model(images))
+        bench.attack(passes, (images, labels), "ce")
+    assert asked == [images.shape] * 3  # two iterations, and the last one is looked at
+
+
+@pytest.mark.parametrize("name", ["compiled", "bf16, compiled"])
 def test_options_that_compile_are_traced(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """By torch's own debugging backend: what inductor and CUDA make of it is not tested here."""
+    """By torch's own debugging backend: what inductor makes of it is not tested here."""
     compile_: Callable[..., Any] = torch.compile
     asked: list[dict[str, Any]] = []
 
-    def traced(model: nn.Module, mode: str | None = None, **options: Any) -> Any:
-        asked.append({"mode": mode, **options})
+    def traced(model: nn.Module, **options: Any) -> Any:
+        asked.append(options)
         return compile_(model, backend="eager", **options)
 
     monkeypatch.setattr(torch, "compile", traced)
     model = nn.Conv2d(3, 4, 1)
     images = torch.rand(2, 3, 8, 8)
-    with bench.option(model, name) as passes:
+    with bench.option(model, name, images) as passes:
         torch.testing.assert_close(passes(images), model(images), atol=1e-2, rtol=1e-2)
-    assert asked[-1]["mode"] == ("reduce-overhead" if name == "CUDA graphs" else None)
+    assert asked
 
 
 def test_figures_of_two_versions_of_torch_are_not_mixed(

@@ -1,5 +1,6 @@
 """One update, and a few, against loops written out by hand."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from robustseg.models.build import build_segmentation_model
 from robustseg.training.batches import Loader, epoch_passes
 from robustseg.training.inner_losses import attack_loss
 from robustseg.training.optimizers import build_optimizer, parameter_groups
+from tests.elsewhere import DEVICE, Device
 from tests.training.tiny import AT, CLASSES, IMAGES, images, network, trained, trainer, weights
 
 
@@ -39,6 +41,21 @@ def slow_attack(model, x, y, steps=AT["steps"], epsilon=AT["eps_255"] / 255, ste
         delta = (delta + step_size * point.grad.sign()).clamp(-epsilon, epsilon)
         delta = (x + delta).clamp(0, 1) - x
     return x + delta
+
+
+def test_an_update_waits_for_another_device_twice(tmp_path, monkeypatch):
+    """To learn whether the attack's gradient is finite, and of the loss and gradient; no more."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **options: nullcontext())  # not known there
+    one = trainer(tmp_path)
+    with Device() as there:
+        one.device = torch.device(DEVICE)
+        one.task.model = nn.Conv2d(3, CLASSES, 1, device=DEVICE)
+        parameters = parameter_groups(one.task.model, ratio=1)
+        one.optimizer = torch.optim.SGD(parameters, 0.1)  # the fused one does not know it either
+        next(one._updates(lambda: False))
+    assert one.losses
+    assert there.waits.pop("_to_copy") == 2  # images and labels
+    assert there.waits.total() == 2
 
 
 @pytest.mark.parametrize("contaminated", [False, True])

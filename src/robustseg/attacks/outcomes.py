@@ -75,9 +75,10 @@ def in_turn(
         for number, attack in enumerate(attacks):
             if not len(places):
                 break
-            everywhere = len(places) == len(ids)
-            some = (images[places], labels[places], [ids[place] for place in places])
-            outcome = attack(batch if everywhere else some)
+            some = batch
+            if len(places) < len(ids):
+                some = (images[places], labels[places], [ids[place] for place in places])
+            outcome = attack(some)
             yield batch, number, places, outcome
             if until_broken:
                 places = places[outcome.counts.pixels_correct > 0]

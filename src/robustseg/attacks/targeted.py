@@ -116,9 +116,10 @@ def _search(
     everywhere = torch.arange(len(images), device=images.device)
     for _ in range(slot.iterations):
         evaluation = attacked(iterate)
-        finite = evaluation.objective.isfinite()
-        refuse_images(~finite, attacked.image_ids, "got logits that are not finite under attack")
-        refuse_gradients(~evaluation.finite, attacked.image_ids)
+        if not evaluation.finite.all():  # the one time an iteration waits for the device
+            broken = ~evaluation.objective.isfinite()
+            refuse_images(broken, attacked.image_ids, "got logits that are not finite under attack")
+            refuse_gradients(~evaluation.finite, attacked.image_ids)
         found.offer(everywhere, iterate, apgd.score(evaluation))
         iterate = apgd.step(iterate, evaluation)
     found.offer(everywhere, iterate, apgd.score(attacked.look(iterate)))

@@ -184,9 +184,11 @@ class Trainer:
             loss = self._accumulate(passes, radius, asked)
         if loss is None:
             return
-        self.losses.append(self._finite(loss))
         gradients = [one.grad for one in self.task.model.parameters() if one.grad is not None]
-        self._finite(float(torch.nn.utils.get_total_norm(gradients)), "norm of the gradient")
+        norm = torch.nn.utils.get_total_norm(gradients)
+        values = torch.stack((loss.double(), norm.double())).tolist()  # waits for the device
+        self.losses.append(self._finite(values[0]))
+        self._finite(values[1], "norm of the gradient")
         self.optimizer.step()
 
     def _accumulate(
@@ -194,36 +196,38 @@ class Trainer:
         passes: Iterable[tuple[Pass, Tensor, Tensor]],
         radius: float,
         asked: Callable[[], bool],
-    ) -> float | None:
+    ) -> Tensor | None:
         """Leave the gradient of a batch in the parameters and return its loss, None if none counts.
 
         Passes weigh as much as they have counted pixels, so that the sum is the gradient of the
         whole batch, BatchNorm apart. # RELEASED CODE: GPUs weigh the same; without ignored pixels
         that is no difference.
         """
-        loss = weights = 0.0
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        weights = 0.0
         self.statistics.begin()
         for one, images, labels in passes:
             weight = float((labels != IGNORE_LABEL).float().mean())
             if weight:
-                loss += weight * self._pass(one, images, labels, radius, weight)
+                sums[0] += weight * self._pass(one, images, labels, radius, weight).double()
                 weights += weight
             self.statistics.end_pass()
-        sums = torch.tensor([loss, weights, asked()], dtype=torch.float64, device=self.device)
+        sums[1], sums[2] = weights, asked()
         gradients = [_gradient(parameter) for parameter in self.task.model.parameters()]
         self.group.add([*gradients, sums])
-        loss, weights, stopping = sums.tolist()
+        _, weights, stopping = sums.tolist()
         self.stopping = bool(stopping)
         if not weights:
             return None
         self.statistics.finish(self.group)
         for gradient in gradients:
             gradient /= weights
-        return float(loss / weights)
+        total: Tensor = sums[0] / weights
+        return total
 
     def _pass(
         self, one: Pass, images: Tensor, labels: Tensor, radius: float, weight: float = 1.0
-    ) -> float:
+    ) -> Tensor:
         """Attack a pass as the recipe says, add its gradients times `weight`, return its loss."""
         recipe = self.recipe
         images, labels = images.to(self.device), labels.to(self.device)
@@ -232,7 +236,7 @@ class Trainer:
             with autocast(self.device, recipe.precision):
                 loss = self.task.training_loss(images, labels)
             (loss * weight).backward()  # type: ignore[no-untyped-call]
-        return float(loss.item())
+        return loss.detach()
 
     @contextmanager
     def _drawing(self, what: str, one: Pass) -> Iterator[None]:
