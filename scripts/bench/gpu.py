@@ -5,8 +5,8 @@
 Each case of each part and network is measured by itself and written to FOLDER/DEVICE.json at once;
 what is there is not measured again. So whoever has a GPU for ten minutes at a time repeats the
 command until it has nothing left to do. What fails is written down as well, and tried again by the
-next call. FOLDER/DEVICE.md has the tables, and FOLDER/DEVICE-throughput.json what `plan` reads
-instead of measuring. Whatever their order on the command line, parts come in this one:
+next call, after all else. FOLDER/DEVICE.md has the tables, and FOLDER/DEVICE-throughput.json what
+`plan` reads instead of measuring. Whatever their order on the command line, parts come in this one:
 
     throughput  seconds of the three kinds of pass
     attacks     a bare pass over an iteration of APGD, of each loss, and of Mask-CE by batch size;
@@ -517,12 +517,23 @@ def begun(folder: Path, device: str) -> Record:
 
 
 def measure_part(
-    part: str, network: Network, device: str, record: Record, folder: Path, progress: Progress
-) -> list[str]:
-    """Measure and write down each case that the record lacks; return what fails, and why."""
-    found, failed = record["networks"].setdefault(str(network), {}).setdefault(part, {}), []
+    part: str,
+    network: Network,
+    device: str,
+    record: Record,
+    folder: Path,
+    progress: Progress,
+    again: bool,
+    failed: dict[str, str],
+) -> None:
+    """Measure and write down each case that the record lacks; or `again` those that failed.
+
+    What fails, and why, is added to `failed`; what is in there is not tried.
+    """
+    found = record["networks"].setdefault(str(network), {}).setdefault(part, {})
     for name, case in PARTS[part](network, device).items():
-        if name in found and "failed" not in found[name]:
+        place = f"{part} of {network}, {name}"
+        if place in failed or (name in found and not (again and "failed" in found[name])):
             continue
         progress.say(f"{part} of {network}: {name}")
         try:
@@ -530,11 +541,10 @@ def measure_part(
         except Exception as error:  # one that fails must not cost the others
             reason = f"{type(error).__name__}: {first_line(error)}"[:200]
             found[name] = {"failed": reason}
-            failed.append(f"{part} of {network}, {name} ({reason})")
+            failed[place] = reason
         write(folder, record)
         gc.collect()  # also of what an error held
         torch.cuda.empty_cache()
-    return failed
 
 
 def main() -> None:
@@ -567,12 +577,15 @@ def main() -> None:
         if part in asked
         for network in (networks[:1] if part == "options" else networks)
     ]
-    failed: list[str] = []
-    for part, network in progress.track(work, len(work), "parts"):
-        failed += measure_part(part, network, args.device, record, args.out, progress)
+    # What failed comes last: it may take the process with it, again and again.
+    rounds = [(*one, again) for again in (False, True) for one in work]
+    failed: dict[str, str] = {}
+    for part, network, again in progress.track(rounds, len(rounds), "parts"):
+        measure_part(part, network, args.device, record, args.out, progress, again, failed)
     print(page(record))
     if failed:
-        sys.exit(f"failed, and tried again by the next call: {'; '.join(failed)}")
+        reasons = "; ".join(f"{place} ({reason})" for place, reason in failed.items())
+        sys.exit(f"failed, and tried again by the next call: {reasons}")
 
 
 if __name__ == "__main__":

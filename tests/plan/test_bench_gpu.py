@@ -160,6 +160,20 @@ def test_what_fails_costs_no_other_and_is_tried_again(
     assert again["attacks"]["ce, batch 4"] == found["attacks"]["ce, batch 4"]
 
 
+def test_what_failed_is_tried_again_after_all_else(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may end the process each time, and nothing else would ever be measured."""
+    for error, left in ((ValueError("odd"), SystemExit), (KeyboardInterrupt(), KeyboardInterrupt)):
+        parts = ("throughput",) if left is SystemExit else ("throughput", "training")
+        with monkeypatch.context() as patched:
+            failing(bench, patched, "throughput", "passes", error)
+            with pytest.raises(left):
+                run(bench, patched, tmp_path, *parts)
+    assert kept(tmp_path)["throughput"]["passes"] == {"failed": "ValueError: odd"}
+    assert kept(tmp_path)["training"].keys() == {"2 steps", "5 steps"}
+
+
 def test_a_peak_that_does_not_grow_fails_in_a_sentence(
     bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
