@@ -85,6 +85,18 @@ def test_images_and_classes_are_read(layout, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root", "train.npz", "val.npz"]
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_what_is_hidden_is_left_alone(is_packed: bool, tmp_path: Path) -> None:
+    found = folders(tmp_path / "root")
+    for name in ("._00.png", ".DS_Store"):
+        (found / "train" / "airplane" / name).write_bytes(b"of a Mac")
+    if is_packed:
+        pack(found, tmp_path)
+        found = tmp_path
+    prepare(found, tmp_path)
+    assert len(load_split(tmp_path / "train.npz")) == 20
+
+
 def test_some_of_the_images_are_of_all_classes(tmp_path: Path) -> None:
     prepare(folders(tmp_path / "root"), tmp_path, train_images=10)
     labels = load_split(tmp_path / "train.npz").batch(range(10))[1]

@@ -50,6 +50,14 @@ def test_images_have_the_class_of_their_folder(root: Path, tmp_path: Path) -> No
     assert images[0, 0].mul(255).round().unique().tolist() == [256 % 250]
 
 
+def test_what_is_hidden_is_left_alone(root: Path, tmp_path: Path) -> None:
+    (root / ".ipynb_checkpoints").mkdir()
+    (root / "n0005" / "._c.JPEG").write_bytes(b"of a Mac")
+    path = tmp_path / "val.classes.parquet"
+    assert list_class_folders(settings(root), path) == 4
+    assert load_split(path).image_ids == ["a", "b", "c", "d"]
+
+
 def test_the_first_images_by_name_are_taken(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "val.classes.parquet"
     assert list_class_folders(settings(root, images=2), path) == 2

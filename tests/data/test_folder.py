@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from robustseg.data.disk import DiskDataset
 from robustseg.data.folder import open_folder, prepare_folder
 from robustseg.data.listing import count_images, mean_side_px, settings_fingerprint
 from robustseg.data.opening import load_split
+from robustseg.data.transforms import Views
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.progress import Progress
@@ -112,6 +114,19 @@ def test_hidden_and_other_files_are_left_alone(root: Path) -> None:
             (root / part / name).write_bytes(b"no image")
     save(root / "images" / "animation.gif", picture((9, 9)))
     assert opened(root).image_ids == sorted(SIZES)
+
+
+def test_an_accent_may_be_a_character_of_its_own(root: Path) -> None:
+    """Files that were on a Mac have names of other characters that look and are the same."""
+    one, other = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"
+    save(root / "images" / one / "x.png", picture((9, 9)))
+    save(root / "masks" / other / "x.png", labels((9, 9)))
+    assert f"{one}/x" in opened(root).image_ids
+    for name in (one, other):
+        assert opened(root, ids=[f"{name}/x"]).image_ids == [f"{one}/x"]
+    refused(lambda: opened(root, ids=[f"{one}/x", f"{other}/x"]), f"`ids` names {one}/x twice")
+    save(root / "images" / other / "x.png", picture((9, 9)))
+    refused(lambda: opened(root), f"{root}/images/{other}/x.png and {root}/images/{one}/x.png have")
 
 
 def test_links_are_followed(root: Path) -> None:
@@ -734,6 +749,39 @@ def test_training_views_hold_image_and_labels_together(
         padded += bool(outside.any())
         assert (found[0][outside] == label).all()
     assert padded > 3
+
+
+def test_images_that_would_be_too_large_once_resized_are_said_before_anything_is_written(
+    root: Path,
+) -> None:
+    save(root / "images" / "b.png", picture((4, 400)))
+    save(root / "masks" / "b.png", labels((4, 400)))
+    where = f"{root}/images/b.png: 400x4 pixels would become"
+    (root / "ids.txt").write_text("a\n")
+    settings = training_section(root, base_px=500, ids=str(root / "ids.txt"), train_ids=None)
+    refused(
+        lambda: prepared(root, settings),
+        f"{where} 100000x1000, where at most 67,108,864 are computed with; lower `base_px`",
+    )
+    large = section(root, resize_px=1000)
+    refused(
+        lambda: prepared(root, large),
+        f"{where} 100000x1000, where at most 67,108,864 are computed with; lower `resize_px`",
+    )
+    assert not list(root.glob("*.parquet"))
+
+
+def test_a_training_view_of_too_many_pixels_names_the_image(root: Path) -> None:
+    dataset = load_split(prepared(root, training_section(root))["train"])
+    assert isinstance(dataset, DiskDataset)
+    views = replace(dataset.views, cut=Views(crop_px=32, base_px=16_000, padding_label=0))
+    refused(
+        lambda: replace(dataset, views=views).training_batch([0], 0, 0),
+        f"{root}/images/a.png: 36x48 pixels would become 32000x42666, where at most 67,108,864 are "
+        "computed with; lower `base_px`",
+    )
+    with pytest.raises(RobustsegError, match="lower `crop_px`"):
+        Views(16_000, 32, 0).validation(Image.new("RGB", (9, 8)), Image.new("L", (9, 8)))
 
 
 def test_what_is_wrong_with_a_file_is_said_before_anything_is_written(root: Path) -> None:

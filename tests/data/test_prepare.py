@@ -165,6 +165,13 @@ def test_classes_and_colours_of_voc(root: Path) -> None:
     assert len(set(palette(151))) == 151
 
 
+def test_hidden_files_of_ade20k_are_left_alone(root: Path) -> None:
+    folder = root / "ADEChallengeData2016" / "images" / "validation"
+    before = load_split(prepared(root, ade())["val"]).image_ids
+    (folder / "._ADE_val_00000001.jpg").write_bytes(b"of a Mac")
+    assert load_split(prepared(root, ade())["val"]).image_ids == before
+
+
 def test_ade20k_has_151_classes_or_150(root: Path) -> None:
     outputs = prepared(root, ade())
     assert list(rows_of(outputs["train"])) == ADE_TRAIN

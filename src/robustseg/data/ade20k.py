@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from robustseg.data.archives import ADE20K
-from robustseg.data.listing import refuse_unprintable
+from robustseg.data.listing import is_hidden, refuse_unprintable
 from robustseg.data.manifest import Entry
 from robustseg.errors import RobustsegError, reason_of
 from robustseg.text_files import LONGEST_LIST_BYTES, text_of
@@ -23,7 +23,10 @@ def ade20k_lists(root: Path, folders: Mapping[str, str]) -> dict[str, list[str]]
         RobustsegError: see `refuse_unprintable`.
     """
     images = root / folders["ade20k"] / ADE20K / "images"
-    found = {name: sorted((images / folder).glob("*.jpg")) for name, folder in FOLDERS.items()}
+    found = {
+        name: sorted(path for path in (images / folder).glob("*.jpg") if not is_hidden(path.name))
+        for name, folder in FOLDERS.items()
+    }
     for paths in found.values():
         for path in paths:
             refuse_unprintable(path)

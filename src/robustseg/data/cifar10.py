@@ -12,6 +12,7 @@ from PIL import Image
 from robustseg.data.archives import ARCHIVES, CIFAR10
 from robustseg.data.arrays import ArrayDataset, save_split
 from robustseg.data.image_files import image_of, read_image, sentence_of
+from robustseg.data.listing import is_hidden
 from robustseg.data.splits import CIFAR10_CLASSES, CIFAR10_IMAGES, CIFAR10_SIZE_PX, spread
 from robustseg.data.unpacking import members_of
 from robustseg.errors import RobustsegError, in_one_line
@@ -117,15 +118,16 @@ def _read_folders(folder: Path) -> Iterator[tuple[str, Path, Image.Image]]:
     """Yield class, name and image of each file in the folders of the classes."""
     for class_name in CIFAR10_CLASSES:
         for path in sorted((folder / class_name).glob("*.*")):
-            yield class_name, path, read_image(path)
+            if not is_hidden(path.name):
+                yield class_name, path, read_image(path)
 
 
 def _read_packed(archive: Path) -> Iterator[tuple[str, Path, Image.Image]]:
     """Yield the same of each file in an archive of such folders."""
     for member in members_of(archive, ARCHIVES["cifar10"].limit_bytes):
-        if member.blocks is None:
-            continue
         path = archive / member.name
+        if member.blocks is None or is_hidden(path.name):
+            continue
         content = io.BytesIO(b"".join(member.blocks))
         try:
             image = image_of(content)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from robustseg.data.image_files import read_image
-from robustseg.data.listing import refuse_unprintable
+from robustseg.data.listing import is_hidden, refuse_unprintable
 from robustseg.data.manifest import Columns, Shared, open_rows, write_rows
 from robustseg.errors import RobustsegError
 from robustseg.names import IMAGENET_CLASSES
@@ -95,7 +95,9 @@ def list_class_folders(settings: Mapping[str, Any], output: str | Path) -> int:
         RobustsegError: there are not 1000 class folders, too few images, or a name is there twice.
     """
     root = Path(settings["root"])
-    folders = sorted(path.name for path in root.glob("*") if path.is_dir())
+    folders = sorted(
+        path.name for path in root.glob("*") if path.is_dir() and not is_hidden(path.name)
+    )
     if len(folders) != IMAGENET_CLASSES:
         raise RobustsegError(
             f"{root} has {len(folders)} folders instead of one for each of ImageNet's "
@@ -119,7 +121,7 @@ def list_class_folders(settings: Mapping[str, Any], output: str | Path) -> int:
 def _rows(root: Path, folders: Sequence[str]) -> Iterator[dict[str, str | int]]:
     for label, folder in enumerate(folders):
         for path in (root / folder).iterdir():
-            if path.suffix.lower() in SUFFIXES:
+            if path.suffix.lower() in SUFFIXES and not is_hidden(path.name):
                 refuse_unprintable(path)
                 yield {"image_id": path.stem, "image": f"{folder}/{path.name}", "label": label}
 

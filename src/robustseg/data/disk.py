@@ -131,7 +131,7 @@ class DiskDataset:
 
     def _training(self, index: int, training_seed: int, epoch: int) -> Pair:
         seed = derive_seed("view", training_seed, epoch, self.image_ids[index])
-        return self.views.training(*self._read(index), random.Random(seed))
+        return self._naming(index, self.views.training, *self._read(index), random.Random(seed))
 
     def _naming(self, index: int, show: Callable[..., Shown], *arguments: Any) -> Shown:
         """Return what `show` does, and name the image in what it refuses."""

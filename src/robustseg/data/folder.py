@@ -7,12 +7,12 @@ from typing import Any
 
 from robustseg.data.classes import Classes, ignored_values, read_classes
 from robustseg.data.disk import DiskDataset, mask_labels
-from robustseg.data.image_files import read_pair, unturned_size_px
+from robustseg.data.image_files import read_pair, resized_px, unturned_size_px
 from robustseg.data.labels import palette
 from robustseg.data.listing import Ids, Pair, fingerprint, list_pairs
 from robustseg.data.manifest import MANIFEST_SCHEMA, SPLIT_SCHEMA, check_each, write_rows
 from robustseg.data.masks import MaskLabels
-from robustseg.data.transforms import Whole
+from robustseg.data.transforms import Views, Whole
 from robustseg.errors import RobustsegError, in_one_line
 from robustseg.progress import Progress
 
@@ -117,11 +117,13 @@ def write_splits(
         outputs, threads, progress: see `prepare_folder`.
 
     Raises:
-        RobustsegError: an image or mask is damaged, or no such thing; or no pixel of a split has a
-            label.
+        RobustsegError: an image or mask is damaged, or no such thing; no pixel of a split has a
+            label; or an image would be too large once it is resized.
     """
     shared = _shared(settings)
     rows = _checked_rows(pairs, mask_labels(shared), threads, progress)
+    for split in SPLITS:
+        _refuse_large(split, rows[split], shared)
     write_rows(outputs["manifest"], [*rows["train"], *rows["val"]], MANIFEST_SCHEMA, shared)
     for split in SPLITS:
         # Files of other sizes make another split, although their names are the same.
@@ -188,6 +190,19 @@ def _say_unlabelled(
         )
     if without:
         progress.say(f"{split}: {len(without)} of {len(masks)} images have no label")
+
+
+def _refuse_large(split: str, rows: Rows, shared: Mapping[str, Any]) -> None:
+    """Refuse an image that would be too large once it is resized for its split."""
+    for row in rows:
+        size_px = row["height"], row["width"]
+        try:
+            if split == "train":
+                Views(shared["crop_px"], shared["base_px"], padding_label=0).refuse_large(size_px)
+            else:
+                resized_px(size_px, shared["resize_px"])
+        except RobustsegError as error:
+            raise RobustsegError(f"{in_one_line(row['image'])}: {error}") from error
 
 
 def _row(pair: Pair, split: str, height: int, width: int) -> dict[str, Any]:

@@ -139,8 +139,15 @@ def image_size_px(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def resized_px(size_px: tuple[int, int], short_px: int | None) -> tuple[int, int]:
+def resized_px(
+    size_px: tuple[int, int], short_px: int | None, key: str = "resize_px"
+) -> tuple[int, int]:
     """Return height and width once the short side is `short_px`; None: as they are.
+
+    Args:
+        size_px: height and width.
+        short_px: the short side.
+        key: of the configuration, that says so.
 
     Raises:
         RobustsegError: these are more than MOST_PX pixels.
@@ -151,7 +158,7 @@ def resized_px(size_px: tuple[int, int], short_px: int | None) -> tuple[int, int
     if height * width > MOST_PX:
         raise RobustsegError(
             f"{size_px[1]}x{size_px[0]} pixels would become {width}x{height}, where at most "
-            f"{MOST_PX:,} are computed with; lower `resize_px`, or cut the image into parts"
+            f"{MOST_PX:,} are computed with; lower `{key}`, or cut the image into parts"
         )
     return height, width
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from robustseg.errors import RobustsegError, in_one_line, reason_of
 from robustseg.text_files import LONGEST_LIST_BYTES, text_of
@@ -71,7 +72,7 @@ def list_pairs(
 def files_by_id(folder: str | PathLike[str]) -> Files:
     """Return the files with one of `SUFFIXES` in a folder and the folders in it, by id.
 
-    What is hidden (its name begins with a dot) is left alone; links are followed.
+    What is hidden (`is_hidden`) is left alone; links are followed.
 
     Raises:
         RobustsegError: the folder, or one in it, is missing or cannot be read, or is there twice
@@ -93,14 +94,30 @@ def files_by_id(folder: str | PathLike[str]) -> Files:
             raise RobustsegError(
                 f"{in_one_line(path)} is the same folder as {in_one_line(first)}; remove the link"
             )
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
             file = Path(path, name)
-            if not name.startswith(".") and file.suffix.lower() in SUFFIXES:
+            if not is_hidden(name) and file.suffix.lower() in SUFFIXES:
                 refuse_unprintable(file)
                 image_id = file.relative_to(top).with_suffix("").as_posix()
-                files.setdefault(image_id, []).append(file)
+                files.setdefault(as_id(image_id), []).append(file)
     return files
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, such as `._a.jpg`, which macOS puts beside a.jpg.
+
+    Whatever lists images leaves it alone.
+    """
+    return name.startswith(".")
+
+
+def as_id(name: str) -> str:
+    """Return a name as image ids have it: an accent may be a character of its own or not (NFC).
+
+    A file that was on a Mac may have it the other way than its mask, or than a list of ids.
+    """
+    return normalize("NFC", name)
 
 
 def refuse_unprintable(file: Path) -> None:
@@ -135,7 +152,7 @@ def read_ids(ids: Ids) -> list[str]:
         ids = [line.strip() for line in lines if line.strip()]
     if not isinstance(ids, Sequence) or not all(isinstance(name, str) for name in ids):
         raise RobustsegError(f"{where} should be a file or a list of texts, the ids of images")
-    names = sorted(ids)
+    names = sorted(map(as_id, ids))
     twice = [name for name, other in pairwise(names) if name == other]
     if twice or not names:
         problem = f"names {_examples(twice)} twice; name each once" if twice else "is empty"

@@ -37,8 +37,21 @@ class Views:
         """Return the size in which `validation` shows an image of any size."""
         return self.crop_px, self.crop_px
 
+    def refuse_large(self, own_px: Size) -> None:
+        """Refuse the size of an image whose largest training view is cut from too many pixels.
+
+        Raises:
+            RobustsegError: see `resized_px`.
+        """
+        resized_px(own_px, round(self.base_px * max(SCALES)), "base_px")
+
     def validation(self, image: Image.Image, labels: Image.Image) -> Pair:
-        """Return the centre of the image, its short side resized to the crop."""
+        """Return the centre of the image, its short side resized to the crop.
+
+        Raises:
+            RobustsegError: see `resized_px`.
+        """
+        resized_px((image.height, image.width), self.crop_px, "crop_px")
         image, labels = _resized(image, labels, self.crop_px)
         size = [self.crop_px, self.crop_px]
         return functional.center_crop(image, size), functional.center_crop(labels, size)
@@ -48,7 +61,11 @@ class Views:
 
         # ASSUME: the range of scales and of the blur's radius, which Table 5 does not give.
         # RELEASED CODE: these; it pads labels with 0.
+
+        Raises:
+            RobustsegError: see `refuse_large`.
         """
+        self.refuse_large((image.height, image.width))
         if source.random() < 0.5:
             image, labels = functional.hflip(image), functional.hflip(labels)
         image, labels = _resized(image, labels, round(self.base_px * source.uniform(*SCALES)))
@@ -109,7 +126,7 @@ class Whole:
         """Return a random view, see `Views.training`.
 
         Raises:
-            RobustsegError: the data set has none.
+            RobustsegError: the data set has none, or see `Views.refuse_large`.
         """
         if self.cut is None:
             raise RobustsegError(

@@ -116,6 +116,15 @@ def backbones_for(decoder: str) -> list[str]:
     return [name for name, size in BACKBONES.items() if isinstance(size, needs)]
 
 
+def least_px(backbone: str) -> int:
+    """Return the least height and width of an image that a backbone can take, in pixels.
+
+    A ConvNeXt halves a quarter of it, rounded up, three times by convolutions of 2x2 without
+    padding; others pad.
+    """
+    return 29 if isinstance(BACKBONES[backbone], ConvNextSize) else 1
+
+
 def has_auxiliary_head(decoder: str) -> bool:
     """Return whether a decoder comes with a second one, for training only."""
     return not isinstance(DECODERS[decoder], SegmenterSize)

@@ -59,6 +59,8 @@ class TrainingJob:
         try:
             content = read_json(path)
             paths = {name: path and Path(path) for name, path in content["files"].items()}
+            subject = content["subject"]
+            _needs(subject, "architecture", *(["scheme"] if "decoder" in subject else []))
             return cls(
                 **content | {"files": Files(**paths), "machine": Machine(**content["machine"])}
             )
@@ -79,6 +81,13 @@ class TrainingJob:
             train_segmentation(self.subject, self.training, self.subject["architecture"], *rest)
         else:
             train_classifier(self.subject, self.training, *rest)
+
+
+def _needs(subject: Mapping[str, Any], *keys: str) -> None:
+    """Refuse a subject that lacks one of some keys, which are names."""
+    for key in keys:
+        if not isinstance(subject.get(key), str):
+            raise RobustsegError(f"its subject has no {key}")
 
 
 def run(job: TrainingJob, processes: int, progress: Progress) -> None:

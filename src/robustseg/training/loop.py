@@ -1,7 +1,7 @@
 """The training loop: clean, adversarial or half of each, resumable between any two updates."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -86,8 +86,8 @@ class Trainer:
         self.settings, self.checkpoint, self.progress = settings, checkpoint, progress
         self.checkpoint_every_s = checkpoint_every_s
         self.batches = batches_per_epoch(train, recipe.batch_size)
-        for name, split in (("training", train), ("validation", val)):
-            self._refuse_unlabelled(name, split)
+        self._first_labelled("training", train)
+        self.first_val = self._first_labelled("validation", val)
         if recipe.passes % group.size:
             raise RobustsegError(
                 f"{group.size} GPUs cannot share the {recipe.passes} passes of "
@@ -95,6 +95,7 @@ class Trainer:
                 f"number that divides {recipe.passes}, or change images_per_pass"
             )
         self.loader = Loader(train, recipe.training_seed, loaders)
+        self.view_px = self.loader.view_px()
         self.optimizer = build_optimizer(task.model, recipe)
         self.statistics = RunningStatistics(task.model)
         self.place = Place()
@@ -103,10 +104,11 @@ class Trainer:
         self.stopping = False
         self.scored = monotonic()
 
-    def _refuse_unlabelled(self, name: str, split: Dataset) -> None:
-        """Refuse a split that nothing can be learnt or measured on."""
-        if next(labelled_images(split), None) is not None:
-            return
+    def _first_labelled(self, name: str, split: Dataset) -> int:
+        """Return the place of the first image that something can be learnt or measured on."""
+        first = next(labelled_images(split), None)
+        if first is not None:
+            return first
         background = "" if self.recipe.background else ", or train with `background: true`"
         raise RobustsegError(
             f"no pixel of the {name} split's {len(split)} images counts: all are ignored; correct "
@@ -117,14 +119,16 @@ class Trainer:
         """Train to the end, from the checkpoint if there is one, and return the rows of metrics.
 
         Raises:
-            RobustsegError: damaged checkpoint, full disk, loss that is not finite, SIGTERM.
+            RobustsegError: damaged checkpoint, full disk, loss or outputs that are not finite, too
+            little memory of a GPU, SIGTERM.
         """
         self._resume()
+        self._meet()
         self._say_batch()
         total = self.batches * self.recipe.epochs
         done = self.place.epoch * self.batches + self.place.batch
         due = monotonic() + self.checkpoint_every_s
-        with stop_on_sigterm() as asked:
+        with stop_on_sigterm() as asked, self._within_memory():
             updates = self._updates(asked)
             for _ in self.progress.track(updates, total, "batches", before=done):
                 if monotonic() >= due or self.stopping:
@@ -132,6 +136,18 @@ class Trainer:
                 if self.stopping:
                     self._stop()
         return self.rows
+
+    @contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        """Say what to change where a GPU has too little memory, in an update or in validation."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise RobustsegError(
+                "a GPU has too little memory to train with passes of "
+                f"{self.recipe.images_per_pass} images; lower images_per_pass (a divisor of the "
+                f"batch_size {self.recipe.batch_size}), or crop_px and resize_px of the data set"
+            ) from error
 
     def _say_batch(self) -> None:
         """Say how a batch becomes an update on this machine."""
@@ -252,7 +268,7 @@ class Trainer:
     ) -> Tensor:
         """Perturb the last images of a pass, as many as the scheme attacks."""
         recipe = self.recipe
-        clean = len(images) - round(recipe.adversarial_share * len(images))
+        clean = len(images) - recipe.attacked
         if clean == len(images):
             return images
         seed = derive_seed("start", recipe.training_seed, one.epoch, one.number)
@@ -302,12 +318,13 @@ class Trainer:
     def _metrics(self, epoch: int) -> dict[str, Any]:
         """Score the model on the validation split, without and with the training's attack."""
         size, every = self.recipe.images_per_pass, range(len(self.val_set))
-        batches = batches_of(self.val_set, every, size)
+        batches = self._val_batches(every)
         clean = self.task.scores(self.val_set, batches, attack=lambda images, labels: images)
         robust = None
         if self.recipe.adversarial_share:
-            first = every[: max(1, ROBUST_VAL_IMAGES // size) * size]
-            some = batches_of(self.val_set, first, size)
+            # Of images without a label there may be many at the beginning, and no figure.
+            first = every[self.first_val :][: max(1, ROBUST_VAL_IMAGES // size) * size]
+            some = self._val_batches(first)
             robust = self.task.scores(self.val_set, some, self._validation_attack)
         return {
             "epoch": epoch,
@@ -318,6 +335,21 @@ class Trainer:
             "robust_accuracy": robust and robust.accuracy,
             "robust_miou": robust and robust.miou,
         }
+
+    def _val_batches(self, indices: Sequence[int]) -> list[list[int]]:
+        """Cut validation images into batches of no more pixels than a pass of the training has.
+
+        Whole photographs may be many times as large as the views that are trained on, and would not
+        fit the memory that these fill.
+        """
+        batches = batches_of(self.val_set, indices, self.recipe.images_per_pass)
+        sizes = getattr(self.val_set, "sizes_px", None)
+        cut = []
+        for batch in batches:
+            own_px = math.prod(sizes[batch[0]]) if sizes else self.view_px
+            most = max(1, self.recipe.images_per_pass * self.view_px // own_px)
+            cut += [batch[at : at + most] for at in range(0, len(batch), most)]
+        return cut
 
     def _validation_attack(self, images: Tensor, labels: Tensor) -> Tensor:
         """Run the training's PGD without a trace in the model, in full precision."""
@@ -372,6 +404,22 @@ class Trainer:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.place = Place(state["epoch"], state["batch"])
         self.losses, self.rows = state["losses"], state["rows"]
+
+    def _meet(self) -> None:
+        """Wait for the other processes, which must have read the same checkpoint.
+
+        Without that, the first one may end a training that was done, and remove its checkpoint,
+        before another one looks for it.
+        """
+        places = torch.zeros(self.group.size, dtype=torch.int64, device=self.device)
+        places[self.group.rank] = self.place.epoch * self.batches + self.place.batch
+        self.group.add([places])
+        if len(set(places.tolist())) > 1:
+            raise RobustsegError(
+                f"the processes of the training found different states in {self.checkpoint} "
+                f"(updates done: {', '.join(map(str, places.tolist()))}); let all of them see the "
+                "same file, in a folder that their machines share"
+            )
 
 
 def _gradient(parameter: Tensor) -> Tensor:

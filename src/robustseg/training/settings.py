@@ -1,11 +1,20 @@
 """What a training depends on, gathered from the config's sections."""
 
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from robustseg.errors import RobustsegError
-from robustseg.names import ADVERSARIAL_SHARE
+from robustseg.attacks.losses import TRAINING_LOSSES
+from robustseg.errors import RobustsegError, shown
+from robustseg.names import (
+    ADVERSARIAL_SHARE,
+    ATTACK_MODES,
+    ATTACK_STARTS,
+    PRECISIONS,
+    TRAINING_OPTIMIZERS,
+)
 from robustseg.training.inner_attack import TrainingAttack
 
 
@@ -48,11 +57,113 @@ class TrainingSettings:
                 f"images_per_pass {self.images_per_pass} does not divide the batch_size "
                 f"{self.batch_size}; choose one that does"
             )
+        if self.adversarial_share and not (self.attack.epsilon and self.attack.steps):
+            raise RobustsegError(
+                "adversarial training needs eps_255 and steps above 0; correct them, or train clean"
+            )
+        if self.adversarial_share and not self.attacked:
+            raise RobustsegError(
+                f"of passes of {self.images_per_pass} image a share of {self.adversarial_share:g} "
+                "is none, so nothing would be attacked; raise images_per_pass"
+            )
+
+    @property
+    def attacked(self) -> int:
+        """Images of a pass that are attacked, the last ones."""
+        return round(self.adversarial_share * self.images_per_pass)
 
     @property
     def passes(self) -> int:
         """Passes through the network that make one batch."""
         return self.batch_size // self.images_per_pass
+
+
+REQUIRED = object()
+"""Stands for the default of a key that has none."""
+Rule = tuple[Callable[[Any], bool], str]
+"""What a value must be, and the same in words."""
+
+
+def _whole(least: int) -> Rule:
+    return lambda value: type(value) is int and value >= least, f"a whole number from {least}"
+
+
+def _real(low: float, high: float, words: str) -> Rule:
+    def fits(value: Any) -> bool:
+        return type(value) in (int, float) and low <= value <= high
+
+    return fits, words
+
+
+def _one_of(*known: Any) -> Rule:
+    return known.__contains__, f"one of {', '.join(map(str, known))}"
+
+
+def _are_decays(values: Any) -> bool:
+    fits, _ = BELOW_ONE
+    return isinstance(values, list | tuple) and len(values) == 2 and all(map(fits, values))
+
+
+POSITIVE = _real(math.ulp(0.0), sys.float_info.max, "a number above 0")
+NOT_NEGATIVE = _real(0, sys.float_info.max, "a number from 0")
+SHARE = _real(0, 1, "a number from 0 to 1")
+BELOW_ONE = _real(0, math.nextafter(1, 0), "a number from 0 to below 1")
+SUBJECT: dict[str, tuple[Rule, Any]] = {
+    "epochs": (_whole(1), REQUIRED),
+    "eps_255": (_real(0, 255, "a number from 0 to 255"), 0),
+    "steps": (_whole(0), 0),
+    "eps_ramp": (SHARE, 0.0),
+    "background": (_one_of(True, False), True),
+}
+"""What a `models` or `backbones` entry says about a training, with rules and defaults."""
+OF_OTHERS = {"kind", "architecture", "decoder", "backbone", "scheme", "dataset", "training"}
+"""What it says besides."""
+TRAINING: dict[str, tuple[Rule, Any]] = {
+    "optimizer": (_one_of(*TRAINING_OPTIMIZERS), REQUIRED),
+    "learning_rate": (POSITIVE, REQUIRED),
+    "learning_rate_ratio": (POSITIVE, 1.0),
+    "weight_decay": (NOT_NEGATIVE, REQUIRED),
+    "betas": ((_are_decays, "two numbers from 0 to below 1"), None),
+    "momentum": (BELOW_ONE, None),
+    "batch_size": (_whole(1), REQUIRED),
+    "images_per_pass": (_whole(1), None),
+    "warmup": (SHARE, REQUIRED),
+    "power": (POSITIVE, REQUIRED),
+    "drop_path": (BELOW_ONE, 0.0),
+    "auxiliary_weight": (NOT_NEGATIVE, 0.0),
+    "step_size": (POSITIVE, REQUIRED),
+    "attack_loss": (_one_of(*TRAINING_LOSSES), "ce"),
+    "attack_start": (_one_of(*ATTACK_STARTS), "image"),
+    "attack_mode": (_one_of(*ATTACK_MODES), "eval"),
+    "gradient_contamination": (_one_of(True, False), False),
+    "precision": (_one_of(*PRECISIONS), "fp32"),
+}
+"""A `training` entry. Configurations have their own types, which know more; jobs of a file alone
+these."""
+
+
+def _values(
+    given: Mapping[str, Any], keys: Mapping[str, tuple[Rule, Any]], others: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the value of each key; null counts as not given.
+
+    Raises:
+        RobustsegError: a key is unknown or missing, or its value none that it may have.
+    """
+    if unknown := sorted(set(given) - set(keys) - set(others)):
+        raise RobustsegError(
+            f"{shown(unknown[0])} is no setting of a training; known are {', '.join(keys)}"
+        )
+    values = {}
+    for key, ((fits, words), default) in keys.items():
+        values[key] = default if given.get(key) is None else given[key]
+        if values[key] is REQUIRED:
+            raise RobustsegError(f"the training's settings have no {key}; add it: {words}")
+        if values[key] is not None and not fits(values[key]):
+            raise RobustsegError(
+                f"the training's {key} is {shown(values[key])}; it should be {words}"
+            )
+    return values
 
 
 def settings_of(
@@ -68,36 +179,41 @@ def settings_of(
         training_seed: seed of initialisation, data order and flips.
 
     Raises:
-        RobustsegError: images_per_pass does not divide the batch.
+        RobustsegError: a key is unknown or missing or has a value that it may not have,
+            images_per_pass does not divide the batch, or there is nothing to attack.
     """
-    betas = training.get("betas")
+    if scheme not in ADVERSARIAL_SHARE:
+        known = ", ".join(ADVERSARIAL_SHARE)
+        raise RobustsegError(f"the training's scheme is {shown(scheme)}; it should be {known}")
+    about, how = _values(subject, SUBJECT, OF_OTHERS), _values(training, TRAINING)
     attack = TrainingAttack(
-        loss=training.get("attack_loss", "ce"),
-        epsilon=subject.get("eps_255", 0) / 255,
-        steps=subject.get("steps", 0),
-        step_size=training["step_size"],
-        start=training.get("attack_start", "image"),
-        mode=training.get("attack_mode", "eval"),
-        contaminates=training.get("gradient_contamination", False),
+        loss=how["attack_loss"],
+        epsilon=about["eps_255"] / 255,
+        steps=about["steps"],
+        step_size=how["step_size"],
+        start=how["attack_start"],
+        mode=how["attack_mode"],
+        contaminates=how["gradient_contamination"],
     )
+    betas = how["betas"]
     return TrainingSettings(
-        epochs=subject["epochs"],
-        batch_size=training["batch_size"],
-        images_per_pass=training.get("images_per_pass") or training["batch_size"],
-        optimizer=training["optimizer"],
-        learning_rate=training["learning_rate"],
-        learning_rate_ratio=training.get("learning_rate_ratio", 1.0),
-        weight_decay=training["weight_decay"],
+        epochs=about["epochs"],
+        batch_size=how["batch_size"],
+        images_per_pass=how["images_per_pass"] or how["batch_size"],
+        optimizer=how["optimizer"],
+        learning_rate=how["learning_rate"],
+        learning_rate_ratio=how["learning_rate_ratio"],
+        weight_decay=how["weight_decay"],
         betas=betas and (betas[0], betas[1]),
-        momentum=training.get("momentum"),
-        warmup=training["warmup"],
-        power=training["power"],
-        drop_path=training.get("drop_path", 0.0),
-        auxiliary_weight=training.get("auxiliary_weight", 0.0),
-        precision=training.get("precision", "fp32"),
+        momentum=how["momentum"],
+        warmup=how["warmup"],
+        power=how["power"],
+        drop_path=how["drop_path"],
+        auxiliary_weight=how["auxiliary_weight"],
+        precision=how["precision"],
         adversarial_share=ADVERSARIAL_SHARE[scheme],
         attack=attack,
-        eps_ramp=subject.get("eps_ramp", 0.0),
-        background=subject.get("background", True),
+        eps_ramp=about["eps_ramp"],
+        background=about["background"],
         training_seed=training_seed,
     )

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustseg.attacks.attacked_model import is_finite
 from robustseg.attacks.coarse_logits import Columns
 from robustseg.data.interface import Dataset
+from robustseg.errors import RobustsegError
 from robustseg.metrics import PixelCounts, count_pixels, mean_accuracy, miou
 from robustseg.models.build import SegmentationModel
 from robustseg.training.inner_losses import cross_entropy
@@ -77,6 +79,9 @@ def predict(
     """Yield predicted and true classes of attacked images, batch by batch, in eval mode.
 
     One batch at a time: those of a whole split would not fit beside a network of the paper's size.
+
+    Raises:
+        RobustsegError: outputs are not finite.
     """
     device = next(task.model.parameters()).device
     training = task.model.training
@@ -87,7 +92,12 @@ def predict(
             images, labels = images.to(device), labels.to(device)
             perturbed = attack(images, labels)
             with torch.no_grad():
-                predicted = task.model(perturbed).argmax(1)
-            yield predicted, labels
+                logits = task.model(perturbed)
+            if not is_finite(logits).all():  # no later loss would tell of the last update
+                raise RobustsegError(
+                    "the network's outputs are not finite after this epoch's updates; lower the "
+                    "learning_rate, or lengthen the warm-up"
+                )
+            yield logits.argmax(1), labels
     finally:
         task.model.train(training)

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from robustseg.data.interface import Dataset
 from robustseg.data.opening import load_split
 from robustseg.data.relabelled import without_background
+from robustseg.errors import RobustsegError, in_one_line
 from robustseg.files import atomic_path, sha256
 from robustseg.models.backbones import Backbone, set_drop_path
 from robustseg.models.build import (
@@ -21,6 +23,7 @@ from robustseg.models.build import (
     classifier_architecture,
 )
 from robustseg.models.checkpoints import load_backbone, save_weights
+from robustseg.models.registry import has_batch_norm, least_px
 from robustseg.progress import Progress, Silence
 from robustseg.seeds import derive_seed
 from robustseg.training.loop import Trainer
@@ -105,7 +108,7 @@ def train_classifier(
     architecture = classifier_architecture(backbone["architecture"], classes)
     with _initialisation(training_seed):
         model = build_classifier(backbone["architecture"], classes)
-    scheme = "at" if backbone.get("eps_255") else "clean"
+    scheme = "at" if backbone.get("eps_255") or backbone.get("steps") else "clean"
     recipe = settings_of(backbone, training, scheme, training_seed)
     set_drop_path(cast(Backbone, model), recipe.drop_path)
     _train(Classification(model), architecture, recipe, files, progress, machine)
@@ -132,7 +135,8 @@ def train_segmentation(
         machine: threads, device, seconds between checkpoints.
 
     Raises:
-        RobustsegError: as `train_classifier`, or the backbone does not fit.
+        RobustsegError: as `train_classifier`, or the backbone does not fit, BatchNorm would get a
+            single image, or an image to score is too small for the network.
     """
     classes = load_split(files.train).num_classes
     with _initialisation(training_seed):
@@ -143,9 +147,33 @@ def train_segmentation(
         progress.say(f"backbone: {report}")
         start = {"backbone_keys": asdict(report)}
     recipe = settings_of(model, training, model["scheme"], training_seed)
+    _refuse_single_images(model["decoder"], recipe)
+    _refuse_small_images(architecture, load_split(files.val))
     network.set_drop_path(recipe.drop_path)
     task = Segmentation(network, recipe.auxiliary_weight)
     _train(task, network.architecture, recipe, files, progress, machine, start)
+
+
+def _refuse_single_images(decoder: str, recipe: TrainingSettings) -> None:
+    """Refuse passes whose pool of the whole image would be one value for BatchNorm."""
+    alone = recipe.attack.mode == "train" and recipe.attacked == 1
+    if has_batch_norm(decoder) and (recipe.images_per_pass == 1 or alone):
+        raise RobustsegError(
+            f"single images go through the network in train mode, but BatchNorm, in {decoder}, "
+            "needs at least two: raise images_per_pass, or the batch_size"
+        )
+
+
+def _refuse_small_images(architecture: str, val: Dataset) -> None:
+    """Refuse images that the scoring of the validation split, after an epoch, would stop at."""
+    least = least_px(architecture)
+    for place, (height, width) in enumerate(getattr(val, "sizes_px", None) or []):
+        if min(height, width) < least:
+            raise RobustsegError(
+                f"the validation image {in_one_line(val.image_ids[place])} has {width}x{height} "
+                f"pixels, and a {architecture} takes none with a side below {least}; set "
+                "resize_px, make it larger, or leave it out"
+            )
 
 
 def _train(
