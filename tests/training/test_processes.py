@@ -282,7 +282,7 @@ def test_sigterm_to_a_single_process_costs_nothing(data, tmp_path):
 
 def test_an_error_of_the_processes_is_one_sentence(data, tmp_path):
     training = job(data, tmp_path, CLASSIFIER, PASSES | {"learning_rate": 1e30, "warmup": 0.0})
-    with pytest.raises(RobustsegError, match="^the network's outputs are not finite") as error:
+    with pytest.raises(RobustsegError, match=r"^the network's outputs are not") as error:
         run(training, 2, Silence())
     assert "\n" not in str(error.value)
 
