@@ -229,8 +229,15 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     for name, value in started.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(RobustsegError, match="1 GPUs are visible here, but 2 processes were start"):
         join_processes("cuda").__enter__()
+
+
+def test_a_gpu_that_is_not_there_is_said(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RobustsegError, match="to compute on cuda, but torch sees no GPU here"):
+        run(job(data, tmp_path, CLASSIFIER, machine=Machine(device="cuda")), 1, Silence())
 
 
 class Listener(Progress):

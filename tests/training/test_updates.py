@@ -1,6 +1,6 @@
 """One update, and a few, against loops written out by hand."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -163,6 +163,23 @@ def test_a_split_without_counted_pixels_is_refused(tmp_path, split):
         trainer(tmp_path, **sets)
     with pytest.raises(RobustsegError, match="or train with `background: true`"):
         trainer(tmp_path, AT | {"background": False}, **sets)
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+def test_sigterm_during_the_last_update_ends_a_training_that_is_done(
+    tmp_path, monkeypatch, updates
+):
+    @contextmanager
+    def asked_at_once():
+        yield lambda: True
+
+    monkeypatch.setattr("robustseg.training.loop.stop_on_sigterm", asked_at_once)
+    one = trainer(tmp_path, {"epochs": 1}, "clean", batch_size=IMAGES // updates)
+    if updates == 1:
+        assert len(one.run()) == 1
+    else:
+        with pytest.raises(RobustsegError, match="stopped by SIGTERM before batch 2 of epoch 1;"):
+            one.run()
 
 
 def test_passes_must_divide_the_batch(tmp_path):

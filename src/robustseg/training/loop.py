@@ -131,9 +131,11 @@ class Trainer:
         with stop_on_sigterm() as asked, self._within_memory():
             updates = self._updates(asked)
             for _ in self.progress.track(updates, total, "batches", before=done):
-                if monotonic() >= due or self.stopping:
+                # Whoever is asked to stop after the last update has nothing left to continue.
+                stopping = self.stopping and self.place.epoch < self.recipe.epochs
+                if monotonic() >= due or stopping:
                     due = self._save()
-                if self.stopping:
+                if stopping:
                     self._stop()
         return self.rows
 

@@ -57,8 +57,13 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
         device: "cpu" or "cuda"; of several GPUs each process takes the one of its local rank.
 
     Raises:
-        RobustsegError: more processes than GPUs.
+        RobustsegError: more processes than GPUs, or none is seen.
     """
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise RobustsegError(
+            f"the training is to compute on {device}, but torch sees no GPU here; run it where "
+            "there is one, or with the device cpu"
+        )
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ProcessGroup(0, 1, torch.device(device))
