@@ -680,6 +680,20 @@ def test_a_split_without_a_label_is_refused(
     assert "masks/a.png, hold ignored values alone; correct `values`" in str(error.value)
 
 
+def test_classes_without_a_pixel_are_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepared(root, training_section(root))
+    assert "no pixel of" not in capsys.readouterr().err
+    prepared(root, section(root, classes=["road", "car", "sky", "x", "y", "z", "w"]))
+    said = capsys.readouterr().err
+    assert "val: no pixel of 4 of the 7 classes (x, y, z, …)" in said
+    for name, size in SIZES.items():  # 255 for the second class, as masks of two often have it
+        save(root / "masks" / f"{name}.png", labels(size, 2) * 255)
+    prepared(root, training_section(root, classes=["road", "car"]))
+    said = capsys.readouterr().err
+    for split in ("train", "val"):
+        assert f"{split}: no pixel of 1 of the 2 classes (car)" in said
+
+
 def test_masks_whose_values_are_none_of_values_are_refused(root: Path) -> None:
     """Train ids, 0 to 2, that are read as label ids."""
     with pytest.raises(RobustsegError, match="split val has a label: 4 of 4 masks"):

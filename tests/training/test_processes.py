@@ -317,6 +317,16 @@ def test_a_job_whose_subject_is_incomplete_is_refused(data, tmp_path, lacks):
         TrainingJob.read(tmp_path / "job.json")
 
 
+@pytest.mark.parametrize(("key", "value"), [("threads", 0), ("checkpoint_every_s", "10")])
+def test_a_job_on_no_such_machine_is_refused(data, tmp_path, key, value):
+    job(data, tmp_path, SEGMENTER).write(tmp_path / "job.json")
+    content = json.loads((tmp_path / "job.json").read_text())
+    content["machine"][key] = value
+    (tmp_path / "job.json").write_text(json.dumps(content))
+    with pytest.raises(RobustsegError, match=rf"job\.json describes no training \({key} is "):
+        TrainingJob.read(tmp_path / "job.json")
+
+
 def test_a_job_survives_being_written(data, tmp_path):
     training = job(data, tmp_path, SEGMENTER)
     training.write(tmp_path / "job.json")

@@ -5,11 +5,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from robustseg.data.classes import Classes, ignored_values, read_classes
 from robustseg.data.disk import DiskDataset, mask_labels
 from robustseg.data.image_files import read_pair, resized_px, unturned_size_px
 from robustseg.data.labels import palette
-from robustseg.data.listing import Ids, Pair, fingerprint, list_pairs
+from robustseg.data.listing import Ids, Pair, examples, fingerprint, list_pairs
 from robustseg.data.manifest import MANIFEST_SCHEMA, SPLIT_SCHEMA, check_each, write_rows
 from robustseg.data.masks import MaskLabels
 from robustseg.data.transforms import Views, Whole
@@ -163,33 +165,44 @@ def _checked_rows(
     pairs: Mapping[str, Sequence[Pair]], masks: MaskLabels, threads: int, progress: Progress
 ) -> dict[str, Rows]:
     """Read every image and mask once, and return the rows of each split."""
-    labelled: set[Path] = set()
+    found: dict[Path, set[int]] = {}
 
     def check(pair: Pair) -> tuple[int, int]:
         _, labels = read_pair(pair.image, pair.mask, masks.read)
-        if (labels != masks.ignored).any():
-            labelled.add(pair.mask)
+        found[pair.mask] = set(np.unique(labels).tolist()) - {masks.ignored}
         return unturned_size_px(pair.image)
 
     sizes = iter(check_each(check, [*pairs["train"], *pairs["val"]], threads, progress))
     for split in SPLITS:
-        _say_unlabelled(split, [pair.mask for pair in pairs[split]], labelled, progress)
+        by_mask = {pair.mask: found[pair.mask] for pair in pairs[split]}
+        _say_unlabelled(split, by_mask, progress)
+        _say_absent(split, by_mask, masks.classes.names, progress)
     return {split: [_row(pair, split, *next(sizes)) for pair in pairs[split]] for split in SPLITS}
 
 
-def _say_unlabelled(
-    split: str, masks: Sequence[Path], labelled: set[Path], progress: Progress
-) -> None:
+def _say_unlabelled(split: str, found: Mapping[Path, set[int]], progress: Progress) -> None:
     """Say how many masks of a split have no label; refuse it if there are no others."""
-    without = [mask for mask in masks if mask not in labelled]
-    if without and len(without) == len(masks):
+    without = [mask for mask, labels in found.items() if not labels]
+    if without and len(without) == len(found):
         raise RobustsegError(
-            f"no pixel of the split {split} has a label: {len(masks)} of {len(masks)} masks, first "
+            f"no pixel of the split {split} has a label: {len(found)} of {len(found)} masks, first "
             f"{in_one_line(without[0])}, hold ignored values alone; correct `values`, `classes` or "
             "`ignore`, or the masks"
         )
     if without:
-        progress.say(f"{split}: {len(without)} of {len(masks)} images have no label")
+        progress.say(f"{split}: {len(without)} of {len(found)} images have no label")
+
+
+def _say_absent(
+    split: str, found: Mapping[Path, set[int]], names: Sequence[str], progress: Progress
+) -> None:
+    """Say which classes no pixel of a split has: with 255 for 1, as many masks have, all but 0."""
+    seen = set().union(*found.values())
+    absent = [name for label, name in enumerate(names) if label not in seen]
+    if found and absent:
+        progress.say(
+            f"{split}: no pixel of {len(absent)} of the {len(names)} classes ({examples(absent)})"
+        )
 
 
 def _refuse_large(split: str, rows: Rows, shared: Mapping[str, Any]) -> None:

@@ -155,7 +155,7 @@ def read_ids(ids: Ids) -> list[str]:
     names = sorted(map(as_id, ids))
     twice = [name for name, other in pairwise(names) if name == other]
     if twice or not names:
-        problem = f"names {_examples(twice)} twice; name each once" if twice else "is empty"
+        problem = f"names {examples(twice)} twice; name each once" if twice else "is empty"
         raise RobustsegError(f"{where} {problem}")
     return names
 
@@ -172,10 +172,10 @@ def _refuse_lonely(
     lacks = []
     if no_mask:
         count = f"{len(no_mask)} of the {len(image_files)} images in {images}"
-        lacks.append(f"{count} without a mask in {masks} ({_examples(no_mask)})")
+        lacks.append(f"{count} without a mask in {masks} ({examples(no_mask)})")
     if no_image:
         count = f"{len(no_image)} of the {len(mask_files)} masks in {masks}"
-        lacks.append(f"{count} without an image in {images} ({_examples(no_image)})")
+        lacks.append(f"{count} without an image in {images} ({examples(no_image)})")
     if lacks:
         raise RobustsegError(
             f"there are {' and '.join(lacks)}; a mask has the name of its image except for the "
@@ -191,7 +191,7 @@ def _refuse_absent(
     if absent:
         raise RobustsegError(
             f"{len(absent)} of the {len(wanted)} ids have no {what} in {folder} "
-            f"({_examples(absent)}); an id is a file's path in that folder without its suffix: "
+            f"({examples(absent)}); an id is a file's path in that folder without its suffix: "
             "correct `ids` or the folder"
         )
 
@@ -208,7 +208,7 @@ def _refuse_twice(wanted: Iterable[str], files: Files) -> None:
         )
 
 
-def _examples(names: Sequence[str]) -> str:
+def examples(names: Sequence[str]) -> str:
     """Return the first of some names."""
     return ", ".join(map(in_one_line, names[:EXAMPLES])) + (", …" if len(names) > EXAMPLES else "")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustseg.data.interface import AugmentedDataset, Dataset
 from robustseg.errors import RobustsegError
+from robustseg.names import amount
 from robustseg.seeds import derive_seed
 
 AHEAD = 2
@@ -27,7 +28,8 @@ def batches_per_epoch(dataset: Dataset, batch_size: int) -> int:
     """
     if len(dataset) < batch_size:
         raise RobustsegError(
-            f"the training split has {len(dataset)} images, fewer than the batch_size {batch_size}"
+            f"the training split has {amount(len(dataset), 'image')}, fewer than the batch_size "
+            f"{batch_size}; lower it"
         )
     return len(dataset) // batch_size
 

@@ -79,6 +79,14 @@ class Machine:
     checkpoint_every_s: float = 10.0
     """Least seconds between two checkpoints."""
 
+    def __post_init__(self) -> None:
+        if type(self.threads) is not int or self.threads < 1:
+            raise RobustsegError(f"threads is {self.threads!r}; it should be a whole number from 1")
+        if not isinstance(self.checkpoint_every_s, int | float) or self.checkpoint_every_s < 0:
+            raise RobustsegError(
+                f"checkpoint_every_s is {self.checkpoint_every_s!r}; it should be seconds from 0"
+            )
+
 
 DEFAULT_MACHINE = Machine()
 
