@@ -1,6 +1,7 @@
 """Whatever a person may hand to `sea`: it works, or it ends in one true sentence."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.attacks.alma_prox import alma_prox
+from robustseg.attacks.corners import random_corners
 from robustseg.attacks.ensemble import SeaResult, sea
 from robustseg.attacks.gradient_checks import look_at_gradients
 from robustseg.attacks.inputs import as_images, as_labels
+from robustseg.attacks.run import run_attack
+from robustseg.attacks.spec import AttackSpec, SquareSpec
+from robustseg.attacks.square import square
+from robustseg.attacks.targeted import targeted_attack
 from robustseg.errors import RobustsegError
 from robustseg.models.wrap import wrap
 
@@ -420,6 +426,19 @@ def test_what_is_a_radius(eps_255: Any, expected: SeaResult) -> None:
     assert f"SEA, {float(eps_255):4g}/255" in str(result)
 
 
+def test_a_radius_in_half_precision_or_as_a_fraction_is_the_number_itself() -> None:
+    """13.7 in half precision is 13.703125, and 255ths of it in half precision are 13.704."""
+    half, plain = np.float16(13.7), 13.703125
+    same(attack(eps_255=half), attack(eps_255=plain))
+    found = run_attack(NET, IMAGES, LABELS, IDS, AttackSpec("js", iterations=3), half, 0)
+    search = square(NET, IMAGES, LABELS, IDS, SquareSpec(9, 3.2), half, 0)
+    target = targeted_attack(NET, IMAGES, 1, IDS, eps_255=half, seed=0, iterations=3)
+    for one in (found, search, target):
+        norm = 255 * float((one.adversarial.double() - IMAGES.double()).abs().max())
+        assert norm == pytest.approx(plain, abs=1e-4)
+    same(attack(eps_255=Fraction(4)), attack(eps_255=4))
+
+
 @pytest.mark.parametrize("seed", [None, "0", 0.5, True])
 def test_what_is_no_seed(seed: Any) -> None:
     assert "seed must be a whole number" in sentence(lambda: attack(seed=seed))
@@ -477,6 +496,36 @@ def test_names_of_images() -> None:
 )
 def test_what_is_no_model(model: Any, says: str) -> None:
     assert says in sentence(lambda: attack(model=model))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda model: run_attack(model, IMAGES, LABELS, IDS, AttackSpec("js@10"), 4, 0),
+        lambda model: square(model, IMAGES, LABELS, IDS, SquareSpec(20, 3.2), 4, 0),
+        lambda model: alma_prox(model, IMAGES, LABELS, steps=20, threshold=0.5),
+        lambda model: targeted_attack(model, IMAGES, 1, IDS, eps_255=4, seed=0, iterations=9),
+        lambda model: random_corners(model, IMAGES, LABELS, IDS, 9, 4, 0),
+    ],
+)
+def test_a_model_may_overwrite_the_images_that_it_gets(run: Callable[[Any], Any]) -> None:
+    """As normalisation in place does; a perturbation of what it made of them is none."""
+
+    def overwrites(images: Tensor) -> Tensor:
+        return NET(images.sub_(0.5).mul_(2))
+
+    before = IMAGES.clone()
+    found, expected = run(overwrites), run(lambda images: NET((images - 0.5) * 2))
+    assert torch.equal(IMAGES, before)
+    assert torch.equal(found.adversarial, expected.adversarial)
+
+
+def test_a_model_may_have_hooks_on_its_backward_pass() -> None:
+    """As tools that look into networks set them; they forbid that its output is overwritten."""
+    seen, hooked = [], network()
+    hooked.register_full_backward_hook(lambda *_: seen.append(1))
+    assert torch.equal(attack(model=hooked).adversarial, attack().adversarial)
+    assert seen
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def _descend(
     for t in range(steps):
         adversarial = (images + delta.to(images)).clamp_(0, 1).requires_grad_()
         with torch.enable_grad():
-            logits = model(adversarial)
+            logits = model(adversarial.clone())
             if t == 0:
                 check_logits(logits.detach(), labels, image_ids, data_classes(model))
             margin = relative_margin(logits, index, o.kappa)

@@ -53,9 +53,9 @@ class Evaluation:
 class AttackedModel:
     """The attacked model under one loss.
 
-    The loss's gradient takes the memory of the model's logits, unless the backward pass or the
-    image needs them: a model must not expect to find its last output unchanged. On a CPU, logits
-    that a model says it is about to enlarge are taken before that, see `coarse_logits`.
+    The loss's gradient takes the memory of the model's logits, unless the backward pass needs them:
+    a model must not expect to find its last output unchanged. On a CPU, logits that a model says it
+    is about to enlarge are taken before that, see `coarse_logits`.
 
     Args:
         model: frozen, see `frozen`.
@@ -94,13 +94,13 @@ class AttackedModel:
         outputs = logits.values if isinstance(logits, Columns) else logits
         if isinstance(outputs, Tensor) and not outputs.requires_grad:
             raise GradientError(NO_GRADIENT)
-        objective, correct, weights = self._loss(logits, images, at)
+        objective, correct, weights = self._loss(logits, at)
         try:
             gradient = backward(outputs, images, weights)
         except GradientError as error:
-            if not self.overwrite or "inplace operation" not in str(error):
+            if not self.overwrite or "inplace" not in str(error):
                 raise
-            self.overwrite = False  # the model's last operation needs its own output
+            self.overwrite = False  # the model's last operation, or a hook, needs its own output
             return self(images, at)
         if gradient is None:
             raise GradientError(NO_GRADIENT)
@@ -112,12 +112,10 @@ class AttackedModel:
         """Evaluate without a backward pass; the direction is 0."""
         with torch.no_grad():
             logits = logits_for(self.loss, self.model, images)
-            objective, correct, _ = self._loss(logits, images, FIRST)
+            objective, correct, _ = self._loss(logits, FIRST)
         return Evaluation(objective, correct, images.new_zeros(()), objective.isfinite())
 
-    def _loss(
-        self, logits: Tensor | Columns, images: Tensor, at: Moment
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(self, logits: Tensor | Columns, at: Moment) -> tuple[Tensor, Tensor, Tensor]:
         """Return objective, correct pixels and logit gradient, which may overwrite the logits."""
         labels = self.labels or self._check(logits)
         scale = None
@@ -127,7 +125,7 @@ class AttackedModel:
             coarse = CoarseLogits.of(logits, labels, scale)
             return *loss_of_coarse(self.loss, coarse, at), coarse.gradient
         gradient = logits.detach()
-        if not (self.overwrite and _is_dense(logits) and not _share_memory(logits, images)):
+        if not (self.overwrite and _is_dense(logits)):
             gradient = gradient.clone(memory_format=torch.contiguous_format)
         if scale is not None:
             gradient.mul_(scale.to(gradient.dtype))
@@ -198,11 +196,6 @@ def data_classes(model: Model) -> int | None:
 def _is_dense(tensor: Tensor) -> bool:
     """Return whether the values of a tensor (B, C, H, W) lie one after the other in memory."""
     return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
-
-
-def _share_memory(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors are views of the same memory."""
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 @dataclass

@@ -67,7 +67,11 @@ class Columns:
 
 
 def logits_for(loss: str, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor | Columns:
-    """Return a model's logits of images, interpolated as far as a loss needs it."""
+    """Return a model's logits of images, interpolated as far as a loss needs it.
+
+    The model gets a copy of the images, which it may overwrite or return.
+    """
+    images = images.clone()
     if LOSSES[loss].compares_classes:
         return model(images)
     made = run_coarsely(model, images)

@@ -41,7 +41,7 @@ def random_corners(
             drawn = [draw(size=images.shape[1:], generator=one) for one in generators]
             signs = torch.stack(drawn).to(images.device)
             corner = torch.where(signs > 0, box.upper, box.lower)
-            right = (model(corner).argmax(1) == labels) & counted
+            right = (model(corner.clone()).argmax(1) == labels) & counted
             found.offer(everywhere, corner, -right.flatten(1).sum(1).double())
     passes = torch.full((len(images),), draws, dtype=torch.int64, device="cpu")
     unknown = torch.full_like(passes, torch.nan, dtype=torch.float64)

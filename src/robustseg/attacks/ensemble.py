@@ -168,6 +168,7 @@ def sea(
         ids = as_ids(image_ids, number_of(images))
         images, labels = as_images(images, ids), as_labels(labels, ids, ignore_index)
         check_batch(images, labels, ids, eps_255)
+        eps_255 = float(eps_255)  # NumPy's numbers of half precision would round all that follows
         if (labels < 0).all():
             raise RobustsegError(
                 f"all pixels are ignored: every label is {ignore_index}; check labels and "
@@ -271,7 +272,7 @@ class _Worst:
             clean_counts=self.clean_counts,
             adversarial=self.adversarial,
             linf_255=self.linf_255,
-            eps_255=float(self.eps_255),
+            eps_255=self.eps_255,
             warnings=warnings,
         )
 

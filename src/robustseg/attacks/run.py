@@ -120,7 +120,7 @@ def run_attack(
             passes[0] += 1
         attacked = AttackedModel(model, spec.loss, labels, image_ids, scale, class_pixels)
         for slot in slots(spec.schedule, spec.iterations):
-            epsilon = eps_255 / 255 * slot.scale
+            epsilon = float(eps_255) / 255 * slot.scale
             box = ball(images, epsilon)
             if slot.before:
                 start = box.project(previous)
@@ -154,7 +154,7 @@ def logit_scale(
         RobustsegError: logits that do not fit the labels.
     """
     with torch.no_grad():
-        logits = model(images)
+        logits = model(images.clone())
     check_logits(logits, labels, image_ids, data_classes(model))
     counted = labels != IGNORE_LABEL
     total = (lead(logits) * counted).flatten(1).sum(1)

@@ -54,7 +54,7 @@ def square(
     on from the stripes, where the paper begins, only if they are not worse.
     """
     check_batch(images, labels, image_ids, eps_255)
-    box = ball(images, eps_255 / 255)
+    box = ball(images, float(eps_255) / 255)
     stripes, squares = _draws(images, image_ids, spec, seed)
     found = Found(images if start is None else start)
     passes = torch.zeros(len(images), dtype=torch.int64, device=images.device)
@@ -70,7 +70,7 @@ def square(
                 side = side_px(query, spec, *images.shape[2:])
                 drawn = squares[query - 2, position]
                 proposed = _with_square(proposed, box.select(position), drawn, side)
-            logits = model(proposed)
+            logits = model(proposed.clone())  # which it may overwrite
             if query == 0:
                 check_logits(logits, labels, image_ids, data_classes(model))
             right = (logits.argmax(1) == labels[position]).flatten(1).sum(1)  # never where ignored

@@ -45,10 +45,8 @@ class TargetedModel(AttackedModel):
         """Begin; targets: (B, h, w) int64."""
         super().__init__(model, "js", targets, image_ids)
 
-    def _loss(
-        self, logits: Tensor | Columns, images: Tensor, at: Moment
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        divergence, on_target, gradient = super()._loss(logits, images, at)
+    def _loss(self, logits: Tensor | Columns, at: Moment) -> tuple[Tensor, Tensor, Tensor]:
+        divergence, on_target, gradient = super()._loss(logits, at)
         pixels = self.raw_labels[0].numel()
         return divergence.neg_(), pixels - on_target, gradient.neg_()
 
@@ -91,7 +89,7 @@ def targeted_attack(
         found.offer(everywhere, images, -clean.double())
         previous, parts = images, slots("reduced", iterations)
         for slot in parts:
-            epsilon = eps_255 / 255 * slot.scale
+            epsilon = float(eps_255) / 255 * slot.scale
             if not slot.before:
                 previous = random_start(images, epsilon, image_ids, seed, "targeted", target_class)
             result = found if slot.final else Found(images)
@@ -132,7 +130,7 @@ def _targets(
     blank = torch.zeros_like(images[:, 0], dtype=torch.int64)
     check_batch(images, blank, image_ids, eps_255)
     with torch.no_grad():
-        shape = model(images[:1]).shape
+        shape = model(images[:1].clone()).shape
     if not 0 <= target_class < shape[1]:
         raise RobustsegError(
             f"target class {target_class} is not one of the model's classes 0..{shape[1] - 1}"
