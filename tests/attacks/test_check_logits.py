@@ -13,6 +13,8 @@ from robustseg.attacks.losses import LOSSES
 IMAGES = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
 NET = nn.Conv2d(3, 3, 3, padding=1)
 with torch.no_grad():
+    NET.weight.copy_(torch.randn(NET.weight.shape, generator=torch.Generator().manual_seed(1)))
+    NET.bias.copy_(torch.tensor([0.0, 0.0, -99.0]))  # the last is below 0 at every pixel
     LABELS = NET(IMAGES).argmax(1)
 LABELS[:, :3] = 255
 

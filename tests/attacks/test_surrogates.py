@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from robustseg.attacks.surrogates import (
     AveragedModel,
+    LevelledModel,
     ScaledModel,
     StraightThroughModel,
     hiding,
@@ -212,3 +213,18 @@ def test_scaled_logits_predict_the_same() -> None:
     scaled = ScaledModel(NET, 3.0)(IMAGES)
     torch.testing.assert_close(scaled, 3 * NET(IMAGES))
     assert torch.equal(scaled.argmax(1), NET(IMAGES).argmax(1))
+
+
+def test_levelled_logits_have_one_margin_whatever_the_temperature() -> None:
+    def hot(images: Tensor) -> Tensor:
+        return NET(images) * (9 * images.mean((1, 2, 3), keepdim=True)).exp()
+
+    images = IMAGES.clone().requires_grad_()
+    plain, levelled = LevelledModel(NET, 10)(images), LevelledModel(hot, 10)(images)
+    best, second = levelled.topk(2, dim=1).values.unbind(1)
+    assert torch.allclose((best - second).mean((1, 2)), torch.tensor(10.0))
+    assert torch.equal(levelled.argmax(1), NET(images).argmax(1))
+    slopes = [torch.autograd.grad((one * WEIGHTS).sum(), images)[0] for one in (plain, levelled)]
+    assert torch.allclose(*slopes, rtol=1e-3, atol=1e-4)
+    same = torch.ones(2, 3, 4, 4)
+    assert torch.equal(LevelledModel(lambda _: same, 10)(same), same)

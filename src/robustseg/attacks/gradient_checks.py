@@ -43,6 +43,15 @@ class GradientLook:
     agreement: Tensor
     saturated: Tensor
 
+    def or_worse(self, other: GradientLook) -> GradientLook:
+        """Return what is worse of each image in either look; what is NaN in one is not."""
+        return GradientLook(
+            zeros=torch.maximum(self.zeros, other.zeros),
+            not_finite=torch.maximum(self.not_finite, other.not_finite),
+            agreement=torch.fmin(self.agreement, other.agreement),
+            saturated=torch.fmax(self.saturated, other.saturated),
+        )
+
 
 def look_at_gradients(
     model: Model, images: Tensor, labels: Tensor, image_ids: list[str]

@@ -260,6 +260,28 @@ class ScaledModel(nn.Module):
         return self.net(images) * self.factor
 
 
+class LevelledModel(nn.Module):
+    """A model with the logits of each image scaled to one mean margin, anew in every pass.
+
+    So that no temperature has a say that differs between the clean image and where an attack goes.
+
+    Args:
+        model: images to logits.
+        margin: by which the best class is ahead of the second, on average over the pixels.
+    """
+
+    def __init__(self, model: Model, margin: float) -> None:
+        super().__init__()
+        self.net, self.margin = exact(model), margin
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to logits (B, K, h, w)."""
+        logits: Tensor = self.net(images)
+        two = logits.topk(min(2, logits.shape[1]), dim=1).values
+        mean = (two[:, :1] - two[:, -1:]).mean((2, 3), keepdim=True)
+        return logits * torch.where(mean > 0, self.margin / mean, 1.0)
+
+
 def hiding(model: Model, images: Tensor) -> StraightThrough:
     """Return what in a forward pass hides gradients or draws at random: images (B, C, H, W).
 

@@ -151,11 +151,10 @@ def doubt_passes(iterations: int) -> tuple[int, int]:
     """Return the passes that a second opinion costs an image: forward, and forward and backward.
 
     Of a model whose gradients are as they should be: an attack from another seed, one of twice the
-    iterations, short ones on logits as they are, times LOGIT_FACTORS and scaled to a margin (one
-    less where the attack's loss has a margin), and without a radius; forward passes alone of random
-    corners and a search. Not counted are looks at the model and at what was found, and what follows
-    from them: attacks on surrogates where gradients are hidden or random, and a long one on other
-    logits where a short one is ahead.
+    iterations, short ones on logits as they are, times LOGIT_FACTORS and scaled to a margin, and
+    without a radius; forward passes alone of random corners and a search. Not counted are looks at
+    the model and at what was found, and what follows from them: attacks on surrogates where
+    gradients are hidden or random, and a long one on other logits where a short one is ahead.
     """
     short = (len(LOGIT_FACTORS) + 2) * short_of(iterations)
     backward = 3 * iterations + short + unbounded_of(iterations)

@@ -24,7 +24,12 @@ from robustseg.attacks.outcomes import (
 from robustseg.attacks.run import AttackResult
 from robustseg.attacks.spec import UNBOUNDED_255, AttackSpec, SquareSpec
 from robustseg.attacks.square import square
-from robustseg.attacks.surrogates import AveragedModel, ScaledModel, StraightThroughModel
+from robustseg.attacks.surrogates import (
+    AveragedModel,
+    LevelledModel,
+    ScaledModel,
+    StraightThroughModel,
+)
 from robustseg.errors import GradientError, RobustsegError, UnwritableError
 from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen
@@ -39,7 +44,7 @@ from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
 
 MARGIN = 10.0
-"""To which JS scales logits besides, whatever their size and the run's losses."""
+"""To which logits are scaled in every pass for JS, where the run's losses do not scale them."""
 DRAWS = 8
 """Passes that an attack on a random model averages over."""
 SHIFTS = 32
@@ -212,14 +217,15 @@ class Doubter:
         """Attack scaled logits for a short while, and for long the scale that is ahead, if any."""
         short = replace(spec, iterations=enumerator.short_of(spec.iterations))
         probes: dict[str, tuple[AttackSpec, Model]] = {"1": (short, self.model)}
+        unscaled = spec.member.split("@")[0] if spec.margin else "js"
+        levelled = LevelledModel(self.model, spec.margin or MARGIN)
+        probes["margin"] = replace(short, member=unscaled), levelled
         for factor in LOGIT_FACTORS:
             if spec.margin is not None:  # which takes any factor away
-                other = f"{spec.member.split('@')[0]}@{spec.margin * factor:g}"
+                other = f"{unscaled}@{spec.margin * factor:g}"
                 probes[f"{factor:g}"] = replace(short, member=other), self.model
             else:
                 probes[f"{factor:g}"] = short, ScaledModel(self.model, factor)
-        if spec.margin is None:
-            probes["margin"] = replace(short, member=f"js@{MARGIN:g}"), self.model
         left: dict[str, float] = {}
         for name, (attack, source) in probes.items():
             before = len(self.rows.get("logit_scale", []))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from robustseg.attacks.attacked_model import Model
 from robustseg.attacks.gradient_checks import GradientLook, look_at_gradients
 from robustseg.attacks.outcomes import Batch
+from robustseg.attacks.projection import random_start
 from robustseg.attacks.surrogates import StraightThrough, hiding
 from robustseg.attacks.warning_signs import WarningSigns, in_train_mode
 from robustseg.evaluation.over_batches import on_device
@@ -29,8 +31,9 @@ class Seen:
 
     Attributes:
         signs: of the clean images.
-        gradients: of some images.
-        noted: what in a forward pass hides gradients or is random.
+        gradients: of some images, the worse of each as it is and at a random point of its ball: it
+            may be in order on the clean image, and nowhere that an attack goes.
+        noted: what hides gradients or is random in a forward pass of such a point.
         clean: by image id, how many pixels are labelled, and right.
         pass_s: seconds of a forward and backward pass of one image, about.
     """
@@ -106,6 +109,7 @@ class Seen:
 
 def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
     """Look at a model without attacking it: images and labels as for `run_attack`."""
+    moved = partial(random_start, epsilon=eps_255 / 255)
     signs = WarningSigns(model, [eps_255])
     clean: dict[str, tuple[int, int]] = {}
     looks: list[GradientLook] = []
@@ -116,10 +120,14 @@ def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
         clean |= zip(ids, both, strict=True)
         if left > 0:
             started = time.monotonic()
-            looks.append(look_at_gradients(model, images[:left], labels[:left], ids[:left]))
+            some = labels[:left], ids[:left]
+            at_image = look_at_gradients(model, images[:left], *some)
+            nearby = moved(images[:left], image_ids=ids[:left])
+            looks.append(at_image.or_worse(look_at_gradients(model, nearby, *some)))
             took_s += time.monotonic() - started
             left -= len(ids)
-    first = next(iter(on_device(batches, model)))[0][:1]
+    images, _, ids = next(iter(on_device(batches, model)))
+    first = moved(images[:1], image_ids=ids[:1])
     gradients = GradientLook(
         *(torch.cat([getattr(one, field.name) for one in looks]) for field in fields(GradientLook))
     )
@@ -127,8 +135,9 @@ def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
     return Seen(signs, gradients, hiding(model, first), clean, pass_s)
 
 
-PASSES_OF_A_LOOK = 13
-"""What `look_at_gradients` takes, in forward and backward passes: 34 of 35 are forward alone."""
+PASSES_OF_A_LOOK = 26
+"""What two of `look_at_gradients` take, in forward and backward passes: 34 of 35 of each are
+forward alone."""
 
 
 def _mean(values: Tensor) -> float:
