@@ -44,7 +44,29 @@ def _zero_or_radius(radius_255: float) -> float:
     return abs(radius_255)
 
 
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=MOST_LETTERS)]
+NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+TEXT = r"\S"
+FILE_PATH = r"^[^{}\n]*$"
+SHA256 = r"^[0-9a-fA-F]{64}$"
+HASH = r"^[0-9a-f]{64}$"
+REFERENCE = r"^[^:]+:.+$"
+ATTACK = r"^[A-Za-z0-9_]+(/[a-z]+)?$"
+PATTERNS = {
+    NAME: "should have only letters (A to Z), digits and _, and begin with a letter",
+    RUN_NAME: "should have only letters (A to Z), digits, _, . and -, and begin with one of the "
+    "first two",
+    TEXT: "should not be empty",
+    FILE_PATH: "should have no braces, which Snakemake takes for wildcards, and no line breaks",
+    SHA256: "should be the 64 digits that `sha256sum` prints",
+    HASH: "should be the 64 digits that `sha256sum` prints, in small letters",
+    ATTACK: "should be the name of an attack, or one with its schedule behind a /",
+    REFERENCE: "should be `file.py:name` or another of the forms in docs/own_model.md",
+}
+"""What text must look like, by pattern, and how to say that."""
+
+Name: TypeAlias = Annotated[str, Field(pattern=NAME, max_length=MOST_LETTERS)]
+RunName: TypeAlias = Annotated[str, Field(pattern=RUN_NAME, max_length=MOST_LETTERS)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Radius: TypeAlias = Annotated[
     float,
@@ -67,9 +89,11 @@ Positive: TypeAlias = Annotated[float, Field(gt=0, le=LARGEST_NUMBER), AfterVali
 InName: TypeAlias = Annotated[Positive, AfterValidator(_in_six_digits)]
 Step: TypeAlias = Annotated[Positive, Field(le=1)]
 AnyNumber: TypeAlias = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
-Text: TypeAlias = Annotated[str, Field(pattern=r"\S")]
-FilePath: TypeAlias = Annotated[str, Field(min_length=1, pattern=r"^[^{}\n]*$")]
+Text: TypeAlias = Annotated[str, Field(pattern=TEXT)]
+FilePath: TypeAlias = Annotated[str, Field(min_length=1, pattern=FILE_PATH)]
 """Of a file or folder; Snakemake would take what stands in braces for a wildcard."""
+Sha256: TypeAlias = Annotated[str, Field(pattern=SHA256)]
+Reference: TypeAlias = Annotated[str, Field(pattern=REFERENCE)]
 
 
 class Section(BaseModel):
@@ -165,7 +189,8 @@ def _explain(error: Any, file: type[Section]) -> str:
         return f"needs at least {_entries(error['ctx']['min_length'])}, not {shown(value)}"
     if kind == "too_long":
         return f"has room for {_entries(error['ctx']['max_length'])}, not {shown(value)}"
-    message = PLAIN.get(kind) or (
+    message = PLAIN.get(kind) or PATTERNS.get(error.get("ctx", {}).get("pattern", ""))
+    message = message or (
         error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
     )
     hint = ""

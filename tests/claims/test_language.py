@@ -54,7 +54,10 @@ SLIPS = [
     (sides("lower", {"role": []}, 1), r"lower\.role needs at least 1 entry, not \[\]"),
     (sides("lower", {"role": ["weak", 3]}, 1), r"lower\.role\[1\] should be text, not 3"),
     (sides("lower", {"metric": "iou"}, 1), r"lower\.metric is 'iou'; use one of acc, miou, robust"),
-    (sides("lower", {"attack": "s e a"}, 1), r"lower\.attack should match pattern .*, not 's e a'"),
+    (
+        sides("lower", {"attack": "s e a"}, 1),
+        r"lower\.attack should be the name of an attack.*, not 's e a'",
+    ),
     (sides("lower", {"attack": True}, 1), r"lower\.attack should be text, not True"),
     (sides("lower", {"attack": {"a": 1}}, 1), r"lower\.attack should be text, not {'a': 1}"),
     (
@@ -107,8 +110,14 @@ WRONG = [
     ({"places": PLACES, "claims": None}, r"claims\.yaml: claims is empty; fill it in or delete it"),
     ({"places": PLACES, "claims": ["x"]}, "claim 1: it should be a section of keys, not 'x'"),
     ({"places": PLACES, "claims": [{**CLAIM, "id": 3}]}, "claim 1: id should be text, not 3"),
-    ({"places": PLACES, "claims": [{**CLAIM, "id": "a b"}]}, "claim 1: id should match pattern"),
-    ({"places": PLACES, "claims": [{**CLAIM, "source": " "}]}, "claim x: source should match"),
+    (
+        {"places": PLACES, "claims": [{**CLAIM, "id": "a b"}]},
+        "claim 1: id should have only letters",
+    ),
+    (
+        {"places": PLACES, "claims": [{**CLAIM, "source": " "}]},
+        "claim x: source should not be empty",
+    ),
     (
         {"places": PLACES, "claims": [{**CLAIM, "sentense": "s"}]},
         "claim x: sentense is not a known",

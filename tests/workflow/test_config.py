@@ -12,9 +12,12 @@ import pytest
 import yaml
 
 from robustseg.attacks.losses import PAPER_LOSSES
+from robustseg.claims.language import ClaimsFile
 from robustseg.config import Config, describe, json_schema, load_config, read_yaml
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
+from robustseg.page.submission import Submission
+from robustseg.sections import PATTERNS
 from robustseg.tables.registry import TABLES
 from robustseg.training.settings import TrainingSettings, settings_of
 from tests.workflow.running import MATCHBOX, ROOT, replace, snakemake
@@ -40,13 +43,13 @@ WRONG = [
         "tables.table6[0].model is 'convnext_clean', a fetched backbone that has no dataset",
     ),
     ("downloads", {"weights": {"x.pt": HASH}}, "downloads.weights.x.pt should be 'convnext_tiny"),
-    ("downloads", {"weights": {"weights_vit_s.pt": HASH}}, "sha256 should match pattern"),
+    ("downloads", {"weights": {"weights_vit_s.pt": HASH}}, "sha256 should be the 64 digits"),
     ("foo", 1, "foo is not a known key; known here: run, training_seeds"),
     ("models.clean.foo", 1, "models.clean.foo is not a known key; known here: kind, scheme"),
     ("attacks.foo", 1, "attacks.foo is not a known key; known here: batch_size, shards, radii"),
     (f"{READ}.foo", 1, "tables.table9[0].foo is not a known key; known here: model, suites"),
     ("tables.table99", [], "tables.table99 should be 'table1', 'table2'"),
-    ("run", "a/b", "run should match pattern"),
+    ("run", "a/b", "run should have only letters"),
     ("run", 3, "run should be text, not 3"),
     ("training_seeds", [], "training_seeds needs at least 1 entry, not []"),
     ("training_seeds", [0, 0], "training_seeds names 0 twice"),
@@ -898,3 +901,16 @@ def test_reading_a_configuration_imports_nothing_slow() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_every_pattern_is_said_in_words() -> None:
+    def patterns(schema: Any) -> set[str]:
+        inner = schema.values() if isinstance(schema, dict) else schema
+        found = {schema["pattern"]} if isinstance(schema, dict) and "pattern" in schema else set()
+        nested = (patterns(one) for one in inner if isinstance(one, dict | list))
+        return {one for one in found if isinstance(one, str)}.union(*nested)
+
+    sections = (Config, ClaimsFile, Submission)
+    every = set().union(*(patterns(one.model_json_schema()) for one in sections))
+    assert len(every) > 5
+    assert every <= set(PATTERNS)

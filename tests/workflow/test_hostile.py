@@ -111,7 +111,7 @@ def test_every_number_of_the_schema_has_bounds() -> None:
         ),
         ("attacks.suites.sea.losses", ["tsallis:-" + "9" * 400 + ":1"], "q must be at least -100"),
         ("run", "a" * 101, "run should have at most 100 characters"),
-        ("downloads", {"folder": "a{b}"}, "downloads.folder should match pattern"),
+        ("downloads", {"folder": "a{b}"}, "downloads.folder should have no braces"),
     ],
 )
 def test_numbers_out_of_bounds_are_refused(

@@ -15,7 +15,17 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
-from robustseg.sections import TAG, Location, Name, Percent, Section, Text, key_at, problems
+from robustseg.sections import (
+    ATTACK,
+    TAG,
+    Location,
+    Name,
+    Percent,
+    Section,
+    Text,
+    key_at,
+    problems,
+)
 from robustseg.tables.registry import TABLES
 from robustseg.yaml_files import read_yaml
 
@@ -27,7 +37,7 @@ OneOrMore: TypeAlias = Annotated[
     Annotated[T, Tag(f"{TAG}one")] | Annotated[list[T], Field(min_length=1), Tag(f"{TAG}list")],
     Discriminator(lambda value: f"{TAG}list" if isinstance(value, list) else f"{TAG}one"),
 ]
-Attack: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(/[a-z]+)?$")]
+Attack: TypeAlias = Annotated[str, Field(pattern=ATTACK)]
 Points: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
 """Difference of two percentages."""
 

@@ -244,6 +244,15 @@ def _own_problems(config: Config, name: str, model: OwnModel) -> Iterator[tuple[
         if not Path(path).exists() and not (path == model.weights and config.fetched_of(name)):
             field = "weights" if path == model.weights else "load"
             yield f"{key}.{field}", f"names {path}, which does not exist"
+    data = config.data.get(model.dataset)
+    known = getattr(data, "num_classes", None) or len((data and known_classes(data)) or ())
+    for place, label in enumerate(model.classes or ()):
+        if known and label is not None and label >= known:
+            yield (
+                f"{key}.classes[{place}]",
+                f"is {label}, but {model.dataset} has the classes 0 to {known - 1}: write null for "
+                "an output that is none of them",
+            )
     if (model.mean is None) != (model.std is None):
         yield key, "needs both mean and std, or neither"
     if model.mean is not None and model.normalise != "auto":

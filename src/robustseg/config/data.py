@@ -24,7 +24,7 @@ from robustseg.data.splits import (
 from robustseg.errors import RobustsegError
 from robustseg.models.published import FILES
 from robustseg.names import INTERPOLATIONS
-from robustseg.sections import Count, FilePath, Pixels, Section, Seed, Side, tag_of
+from robustseg.sections import Count, FilePath, Pixels, Section, Seed, Sha256, Side, tag_of
 
 MOST_GENERATED = 10**10
 """ASSUME: pixels of a generated data set, which is made in memory: 30 GB."""
@@ -365,9 +365,7 @@ class Mirror(Section):
     urls: list[Annotated[str, AfterValidator(quoted)]] = Field(
         min_length=1, description="addresses (http, https or file), tried in this order"
     )
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = Field(
-        None, description="its hash, if it is not the published file"
-    )
+    sha256: Sha256 | None = Field(None, description="its hash, if it is not the published file")
 
 
 class Downloads(Section):

@@ -18,6 +18,7 @@ from robustseg.sections import (
     Percent,
     Positive,
     RadiusOrZero,
+    Reference,
     Section,
     Share,
     Side,
@@ -201,7 +202,7 @@ class OwnModel(Section):
     """A segmentation model of your own, whose weights are evaluated as they are."""
 
     kind: Literal["own"] = Field(description="`own`: see docs/own_model.md")
-    load: Annotated[str, Field(pattern=r"^[^:]+:.+$")] = Field(
+    load: Reference = Field(
         description="where it is: `file.py:name`, `package.module:name`, `hf:NAME`, "
         "`torchvision:NAME` or `smp:NAME`; the code that this names is run"
     )

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from robustseg.attacks.spec import ask_for_class_pixels
-from robustseg.bounds import MOST_LETTERS
 from robustseg.config.attacks import Attacks, Doubt, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
@@ -30,7 +29,7 @@ from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES, PICTURES
 from robustseg.models.published import FILES, MARGIN, MODELS, SegmentationWeights, Weights
-from robustseg.sections import FilePath, Name, Radius, Section, Seed
+from robustseg.sections import FilePath, Name, Radius, RunName, Section, Seed
 from robustseg.tables.registry import TABLES
 
 
@@ -51,8 +50,8 @@ class Read(Section):
 class Config(Section):
     """The whole configuration."""
 
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=MOST_LETTERS)] = (
-        Field(description="name of the run: everything is written under `results/{run}/`")
+    run: RunName = Field(
+        description="name of the run: everything is written under `results/{run}/`"
     )
     training_seeds: list[Seed] = Field(
         [0],

@@ -25,7 +25,17 @@ from robustseg.evidence.numbers import Number
 from robustseg.evidence.reading import merged_provenance, read_opinions
 from robustseg.evidence.schema import PROVENANCE_KEYS, VERSION_KEY
 from robustseg.files import atomic_path, sha256
-from robustseg.sections import Count, Name, Percent, Radius, Section, Seed, key_at, problems
+from robustseg.sections import (
+    HASH,
+    Count,
+    Name,
+    Percent,
+    Radius,
+    Section,
+    Seed,
+    key_at,
+    problems,
+)
 from robustseg.text_files import read_json
 
 if TYPE_CHECKING:
@@ -70,7 +80,7 @@ def _visible(text: str) -> str:
     return text
 
 
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hash = Annotated[str, Field(pattern=HASH)]
 Line = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS), AfterValidator(_visible)]
 Lines = Annotated[list[Line], Field(max_length=MOST_ENTRIES)]
 OneOrMore = Field(min_length=1, max_length=MOST_ENTRIES)
