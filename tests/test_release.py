@@ -5,11 +5,13 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import robustseg
 from robustseg import __version__
 from tests.workflow.running import ROOT
 
@@ -83,3 +85,16 @@ def test_the_wheel_works_away_from_the_checkout(
 def test_the_changelog_begins_with_this_version() -> None:
     first, *_ = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert first.removesuffix(" (unreleased)") == __version__
+
+
+def test_public_names_are_listed_before_they_are_loaded() -> None:
+    assert set(robustseg.__all__) <= set(dir(robustseg))
+
+
+def test_an_index_of_packages_is_told_what_it_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    trove = set(project["classifiers"])
+    assert {"Typing :: Typed", "Intended Audience :: Science/Research"} <= trove
+    tried = set(re.findall(r"3\.\d+", (ROOT / ".github/workflows/ci.yml").read_text()))
+    versions = "Programming Language :: Python :: "
+    assert {one.removeprefix(versions) for one in trove if one.startswith(versions + "3.")} == tried

@@ -51,6 +51,11 @@ WRONG = [
     ("tables.table99", [], "tables.table99 should be 'table1', 'table2'"),
     ("run", "a/b", "run should have only letters"),
     ("run", 3, "run should be text, not 3"),
+    (
+        "throughput",
+        "none.json",
+        "throughput is 'none.json', where no file is; a relative path begins",
+    ),
     ("training_seeds", [], "training_seeds needs at least 1 entry, not []"),
     ("training_seeds", [0, 0], "training_seeds names 0 twice"),
     ("data.scenes.size_px", 33, "data.scenes.size_px should be a multiple of 16, not 33"),

@@ -1,6 +1,7 @@
 """The default configuration is the paper: every number that it prints has a job here."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +239,25 @@ if __name__ == "__main__":
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["rule", "model", "suite", "eps_255", "seeds", "jobs"])
         writer.writerows(listing(load("config")))
+
+
+@pytest.mark.parametrize("page", ["paper", "clusters"])
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("imagenet", {"fetch_weights": 6}),
+        ("street_gpu", {"fetch_weights": 1, "download_archive": 2}),
+    ],
+)
+def test_the_docs_command_fetches_all_that_is_not_here(
+    page: str, name: str, files: dict[str, int], tmp_path: Path
+) -> None:
+    """For login nodes that forbid downloads, on another machine in the same folder."""
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    (words,) = re.findall(r"snakemake .*?(--until [\w ]+ -- [\w ]+)", text)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "imagenet").mkdir()
+    config = ROOT / "config" / f"{name}.yaml"
+    run = snakemake("--dry-run", "--configfile", config, *words.split(), folder=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert planned(run.stdout).items() >= files.items()

@@ -52,6 +52,12 @@ def cross_checks(config: Config) -> Iterator[tuple[str, str]]:
             "run",
             f"is {config.run!r}, the folder of results kept with the code; choose another name",
         )
+    if config.throughput and not Path(config.throughput).is_file():
+        yield (
+            "throughput",
+            f"is {config.throughput!r}, where no file is; a relative path begins where snakemake "
+            f"runs, in {Path.cwd()}",
+        )
     problems = [
         *_repeats(config),
         *_folder_problems(config),
