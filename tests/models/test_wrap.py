@@ -21,8 +21,8 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import on_device
 from robustseg.metrics import miou
 from robustseg.models import wrap as module
-from robustseg.models.behind import modules_behind
 from robustseg.models.build import build_segmentation_model
+from robustseg.models.modules_behind import modules_behind
 from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, wrap
 
 CLASSES = 5

@@ -23,7 +23,7 @@ from robustseg.attacks.spec import Member
 from robustseg.attacks.surrogates import hiding
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
-from robustseg.models.behind import modules_behind
+from robustseg.models.modules_behind import modules_behind
 from robustseg.models.wrap import WrappedModel, is_exported
 
 WEIGHED_BY_EVALUATION = (

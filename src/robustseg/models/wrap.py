@@ -18,8 +18,8 @@ from torch.nn.parameter import is_lazy
 
 from robustseg.bounds import LARGEST_NUMBER, SMALLEST_NUMBER
 from robustseg.errors import RobustsegError
-from robustseg.models.behind import modules_behind
 from robustseg.models.interpolation import Coarse, EnlargingModel, run_coarsely
+from robustseg.models.modules_behind import modules_behind
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

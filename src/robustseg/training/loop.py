@@ -144,7 +144,7 @@ class Trainer:
         """Say what to change where a GPU has too little memory, in an update or in validation."""
         try:
             yield
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise RobustsegError(
                 "a GPU has too little memory to train with passes of "
                 f"{self.recipe.images_per_pass} images; lower images_per_pass (a divisor of the "
