@@ -232,6 +232,7 @@ def test_accuracy_of_a_guess() -> None:
     shuffled = said(lambda images: NET(images).roll(1, 1))
     assert "without an attack " in shuffled
     assert "check normalisation, channel order, the order of classes" in shuffled
+    assert "whether values go to 1 or to 255 (scale)" in shuffled
     most = int(LABELS.flatten().mode().values)
     share = 100 * float((most == LABELS).double().mean())
     assert f"always predicting class {most} would get {share:.1f} %:" in shuffled

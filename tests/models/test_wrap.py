@@ -293,7 +293,8 @@ def test_of_several_maps_the_one_with_as_many_channels_as_classes(
     with torch.no_grad():
         torch.testing.assert_close(wrap(lambda x: form(CONV(x)), **known)(IMAGES), LOGITS)
     refused(lambda: wrap(lambda x: form(CONV(x)))(IMAGES), "for 2 images; it must return logits")
-    refused(lambda: wrap(lambda x: [CONV(x)] * 2, **known)(IMAGES), "wrap(model, output=...)")
+    said = "wrap(model, output=...) or --output where they are"
+    refused(lambda: wrap(lambda x: [CONV(x)] * 2, **known)(IMAGES), said)
 
 
 def test_a_network_that_complains_of_the_size_is_told_how_to_say_it() -> None:
