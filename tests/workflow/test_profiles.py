@@ -192,6 +192,35 @@ def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
     assert (folder / weights).exists()
 
 
+@pytest.mark.parametrize(
+    ("bjobs", "bhist", "status"),
+    [
+        ("echo RUN", "", "running"),
+        ("echo PSUSP", "", "running"),
+        ("echo DONE", "", "success"),
+        ("echo EXIT", "", "failed"),
+        ("echo 'LSF is down. Please wait ...' >&2", "", "running"),
+        ("echo 'Job <7> is not found' >&2", "echo 'Done successfully. The CPU time'", "success"),
+        ("echo 'Job <7> is not found' >&2", "echo 'Exited with exit code 1.'", "failed"),
+        ("echo 'Job <7> is not found' >&2", "echo 'No matching job found' >&2; exit 1", "failed"),
+    ],
+)
+def test_a_job_is_known_by_lsf_or_by_its_history(
+    bjobs: str, bhist: str, status: str, tmp_path: Path
+) -> None:
+    for name, text in (("bjobs", bjobs), ("bhist", bhist)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "profiles" / "lsf" / "status.sh", "7"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == status
+
+
 # Stands in for Apptainer: notes what it is given, and runs the command in the tests' environment.
 APPTAINER = """#!/bin/sh
 [ "$1" = --version ] && { echo "apptainer version 1.3.4"; exit; }
