@@ -187,7 +187,7 @@ def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
     data, training = (state / "calls").read_text().splitlines()
     assert "-J generate_data " in data
     assert "-gpu" not in data
-    assert "-M 2000MB -R rusage[mem=2000MB] -W 30 -gpu num=1:" in training
+    assert "-M 4000MB -R rusage[mem=4000MB] -W 30 -gpu num=1:" in training
     assert " -q night " in training
     assert (folder / weights).exists()
 

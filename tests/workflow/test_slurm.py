@@ -156,7 +156,7 @@ def test_the_command_as_typed_in_a_fresh_clone(clone: Path, cluster: Mapping[str
     assert attack["JobState"] == "COMPLETED"
     assert attack["TresPerJob"] == "gres:gpu:1"
     assert attack["TimeLimit"] == "00:30:00"
-    assert attack["MinMemoryNode"] == "2000M"
+    assert attack["MinMemoryNode"] == "4000M"
     assert attack["Requeue"] == "1"
     assert attack["Partition"] == "test"
     (training,) = jobs(cluster, RULE)

@@ -53,7 +53,7 @@ def memory_mb(config: Config, name: str, attempt: int) -> int:
     """Return the memory of the machine (not of its GPU) for a job of a model or a backbone."""
     giga_macs = round(_giga_macs(network_of(config, name)))
     # ASSUME: CUDA's libraries take 4 GB; the rest is for weights and for images on their way.
-    return (2000 if giga_macs <= SMALL else 10_000 + 25 * giga_macs) * attempt
+    return (4000 if giga_macs <= SMALL else 10_000 + 25 * giga_macs) * attempt
 
 
 def relative_cost(work: Work) -> float:
