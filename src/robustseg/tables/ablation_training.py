@@ -12,7 +12,7 @@ from robustseg.exhibits import OPEN_CHOICES
 from robustseg.names import SCHEME_LABELS
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.model_lines import clean_and_sea_cells
+from robustseg.tables.lines import clean_and_sea_cells
 from robustseg.tables.table import Table, columns
 
 REFERENCE = "reference"

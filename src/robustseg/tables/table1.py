@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import radius
 from robustseg.exhibits import EXISTING_ATTACKS
 from robustseg.numbers_shown import Numbers
-from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.table import Table, cells, columns
+from robustseg.tables.layout import Layout
+from robustseg.tables.lines import groups_by_radius
+from robustseg.tables.table import Table, columns
 
 WORDS = ("cospgd", "segpgd", "mask_ce", "sea")
 
@@ -33,26 +33,13 @@ def layout(numbers: Numbers) -> Layout:
         f"SEA ({len(SEA_LOSSES)} × {numbers.iterations('sea')} iter.)",
     ]
     works = ["Previous SOTA attacks"] * 2 + ["SEA and its parts"] * 2
-    groups = [
-        Group(
-            numbers.title(model),
-            tuple(
-                Row(
-                    (radius(eps_255),),
-                    tuple(c for word in WORDS for c in cells(numbers, model, word, eps_255)),
-                )
-                for eps_255 in numbers.radii(model)
-            ),
-        )
-        for model in numbers.models
-    ]
     return Layout(
         "Comparison of existing attacks to the ensemble attack SEA",
         "SegPGD and CosPGD are PGD on the Bal-CE and CosSim-CE loss; Mask-CE and SEA are red-ε "
         f"APGD on one and on four losses, SEA their image-wise worst case. {numbers.about()}",
         ("ε∞",),
         columns(numbers, list(zip(works, heads, strict=True))),
-        tuple(groups),
+        groups_by_radius(numbers, WORDS),
         numbers.notes(),
     )
 

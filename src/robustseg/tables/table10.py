@@ -7,9 +7,10 @@ from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import mean_and_spread, percent, radius
 from robustseg.exhibits import ITERATIONS_SPENT
 from robustseg.numbers_shown import Numbers
-from robustseg.tables.layout import Group, Layout, Row
+from robustseg.tables.layout import Layout
+from robustseg.tables.lines import groups_by_radius
 from robustseg.tables.sea_parts import COLUMNS, NOTES, WORDS, parts_of
-from robustseg.tables.table import Table, cells
+from robustseg.tables.table import Table
 
 
 def select(runs: Runs) -> Iterator[Selection]:
@@ -44,26 +45,13 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
 
 def layout(numbers: Numbers) -> Layout:
     """Lay out a line a radius, for each model."""
-    groups = [
-        Group(
-            numbers.title(model),
-            tuple(
-                Row(
-                    (radius(eps_255),),
-                    tuple(c for word in WORDS for c in cells(numbers, model, word, eps_255)),
-                )
-                for eps_255 in numbers.radii(model)
-            ),
-        )
-        for model in numbers.models
-    ]
     return Layout(
         "Stability of SEA across different runs",
         f"ACC as in the component analysis of SEA ({numbers.iterations('sea')} iterations for each "
         f"loss): mean ± sample standard deviation over the attack seeds. {numbers.about()}",
         ("ε∞",),
         COLUMNS,
-        tuple(groups),
+        groups_by_radius(numbers, WORDS),
         (*NOTES, *numbers.notes()),
     )
 

@@ -1,36 +1,17 @@
 """Table 3: all models under SEA, by data set."""
 
 from robustseg.evidence.runs import clean_and_sea
-from robustseg.evidence.wording import architecture, radius, scheme
+from robustseg.evidence.wording import Settings, architecture, radius, scheme
 from robustseg.exhibits import ROBUST_BACKBONES
 from robustseg.numbers_shown import Numbers
-from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.model_lines import clean_and_sea_cells, grouped, initialisation, steps
+from robustseg.tables.layout import Layout
+from robustseg.tables.lines import clean_and_sea_groups, initialisation, steps
 from robustseg.tables.table import Table, columns
 
 
 def layout(numbers: Numbers) -> Layout:
     """Lay out a line a model, by data set."""
-    by_dataset = grouped(numbers, lambda model: f"{model['dataset']}: {model['epochs']} epochs")
     radii = [0.0, *numbers.radii()]
-    groups = [
-        Group(
-            title,
-            tuple(
-                Row(
-                    (
-                        scheme(numbers.models[model]),
-                        initialisation(numbers.models[model]),
-                        steps(numbers.models[model]),
-                        architecture(numbers.models[model]),
-                    ),
-                    clean_and_sea_cells(numbers, model, radii),
-                )
-                for model in models
-            ),
-        )
-        for title, models in by_dataset.items()
-    ]
     return Layout(
         "Evaluation of models with SEA",
         "Training scheme, initialization of the backbone, attack steps in training, architecture; "
@@ -38,9 +19,17 @@ def layout(numbers: Numbers) -> Layout:
         f"({numbers.iterations('sea')} iterations for each loss). {numbers.about()}",
         ("Training", "Init.", "Steps", "Architecture"),
         columns(numbers, [(radius(eps_255),) for eps_255 in radii]),
-        tuple(groups),
+        clean_and_sea_groups(numbers, _title, _stub, radii),
         numbers.notes(),
     )
+
+
+def _title(model: Settings) -> str:
+    return f"{model['dataset']}: {model['epochs']} epochs"
+
+
+def _stub(model: Settings) -> tuple[str, ...]:
+    return scheme(model), initialisation(model), steps(model), architecture(model)
 
 
 TABLE = Table(

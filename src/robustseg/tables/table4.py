@@ -1,45 +1,34 @@
 """Table 4: AT against PIR-AT by attack steps and epochs."""
 
 from robustseg.evidence.runs import clean_and_sea
-from robustseg.evidence.wording import architecture, radius, scheme
+from robustseg.evidence.wording import Settings, architecture, radius, scheme
 from robustseg.exhibits import ROBUST_BACKBONES
 from robustseg.numbers_shown import Numbers
-from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.model_lines import clean_and_sea_cells, grouped, initialisation, steps
+from robustseg.tables.layout import Layout
+from robustseg.tables.lines import clean_and_sea_groups, initialisation, steps
 from robustseg.tables.table import Table, columns
 
 
 def layout(numbers: Numbers) -> Layout:
     """Lay out a line a model, by data set and architecture."""
-    titles = grouped(numbers, lambda model: f"{model['dataset']}, {architecture(model)}")
     radii = [0.0, *numbers.radii()]
-    groups = [
-        Group(
-            title,
-            tuple(
-                Row(
-                    (
-                        scheme(numbers.models[model]),
-                        initialisation(numbers.models[model]),
-                        steps(numbers.models[model]),
-                        str(numbers.models[model]["epochs"]),
-                    ),
-                    clean_and_sea_cells(numbers, model, radii),
-                )
-                for model in models
-            ),
-        )
-        for title, models in titles.items()
-    ]
     return Layout(
         "Ablation study of AT and PIR-AT",
         "Attack steps and epochs of training; ACC and mIoU without an attack (0) and under SEA "
         f"({numbers.iterations('sea')} iterations for each loss). {numbers.about()}",
         ("Training Scheme", "Init.", "Steps", "Ep."),
         columns(numbers, [(radius(eps_255),) for eps_255 in radii]),
-        tuple(groups),
+        clean_and_sea_groups(numbers, _title, _stub, radii),
         numbers.notes(),
     )
+
+
+def _title(model: Settings) -> str:
+    return f"{model['dataset']}, {architecture(model)}"
+
+
+def _stub(model: Settings) -> tuple[str, ...]:
+    return scheme(model), initialisation(model), steps(model), str(model["epochs"])
 
 
 TABLE = Table(

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from robustseg.attacks.losses import LOSSES
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import radius
 from robustseg.exhibits import EXISTING_ATTACKS
 from robustseg.numbers_shown import Numbers
-from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.table import Table, cells, columns
+from robustseg.tables.layout import Layout
+from robustseg.tables.lines import groups_by_radius
+from robustseg.tables.table import Table, columns
 
 ATTACKS = {"bal_ce": "seg", "cossim_ce": "cos"}
 """By loss, how the names of attacks on it begin."""
@@ -38,26 +38,13 @@ def layout(numbers: Numbers) -> Layout:
         for loss, name in ATTACKS.items()
         for optimizer in ("PGD", "APGD")
     ]
-    groups = [
-        Group(
-            numbers.title(model),
-            tuple(
-                Row(
-                    (radius(eps_255),),
-                    tuple(c for word in words for c in cells(numbers, model, word, eps_255)),
-                )
-                for eps_255 in numbers.radii(model)
-            ),
-        )
-        for model in numbers.models
-    ]
     return Layout(
         "APGD and PGD on the losses of two existing attacks",
         f"PGD returns the iterate of highest loss; {numbers.iterations()} iterations each. "
         f"{numbers.about()}",
         ("ε∞",),
         columns(numbers, heads),
-        tuple(groups),
+        groups_by_radius(numbers, words),
         numbers.notes(),
     )
 
