@@ -12,7 +12,7 @@ from functools import lru_cache, reduce
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as every_module
 
 RESIZE = {False: "resize", True: "resize between corners"}
 """What `matrix` calls bilinear interpolation, without and with aligned corners."""
@@ -71,7 +71,15 @@ class EnlargingModel(nn.Module):
         replaced = "forward" in vars(self) or kind.forward is not EnlargingModel.forward
         changed = replaced or kind.__call__ is not nn.Module.__call__ or self._compiled_call_impl
         hooks = hooks or self._backward_hooks or self._backward_pre_hooks
-        return not (changed or hooks or _has_any_global_hook())  # type: ignore[no-untyped-call]
+        return not (changed or hooks or _hooks_on_all_modules())
+
+
+def _hooks_on_all_modules() -> bool:
+    """Return whether a hook is on all modules; which kinds there are differs between torches."""
+    known = vars(every_module).items()
+    return any(
+        hooks for name, hooks in known if name.startswith("_global") and isinstance(hooks, dict)
+    )
 
 
 def run_coarsely(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor | Coarse:
