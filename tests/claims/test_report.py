@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -10,12 +11,14 @@ import yaml
 from robustseg.claims.comparisons import NumberKey
 from robustseg.claims.image_scores import image_scores
 from robustseg.claims.report import make_claims
+from robustseg.claims.verdicts import evaluate_claims
 from robustseg.errors import RobustsegError
 from robustseg.evidence.reading import read_evidence
 from robustseg.figures.making import make_figure
 from robustseg.figures.registry import FIGURES
 from robustseg.tables import registry
 from robustseg.tables.making import make_table
+from tests.claims.test_verdicts import parse
 from tests.synthetic import MODELS, write_jobs
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -120,6 +123,17 @@ def test_image_scores_are_those_of_the_evidence(run: dict[str, Any]) -> None:
         assert dict(zip(ids, found, strict=True)) == pytest.approx(expected.to_dict())
     mean = numbers.set_index(["attack", "eps_255", "metric"])["value"]
     assert found.mean() == pytest.approx(mean["sea", 8.0, "acc"])
+
+
+def test_settings_have_no_images_behind_them() -> None:
+    cells = {"table": "table5", "dataset": "toy", "training_seed": np.nan, "attack": "clean"}
+    cells |= {"eps_255": 0.0, "metric": "epochs", "std": np.nan, "runs": []}
+    numbers = pd.DataFrame(
+        [cells | {"model": m, "value": v} for m, v in (("m0", 5.0), ("m1", 9.0))]
+    )
+    less = {"at": {"table": "table5"}, "lower": {"role": "weak"}, "than": {"role": "strong"}}
+    (result,) = evaluate_claims(*parse(less), numbers, image_scores(numbers, [], {})).itertuples()
+    assert (result.verdict, result.margin, np.isnan(result.low)) == ("supported", 4.0, True)
 
 
 def test_the_written_tables_read_well(run: dict[str, Any], results: pd.DataFrame) -> None:

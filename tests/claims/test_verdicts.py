@@ -151,6 +151,14 @@ def test_not_evaluated_says_why(predicate: Any, reason: str) -> None:
     assert np.isnan(result.margin)
 
 
+@pytest.mark.parametrize("column", ["value", "std"])
+def test_a_table_without_a_number_is_not_evaluated(column: str) -> None:
+    claims, places = parse({"lower": {"table": "table3", "column": column}, "than": 5})
+    result = evaluate_claims(claims, places, toy_tables().assign(**{column: np.nan})).iloc[0]
+    assert result.verdict == "not evaluated"
+    assert result.detail == f"table3 has no number with a {column}"
+
+
 def test_places_without_the_table_do_not_say_why_where_others_have_it() -> None:
     away = {"table": "table1", "dataset": "other", "model": "x"}
     numbers = pd.concat([toy_tables(), toy_tables().iloc[:1].assign(**away)])

@@ -272,7 +272,7 @@ def _select(selection: Cells, tables: Tables) -> list[Cell] | str:
         if missing := [word for word in words if word not in there]:
             listed = ", ".join(in_print(name, word) for word in missing)
             return f"{selection.table} has no {name} {listed}"
-    return cells
+    return cells or f"{selection.table} has no number with a {selection.column}"
 
 
 def shared_by(predicate: Predicate) -> list[str]:

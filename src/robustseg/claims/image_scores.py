@@ -57,10 +57,10 @@ def image_scores(
 
     @cache
     def scores_of(key: NumberKey) -> Scores | None:
+        if key.training_seed != key.training_seed:  # NaN, which no key is found by
+            return None  # a setting, which has no runs
         exhibit: Exhibit = {**TABLES, **FIGURES}[key.table]
         row = by_key[key]
-        if not len(row["runs"]):
-            return None  # a setting
         runs = tuple(Run(**run) for run in row["runs"])
         evidence = sources(key.table, key.metric == "miou")
         if exhibit.scores is not None:
