@@ -188,6 +188,8 @@ def test_a_row_twice_is_refused_on_writing_and_across_files(tmp_path):
     write_evidence(tmp_path / "two", [row("z"), row("y")], {})
     with pytest.raises(RobustsegError, match=r"one and 1 more: .*eps_255 4\.0, seed 0, image_id y"):
         read_evidence([tmp_path / "one", tmp_path / "two"])
+    with pytest.raises(RobustsegError, match="one was given twice; list each evidence file once"):
+        read_evidence([tmp_path / "one", tmp_path / "two", str(tmp_path / "one")])
 
 
 def test_rows_that_differ_in_the_seed_alone_are_two(tmp_path):
@@ -335,6 +337,13 @@ def test_evidence_of_another_schema_is_refused_by_name(tmp_path, version, named)
     says = rf"old\.parquet is evidence of schema version {named}, and this code reads version 3"
     with pytest.raises(RobustsegError, match=says):
         read_evidence([path])
+
+
+def test_evidence_of_an_earlier_schema_that_lacks_columns_is_refused_by_name():
+    """The evidence that comes with the project is of version 2, see docs/recipes.md."""
+    paths = (Path(__file__).parents[2] / "results/reference/camvid/attacks").rglob("*.parquet")
+    with pytest.raises(RobustsegError, match="is evidence of schema version 2, and this code"):
+        read_evidence(paths)
 
 
 def test_every_word_is_documented():

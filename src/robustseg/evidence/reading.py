@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -88,6 +88,9 @@ def read_evidence(paths: Iterable[str | Path], counts: bool | CountsReader = Tru
     files = sorted(map(Path, paths))
     if not files:
         raise RobustsegError("no evidence file was given; run the attacks first")
+    for path, following in pairwise(files):
+        if path == following:
+            raise RobustsegError(f"{path} was given twice; list each evidence file once")
     reader = CountsReader(sys.maxsize) if counts is True else counts or None
     tables: list[pa.Table] = []
     lengths: list[int] = []
@@ -254,6 +257,7 @@ def _open(path: Path) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise RobustsegError(f"evidence file {path} is missing; run its job again") from error
     except KeyError as error:
+        _check_version(path, pq.read_schema(path))  # an earlier one lacks columns
         raise _foreign(path) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _broken(path, error) from error
@@ -418,6 +422,13 @@ def _read_columns(path: Path, file: pq.ParquetFile, columns: list[str]) -> pa.Ta
 def _check_schema(path: Path, file: pq.ParquetFile) -> None:
     """Refuse what is no evidence, or evidence of another schema."""
     schema = file.schema_arrow  # made anew at each call
+    _check_version(path, schema)
+    if not schema.equals(_AS_READ, check_metadata=False):
+        raise _foreign(path)
+
+
+def _check_version(path: Path, schema: pa.Schema) -> None:
+    """Refuse evidence of another version than this code's."""
     version = (schema.metadata or {}).get(VERSION_KEY.encode())
     if version is None and {"image_id", "inherited"} <= set(schema.names):
         version = b"1"
@@ -426,8 +437,6 @@ def _check_schema(path: Path, file: pq.ParquetFile) -> None:
             f"{path} is evidence of schema version {version.decode()}, and this code reads version "
             f"{SCHEMA_VERSION}; delete the file and run its job again, or use the code that made it"
         )
-    if not schema.equals(_AS_READ, check_metadata=False):
-        raise _foreign(path)
 
 
 def _foreign(path: Path) -> RobustsegError:
