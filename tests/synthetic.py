@@ -178,6 +178,8 @@ def _attack_rows(
 ) -> list[dict[str, Any]]:
     named = [value for key, value in run.items() if key not in UNSCALED]
     generator = np.random.default_rng(derive_seed("synthetic", *named))
+    label_generator = np.random.default_rng(derive_seed("labels", run["dataset"]))
+    labelled = label_generator.multinomial(pixels, np.full(classes, 1 / classes), images)
     strength = STRENGTH.get(run["loss"], 0.0) * (1 - 0.3 / max(run["iterations"], 1))
     strength *= {"pgd": 0.9, "apgd": 1.0, "none": 0.0}[run["optimizer"]]
     strength *= 1.05 if run["schedule"] == "reduced" else 1.0
@@ -186,7 +188,7 @@ def _attack_rows(
     accuracies = np.clip(typical + generator.normal(0, 0.04, images), 0, 1)
     return [
         run
-        | _counts(accuracy, classes, pixels, generator)
+        | _counts(accuracy, labelled[index], generator)
         | {
             "image_id": f"fake_{index:04d}",
             "linf_255": run["eps_255"],
@@ -198,19 +200,18 @@ def _attack_rows(
 
 
 def _counts(
-    accuracy: float, classes: int, pixels: int, generator: np.random.Generator
+    accuracy: float, labelled: np.ndarray, generator: np.random.Generator
 ) -> dict[str, Any]:
     """Return the counts of one image with about this accuracy, all from one confusion matrix."""
+    pixels = labelled.sum()
     correct = round(float(accuracy) * pixels)
-    intersection = generator.multinomial(correct, np.full(classes, 1 / classes))
-    truth = generator.multinomial(pixels - correct, np.full(classes, 1 / classes))
-    guess = np.roll(truth, 1)
+    intersection = generator.multivariate_hypergeometric(labelled, correct)
     return {
         "pixels": pixels,
         "pixels_correct": correct,
-        "labelled": intersection + truth,
+        "labelled": labelled,
         "intersection": intersection,
-        "union": intersection + truth + guess,
+        "union": labelled + np.roll(labelled - intersection, 1),
     }
 
 

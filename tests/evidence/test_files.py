@@ -369,6 +369,12 @@ def test_the_documentation_is_that_of_the_schema():
     assert "\n".join([*lines, "", ""]) in text
 
 
+def one_class(right):
+    """Return the counts of an image of one class, of which some pixels are predicted as another."""
+    counts = {"intersection": [right, 0, 0], "union": [10, 10 - right, 0]}
+    return {"pixels_correct": right, "labelled": [10, 0, 0], **counts}
+
+
 def test_the_documented_queries_run_and_read_one_seed(tmp_path, monkeypatch, capsys):
     """Other seeds lie in the same folder; scored as one they would be refused."""
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
@@ -377,14 +383,14 @@ def test_the_documented_queries_run_and_read_one_seed(tmp_path, monkeypatch, cap
     folder = attacks / "sea/model/seed0/eps8"
     run = {"suite": "sea", "model": "model", "eps_255": 8.0}
     for seed in (0, 1, 2):
-        weaker = [row(image, "one", seed=seed, **run) for image in "ab"]
-        right = {"pixels_correct": 2 + seed, "intersection": [2 + seed, 0, 0]}
-        counts = {"labelled": [10, 0, 0], "union": [10, 8 - seed, 0]}
-        stronger = [row(image, "two", seed=seed, **run, **counts, **right) for image in "ab"]
-        write_evidence(folder / f"seed{seed}-shard0.parquet", [*weaker, *stronger], {})
-    counts = {"labelled": [10, 0, 0], "intersection": [9, 0, 0], "union": [10, 1, 0]}
+        rows = [
+            row(image, attack, seed=seed, **run, **one_class(right))
+            for attack, right in (("one", 6), ("two", 2 + seed))
+            for image in "ab"
+        ]
+        write_evidence(folder / f"seed{seed}-shard0.parquet", rows, {})
     clean = {"suite": "clean", "model": "model", "eps_255": 0.0, "linf_255": 0.0}
-    unharmed = [row(image, "clean", **clean, **counts, pixels_correct=9) for image in "ab"]
+    unharmed = [row(image, "clean", **clean, **one_class(9)) for image in "ab"]
     write_evidence(attacks / "clean/model/seed0/eps0/seed0-shard0.parquet", unharmed, {})
     monkeypatch.chdir(tmp_path)
     exec("".join(code), {})

@@ -148,6 +148,10 @@ def test_attacks_on_other_images_or_labels_are_not_compared(worst):
     other.pixels[3] += 1
     with pytest.raises(RobustsegError, match="image i3 has different labels"):
         worst([one, other])
+    other = made_up(2)
+    other.labelled[4] = other.labelled[4, ::-1]  # as many pixels, of other classes
+    with pytest.raises(RobustsegError, match="image i4 has different labels"):
+        worst([one, other])
     with pytest.raises(RobustsegError, match="no attack"):
         worst([])
 
@@ -329,6 +333,20 @@ def test_an_attack_on_other_images_is_refused(tmp_path):
     paths = write_jobs(tmp_path, READS["table9"])
     write_evidence(paths[-1], synthetic_rows("fake_pir_5", "sea", 8, images=7), {})
     with pytest.raises(RobustsegError, match=r"at 8/255 has 7 images that are not the 6"):
+        table9(paths)
+
+
+def test_an_attack_on_other_labels_is_refused(tmp_path):
+    """Of one attack alone no worst case is taken, which would compare labels too."""
+    paths = write_jobs(tmp_path, READS["table9"])
+    write_evidence(paths[-1], synthetic_rows("fake_pir_5", "sea", 8, pixels=300), {})
+    with pytest.raises(RobustsegError, match=r"at 8/255 has other labels of image fake_0000 than"):
+        table9(paths)
+
+
+def test_images_without_a_labelled_pixel_are_refused(tmp_path):
+    paths = write_jobs(tmp_path, READS["table9"], pixels=0)
+    with pytest.raises(RobustsegError, match="no image of fake_pir_5 has a labelled pixel"):
         table9(paths)
 
 

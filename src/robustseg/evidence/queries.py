@@ -20,6 +20,7 @@ from robustseg import intervals, metrics
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import (
     ALMA_PROX,
+    CLEAN_OBJECTS,
     CLEAN_SUITE,
     DOUBT,
     EvidenceJob,
@@ -187,9 +188,14 @@ def _check_comparable(attacks: Sequence[Outcomes]) -> None:
                 f"attacks on different images cannot be compared: {len(differ)} images, for "
                 f"example {differ[0]}, are in one and not in the other; run the missing ones"
             )
-        if not np.array_equal(first.pixels, other.pixels):
-            image = first.image_ids[np.argmax(first.pixels != other.pixels)]
-            raise RobustsegError(f"image {image} has different labels under two attacks")
+        differs = first.pixels != other.pixels
+        if first.labelled.shape == other.labelled.shape:
+            differs |= (first.labelled != other.labelled).any(axis=1)
+        if differs.any():
+            image = first.image_ids[np.argmax(differs)]
+            raise RobustsegError(
+                f"image {image} has different labels under two attacks; run both on the same labels"
+            )
 
 
 def _picked(attacks: Sequence[Outcomes], chosen: NDArray[np.intp]) -> Outcomes:
@@ -431,26 +437,39 @@ class Evidence:
                 )
 
     def _check_images(self, shards: Mapping[EvidenceJob, list[int]]) -> None:
-        """Refuse attacks on fewer images than the clean evaluation has, or on others."""
-        images = self._frame["image_id"].cat.codes.to_numpy()
-        sets = {run: np.sort(images[rows]) for run, rows in self._rows.items()}
-        clean = {
-            (run.model, run.training_seed): ids
-            for run, ids in sets.items()
-            if run.suite == CLEAN_SUITE
-        }
+        """Refuse attacks on fewer images than the clean evaluation has, on others or other labels.
+
+        Refuse images of which none has a labelled pixel, too.
+        """
+        images, pixels = (
+            self._frame["image_id"].cat.codes.to_numpy(),
+            self._frame["pixels"].to_numpy(),
+        )
+        by_id = {run: rows[images[rows].argsort()] for run, rows in self._rows.items()}
         parts: dict[EvidenceJob, str] = {}
-        for run, ids in sets.items():
-            expected = clean[run.model, run.training_seed]
-            if np.array_equal(ids, expected):
-                continue
+        for run, rows in by_id.items():
+            clean = by_id[self._clean[run.model, run.training_seed]]
+            ids, expected = images[rows], images[clean]
+            attacked = f"{self.wanted_by}: {run.attack} on {run.model} at {run.eps_255:g}/255"
+            if not pixels[clean].any():
+                raise RobustsegError(
+                    f"{self.wanted_by}: no image of {run.model} has a labelled pixel; check the "
+                    "labels, and which of them is ignored"
+                )
             if not np.isin(ids, expected).all():
                 raise RobustsegError(
-                    f"{self.wanted_by}: {run.attack} on {run.model} at {run.eps_255:g}/255 has "
-                    f"{len(ids)} images that are not the {len(expected)} of the clean evaluation; "
-                    "run both on the same images"
+                    f"{attacked} has {len(ids)} images that are not the {len(expected)} of the "
+                    "clean evaluation; run both on the same images"
                 )
-            if run.optimizer != ALMA_PROX and not run.attack.startswith(DOUBT):
+            differs = pixels[rows] != pixels[clean][np.searchsorted(expected, ids)]
+            if differs.any() and run.attack != CLEAN_OBJECTS:
+                image = self._frame["image_id"].iloc[rows[np.argmax(differs)]]
+                raise RobustsegError(
+                    f"{attacked} has other labels of image {image} than the clean evaluation; run "
+                    "both on the same labels"
+                )
+            may_be_some = run.optimizer == ALMA_PROX or run.attack.startswith(DOUBT)
+            if len(ids) < len(expected) and not may_be_some:
                 there = ", ".join(map(str, shards.get(run.job, [])))
                 but = f" ({len(ids)} of {len(expected)} images are there"
                 but += f", from shard {there})" if there else ")"
