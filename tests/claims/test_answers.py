@@ -95,6 +95,28 @@ def test_over_training_seeds_stand_mean_and_standard_deviation_of_the_difference
 GAPS = [(20.0, 22.0), (30.0, 33.0), (40.0, 46.0)]
 
 
+def test_of_several_cells_the_lowest_mean_over_training_seeds_is_told() -> None:
+    """CE is at 60 in both seeds, JS at 50 and 80: the lowest of each are lower than either."""
+    seeds = [numbers({8: 30.0}, {8: js}, seed) for seed, js in enumerate((50.0, 80.0))]
+    claim = {"claim": CLAIM["id"], "at": AT, "sentence": "{others}"}
+    (one,) = answer(pd.concat(seeds), claim | {"figures": ANSWER["figures"]})
+    assert (one.sentence, one.bars["others"]) == ("60.0 ± 0.0 %", 60.0)
+
+
+def test_a_figure_may_be_a_standard_deviation() -> None:
+    found = numbers(SEA, dict.fromkeys(SEA, 50.0)).assign(std=0.25)
+    spread = {name: cells | {"column": "std"} for name, cells in ANSWER["figures"].items()}  # type: ignore[attr-defined]
+    (one,) = answer(found, ANSWER | {"figures": spread, "sentence": "{SEA}"})
+    assert one.sentence == "0.2 %"
+
+
+def test_a_figure_may_have_the_word_between_two_in_its_name() -> None:
+    figures = {"SEA": {"attack": "sea"}, "JS to CE": {"attack": ["js", "ce"], "take": "lowest"}}
+    changes = {"figures": figures, "sentence": "{SEA to JS to CE}"}
+    (one,) = answer(numbers(SEA, dict.fromkeys(SEA, 50.0)), ANSWER | changes)
+    assert one.sentence == "20.0 points less than"
+
+
 def test_each_place_has_its_own_sentence() -> None:
     found = [numbers(SEA, dict.fromkeys(SEA, 40.0), dataset=name) for name in ("toy", "other")]
     found[1]["value"] += 5.0 * (found[1]["attack"] == "sea")
@@ -185,6 +207,11 @@ def test_the_questions_on_the_papers_own_numbers() -> None:
         ),
         ({"at": AT | {"eps_255": [4, 8]}}, r"figures\.SEA names several radii"),
         ({"figures": {"SEA": {"attack": "sea"}}}, r"figures needs at least 2"),
+        ({"sentence": "{SEA is {others}"}, r"sentence has a brace without its other one"),
+        (
+            {"figures": {"SEA": {"attack": "sea"}, "radius": {"attack": "js"}}, "sentence": "s"},
+            r"figures\.radius is what {radius} is; give the figure another name",
+        ),
         ({"figures": {"SEA": {}, "b": {"roles": "x"}}}, r"roles is not a known key"),
     ],
 )

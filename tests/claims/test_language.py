@@ -51,6 +51,8 @@ SLIPS = [
     ),
     (sides("lower", WEAK, {"roles": "weak"}), r"than\.roles is not a known key; known here: table"),
     (sides("lower", {"role": "robust"}, 1), r"lower\.role is 'robust'; use one of strong, weak"),
+    (sides("lower", {"attack": ["js", "js"]}, 1), r"lower\.attack lists js more than once; list"),
+    (sides("lower", {"eps_255": [4, 4.0]}, 1), r"lower\.eps_255 lists 4\.0 more than once"),
     (sides("lower", {"role": []}, 1), r"lower\.role needs at least 1 entry, not \[\]"),
     (sides("lower", {"role": ["weak", 3]}, 1), r"lower\.role\[1\] should be text, not 3"),
     (sides("lower", {"metric": "iou"}, 1), r"lower\.metric is 'iou'; use one of acc, miou, robust"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from robustseg.claims.language import RADIUS, SLOT, Answer, Cells, Finding, Place
+from robustseg.claims.language import RADIUS, SLOT, Answer, Cells, Finding, Place, figures_in
 from robustseg.claims.verdicts import NOT_EVALUATED
 from robustseg.evidence.wording import mean_and_spread, printed, radius
 
@@ -131,18 +131,26 @@ def _figures_of(answer: Answer, numbers: pd.DataFrame) -> tuple[float, dict[str,
     return shown, {name: {seed: one[seed] for seed in seeds} for name, one in figures.items()}
 
 
-def _by_radius(cells: Cells, numbers: pd.DataFrame) -> dict[float, dict[float, float]]:
-    """Return a figure at each radius that has it, in each training seed."""
-    rows = numbers[(numbers["table"] == cells.table) & numbers["value"].notna()]
+def _by_radius(cells: Cells, numbers: pd.DataFrame) -> dict[float, BySeed]:
+    """Return a figure at each radius that has it, in each training seed.
+
+    Of several cells it is the one that is lowest or highest in the mean over training seeds, as in
+    claims.
+    """
+    rows = numbers[numbers["table"] == cells.table]
     for name, words in cells.words.items():
         rows = rows[rows[name].isin(words)]
-    grouped = rows.groupby(["eps_255", "training_seed"], dropna=False)["value"]
-    chosen = grouped.max() if cells.take == "highest" else grouped.min()
+    rows = rows.assign(training_seed=rows["training_seed"].fillna(0.0))  # of numbers without one
     listed = math.prod(len(words) for name, words in cells.words.items() if name != "eps_255")
-    chosen = chosen[grouped.count() == listed]  # the best of three is not that of two
-    found: dict[float, dict[float, float]] = {}
-    for eps_255, seed, value in chosen.reset_index().itertuples(index=False):
-        found.setdefault(eps_255, {})[0.0 if seed != seed else seed] = value  # NaN: has none
+    found: dict[Any, Any] = {}
+    for eps_255, here in rows.groupby("eps_255"):
+        by_seed = here.pivot(
+            index="training_seed", columns=["role", "attack", "metric"], values=cells.column
+        ).dropna()
+        if len(by_seed) and by_seed.shape[1] == listed:  # the best of three is not that of two
+            means = by_seed.mean()
+            taken = means.idxmax() if cells.take == "highest" else means.idxmin()
+            found[eps_255] = by_seed[taken].to_dict()
     return found
 
 
@@ -152,7 +160,7 @@ def _sentence(answer: Answer, eps_255: float, figures: Mapping[str, BySeed]) -> 
     def fill(slot: str) -> str:
         if slot == RADIUS:
             return radius(eps_255)
-        left, *right = ([*figures[name].values()] for name in slot.split(" to "))
+        left, *right = ([*figures[name].values()] for name in figures_in(slot))
         return _compared(left, right[0]) if right else f"{_with_spread(left)} %"
 
     return SLOT.sub(lambda slot: fill(slot[1]), answer.sentence)

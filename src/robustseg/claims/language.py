@@ -79,6 +79,14 @@ class Cells(Words):
         default=None, description="of the cells that meet one of the other side, only this"
     )
 
+    @field_validator(*DIMENSIONS)
+    @classmethod
+    def _each_once(cls, written: Any) -> Any:
+        for word, times in Counter(_as_list(written)).items():
+            if times > 1:
+                raise ValueError(f"lists {word} more than once; list each word once")
+        return written
+
     @property
     def words(self) -> dict[str, list[str | float]]:
         """The words listed in each dimension that is named."""
@@ -218,6 +226,11 @@ class Claim(Words):
 SLOT = re.compile(r"\{([^{}]*)\}")
 """A place in a sentence that is filled in: the radius, a figure, or one figure against another."""
 RADIUS = "radius"
+
+
+def figures_in(slot: str) -> list[str]:
+    """Return the names of the figures that a place in a sentence is about: one or two."""
+    return slot.split(" to ", 1)
 
 
 class Answer(Words):
@@ -367,8 +380,12 @@ def _problems_of_findings(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
             for name, cells in answer.cells.items():
                 yield from _problems_of_figure(cells, (*at, "figures", name))
             slots = [one for one in SLOT.findall(answer.sentence) if one != RADIUS]
-            for name in (name for slot in slots for name in slot.split(" to ", 1)):
+            for name in (name for slot in slots for name in figures_in(slot)):
                 yield from _unknown([name], [*answer.figures], (*at, "sentence"))
+            if set("{}") & set(SLOT.sub("", answer.sentence)):
+                yield (*at, "sentence"), "has a brace without its other one; write {A} or {A to B}"
+            if RADIUS in answer.figures:
+                yield (*at, "figures", RADIUS), "is what {radius} is; give the figure another name"
 
 
 def _problems_of_figure(cells: Cells, at: Location) -> Iterator[tuple[Location, str]]:
