@@ -21,12 +21,17 @@ Images = dict[tuple[str, float], list[np.ndarray]]
 """By attack and radius, the images' scores in each training seed; (N, 2, K) counts for mIoU."""
 Draw = Callable[[np.random.Generator], Images]
 
-SEA, OTHERS = {"attack": "sea"}, {"attack": ["js", "ce"]}
+RUNS = ("js", "ce")
+SEA, OTHERS = {"attack": "sea"}, {"attack": [*RUNS]}
 RADII = (2.0, 4.0, 8.0, 12.0, 16.0, 24.0)
 
 
-def evaluate(predicate: Any, places: list[Images]) -> pd.DataFrame:
-    """Return the results of one claim at many places."""
+def evaluate(predicate: Any, places: list[Images], nested: bool = False) -> pd.DataFrame:
+    """Return the results of one claim at many places.
+
+    Args:
+        nested: whether the scores under SEA are a worst case over the other attacks too.
+    """
     rows, scores = [], {}
     for number, images in enumerate(places):
         for (attack, eps_255), by_seed in images.items():
@@ -41,7 +46,8 @@ def evaluate(predicate: Any, places: list[Images]) -> pd.DataFrame:
                     values = 100 * metrics.miou_pseudo_values(parts, wholes)
                 else:
                     number_is = values.mean()
-                scores[key] = Scores(ids, values)
+                runs = {*RUNS, attack} if attack == "sea" else {attack}
+                scores[key] = Scores(ids, values, frozenset(runs if nested else ()))
                 rows.append({**key._asdict(), "value": number_is, "std": np.nan})
     content = {
         "places": [
@@ -115,6 +121,20 @@ def counts(
     return found
 
 
+def rarely(
+    random: np.random.Generator, share: float = 0.05, images: int = 32, radii: int = 1
+) -> Images:
+    """Return images of which a share is better under each other attack, in truth by 15 points."""
+    found: Images = {}
+    for radius in RADII[:radii]:
+        own = random.uniform(10, 70, images)
+        found["sea", radius] = [own]
+        for attack in RUNS:
+            better = random.random(images) < share
+            found[attack, radius] = [own + better * random.uniform(0, 30, images)]
+    return found
+
+
 def shares(random: np.random.Generator, truth: float = 0.02, images: int = 32) -> Images:
     """Return images of which each is robust or not, as a share `truth` of all is."""
     return {("sea", 4.0): [100.0 * (random.random(images) < truth)]}
@@ -129,6 +149,7 @@ class Setting:
     truth: bool
     words: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "acc"
+    nested: bool = False
 
     @property
     def predicate(self) -> dict[str, Any]:
@@ -165,6 +186,13 @@ BORDER = [
     Setting("mIoU, a class in few images, every of 2", counts, True, EQUAL, "miou"),
     Setting("mIoU, a class in few images, some of 2", counts, False, SOME, "miou"),
     Setting("2 % of images, below 2", shares, False, {"than": 2}),
+    Setting(
+        "16 images, 5 % of all are worse",
+        partial(rarely, images=16),
+        True,
+        {"than": {"attack": "js"}, "by_at_least": 0.75},
+        nested=True,
+    ),
 ]
 """All on 32 images if nothing else is said."""
 
@@ -195,6 +223,13 @@ BEYOND = [
     Setting(
         "very skewed, every of 6", partial(accuracies, noise=very_skewed, radii=3), True, EQUAL
     ),
+    Setting(
+        "5 % of all images are worse, every of 6",
+        partial(rarely, radii=3),
+        True,
+        {"by_at_least": 0.75},
+        nested=True,
+    ),
 ]
 """Where verdicts are false more often than stated: very skewed differences on few images."""
 
@@ -202,7 +237,8 @@ BEYOND = [
 def rates(setting: Setting, claims: int, seed: int = 0) -> dict[str, float]:
     """Return how often each verdict is given."""
     random = np.random.default_rng(seed)
-    results = evaluate(setting.predicate, [setting.draw(random) for _ in range(claims)])
+    drawn = [setting.draw(random) for _ in range(claims)]
+    results = evaluate(setting.predicate, drawn, setting.nested)
     found: dict[str, float] = results["verdict"].value_counts(normalize=True).to_dict()
     return found
 

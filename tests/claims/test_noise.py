@@ -67,7 +67,15 @@ ZERO, ONE_BELOW = np.zeros(32), np.eye(32)[0]
         (judged(ZERO, ONE_BELOW, "ab", "a"), "supported"),
         (judged(ZERO, ONE_BELOW, "ab", "a", by_at_least=0.01), "undecided"),
         (judged(ONE_BELOW, ZERO, "a", "ab", by_at_least=0), "contradicted"),
-        (judged(ONE_BELOW, ONE_BELOW, "ab", "a"), "contradicted"),
+        # of images that were not seen some may be worse, if anything is left of them
+        (judged(ZERO, ZERO, "ab", "a"), "contradicted"),
+        (judged(ONE_BELOW, ONE_BELOW, "ab", "a"), "undecided"),
+        (judged(ZERO + 60, ZERO + 60, "ab", "a", by_at_least=0), "supported"),
+        (judged(ZERO + 60, ZERO + 60, "ab", "a", by_at_least=1), "undecided"),
+        (judged(ZERO + 60, ZERO + 60, "ab", "a", by_at_least=10), "contradicted"),
+        (judged(ZERO + 60, ZERO + 60, "a", "ab", by_at_least=-10), "supported"),
+        (judged(ZERO + 60, ZERO + 60, "ab", "a", within=0.1), "undecided"),
+        (judged(ZERO + 60, ZERO + 60, "ab", "ab", within=0.1), "supported"),
         (judged(ZERO, ONE_BELOW, "b", "a", by_at_least=0), "undecided"),
         (judged(ZERO, ONE_BELOW), "undecided"),
         # a share of images: none of 32 is not none of all

@@ -39,6 +39,8 @@ class Gap:
         images: how many images the numbers are about; None where images do not tell.
         least, most: what it cannot be beyond, whatever the images.
         share: where it is a share of images beside a constant, that share, in [0, 1].
+        unseen: where one number is a worst case over more runs than the other, and none of the
+            images is worse for it, by how much others may be: the mean of what is left of them.
         deviation: where it is a standard deviation over attack seeds beside a constant, that
             deviation and the number of these seeds.
     """
@@ -49,6 +51,7 @@ class Gap:
     least: float = -WHOLE
     most: float = WHOLE
     share: float | None = None
+    unseen: float = 0.0
     deviation: tuple[float, int] | None = None
 
 
@@ -63,8 +66,9 @@ def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
     tail = TAIL / chances
     counts = [gap.images for gap in gaps.values() if gap.images is not None]
     q = np.inf
-    # Shares of 0 or 100 % pull nothing and may be wrong all the same.
-    if chances > 1 and counts and not any(gap.share in (0.0, 1.0) for gap in gaps.values()):
+    # What none or all of the images show pulls nothing and may be wrong all the same.
+    bare = any(gap.share in (0.0, 1.0) or gap.unseen for gap in gaps.values())
+    if chances > 1 and counts and not bare:
         q = joint_quantile(np.stack([gap.pulls for gap in gaps.values()]), min(counts) - 1)
     return {name: _ends(gap, q, tail) for name, gap in gaps.items()}
 
@@ -95,6 +99,9 @@ def _over_images(gap: Gap, q: float, tail: float) -> tuple[float, float]:
     if gap.images < 2:
         return np.inf, np.inf
     q = min(q, student_quantile(gap.images - 1, tail))
+    if gap.unseen:
+        _, share = reach_of_share(0.0, gap.images, q)
+        return share * gap.unseen, share * gap.unseen  # `least` or `most` leaves one of them
     if gap.share is None:
         return reach(gap.pulls, q)
     above, below = reach_of_share(gap.share, gap.images, q)  # the gap is constant minus share

@@ -72,8 +72,11 @@ def _gap(pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.objec
         for one, sign in zip(of_seed, (-1, 1), strict=False):  # the gap is right minus left
             pulls[np.searchsorted(images, one.image_ids)] += sign * contributions(one.values)
     of_both = [of_seed for of_seed in scores if len(of_seed) == 2]
-    never_below = of_both and all(_covers(left, right) for left, right in of_both)
-    never_above = of_both and all(_covers(right, left) for left, right in of_both)
+    never_below = bool(of_both) and all(_covers(left, right) for left, right in of_both)
+    never_above = bool(of_both) and all(_covers(right, left) for left, right in of_both)
+    unseen = 0.0
+    if never_below != never_above and not pulls.any():
+        unseen = float(np.mean([left.values.mean() for left, _ in of_both]))  # and of the right
     return Gap(
         pair.gaps,
         pulls / len(scores),
@@ -81,6 +84,7 @@ def _gap(pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.objec
         least=_nearest(pair.gap) if never_below else -WHOLE,
         most=_nearest(pair.gap) if never_above else WHOLE,
         share=None if of_both else _share([one.values for (one,) in scores]),
+        unseen=unseen,
     )
 
 
