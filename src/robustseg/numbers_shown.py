@@ -126,6 +126,10 @@ class Numbers:
             return "one standard deviation over training seeds"
         return "95 % interval over images"
 
+    def of_intervals(self, words: str) -> str:
+        """Return what a caption says of intervals over images; over several seeds, nothing."""
+        return words if len(self.training_seeds) < 2 else ""
+
     def over_training_seeds(self) -> Numbers:
         """Return the means over training seeds; numbers of one seed stay as they are."""
         if len(self.training_seeds) < 2:

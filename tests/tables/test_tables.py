@@ -281,6 +281,16 @@ def test_over_training_seeds_a_table_shows_mean_and_spread(tmp_path):
     assert by_seed.to_dict() == pytest.approx(dict(zip(SEEDS, values, strict=True)))
 
 
+@pytest.mark.parametrize("name", ["leave_one_out", "robustness", "strength"])
+@pytest.mark.parametrize("seeds", [(0,), SEEDS])
+def test_a_caption_promises_intervals_where_there_are_some(name, seeds, tmp_path):
+    reads = READS["worst_miou"]
+    paths = write_jobs(tmp_path / "e", reads, training_seeds=seeds)
+    caption, _, cells = make(name, tmp_path, paths, reads)["md"].read_text().partition("\n")
+    assert ("in brackets" in caption) == (len(seeds) == 1)
+    assert bool(re.search(r"\(\S+ to \S+\)", cells)) == (len(seeds) == 1)
+
+
 def test_a_layout_is_made_from_the_numbers_alone(tmp_path):
     """Laid out once more where no evidence is left, it is what was written."""
     from robustseg.evidence.numbers import Sources

@@ -86,8 +86,9 @@ def layout(numbers: Numbers) -> Layout:
     return Layout(
         "Leaving out one loss",
         "Image-wise worst case by ACC over all attacks that the configuration names here, and over "
-        "those of all losses but one; what that leaves more, in points, in brackets its paired "
-        "95 % interval over images. ACC can only rise. mIoU is that of the images which "
+        "those of all losses but one; what that leaves more, in points"
+        f"{numbers.of_intervals(', in brackets its paired 95 % interval over images')}. "
+        "ACC can only rise. mIoU is that of the images which "
         f"ACC chooses, so it can fall. {numbers.about()}",
         ("Left out",),
         (("left", "ACC"), ("left", "mIoU"), ("gap to all", "ACC"), ("gap to all", "mIoU")),

@@ -100,7 +100,8 @@ def layout(numbers: Numbers) -> Layout:
     return Layout(
         "Clean and worst case",
         "Scores without an attack, and in the worst case, image by image, over all attacks inside "
-        "the radius and the clean image; in brackets 95 % intervals over images. "
+        "the radius and the clean image"
+        f"{numbers.of_intervals('; in brackets 95 % intervals over images')}. "
         "Strongest: the attack that leaves least accuracy by itself; @: the mean margin to which "
         "it scales logits. Cost: forward and backward passes, each counted as one. "
         f"{numbers.about()}",

@@ -54,8 +54,9 @@ def layout(numbers: Numbers) -> Layout:
         "A set is a suite at one number of iterations for each attack; its scores are those of the "
         "image-wise worst case by ACC over its attacks and the clean image, its cost all forward "
         "and backward passes that were counted. Difference: ACC minus that of the reference, which "
-        "is the first suite at its largest number of iterations, in points, in brackets its paired "
-        f"95 % interval over images. Means over attack seeds. {numbers.about()}",
+        "is the first suite at its largest number of iterations, in points"
+        f"{numbers.of_intervals(', in brackets its paired 95 % interval over images')}. "
+        f"Means over attack seeds. {numbers.about()}",
         ("Set", "iterations"),
         (("passes an image",), ("ACC",), ("mIoU",), ("difference in ACC",)),
         tuple(groups),
