@@ -49,6 +49,17 @@ def test_no_interval_and_no_radius_are_no_trouble():
     assert one.sentence == "On 16 clean images 91.0 % of the pixels are right (mIoU 61.2)."
 
 
+def test_over_training_seeds_mean_and_spread_are_told():
+    seeds = [robustness().assign(training_seed=seed) for seed in (0, 1)]
+    seeds[1]["value"] -= 2.0
+    ((one,),) = answers_of(pd.concat(seeds), None, None, OWN)
+    assert one.sentence.startswith(
+        "On 16 clean images 90.0 ± 1.4 % of the pixels are right (mIoU 60.2 ± 1.4). The worst "
+        "attack leaves 39.2 ± 1.4 % at 1/255 (mIoU 19.3 ± 1.4), "
+    )
+    assert one.bars == pytest.approx({"clean": 90.04, "1/255": 39.21, "4/255": 2.14})
+
+
 def test_each_model_has_a_sentence():
     both = pd.concat([robustness("one"), robustness("two")])
     questions = [one.question for (one,) in answers_of(both, None, None, OWN)]

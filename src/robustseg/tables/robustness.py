@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from robustseg.attacks.spec import SQUARE
@@ -19,7 +20,14 @@ from robustseg.evidence.numbers import (
     outcome_numbers,
 )
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import MISSING, percent, printed, radius, with_interval
+from robustseg.evidence.wording import (
+    MISSING,
+    mean_and_spread,
+    percent,
+    printed,
+    radius,
+    with_interval,
+)
 from robustseg.exhibits import HOW_ROBUST, Told
 from robustseg.names import amount
 from robustseg.numbers_shown import Numbers
@@ -120,9 +128,16 @@ def layout(numbers: Numbers) -> Layout:
 
 
 def tell(numbers: pd.DataFrame) -> Iterator[Told]:
-    """Yield of each model what is right without an attack, and what is left at each radius."""
+    """Yield of each model what is right without an attack, and what is left at each radius.
+
+    Over several training seeds these are means with sample standard deviations.
+    """
     by_model: dict[str, dict[tuple[str, float, str], Mapping[Any, Any]]] = {}
-    for row in numbers.to_dict("records"):
+    for _, rows in numbers.groupby(["model", "attack", "eps_255", "metric"], sort=False):
+        row: dict[Any, Any] = rows.iloc[0].to_dict()
+        if len(rows) > 1:
+            mean, std = mean_and_spread(rows["value"].tolist())
+            row |= {"value": mean, "spread": std, "low": nan}
         cells = by_model.setdefault(row["model"], {})
         cells[row["attack"], row["eps_255"], row["metric"]] = row
     for model, cells in by_model.items():
@@ -147,7 +162,13 @@ def _left(
     acc, miou = (cells[attack, eps_255, metric] for metric in ("acc", "miou"))
     has_interval = acc["low"] == acc["low"]  # NaN is unlike itself
     interval = f"{printed(acc['low'])} to {printed(acc['high'])}; " if has_interval else ""
-    return f"{printed(acc['value'])} % {where} ({interval}mIoU {printed(miou['value'])})"
+    return f"{_with_spread(acc)} % {where} ({interval}mIoU {_with_spread(miou)})"
+
+
+def _with_spread(row: Mapping[Any, Any]) -> str:
+    """Return a number in print; over several training seeds "40.2 ± 1.3"."""
+    spread = f" ± {printed(row['spread'])}" if "spread" in row else ""
+    return f"{printed(row['value'])}{spread}"
 
 
 def _loss(one: Number) -> str:
