@@ -97,6 +97,9 @@ def test_numbers_alone_tell_the_opinion(tmp_path: Path, opinion: Opinion, rating
         f"{opinion.eps_255:g}/255": opinion.acc,
         f"{opinion.eps_255:g}/255 at most": opinion.found,
     }
+    other_seed = frame.assign(value=frame["value"] + 4.0 * (frame["attack"] == "found"))
+    (of_both,) = TABLES["second_opinions"].tell(pd.concat([frame, other_seed]))
+    assert list(of_both.bars.values()) == pytest.approx([opinion.acc, opinion.found + 2.0])
 
 
 def test_several_models_stand_side_by_side(tmp_path: Path) -> None:

@@ -202,10 +202,9 @@ def _which(opinion: Opinion) -> str:
 
 def tell(numbers: pd.DataFrame) -> Iterator[Told]:
     """Yield of each model the verdict at each radius, with the checks that failed."""
-    opinions = opinions_in(
-        tuple(row[name] for name in ("model", "eps_255", "attack", "value", "images"))
-        for row in numbers.to_dict("records")
-    )
+    by_what = numbers.groupby(["model", "eps_255", "attack"], sort=False, as_index=False)
+    over_seeds = by_what.agg({"value": "mean", "images": "first"})
+    opinions = opinions_in(over_seeds.itertuples(index=False))
     for model in dict.fromkeys(at.model for at in opinions):
         said: list[str] = []
         bars: dict[str, float] = {}
