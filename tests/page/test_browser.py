@@ -301,6 +301,19 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(browser):
     assert wide <= window == 390
 
 
+def test_names_without_a_space_stay_on_the_page(browser):
+    """Of runs and models, images and classes: file systems take 255 letters."""
+    named = ("h1", ".answers h3", ".attacked strong", ".attacked figcaption", "figcaption strong")
+    named += ("#gallery-model option", "#gallery-image option", ".legend li", ".claims .numbers")
+    for width in (390, 1200):
+        browser.set_width(width, 844)
+        browser.run(
+            "for (const one of arguments[0]) document.querySelector(one).append('x'.repeat(255))",
+            named,
+        )
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
 def test_names_of_lines_and_groups_leave_room_for_numbers_on_a_phone(browser):
     """However long they are and however far a table is scrolled."""
     browser.set_width(390, 844)
