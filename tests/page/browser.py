@@ -82,9 +82,9 @@ class Browser:
         pointer = {"type": "pointer", "id": "mouse", "actions": [move]}
         self._call("POST", "/actions", {"actions": [pointer]})
 
-    def set_theme(self, theme: str) -> None:
+    def set_theme(self, theme: str, media: str = "screen") -> None:
         features = [{"name": "prefers-color-scheme", "value": theme}]
-        self._chrome("Emulation.setEmulatedMedia", {"features": features})
+        self._chrome("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
     def set_width(self, width: int, height: int) -> None:
         """Show the page as a phone or window of this size would."""

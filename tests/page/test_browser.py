@@ -340,6 +340,22 @@ def test_light_and_dark_differ(browser):
     assert len(set(colours)) == 2
 
 
+def test_on_paper_no_table_is_cut_and_ink_is_dark(browser):
+    """Also if the screen is dark; paper of 21 cm has 700 px between its margins."""
+    browser.set_width(700, 990)
+    browser.set_theme("dark", "print")
+    ink = browser.run("return getComputedStyle(document.body).color")
+    cut = browser.run(
+        "return [...document.querySelectorAll('table, .pan svg')].filter(one =>"
+        " one.getBoundingClientRect().right > 700).map(one => one.closest('[id]').id)"
+    )
+    bars = browser.run(
+        "return getComputedStyle(document.querySelector('.bars i')).printColorAdjust"
+    )
+    browser.set_theme("light")
+    assert (ink, cut, bars) == ("rgb(27, 30, 35)", [], "exact")
+
+
 def test_everything_has_a_name_for_those_who_do_not_see_it(browser):
     nameless = browser.run(
         "return [...document.querySelectorAll('img, button, select, input, svg[role=img]')]"
