@@ -109,6 +109,32 @@ def test_the_picture_shows_the_image_nearest_to_the_mean(tmp_path):
     assert rows["PIR-AT model"][1]["attacked"] == made["pictures"][image["attacked"][1]]
 
 
+def test_the_key_of_colours_is_of_what_the_shown_maps_hold(tmp_path):
+    """Most pixels first; neither of maps that are not shown nor of pixels outside the image."""
+    maps = np.zeros((3, 1, 6, 6), dtype=np.uint8)
+    maps[0, :, :, :4], maps[0, :, 0], maps[2] = 2, 255, 1
+    made = gallery(tmp_path, weak=shots_of(maps), strong=shots_of(maps))
+    models = {"weak": {"scheme": "clean"}, "strong": {"scheme": "at", "eps_255": 4}}
+    assert picture_of(made, models)["colours"] == [("ground", "#000000"), ("c", "#03c8ff")]
+
+
+def shots_of(prediction):
+    return {**shots(images=1), "prediction": prediction, "accuracy": np.full((3, 1), 0.5)}
+
+
+@pytest.mark.parametrize(("classes", "listed", "more"), [(12, 12, 0), (13, 12, 1), (151, 12, 139)])
+def test_of_many_classes_the_key_has_the_largest(tmp_path, classes, listed, more):
+    changes = {
+        "prediction": np.resize(np.arange(classes, dtype=np.uint8), (3, 1, 13, 13)),
+        "class_names": np.array([f"class {number}" for number in range(classes)]),
+        "palette": np.zeros((classes, 3), dtype=np.uint8),
+        "accuracy": np.full((3, 1), 0.5),
+    }
+    made = gallery(tmp_path, net={**shots(images=1, size=13), **changes})
+    picture = picture_of(made, {"net": {"scheme": "own"}})
+    assert (len(picture["colours"]), picture["more"]) == (listed, more)
+
+
 def test_models_are_attacked_next_to_the_radius_that_they_are_trained_for(tmp_path):
     """The paper's galleries have no radius in common: 0.25 to 2 for clean, 4 to 16 for PIR-AT."""
     made = gallery(

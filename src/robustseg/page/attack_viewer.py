@@ -107,8 +107,8 @@ def _encode_image(shots: AttackedImages, index: int, pictures: dict[str, int]) -
         return pictures.setdefault(uri, len(pictures))
 
     radii = range(len(shots.eps_255))
-    present = {int(label) for label in np.unique(shots.labels[index])}
-    present |= {int(label) for label in np.unique(shots.prediction[:, index])}
+    predicted = [_pixels_by_class(shots.prediction[radius, index]) for radius in radii]
+    present = {*_pixels_by_class(shots.labels[index])}.union(*predicted)
     return {
         "id": str(shots.image_ids[index]),
         "image": keep(_picture(shots.images[index])),
@@ -125,9 +125,16 @@ def _encode_image(shots: AttackedImages, index: int, pictures: dict[str, int]) -
             keep(_class_map(shots.prediction[radius, index], shots.palette)) for radius in radii
         ],
         "accuracy": [float(printed(percent(share))) for share in shots.accuracy[:, index]],
+        "predicted": predicted,
         "present": sorted(present - {IGNORE_BYTE}),
         "unlabelled": IGNORE_BYTE in present,
     }
+
+
+def _pixels_by_class(classes: NDArray[np.uint8]) -> dict[int, int]:
+    """Return how many pixels a map of classes has of each that is in it."""
+    found, pixels = np.unique(classes, return_counts=True)
+    return dict(zip(found.tolist(), pixels.tolist(), strict=True))
 
 
 def _magnified(perturbation: NDArray[np.float16], factor: float) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg.claims.answers import Answered, answer_findings
 from robustseg.claims.language import read_findings
+from robustseg.data.interface import IGNORE_BYTE
 from robustseg.evidence.wording import printed, radius
 from robustseg.names import SCHEME_LABELS
 from robustseg.tables.registry import TABLES
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 2
 """Models, and radii of one model, that the picture shows."""
+MOST_COLOURS = 12
+"""Classes in the picture's key; a map may hold a hundred more, of a few pixels each."""
 
 
 def answers_of(
@@ -78,9 +82,10 @@ def picture_of(
         models: settings by name.
 
     Returns:
-        `id` of the image, how many are kept (`of`), the `loss` of the attack, the `image` as a data
-        URI, and `rows`: each model's label with a cell for each radius (0 first): `radius`,
-        `attacked`, `prediction` (data URIs) and `accuracy` (percent).
+        `id` of the image, how many are kept (`of`), the `loss` of the attack, `rows`: each model's
+        label with a cell for each radius (0 first): `radius`, `attacked`, `prediction` (data URIs)
+        and `accuracy` (percent); `colours` of the classes that the predictions hold most of, by
+        name, and how many others they hold (`more`).
     """
     if gallery is None:
         return None
@@ -93,9 +98,13 @@ def picture_of(
         [[image["accuracy"][steps[one["name"]][-1]] for image in one["images"]] for one in chosen]
     )
     pictures = gallery["pictures"]
-    rows = []
+    rows, pixels = [], Counter[tuple[str, str]]()
     for one in chosen:
         image = one["images"][index]
+        for step in steps[one["name"]]:
+            for number, count in image["predicted"][step].items():
+                if number != IGNORE_BYTE:
+                    pixels[one["classes"][number]] += count
         cells = [
             {
                 "radius": radius(one["eps_255"][step]),
@@ -106,7 +115,14 @@ def picture_of(
             for step in steps[one["name"]]
         ]
         rows.append({"label": _label(one["name"], models), "cells": cells})
-    return {"id": ids[index], "of": len(ids), "loss": loss_label(first["loss"]), "rows": rows}
+    return {
+        "id": ids[index],
+        "of": len(ids),
+        "loss": loss_label(first["loss"]),
+        "rows": rows,
+        "colours": [one for one, _ in pixels.most_common(MOST_COLOURS)],
+        "more": max(len(pixels) - MOST_COLOURS, 0),
+    }
 
 
 def _steps(
