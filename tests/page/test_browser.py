@@ -10,8 +10,8 @@ from robustseg.page.page import make_page
 from tests.needs import BROWSER, needs
 from tests.page.browser import Browser
 from tests.page.parts import CONFIG, PAPER, claims_of_tests, make_parts
-from tests.page.test_attack_viewer import write
-from tests.synthetic import READS
+from tests.page.test_attack_viewer import shots, write
+from tests.synthetic import READS, write_jobs
 
 pytestmark = needs(BROWSER)
 
@@ -198,6 +198,15 @@ def test_the_slider_changes_pictures_and_accuracy_by_keyboard(browser):
     assert first["wide"] == 6
 
 
+def test_the_viewer_begins_under_attack(tmp_path, window):
+    """Of a run with one radius, too."""
+    (path,) = write_jobs(tmp_path / "evidence", READS["table2"])[:1]
+    shot = write(tmp_path / "net.npz", **shots(eps_255=(0.0, 4.0)))
+    make_page({}, {}, CONFIG, [path], [], tmp_path / "x.html", gallery={"fake_clean": shot})
+    window.open(tmp_path / "x.html")
+    assert gallery(window)["radius"] == "4/255"
+
+
 def test_the_slider_follows_the_mouse(browser):
     before = gallery(browser)
     browser.run("document.getElementById('gallery-eps').value = 0")
@@ -243,11 +252,31 @@ def test_verdicts_of_answers_are_those_of_their_claims_in_their_colours(browser)
     assert len({answer["colour"] for answer in answers}) > 1
 
 
+def test_no_verdict_is_explained_that_was_not_given(browser):
+    found, lead = browser.run(
+        "return ['#found', '.lead'].map(one => document.querySelector(one).textContent)"
+    )
+    assert {one: one in found for one in ("undecided", "contradicted")} == {
+        one: f"“{one}”" in lead for one in ("undecided", "contradicted")
+    }
+    assert "contradicted" not in found
+
+
 def test_a_verdict_leads_to_its_claim_by_keyboard(browser):
     browser.run("document.querySelector('.answers .verdict a').focus()")
     browser.type("Enter")
     top = "return document.querySelector(location.hash).getBoundingClientRect().top"
     assert abs(browser.run(top)) < 5
+
+
+def test_what_decided_leads_to_its_names(browser):
+    """Only where the page explains them: not those of the paper's own numbers."""
+    browser.click("[data-claims=run] .numbers a")
+    assert browser.run("return [location.hash, document.querySelector('#names').tagName]") == [
+        "#names",
+        "H2",
+    ]
+    assert not browser.run("return document.querySelectorAll('[data-claims=paper] a').length")
 
 
 def test_a_verdict_leads_to_its_claim_even_if_that_is_filtered_out(browser):

@@ -84,8 +84,13 @@ def make_claims(
                 temporary.write_text(texts[kind](), encoding="utf-8")
 
 
-def claims_html(results: pd.DataFrame) -> str:
-    """Return the results as a section of the page: this run's, and apart the paper's own."""
+def claims_html(results: pd.DataFrame, names: str = "") -> str:
+    """Return the results as a section of the page: this run's, and apart the paper's own.
+
+    Args:
+        results: as `make_claims` writes them.
+        names: id of the page's section on the names that decide this run's verdicts; "": has none.
+    """
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
@@ -95,6 +100,7 @@ def claims_html(results: pd.DataFrame) -> str:
         key: _part(key, numbers, results[results["numbers"] == numbers])
         for key, numbers in (("run", MEASURED), ("paper", REPORTED))
     }
+    parts["run"]["names"] = names
     several_seeds = bool((results["seeds"] > 1).any())
     return environment.get_template("claims.html.j2").render(
         signs=SIGNS, several_seeds=several_seeds, **parts

@@ -234,7 +234,7 @@ function startGallery(data) {
   imageBox.addEventListener("change", draw);
   slider.addEventListener("input", draw);
   chooseModel();
-  slider.value = Math.floor(slider.max / 2);
+  slider.value = Math.ceil(slider.max / 2); // attacked, also where there is one radius
   draw();
   part("view").hidden = false;
 }

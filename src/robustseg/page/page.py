@@ -111,6 +111,7 @@ def make_page(
     results = pd.read_parquet(claims) if claims else None
     of_run = None if results is None else results[results["numbers"] == MEASURED]
     answers = answers_of(_long_form(numbers), of_run, findings, config["models"])
+    names = _names(of_run, findings, config["models"])
     said = [line for text in provenance.pop("warnings", []) for line in text.splitlines()]
     page = render(
         TEMPLATE,
@@ -122,8 +123,8 @@ def make_page(
         places=list(dict.fromkeys(one.place for of_one in answers for one in of_one if one.place)),
         signs=SIGNS,
         picture=picture_of(shown, config["models"]),
-        claims="" if results is None else claims_html(results),
-        names=_names(of_run, findings, config["models"]),
+        claims="" if results is None else claims_html(results, "names" if names else ""),
+        names=names,
         claims_checked=0 if of_run is None else of_run["claim"].nunique(),
         beside=any(layout.has_reported for layout in layouts.values()),
         gallery=shown,
