@@ -317,6 +317,35 @@ def test_each_note_is_said_where_it_holds(board: Path) -> None:
     ]
 
 
+def test_the_page_says_first_who_leads_and_how_surely(board: Path) -> None:
+    def answer(*paths: str) -> str:
+        make_leaderboard(paths, "board.html")
+        found = re.search(r"<li><a href[^>]*>data at 40/255</a>: (.*)</li>", board.read_text())
+        assert found
+        return found[1]
+
+    def close(one: Any) -> None:
+        one["worst"]["acc_percent"] = measured(48.5)
+        one["evidence"][1]["sha256"] = "0" * 64
+
+    spoil(Path("colours"), close, Path("close"))
+    assert (
+        answer("colours", "rounds") == "colours keeps 50.0 % (49.0 to 52.0), the most of 2 models."
+    )
+    assert answer("colours", "close") == (
+        "colours (colours) keeps 50.0 % (49.0 to 52.0), the most of 2 models, not separated from "
+        "the second."
+    )
+    assert answer("rounds") == "rounds keeps at most 10.0 %, the only model here, found too high."
+
+
+def test_a_warning_of_several_models_is_said_once(board: Path) -> None:
+    for name in ("colours", "rounds"):
+        spoil(Path(name), lambda one: one.update(warnings=["few images"]))
+    make_leaderboard(["colours", "rounds"], board)
+    assert [one for one in notes_of(board) if "few" in one] == ["! colours, rounds: few images."]
+
+
 def test_a_run_found_too_high_is_marked_at_radii_where_nobody_asked(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

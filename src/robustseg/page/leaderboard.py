@@ -156,6 +156,7 @@ def make_leaderboard(sources: Iterable[str | Path], out: str | Path) -> list[Ran
             {
                 "name": name,
                 "title": one.title,
+                "answer": _answer(one),
                 "bars": [_bar(place, one) for place in range(len(one.entries))][:MOST_BARS],
                 "table": to_html(layout, name),
                 "entries": list(map(_details, one.entries)),
@@ -437,9 +438,12 @@ def _notes(ranking: Ranking) -> Iterable[str]:
             )
     if len({_attack_note(entry.of) for entry in entries}) > 1:
         yield "The attacks differ: a weaker attack leaves more, and says less."
+    warned: dict[str, list[str]] = {}
     for entry in entries:
         for sentence in entry.of.warnings:
-            yield f"! {entry.label}: {sentence}."
+            warned.setdefault(sentence, []).append(entry.label)
+    for sentence, labels in warned.items():
+        yield f"! {listed(labels)}: {sentence}."
     if any(not entry.compared for entry in entries):
         yield (
             "Evidence “not there”: the figures are as the file says; where evidence lies beside, "
@@ -450,6 +454,24 @@ def _notes(ranking: Ranking) -> Iterable[str]:
             "“paper”: printed in arXiv 2306.12941, not measured here: on the paper’s images, by "
             "SEA of four losses with 300 iterations each."
         )
+
+
+def _answer(ranking: Ranking) -> str:
+    """Return what the page says first of a ranking: who leads, with what, and how surely."""
+    first = ranking.entries[0]
+    figure = first.of.worst.acc_percent
+    if first.of.overestimated:
+        keeps = f"at most {printed(first.of.ranked_percent)} %"
+    else:
+        keeps = with_interval(f"{printed(figure.value)} %", figure.low, figure.high)
+    parts = [f"{first.label} keeps {keeps}"]
+    if len(ranking.entries) > 1:
+        parts.append(f"the most of {len(ranking.entries)} models")
+        parts += ["not separated from the second"] if ranking.together[1] else []
+    else:
+        parts.append("the only model here")
+    parts += [f"found {first.doubts}"] if first.doubts else []
+    return ", ".join(parts)
 
 
 def _bar(place: int, ranking: Ranking) -> dict[str, Any]:
