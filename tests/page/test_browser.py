@@ -361,6 +361,23 @@ def test_names_of_lines_and_groups_leave_room_for_numbers_on_a_phone(browser):
     assert first[1] <= 150
 
 
+def test_words_in_tables_of_text_break_on_a_phone_only_if_they_must(browser):
+    browser.set_width(390, 844)
+    broken, widest = browser.run(
+        "const cells = [...document.querySelectorAll('.text td')], line = document.createRange();"
+        "const lines = (text, from, to) => {"
+        " line.setStart(text, from); line.setEnd(text, to); return line.getClientRects().length; };"
+        "const broken = cells.flatMap(cell =>"
+        " [...cell.firstChild.data.matchAll(/[^\\s-]+/g)].filter(word => word[0].length < 16"
+        "  && lines(cell.firstChild, word.index, word.index + word[0].length) > 1"
+        ").map(String));"
+        "cells[0].textContent = 'x'.repeat(300);"
+        "return [broken, cells[0].getBoundingClientRect().width]"
+    )
+    assert broken == []
+    assert widest <= 0.6 * 390 + 1
+
+
 def test_light_and_dark_differ(browser):
     colours = []
     for theme in ("light", "dark"):
