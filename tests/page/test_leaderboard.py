@@ -824,10 +824,12 @@ def test_report_submits_and_rank_reads(runs: Path, capsys: pytest.CaptureFixture
     before = file_of("colours").read_text()
     stale = file_of("colours").with_name("colours_eps1.json")
     shutil.copy(file_of("colours"), stale)
+    other = shutil.copy(file_of("rounds"), stale.with_name("rounds_eps1.json"))
     file_of("colours").unlink()
     assert main(["report", "runs/colours", "--submit"]) == 0
     assert file_of("colours").read_text() == before
     assert not stale.exists()
+    other.unlink()  # which is another's, and was left
     assert main(["rank", "runs/colours", "runs/rounds", "--out", "board.html"]) == 0
     assert "data at 40/255: 2 models on 6 images, first " in capsys.readouterr().out
 

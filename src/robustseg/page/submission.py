@@ -296,7 +296,7 @@ class Submission(Section):
 
 
 def make_submissions(folder: str | Path) -> list[Path]:
-    """Write a submission for each radius of a run, in place of earlier ones; return their paths.
+    """Write a submission for each radius of a run, in place of its earlier ones; return the paths.
 
     Args:
         folder: of `evaluate`, or of `robustseg attack --out`; its evidence is complete.
@@ -312,13 +312,13 @@ def make_submissions(folder: str | Path) -> list[Path]:
     if not made:
         raise RobustsegError(f"{folder} holds no attack with a radius, so there is nothing to rank")
     place = Path(folder) / FOLDER
-    for earlier in place.glob("*.json"):
-        earlier.unlink()
     paths = []
     for one in made:
         paths.append(place / f"{one.model}_eps{one.eps_255:g}.json")
         with atomic_path(paths[-1]) as temporary:
             temporary.write_text(json.dumps(one.model_dump(), indent=1) + "\n", encoding="utf-8")
+    for earlier in {*place.glob(f"{made[0].model}_eps*.json")} - {*paths}:
+        earlier.unlink()
     return paths
 
 
