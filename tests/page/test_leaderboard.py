@@ -107,6 +107,13 @@ def at_radius(one: Any, eps_255: float) -> None:
     one["eps_255"] = eps_255
 
 
+def rename(one: Any, model: str) -> None:
+    """Change the model of a submission, and that of its evidence."""
+    for file in one["evidence"]:
+        file["path"] = file["path"].replace(f"/{one['model']}/", f"/{model}/")
+    one["model"] = model
+
+
 def test_figures_are_those_of_the_table(made: Path) -> None:
     numbers = read_evaluation(made / "colours").numbers
     one = read_submission(made / "colours/report/submissions/colours_eps40.json")
@@ -427,7 +434,7 @@ def test_models_whose_intervals_overlap_are_marked(runs: Path) -> None:
     def at(value: float) -> Callable[[Any], object]:
         return lambda one: (
             one["worst"].update(acc_percent=measured(value)),
-            one.update(model=f"at_{value:.0f}"),
+            rename(one, f"at_{value:.0f}"),
             one["evidence"][0].update(sha256=f"{value:064.0f}"),
         )
 
@@ -607,7 +614,7 @@ def many(count: int) -> list[Path]:
 
     def named(place: int) -> Callable[[Any], object]:
         return lambda one: (
-            one.update(model=f"m{'x' * 90}{place:03d}"),
+            rename(one, f"m{'x' * 90}{place:03d}"),
             one["worst"].update(acc_percent=measured(68.0 - place / 10)),
             [file.update(sha256=f"{place:060d}{n:04d}") for n, file in enumerate(one["evidence"])],
             one.update(doubt=opinion(70.0, 9.5) if place == 1 else None),
@@ -655,10 +662,8 @@ def test_in_a_browser(runs: Path, tmp_path: Path) -> None:
 
 
 def test_models_of_one_name_are_told_apart(runs: Path) -> None:
-    def renamed(one: Any) -> None:
-        one.update(model="rounds")
-
-    (found,) = rank([file_of("rounds"), spoil(file_of("colours"), renamed, Path("other.json"))])
+    other = spoil(file_of("colours"), lambda one: rename(one, "rounds"), Path("other.json"))
+    (found,) = rank([file_of("rounds"), other])
     assert {entry.label for entry in found.entries} == {
         "rounds (runs/rounds)",
         "rounds (other.json)",
@@ -702,6 +707,7 @@ DAMAGED: dict[str, tuple[str, object]] = {
     ),
     "doubt.images is 7, where images is 6": ("doubt.images", 7),
     "doubt.acc_percent is ": ("doubt.images", 6),
+    "clean has an interval, where images is 1": ("images", 1),
     "doubt has overestimated_by_points 0": ("doubt.overestimated_by_points", 0.0),
 }
 
@@ -737,6 +743,13 @@ def test_damage_is_one_sentence_with_file_and_key(
         (
             "eps_255 is 40, but evidence[1].path is of 8",
             lambda files: [files[0], {**files[1], "path": files[1]["path"].replace("40", "8")}],
+        ),
+        (
+            "model is rounds, but evidence[2].path is of other",
+            lambda files: [
+                *files[:2],
+                {**files[2], "path": files[2]["path"].replace("rounds", "other")},
+            ],
         ),
         (
             "evidence[0] has the path",

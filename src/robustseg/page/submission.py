@@ -237,6 +237,17 @@ class Submission(Section):
         return self
 
     @model_validator(mode="after")
+    def _of_one_image_without_intervals(self) -> Submission:
+        for name in ("clean", "worst"):
+            scores: Scores = getattr(self, name)
+            if self.images == 1 and (scores.acc_percent.low, scores.miou_percent.low) != (
+                None,
+                None,
+            ):
+                raise ValueError(f"{name} has an interval, where images is 1")
+        return self
+
+    @model_validator(mode="after")
     def _has_its_evidence(self) -> Submission:
         jobs = [one.job for one in self.evidence]
         other = next(
@@ -246,6 +257,11 @@ class Submission(Section):
             raise ValueError(
                 f"eps_255 is {self.eps_255:g}, but evidence[{other}].path is of "
                 f"{jobs[other].eps_255:g}"
+            )
+        renamed = next((n for n, job in enumerate(jobs) if job.model != self.model), None)
+        if renamed is not None:
+            raise ValueError(
+                f"model is {self.model}, but evidence[{renamed}].path is of {jobs[renamed].model}"
             )
         if not any(job.suite == CLEAN_SUITE for job in jobs):
             raise ValueError("evidence has no file of the clean images")
