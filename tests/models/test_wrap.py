@@ -171,6 +171,11 @@ def test_mask_queries() -> None:
         mask = resized(outputs.masks_queries_logits[:, query : query + 1]).sigmoid()
         scores += shares[:, query, :, None, None] * mask
     torch.testing.assert_close(logits.exp(), scores, rtol=1e-4, atol=1e-6)
+    # The authors' own networks have other names for the same.
+    names = {"pred_logits": "class_queries_logits", "pred_masks": "masks_queries_logits"}
+    theirs = wrap(lambda images: {own: net(images)[name] for own, name in names.items()})
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(NORMALISED), logits)
     # What the user says about the output comes first.
     chosen = wrap(net, output=lambda given: given["masks_queries_logits"], **IMAGENET)
     with torch.no_grad():

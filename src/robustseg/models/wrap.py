@@ -27,8 +27,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 USUAL_OUTPUTS = ("logits", "out")
 """Keys or attributes that hold the logits in transformers and torchvision."""
-QUERIES = ("class_queries_logits", "masks_queries_logits")
-"""Outputs of networks that predict masks with a class each (MaskFormer, Mask2Former, EoMT)."""
+QUERIES = (
+    ("class_queries_logits", "masks_queries_logits"),
+    ("pred_logits", "pred_masks"),
+)
+"""Outputs of networks that predict masks with a class each (MaskFormer, Mask2Former, EoMT), as
+transformers and as the authors name them."""
 FAINTEST = 1e-8
 """Added to a class's score before its logarithm is taken."""
 
@@ -51,11 +55,14 @@ class WrappedModel(EnlargingModel):
         net: the network, or a function, from images to its outputs.
         data_classes: K, how many of the logits are classes of the data; None: all of them. Logits
             behind them take part in the prediction and are never right.
+        keeps_output: whether the network was seen to keep what it returned, so that an attack must
+            not write over it.
     """
 
     mean: Tensor | None
     std: Tensor | None
     place: Tensor
+    keeps_output = False
 
     def __init__(
         self,
@@ -237,8 +244,8 @@ class WrappedModel(EnlargingModel):
 
     def _logits(self, outputs: Any, images: int, size: tuple[int, int]) -> Tensor:
         """Return what stands for logits in the network's outputs, (B, K, h, w)."""
-        queries = self.output is None and _is_queries(outputs)
-        found = _logits_of_queries(outputs, size) if queries else self._find(outputs)
+        queries = None if self.output is not None else _queries_in(outputs)
+        found = self._find(outputs) if queries is None else _logits_of_queries(*queries, size)
         if isinstance(found, Tensor) and not found.dtype.is_floating_point:
             raise RobustsegError(
                 f"the model returned {found.dtype}, not logits; attacks need its scores before "
@@ -553,25 +560,24 @@ def _has(outputs: Any, name: str) -> bool:
     return not isinstance(outputs, Tensor | Mapping | list) and hasattr(outputs, name)
 
 
-def _is_queries(outputs: Any) -> bool:
+def _queries_in(outputs: Any) -> tuple[Tensor, Tensor] | None:
+    """Return the class logits (B, Q, K + 1) and masks (B, Q, h, w) of queries, if there are any."""
     if isinstance(outputs, Tensor | list):
-        return False
-    return all(
-        (isinstance(outputs, Mapping) and name in outputs) or hasattr(outputs, name)
-        for name in QUERIES
-    )
+        return None
+    for names in QUERIES:
+        if isinstance(outputs, Mapping) and all(name in outputs for name in names):
+            return outputs[names[0]], outputs[names[1]]
+        if all(hasattr(outputs, name) for name in names):
+            return getattr(outputs, names[0]), getattr(outputs, names[1])
+    return None
 
 
-def _logits_of_queries(outputs: Any, size: tuple[int, int]) -> Tensor:
+def _logits_of_queries(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the logarithm of each class's score (B, K, *size); the last class is "no object".
 
     Masks are made larger before their sigmoid, as in the networks' own code: after it, pixels at
     edges would get another class.
     """
-    classes, masks = (
-        outputs[name] if isinstance(outputs, Mapping) else getattr(outputs, name)
-        for name in QUERIES
-    )
     shares = classes.float().softmax(-1)[..., :-1]
     masks = functional.interpolate(masks.float(), size, mode="bilinear", align_corners=False)
     return (torch.einsum("bqk,bqhw->bkhw", shares, masks.sigmoid()) + FAINTEST).log()
