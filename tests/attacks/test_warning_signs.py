@@ -159,6 +159,11 @@ def test_training_mode_behind_a_function(way: int) -> None:
     assert "in training mode" in said(hidden_ways(net)[way])
 
 
+def test_no_alarm_of_a_function_that_calls_eval_itself() -> None:
+    net = trained(layers(nn.ReLU, nn.BatchNorm2d(8))).train()
+    assert said(lambda images: net.eval()(images)) == ""
+
+
 def test_no_alarm_of_wrapped_and_exported_models_behind_a_function() -> None:
     wrapped = wrap(NET)
     assert said(lambda images: wrapped(images)) == ""
@@ -209,6 +214,47 @@ def test_a_model_that_keeps_something_from_pass_to_pass() -> None:
             return logits
 
     assert "one that keeps something from pass to pass" in said(Mean())
+
+
+def test_a_model_that_takes_turns() -> None:
+    """Two nets, one for each second pass; of a single image, which is always alone."""
+
+    class Turns(nn.Module):
+        passes = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.passes += 1
+            return NET(images if self.passes % 2 else images.roll(1, 1))
+
+    assert "two passes over the same" in said(Turns(), IMAGES[:1], LABELS[:1], image_ids=["one"])
+
+
+@pytest.mark.parametrize("keeps", [lambda logits: logits, Tensor.detach])
+def test_what_a_model_keeps_is_not_written_over(keeps: Callable[[Tensor], Tensor]) -> None:
+    """A model that looks images up by what is in them: counting would find the gradient there."""
+    kept: dict[bytes, Tensor] = {}
+
+    def model(images: Tensor) -> Tensor:
+        key = images.detach().numpy().tobytes()
+        if key in kept:
+            return kept[key]
+        logits = NET(images)
+        kept[key] = keeps(logits)
+        return logits
+
+    one: dict[str, Any] = {"eps_255": 4, "image_ids": ["one"], "losses": ["mask_ce"]}
+    found, expected = (attack(net, IMAGES[:1], LABELS[:1], **one) for net in (model, NET))
+    assert expected.acc < expected.clean_acc
+    np.testing.assert_array_equal(found.accuracy, expected.accuracy)
+
+
+def test_logits_of_another_image_than_the_first_that_depend_on_the_batch() -> None:
+    def film(images: Tensor) -> Tensor:
+        """Mix in the logits of the image before, which the first has not."""
+        logits = NET(images)
+        return torch.cat([logits[:1], (logits[1:] + logits[:-1]) / 2])
+
+    assert "an image's logits depend on the others of its batch" in said(film)
 
 
 def test_logits_that_depend_on_the_batch() -> None:

@@ -53,8 +53,8 @@ class Evaluation:
 class AttackedModel:
     """The attacked model under one loss.
 
-    The loss's gradient takes the memory of the model's logits, unless the backward pass needs them:
-    a model must not expect to find its last output unchanged. On a CPU, logits that a model says it
+    The loss's gradient takes the memory of the model's logits, unless the backward pass needs them
+    or the model was seen to keep them. On a CPU, logits that a model says it
     is about to enlarge are taken before that, see `coarse_logits`.
 
     Args:
@@ -80,7 +80,7 @@ class AttackedModel:
         self.scale, self.class_pixels = scale, class_pixels
         self.position = torch.arange(len(labels), device=labels.device)
         self.labels: Labels | None = None
-        self.overwrite = True
+        self.overwrite = not _keeps_output(model)
 
     def focus(self, position: Tensor) -> None:
         """From now on, evaluate the images at `position` (b,) int64 in the batch."""
@@ -185,6 +185,12 @@ def refuse_gradients(wrong: Tensor, image_ids: list[str]) -> None:
         "cannot use it, and the model would pass for robust",
         GradientError,
     )
+
+
+def _keeps_output(model: Model) -> bool:
+    """Return whether a model, or one inside, was seen to keep what it returned."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return any(isinstance(one, WrappedModel) and one.keeps_output for one in modules)
 
 
 def data_classes(model: Model) -> int | None:
