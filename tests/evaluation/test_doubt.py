@@ -114,6 +114,45 @@ def where_attacked(images: Tensor, there: float) -> Tensor:
     return torch.where(away, there, 1.0).view(-1, 1, 1, 1)
 
 
+def at_the_edge(images: Tensor, there: float) -> Tensor:
+    """Return 1, and a number for images of `scenes` of which most values are moved by about 8/255.
+
+    A random point of the ball is not there, nor is what an attack without a radius finds.
+    """
+    known = torch.stack([image for image, _ in scenes()])
+    moved = (images.detach()[:, None] - known).abs().flatten(2)
+    moved = moved[torch.arange(len(moved)), moved.amax(2).argmin(1)]
+    is_there = ((moved > 7.5 / 255).double().mean(1) > 0.5) & (moved.amax(1) < 20 / 255)
+    return torch.where(is_there, there, 1.0).view(-1, 1, 1, 1)
+
+
+class InTurn(nn.Module):
+    """The network, and in each second pass the network of images that are a little darker."""
+
+    passes = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.passes += 1
+        return NET(images if self.passes % 2 else images - 0.05)
+
+
+def another_with_gradients(images: Tensor) -> Tensor:
+    return NET(images.flip(-1)).flip(-1) if torch.is_grad_enabled() else NET(images)
+
+
+def film(images: Tensor) -> Tensor:
+    """Mix in the image before."""
+    logits = NET(images)
+    return torch.cat([logits[:1], (logits[1:] + logits[:-1]) / 2])
+
+
+def small_values_reversed(images: Tensor) -> Tensor:
+    """Hand back 38 % of the gradient's values with another sign, and too small to be missed."""
+    generator = torch.Generator().manual_seed(5)
+    some = torch.rand(images.shape[1:], generator=generator) < 0.38
+    return NET(WithGradient.apply(images, torch.where(some, -1e-3, 1.0)))
+
+
 def broken_root(images: Tensor) -> Tensor:
     return NET(images + torch.sqrt((images - images.detach()) ** 2))
 
@@ -149,6 +188,22 @@ DEFECTS: dict[str, tuple[Callable[[Tensor], Tensor], str, str, bool]] = {
     "8-bit rounding where attacked": (
         lambda x: NET(torch.where(where_attacked(x, 0) == 0, torch.round(x * 31) / 31, x)),
         *("zero_gradients", "hidden by round", True),
+    ),
+    "reversed at the edge": (
+        lambda x: NET(WithGradient.apply(x, at_the_edge(x, -1))),
+        *("finite_differences", "another function", False),
+    ),
+    "rounding at the edge": (
+        lambda x: NET(torch.where(at_the_edge(x, 0) == 0, torch.round(x * 31) / 31, x)),
+        *("straight_through", "hidden by round", True),
+    ),
+    "two networks in turn": (InTurn(), "deterministic", "two passes", False),
+    "another network with gradients": (
+        another_with_gradients, "finite_differences", "another function", False,
+    ),
+    "film": (film, "alone", "in its batch", False),
+    "small values reversed": (
+        small_values_reversed, "finite_differences", "another function", False,
     ),
     "certain where attacked": (
         lambda x: NET(x) * where_attacked(x, 1e5), "saturated", "probability 1", True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -33,7 +33,7 @@ from robustseg.attacks.surrogates import (
 from robustseg.errors import GradientError, RobustsegError, UnwritableError
 from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen
-from robustseg.evaluation.over_batches import EvidenceRow, rows_of_batches
+from robustseg.evaluation.over_batches import EvidenceRow, on_device, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence import enumerator
 from robustseg.evidence.enumerator import DOUBT, LOGIT_FACTORS, attack_in_words
@@ -189,6 +189,8 @@ class Doubter:
         if seen.has_gradients:
             words = attack_in_words(spec, f"{DOUBT}other_seed-")
             self.run("other_seed", words, self._other_seed)
+            if "other_seed" in self.rows:
+                seen.look_again(self.model, self._ended())
             self.of_spec("more_iterations", replace(spec, iterations=2 * budget))
             self._scales(spec)
             if self.any_exchanged:
@@ -252,6 +254,13 @@ class Doubter:
         assert outcome.adversarial is not None
         self._iterates |= zip(batch[2], outcome.adversarial.cpu(), strict=True)
         return outcome
+
+    def _ended(self) -> Iterator[Batch]:
+        """Yield the batches with what the attack from another seed ended at in their images."""
+        for batch in on_device(self.batches, self.model):
+            start = self._start(batch)
+            assert start is not None
+            yield start, *batch[1:]
 
     def _start(self, batch: Batch) -> Tensor | None:
         """Return what the attack from another seed ended at; None without such an attack."""

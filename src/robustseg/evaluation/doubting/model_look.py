@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import numpy as np
@@ -31,8 +31,9 @@ class Seen:
 
     Attributes:
         signs: of the clean images.
-        gradients: of some images, the worse of each as it is and at a random point of its ball: it
-            may be in order on the clean image, and nowhere that an attack goes.
+        gradients: of some images, the worst of each as it is, at a random point of its ball, and
+            where an attack ended: they may be in order on the clean image, and nowhere that an
+            attack goes.
         noted: what hides gradients or is random in a forward pass of such a point.
         clean: by image id, how many pixels are labelled, and right.
         pass_s: seconds of a forward and backward pass of one image, about.
@@ -70,6 +71,23 @@ class Seen:
         """Whether the model's own gradients look as they should."""
         gone = CHECKS["zero_gradients"].fails(percent(_mean(self.gradients.zeros)))
         return self.has_gradients and self.agrees and not gone
+
+    def look_again(self, model: Model, ended: Iterable[Batch]) -> None:
+        """Look at gradients where an attack ended: its images (B, C, H, W), labels and ids.
+
+        Pixels that are right there are the most certain ones: how many are says nothing.
+        """
+        looks: list[GradientLook] = []
+        left = GRADIENT_IMAGES
+        for images, labels, ids in ended:
+            looks.append(look_at_gradients(model, images[:left], labels[:left], ids[:left]))
+            if not self.noted.hidden:
+                self.noted = hiding(model, images[:1])
+            left -= len(ids)
+            if left <= 0:
+                break
+        there = replace(_joined(looks), saturated=self.gradients.saturated)
+        self.gradients = self.gradients.or_worse(there)
 
     def findings(self, model: Model) -> list[Finding]:
         """Return what the checks of the model and its gradients found."""
@@ -128,9 +146,7 @@ def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
             left -= len(ids)
     images, _, ids = next(iter(on_device(batches, model)))
     first = moved(images[:1], image_ids=ids[:1])
-    gradients = GradientLook(
-        *(torch.cat([getattr(one, field.name) for one in looks]) for field in fields(GradientLook))
-    )
+    gradients = _joined(looks)
     pass_s = took_s / PASSES_OF_A_LOOK / len(gradients.zeros)
     return Seen(signs, gradients, hiding(model, first), clean, pass_s)
 
@@ -138,6 +154,13 @@ def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
 PASSES_OF_A_LOOK = 26
 """What two of `look_at_gradients` take, in forward and backward passes: 34 of 35 of each are
 forward alone."""
+
+
+def _joined(looks: Sequence[GradientLook]) -> GradientLook:
+    """Return what was seen of batches, of all their images."""
+    return GradientLook(
+        *(torch.cat([getattr(one, field.name) for one in looks]) for field in fields(GradientLook))
+    )
 
 
 def _mean(values: Tensor) -> float:
