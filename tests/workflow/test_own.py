@@ -1,5 +1,6 @@
 """A model of one's own through the workflow, from config/own.yaml; and the page that it ends in."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import transfer
 from robustseg.evidence.reading import read_evidence, read_opinions
 from robustseg.models.references import own_model
-from tests.workflow.running import ROOT, snakemake
+from tests.workflow.running import ROOT, planned, snakemake
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -143,6 +144,22 @@ def test_attacks_are_carried_over_from_another_model_of_one_s_own(
         found = rows.loc[row["image_id"]]
         assert found["attack"] == "transfer-other-apgd-ce-constant-5"
         assert found["pixels_correct"] == row["pixels_correct"]
+
+
+def test_weights_that_are_exchanged_for_older_ones_are_noticed(finished: Path) -> None:
+    """A file that is moved into place keeps its time, here also its size."""
+    weights, kept = finished / "w.pth", finished / "kept.pth"
+    weights.rename(kept)
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, (0, 0))
+    plan = ["-n", "--cores", "1", "--configfile", finished / "own.yaml", "--", "all"]
+    done = snakemake(*plan, folder=finished)
+    jobs = {"evaluate_clean", "attack_model", "doubt_model", "attack_gallery"}
+    assert jobs <= set(planned(done.stdout)), done.stdout
+    kept.rename(weights)
+    assert planned(snakemake(*plan, folder=finished).stdout) == {}
 
 
 def test_a_changed_model_is_evaluated_again(finished: Path) -> None:

@@ -1,7 +1,7 @@
 """The whole configuration, and what follows from it for each table, model and attack."""
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from robustseg.evidence.enumerator import Read as EvidenceRead
 from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.files import sha256
 from robustseg.models.published import FILES, MARGIN, MODELS, SegmentationWeights, Weights
 from robustseg.sections import FilePath, Name, Radius, RunName, Section, Seed
 from robustseg.tables.registry import TABLES
@@ -228,7 +229,23 @@ class Config(Section):
     def own_of(self, name: str) -> dict[str, Any] | None:
         """Return how a model of one's own is made, as plain data; None for all others."""
         model = self.models.get(name)
-        return model.model_dump() if isinstance(model, OwnModel) else None
+        if not isinstance(model, OwnModel):
+            return None
+        return model.model_dump() | {"contents": self._contents_of(name, model)}
+
+    def _contents_of(self, name: str, model: OwnModel) -> dict[str, str]:
+        """Return the SHA-256 of each file that a model of one's own is made of.
+
+        A file may be exchanged for one that is older than the evidence, which its time does not
+        tell. Of a published file, which is fetched, the workflow itself expects the hash.
+        """
+        fetched = self.fetched_of(name) and model.weights
+        return {
+            path: _content(path, about.st_size, about.st_mtime_ns)
+            for path in model.files
+            if path != fetched and Path(path).is_file()
+            for about in (Path(path).stat(),)
+        }
 
     def sources_of(self, suite: str) -> list[str]:
         """Return the other models that a suite's perturbations are found on."""
@@ -288,7 +305,7 @@ class Config(Section):
         if isinstance(model, ReleasedModel):
             return lineage | {"file": model.published.file}
         if isinstance(model, OwnModel):
-            return lineage
+            return lineage | {"contents": self._contents_of(name, model)}
         training = {"training": self.training_of(model)}
         return lineage | training | self._lineage_of_backbone(model.backbone)
 
@@ -359,6 +376,12 @@ class Config(Section):
 
 TABLE6_EPS_255 = 4
 """Radius for which all robust classifiers of Table 6 were trained, in 1/255."""
+
+
+@lru_cache
+def _content(path: str, size_bytes: int, mtime_ns: int) -> str:
+    """Return the SHA-256 of a file, read once for each state that it is seen in."""
+    return sha256(path)
 
 
 def _settings(section: Section) -> dict[str, Any]:
