@@ -44,6 +44,7 @@ from robustseg.clusters import check_image, check_slurm, explain
 from robustseg.bounds import LARGEST_SEED
 from robustseg.claims.language import read_claims
 from robustseg.config import load_config
+from robustseg.config.data import Camvid, Downloaded
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.listing import settings_fingerprint
 from robustseg.data.splits import archives_of

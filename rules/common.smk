@@ -8,7 +8,7 @@ from inspect import signature
 
 GENERATED = [name for name, data in CONFIG.data.items() if data.kind in ("scenes", "shapes")]
 DOWNLOADED = [
-    name for name, data in CONFIG.data.items() if data.kind in ("voc", "ade20k", "camvid")
+    name for name, data in CONFIG.data.items() if isinstance(data, (Downloaded, Camvid))
 ]
 CIFAR10 = [name for name, data in CONFIG.data.items() if data.kind == "cifar10"]
 FOLDERS = [name for name, data in CONFIG.data.items() if data.kind == "folder"]
@@ -304,10 +304,11 @@ def benchmarks_of(*names, over_seeds=False):
 
 
 def jobs_by_target():
-    """Return the jobs of every table and figure."""
-    from robustseg.plan.costs import jobs_of  # only here: every job reads this file
+    """Return the jobs of every table and figure, and of the attacked images that the page shows."""
+    from robustseg.plan.costs import GALLERY, jobs_of  # only here: every job reads this file
 
     names = [*CONFIG.tables, *CONFIG.figures, *CONFIG.pictures]
+    names += [GALLERY] if CONFIG.gallery else []
     return {name: jobs_of(CONFIG, name) for name in names}
 
 

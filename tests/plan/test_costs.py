@@ -3,17 +3,20 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
 
 from robustseg.config import load_config
 from robustseg.config.attacks import AnySuite
+from robustseg.config.data import Downloaded
+from robustseg.config.known_data import known_images
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import radii_of_path
 from robustseg.plan import costs, throughput
-from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of, num_classes
+from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of
 from robustseg.plan.networks import Network, Work
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
 from robustseg.plan.throughput import Throughput, read_throughput, write_throughput
@@ -50,6 +53,14 @@ def test_trainings_are_counted(config: Config) -> None:
     assert total(by_rule(jobs, "pretrain_backbone", backbone="convnext_clean")) == (4, 0, 16)
     half = by_rule(jobs_of(config, "table1"), "train_model", model="half_at_3")
     assert total(half) == (2, 4, 8)
+
+
+def test_of_an_odd_pass_more_than_half_is_attacked() -> None:
+    """Two of three images, as the training loop rounds."""
+    changed = yaml.safe_load(MATCHBOX.read_text())
+    changed["training"]["upernet"] |= {"batch_size": 3, "images_per_pass": 3}
+    jobs = jobs_of(load_config(changed, []), "table1")
+    assert total(by_rule(jobs, "train_model", model="half_at_3")) == (2, round(8 * 2 / 3), 8)
 
 
 def test_radii_together_are_as_many_passes_in_fewer_jobs() -> None:
@@ -134,8 +145,23 @@ def test_published_sizes() -> None:
     data = load_config(text, [MATCHBOX]).data
     assert images_in(data["voc"]) == (8498, 1449)
     assert images_in(data["ade"]) == (20210, 2000)
-    assert (num_classes(data["voc"]), num_classes(data["ade"])) == (21, 150)
-    assert (num_classes(data["scenes"]), num_classes(data["shapes"])) == (10, 9)
+    assert (data["voc"].num_classes, data["ade"].num_classes) == (21, 150)
+    assert (data["scenes"].num_classes, data["shapes"].num_classes) == (10, 9)
+
+
+def test_a_kind_that_is_new_is_counted_by_what_its_section_says() -> None:
+    """A class derived from `Downloaded` is all that the plan and the checks have to know."""
+
+    class Maps(Downloaded):
+        kind: Literal["maps"] = "maps"
+
+        @property
+        def published_images(self) -> tuple[int, int]:
+            return 70, 30
+
+    maps = Maps(crop_px=64, base_px=64)
+    assert images_in(maps) == (70, 30)  # type: ignore[arg-type]
+    assert known_images(maps) == (70, 30)  # type: ignore[arg-type]
 
 
 def test_prices_add_up(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """What Snakemake plans, without data, GPU or any job being run."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
+from robustseg.config import load_config
 from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.plan.costs import GALLERY, jobs_of
 from robustseg.tables.registry import TABLES
 from tests.workflow.running import MATCHBOX, ROOT, load, matchbox, planned, processor_s, snakemake
 
@@ -284,6 +288,46 @@ def test_a_gallery_of_released_weights_waits_for_their_accuracy(tmp_path: Path) 
     config = matchbox(tmp_path, **changes)
     jobs = plan("--configfile", config, "--", "figure8", folder=tmp_path)
     assert (jobs["check_accuracy"], jobs["attack_gallery"]) == (1, 1)
+    assert on_gpu(jobs) == priced(config, "figure8")
+
+
+ON_GPU = (
+    *("pretrain_backbone", "train_model", "evaluate_clean"),
+    *("attack_model", "doubt_model", "attack_gallery", "attack_targeted"),
+)
+
+
+def on_gpu(jobs: dict[str, int]) -> dict[str, int]:
+    return {rule: count for rule, count in jobs.items() if rule in ON_GPU}
+
+
+def priced(path: Path, *names: str) -> dict[str, int]:
+    """Return the jobs that the target `plan` counts, by rule."""
+    config = load_config(yaml.safe_load(path.read_text()), [path])
+    return dict(Counter(job.rule for job in {job for one in names for job in jobs_of(config, one)}))
+
+
+def test_the_plan_prices_the_jobs_that_run(tmp_path: Path) -> None:
+    """Also of a gallery that no figure shows, and of published weights that attacks come from."""
+    source = PUBLISHED["models.vit_s"] | {"weights": "pir_at_5_128ep_upernet_convnext_t"}
+    carried = {"kind": "transfer", "sources": ["source"], "losses": ["js"]}
+    changes = PUBLISHED | {
+        "models.source": source,
+        "attacks.suites.carried": carried | {"schedules": ["constant"], "iterations": [3]},
+        "tables.each_attack.0": {"model": "vit_s", "suites": ["carried"], "eps_255": [4]},
+        "gallery.eps_255": {"pir_at_5": [4], "half_at_3": [2]},
+    }
+    config = matchbox(tmp_path, **changes)
+    settings = load_config(yaml.safe_load(config.read_text()), [config])
+    jobs = plan("--configfile", config, "--", "each_attack", folder=tmp_path)
+    assert on_gpu(jobs) == priced(config, "each_attack")
+    assert jobs["evaluate_clean"] == 2
+    jobs = plan("--configfile", config, "--", "gallery", folder=tmp_path)
+    assert on_gpu(jobs) == priced(config, GALLERY)
+    assert jobs["attack_gallery"] == 2
+    every = [*settings.tables, *settings.figures, *settings.pictures, GALLERY]
+    jobs = plan("--configfile", config, "--", "all", folder=tmp_path)
+    assert on_gpu(jobs) == priced(config, *every)
 
 
 @pytest.mark.parametrize("path", RULE_FILES, ids=lambda path: path.stem)

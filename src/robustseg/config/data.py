@@ -1,13 +1,16 @@
 """The keys of data sets and of what is downloaded."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from robustseg.addresses import quoted
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.classes import OTHERS, class_lines, ignored_values, read_classes
+from robustseg.data.labels import VOC_CLASSES
 from robustseg.data.listing import count_images
+from robustseg.data.scenes import OBJECT_NAMES, SCENE_CLASSES
 from robustseg.data.splits import (
     ADE20K_SPLITS,
     ADE20K_VAL,
@@ -23,7 +26,7 @@ from robustseg.data.splits import (
 )
 from robustseg.errors import RobustsegError
 from robustseg.models.published import FILES
-from robustseg.names import INTERPOLATIONS
+from robustseg.names import IMAGENET_CLASSES, INTERPOLATIONS
 from robustseg.sections import Count, FilePath, Pixels, Section, Seed, Sha256, Side, tag_of
 
 MOST_GENERATED = 10**10
@@ -67,9 +70,22 @@ class Generated(Section):
             )
         return self
 
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Of the pixels of `scenes`, or of the images of `shapes`."""
+        return SCENE_CLASSES if self.kind == "scenes" else OBJECT_NAMES
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
 
 class Downloaded(Section):
-    """What PASCAL-VOC and ADE20K have in common."""
+    """What PASCAL-VOC and ADE20K have in common, and `data.prepare` makes ready."""
+
+    class_names: ClassVar[Sequence[str] | None] = None
+    """In the order of the labels; None: known once the archive is there."""
 
     root: FilePath | None = Field(
         None,
@@ -92,13 +108,25 @@ class Downloaded(Section):
     )
 
     @property
+    def published_images(self) -> tuple[int, int]:
+        """Images of the training split, and of all that validate, as published."""
+        raise NotImplementedError
+
+    @property
+    def num_classes(self) -> int:
+        """K, with the background where it is a class."""
+        raise NotImplementedError
+
+    @property
     def val_images(self) -> int | None:
         """Images in the validation split; None: unknown until the files are there."""
-        return None
+        return self.published_images[1] if self.check_counts else None
 
 
 class Voc(Downloaded):
     """PASCAL-VOC 2012, with the additional training masks of SBD."""
+
+    class_names: ClassVar[Sequence[str]] = VOC_CLASSES
 
     kind: Literal["voc"] = Field(description="`voc`")
     crop_px: Pixels = Field(473, description=Downloaded.model_fields["crop_px"].description)
@@ -115,14 +143,19 @@ class Voc(Downloaded):
     )
 
     @property
+    def published_images(self) -> tuple[int, int]:
+        """Images of the training split, and of all that validate, as published."""
+        return VOC_SPLITS[self.train_split].count, VOC_VAL.count
+
+    @property
     def val_images(self) -> int | None:
         """Images in the validation split; None: unknown until the files are there."""
-        return VOC_VAL.count if self.check_counts and self.val_split == "val" else None
+        return super().val_images if self.val_split == "val" else None
 
     @property
     def num_classes(self) -> int:
         """Objects and background."""
-        return 21
+        return len(self.class_names)
 
 
 class Ade20k(Downloaded):
@@ -142,9 +175,9 @@ class Ade20k(Downloaded):
     )
 
     @property
-    def val_images(self) -> int | None:
-        """Images in the validation split; None: unknown until the files are there."""
-        return ADE20K_VAL.count if self.check_counts else None
+    def published_images(self) -> tuple[int, int]:
+        """Images of the training split, and of all that validate, as published."""
+        return ADE20K_SPLITS[self.train_split].count, ADE20K_VAL.count
 
     @property
     def num_classes(self) -> int:
@@ -264,7 +297,12 @@ class Folder(Section):
     @property
     def num_classes(self) -> int:
         """How many classes have been read."""
-        return len(read_classes(self.classes).names)
+        return len(self.class_names)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """In the order of `classes`."""
+        return read_classes(self.classes).names
 
 
 FOLDER_PATHS = ("images", "masks", "ids", "train_images", "train_masks", "train_ids")
@@ -273,6 +311,8 @@ FOLDER_PATHS = ("images", "masks", "ids", "train_images", "train_masks", "train_
 
 class Camvid(Section):
     """CamVid: street scenes, the photographs and classes chosen for SegNet."""
+
+    class_names: ClassVar[Sequence[str]] = CAMVID_CLASSES
 
     kind: Literal["camvid"] = Field(description="`camvid`")
     root: FilePath | None = Field(
@@ -314,7 +354,7 @@ class Camvid(Section):
     @property
     def num_classes(self) -> int:
         """Those of SegNet's choice."""
-        return len(CAMVID_CLASSES)
+        return len(self.class_names)
 
 
 class Cifar10(Section):
@@ -357,6 +397,11 @@ class ImageNet(Section):
     def val_images(self) -> int | None:
         """Images that are scored; None: as many as there are."""
         return self.images
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return IMAGENET_CLASSES
 
 
 class Mirror(Section):

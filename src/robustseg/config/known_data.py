@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from robustseg.config.data import Ade20k, AnyData, Camvid, Folder, Generated, ImageNet, Voc
-from robustseg.data.classes import read_classes
+from robustseg.config.data import (
+    SEGMENTATION_KINDS,
+    Ade20k,
+    AnyData,
+    Downloaded,
+    Folder,
+    ImageNet,
+)
 from robustseg.data.interface import BACKGROUND
-from robustseg.data.labels import VOC_CLASSES
-from robustseg.data.scenes import SCENE_CLASSES
-from robustseg.data.splits import ADE20K_SPLITS, CAMVID_CLASSES, VOC_SPLITS
 from robustseg.errors import RobustsegError
 
 
@@ -24,21 +27,14 @@ def known_images(data: AnyData) -> tuple[int | None, int | None]:
         return train if data.train_images else None, val
     if isinstance(data, ImageNet):
         return None, data.images
-    if isinstance(data, Voc | Ade20k):
-        splits = VOC_SPLITS if isinstance(data, Voc) else ADE20K_SPLITS
-        return splits[data.train_split].count if data.check_counts else None, data.val_images
+    if isinstance(data, Downloaded):
+        return data.published_images[0] if data.check_counts else None, data.val_images
     return data.train_images, data.val_images
 
 
 def known_classes(data: AnyData) -> Sequence[str] | None:
     """Return the names of the classes to segment; None: those of ADE20K are in its archive."""
-    if isinstance(data, Folder):
-        return read_classes(data.classes).names
-    if isinstance(data, Voc):
-        return VOC_CLASSES
-    if isinstance(data, Camvid):
-        return CAMVID_CLASSES
-    return SCENE_CLASSES if isinstance(data, Generated) and data.kind == "scenes" else None
+    return getattr(data, "class_names", None) if data.kind in SEGMENTATION_KINDS else None
 
 
 def has_background(data: AnyData) -> bool:

@@ -16,13 +16,13 @@ class Split:
     Attributes:
         lists: names of the lists that it is made of.
         members: ids of its images, from the lists.
-        count: images that it has in the published data; None: not published.
+        count: images that it has in the published data.
         own_masks: list whose images have the data set's own masks; the others have SBD's.
     """
 
     lists: tuple[str, ...]
     members: Callable[[Lists], set[str]]
-    count: int | None
+    count: int
     own_masks: str | None = None
 
 

@@ -11,25 +11,19 @@ from functools import lru_cache
 
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
 from robustseg.config.attacks import Alma, AnySuite, Doubt, Objects, Square, Transfer
-from robustseg.config.data import Ade20k, Camvid, Cifar10, Folder, Generated, ImageNet, Voc
+from robustseg.config.data import AnyData, Camvid, Cifar10, Downloaded, Folder, Generated, ImageNet
 from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
 from robustseg.data.listing import mean_side_px
-from robustseg.data.scenes import OBJECT_NAMES
-from robustseg.data.splits import (
-    ADE20K_SPLITS,
-    ADE20K_VAL,
-    CAMVID_SIZE_PX,
-    VOC_SPLITS,
-    VOC_VAL,
-)
+from robustseg.data.splits import CAMVID_SIZE_PX
 from robustseg.evidence.enumerator import CLEAN_SUITE, doubt_passes
 from robustseg.figures.registry import PICTURES
-from robustseg.names import ADVERSARIAL_SHARE, IMAGENET_CLASSES
+from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.plan.networks import OWN, Network, Work
 
 IMAGENET_VAL_IMAGES = 50_000
-AnySet = Generated | Voc | Ade20k | Camvid | Cifar10 | Folder | ImageNet
+GALLERY = "gallery"
+"""The target that is all attacked images that are kept for the page."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +40,10 @@ def jobs_of(config: Config, name: str, over_seeds: bool = False) -> list[Planned
 
     Args:
         config: the whole configuration.
-        name: of a table, or of a figure of numbers or of attacked images.
+        name: of a table, of a figure of numbers or of attacked images, or `GALLERY`.
         over_seeds: what it needs over all training seeds.
     """
-    if name in config.pictures:
+    if name == GALLERY or name in config.pictures:
         return list(dict.fromkeys(_picture_jobs(config, name)))
     return list(dict.fromkeys(_evidence_jobs(config, name, over_seeds)))
 
@@ -57,14 +51,12 @@ def jobs_of(config: Config, name: str, over_seeds: bool = False) -> list[Planned
 def _evidence_jobs(config: Config, name: str, over_seeds: bool) -> Iterator[PlannedJob]:
     """Yield trainings, clean evaluations and attacks of a table or figure of numbers."""
     for job in config.evidence_of(name, over_seeds):
-        yield from _training_jobs(config, job.model, job.training_seed)
         if job.suite == CLEAN_SUITE:
-            wildcards = {name: job.wildcards[name] for name in ("model", "training_seed")}
-            clean = (clean_work(config, job.model),)
-            yield PlannedJob("evaluate_clean", tuple(wildcards.items()), clean)
+            yield from _training_jobs(config, job.model, job.training_seed)
+            yield _clean_job(config, job.model, job.training_seed)
             continue
-        for source in config.sources_of(job.suite):
-            yield from _training_jobs(config, source, job.training_seed)
+        for model in (job.model, *config.sources_of(job.suite)):
+            yield from _before_attacks(config, model, job.training_seed)
         work = attack_work(config, job.model, job.suite, job.shard or 0)
         work *= len(config.radii_with(job))
         doubts = isinstance(config.attacks.suites[job.suite], Doubt)
@@ -73,12 +65,13 @@ def _evidence_jobs(config: Config, name: str, over_seeds: bool) -> Iterator[Plan
 
 
 def _picture_jobs(config: Config, name: str) -> Iterator[PlannedJob]:
-    """Yield trainings and attacks of a figure of attacked images."""
+    """Yield trainings and attacks of a figure of attacked images, or of the gallery."""
     training_seed = config.training_seeds[0]
-    for model in config.pictures[name]:
-        yield from _training_jobs(config, model, training_seed)
+    kept = config.gallery.eps_255 if config.gallery else {}
+    for model in kept if name == GALLERY else config.pictures[name]:
+        yield from _before_attacks(config, model, training_seed)
         network = network_of(config, model)
-        if PICTURES[name].targeted:
+        if name != GALLERY and PICTURES[name].targeted:
             targeted = config.targeted
             assert targeted is not None  # checked with the configuration
             runs = targeted.images * len(targeted.classes)
@@ -103,10 +96,10 @@ def network_of(config: Config, name: str, training: bool = False) -> Network:
     data = config.data[config.dataset_of(name)]
     settings = config.model_of(name)
     decoder = OWN if settings["scheme"] == "own" else settings.get("decoder", "")
-    return Network(settings["architecture"], decoder, num_classes(data), _size_px(data, training))
+    return Network(settings["architecture"], decoder, data.num_classes, _size_px(data, training))
 
 
-def _size_px(data: AnySet, training: bool) -> int:
+def _size_px(data: AnyData, training: bool) -> int:
     """Return height and width of the images; of a square as large where they differ."""
     if isinstance(data, Generated | Cifar10):
         return data.size_px
@@ -119,16 +112,7 @@ def _size_px(data: AnySet, training: bool) -> int:
     return data.crop_px
 
 
-def num_classes(data: AnySet) -> int:
-    """Return K of a data set, known before any file is there."""
-    if isinstance(data, Voc | Ade20k | Camvid | Cifar10 | Folder):
-        return data.num_classes
-    if isinstance(data, ImageNet):
-        return IMAGENET_CLASSES
-    return len(OBJECT_NAMES) + (data.kind == "scenes")
-
-
-def images_in(data: AnySet) -> tuple[int, int]:
+def images_in(data: AnyData) -> tuple[int, int]:
     """Return the images of the training and of the validation split, as published.
 
     Parts of VOC's validation split are counted as the whole: how many images they have is known
@@ -137,17 +121,13 @@ def images_in(data: AnySet) -> tuple[int, int]:
     Raises:
         RobustsegError: the folder of a person's own is missing.
     """
-    if isinstance(data, Generated | Camvid | Cifar10):
-        return data.train_images, data.val_images
+    if isinstance(data, Downloaded):
+        return data.published_images
     if isinstance(data, ImageNet):
         return 0, data.images or IMAGENET_VAL_IMAGES
     if isinstance(data, Folder):
         return data.images_there()
-    if isinstance(data, Voc):
-        train, val = VOC_SPLITS[data.train_split].count, VOC_VAL.count
-    else:
-        train, val = ADE20K_SPLITS[data.train_split].count, ADE20K_VAL.count
-    return train or 0, val or 0
+    return data.train_images, data.val_images
 
 
 def _training_jobs(config: Config, name: str, training_seed: int) -> Iterator[PlannedJob]:
@@ -166,13 +146,28 @@ def _training_jobs(config: Config, name: str, training_seed: int) -> Iterator[Pl
         yield PlannedJob("train_model", wildcards, (training_work(config, name),))
 
 
+def _before_attacks(config: Config, model: str, training_seed: int) -> Iterator[PlannedJob]:
+    """Yield the training of a model; of weights by others the evaluation that they must pass."""
+    yield from _training_jobs(config, model, training_seed)
+    if config.published_of(model):
+        yield _clean_job(config, model, training_seed)
+
+
+def _clean_job(config: Config, model: str, training_seed: int) -> PlannedJob:
+    wildcards = (("model", model), ("training_seed", str(training_seed)))
+    return PlannedJob("evaluate_clean", wildcards, (clean_work(config, model),))
+
+
 def training_work(config: Config, name: str) -> Work:
     """Return the passes of a training: k attack steps and one update for each image and epoch.
 
-    Its glance at the validation images after each epoch is counted without their attack.
+    Its glance at the validation images after each epoch is counted without their attack. Of each
+    pass a whole number of images is attacked.
     """
-    share = ADVERSARIAL_SHARE[config.model_of(name)["scheme"]]
     trained = (config.models.get(name) or config.backbones[name]).model_dump()
+    training = config.training[trained["training"]]
+    together = training.images_per_pass or training.batch_size
+    share = round(ADVERSARIAL_SHARE[config.model_of(name)["scheme"]] * together) / together
     train, val = images_in(config.data[trained["dataset"]])
     seen = trained["epochs"] * train
     return Work(
