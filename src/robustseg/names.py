@@ -3,11 +3,13 @@
 Registries of losses, precisions and training's optimizers are compared with these on import.
 """
 
-SCHEMES = ("clean", "at", "pir_at", "half_at")
-"""Training: clean; AT from a clean and PIR-AT from a robust backbone (Sec. 3); AT on half clean and
-half adversarial inputs, the nearest relative of DDC-AT that the generated data set allows."""
 ADVERSARIAL_SHARE = {"clean": 0.0, "at": 1.0, "pir_at": 1.0, "half_at": 0.5}
 """Share of each batch that is attacked, by scheme. AT and PIR-AT differ in the backbone alone."""
+SCHEMES = tuple(ADVERSARIAL_SHARE)
+"""Training: clean; AT from a clean and PIR-AT from a robust backbone (Sec. 3); AT on half clean and
+half adversarial inputs, the nearest relative of DDC-AT that the generated data set allows."""
+ROBUST_START = ("pir_at",)
+"""Schemes that start from a robust backbone."""
 
 TRAINING_OPTIMIZERS = ("adamw", "sgd")
 ATTACK_STARTS = ("image", "random")

@@ -1,5 +1,7 @@
 """What jobs ask a scheduler for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,11 +13,14 @@ from robustseg.models.registry import BACKBONES, DECODERS, backbones_for
 from robustseg.plan.limits import (
     GIGA_MACS,
     LONGEST_MIN,
+    MAIN,
     attack_minutes,
     clean_minutes,
     memory_mb,
+    relative_cost,
     training_minutes,
 )
+from robustseg.plan.networks import Work
 from tests.workflow.running import ROOT
 
 PATH = ROOT / "config" / "config.yaml"
@@ -42,6 +47,12 @@ def test_a_published_classifier_is_no_demo() -> None:
     path = ROOT / "config" / "imagenet.yaml"
     config = load_config(read_yaml(path), [path])
     assert all(memory_mb(config, name, 1) > 10_000 for name in config.backbones)
+
+
+def test_a_network_that_is_new_in_the_registry_asks_for_what_the_main_one_does() -> None:
+    main = relative_cost(Work(MAIN, attack=1))
+    for new in (replace(MAIN, architecture="new"), replace(MAIN, decoder="new")):
+        assert relative_cost(Work(new, attack=1)) == main
 
 
 def test_larger_networks_ask_for_more() -> None:

@@ -16,6 +16,7 @@ from robustseg.claims.language import ClaimsFile
 from robustseg.config import Config, describe, json_schema, load_config, read_yaml
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
+from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.page.submission import Submission
 from robustseg.sections import PATTERNS
 from robustseg.tables.registry import TABLES
@@ -471,6 +472,17 @@ def test_batch_norm_never_gets_a_single_image(tmp_path: Path) -> None:
         load(config, tmp_path / "wrong.yaml")
     config["data"]["shapes"]["size_px"] = 48  # two pixels are left at the end
     assert load(config, tmp_path / "larger.yaml")
+
+
+def test_a_scheme_that_is_new_needs_passes_of_which_it_can_attack_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by its name, which `half_at` had been refused by, but by its share."""
+    monkeypatch.setitem(ADVERSARIAL_SHARE, "half_at", 0.2)
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["training"]["upernet"]["images_per_pass"] = 2
+    with pytest.raises(RobustsegError, match=r"passes of 2 images, of which the scheme half_at"):
+        load(config, tmp_path / "wrong.yaml")
 
 
 def test_half_a_pass_that_is_attacked_in_the_mode_train_is_no_single_image(tmp_path: Path) -> None:

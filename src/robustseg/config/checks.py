@@ -38,7 +38,7 @@ from robustseg.models.registry import (
     has_auxiliary_head,
     has_batch_norm,
 )
-from robustseg.names import ADVERSARIAL_SHARE
+from robustseg.names import ADVERSARIAL_SHARE, ROBUST_START, SCHEMES
 from robustseg.tables.registry import TABLES
 
 KEPT = "reference"
@@ -166,11 +166,15 @@ def _single_image_problems(config: Config, name: str) -> Iterator[tuple[str, str
                 f"{said}, but BatchNorm, in {', '.join(sorted(parts))}, needs at least two: raise "
                 "images_per_pass, or the batch_size",
             )
-    if images == 1 and any(getattr(one, "scheme", None) == "half_at" for one in users):
-        yield (
-            f"training.{name}",
-            "has passes of one image, of which the scheme half_at cannot attack one half",
-        )
+    schemes = {one.scheme for one in users if isinstance(one, TrainedModel)}
+    for scheme in sorted(schemes, key=SCHEMES.index):
+        share = ADVERSARIAL_SHARE[scheme]
+        if share and not round(share * images):
+            part = f"{images} images" if images > 1 else "one image"
+            yield (
+                f"training.{name}",
+                f"has passes of {part}, of which the scheme {scheme} cannot attack {share:.0%}",
+            )
 
 
 def _attacked(one: TrainedBackbone | TrainedModel, images: int) -> int:
@@ -313,8 +317,10 @@ def _model_problems(config: Config) -> Iterator[tuple[str, str]]:
             )
         if problem := _unknown(model.backbone, "backbones", config.backbones):
             yield f"{key}.backbone", problem
-        elif adversarial and config.backbones[model.backbone].robust != (model.scheme == "pir_at"):
-            wanted = "robust" if model.scheme == "pir_at" else "clean"
+        elif adversarial and config.backbones[model.backbone].robust != (
+            model.scheme in ROBUST_START
+        ):
+            wanted = "robust" if model.scheme in ROBUST_START else "clean"
             yield (
                 f"{key}.backbone",
                 f"is {model.backbone!r}, but the scheme {model.scheme} starts from a {wanted} one",

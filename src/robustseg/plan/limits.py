@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from robustseg.config.schema import Config
 from robustseg.plan.costs import attack_work, clean_work, network_of, training_work
-from robustseg.plan.networks import OWN, Network, Work
+from robustseg.plan.networks import Network, Work
 
 GIGA_MACS: dict[str, dict[str, float]] = {
     "convnext_demo": {"": 0.6, "upernet": 212, "upernet_mini": 15, "upernet_demo": 2.4},
@@ -74,6 +74,6 @@ def _minutes(work: Iterable[Work], attempt: int) -> int:
 
 
 def _giga_macs(network: Network) -> float:
-    if network.decoder == OWN:  # ASSUME: not larger than the paper's main network
-        network = MAIN
-    return GIGA_MACS[network.architecture][network.decoder]
+    known = GIGA_MACS.get(network.architecture, {})
+    # ASSUME: of one's own, or new in the registry: not larger than the paper's main network
+    return known.get(network.decoder, GIGA_MACS[MAIN.architecture][MAIN.decoder])

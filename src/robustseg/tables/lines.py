@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from robustseg.evidence.wording import MISSING, Settings, radius
+from robustseg.names import ROBUST_START
 from robustseg.tables.layout import Cell, Group, Row
 from robustseg.tables.table import cells
 
@@ -68,7 +69,7 @@ def clean_and_sea_cells(numbers: Numbers, model: str, radii: Sequence[float]) ->
 
 def initialisation(settings: Settings) -> str:
     """Return which backbone a model starts from."""
-    return "robust" if settings["scheme"] == "pir_at" else "clean"
+    return "robust" if settings["scheme"] in ROBUST_START else "clean"
 
 
 def steps(settings: Settings) -> str:
