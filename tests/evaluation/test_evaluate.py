@@ -267,6 +267,33 @@ def test_shards_are_the_whole(tmp_path: Path) -> None:
         read_evaluation(tmp_path / "parts")
 
 
+def test_a_run_that_is_cut_otherwise_takes_the_place_of_the_last_whatever_clocks_say(
+    tmp_path: Path,
+) -> None:
+    """A part of two has the file of the whole, whose record would show half its images as all."""
+    data, folder = pairs(), tmp_path / "run"
+    where = {"folder": folder, "batch_size": 2}
+    whole = evaluate(network(), data, 8, **where, **FEW)
+    (record,) = folder.glob("run-shard*.json")
+    kept = record.read_bytes()
+    evaluate(network(), data, 8, shard=(0, 2), **where, **FEW)
+    with pytest.raises(RobustsegError, match="lacks 1 of 2 parts: start with shard 1/2"):
+        read_evaluation(folder)
+    evaluate(network(), data, 8, shard=(1, 2), **where, **FEW)
+    assert read_evaluation(folder).robust == whole.robust
+    part = folder / "run-shard0-of-2.json"
+    content = part.read_text()
+    part.write_text(content.replace('"shards": 2', '"shards": 3'))
+    with pytest.raises(RobustsegError, match="is of shard 0 of 3, not of what its name says"):
+        read_evaluation(folder)
+    part.write_text(content)
+    record.write_bytes(kept)  # as where folders of two machines are copied into one
+    with pytest.raises(RobustsegError, match="parts of runs that were cut into 1 and 2, which"):
+        read_evaluation(folder)
+    evaluate(network(), data, 8, **where, **FEW)
+    assert read_evaluation(folder).robust == whole.robust
+
+
 @pytest.mark.parametrize(
     ("other", "says"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -82,7 +83,7 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
     Raises:
         RobustsegError: there is none, some are missing, or they are of different settings.
     """
-    found = sorted(folder.glob("run-shard*-of-*.json"), key=lambda path: path.stat().st_mtime)
+    found = _records_in(folder)
     if not found and (folder / "parts").is_dir():
         raise RobustsegError(
             f"the run in {folder} is not finished; repeat its command, which goes on where it was "
@@ -92,8 +93,14 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
         raise RobustsegError(
             f"{folder} holds no run; `robustseg attack ... --out {folder}` makes one"
         )
-    newest = _read_record(found[-1])
-    shards = newest["shards"] if only_shard is None else only_shard[1]
+    cuts = sorted(set(found.values()))
+    if only_shard is None and len(cuts) > 1:
+        raise RobustsegError(
+            f"{folder} holds parts of runs that were cut into {' and '.join(map(str, cuts))}, "
+            "which write to the same files; run all parts of one of them again, which goes on from "
+            "what is kept"
+        )
+    shards = cuts[0] if only_shard is None else only_shard[1]
     wanted = range(shards) if only_shard is None else [only_shard[0]]
     paths = [folder / RECORD.format(shard=one, shards=shards) for one in wanted]
     lacking = [one for one, path in zip(wanted, paths, strict=True) if not path.exists()]
@@ -103,6 +110,12 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
             f"{lacking[0]}/{shards}; run the same command with it, then make the report again"
         )
     records = [_read_record(path) for path in paths]
+    for path, record in zip(paths, records, strict=True):
+        if path.name != RECORD.format(**record):
+            raise RobustsegError(
+                f"{path} is of shard {record['shard']} of {record['shards']}, not of what its name "
+                "says; run the same command again, which goes on from what is kept"
+            )
     own = ("shard", "warnings", "runtime_s", "device")
     for record in records[1:]:
         for key, value in records[0].items():
@@ -112,6 +125,14 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
                     f"{records[0]['shard']}; run both with the same settings"
                 )
     return records
+
+
+def _records_in(folder: Path) -> dict[Path, int]:
+    """Return the records in a folder, each with the number of parts that its run was cut into."""
+    named = {
+        path: re.fullmatch(r"run-shard\d+-of-(\d+)", path.stem) for path in folder.glob("*.json")
+    }
+    return {path: int(name[1]) for path, name in named.items() if name}
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -228,13 +249,20 @@ def own_models(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]
 
 
 def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]) -> None:
-    """Write the rows, a file for each suite and radius, then what was run."""
+    """Write the rows, a file for each suite and radius, then what was run.
+
+    Records of a run that was cut into another number of parts are removed first: its files have the
+    same names, and no clock says which of both they are, where machines share a folder.
+    """
     from robustseg.evidence.writing import write_evidence
 
     about = {key: value for key, value in record.items() if key not in ("warnings", "runtime_s")}
     made_by = provenance(hash_settings(about), record["device"], "float32") | said(
         record["warnings"]
     )
+    for path, shards in _records_in(root).items():
+        if shards != record["shards"]:
+            path.unlink(missing_ok=True)
     by_job: dict[EvidenceJob, list[EvidenceRow]] = {}
     for row in rows:
         job = EvidenceJob(
