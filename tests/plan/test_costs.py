@@ -181,7 +181,9 @@ def test_prices_add_up(tmp_path: Path) -> None:
     everything = rows["everything"]
     assert (everything.jobs, everything.done, everything.hours) == (2, 1, 3)
     assert everything.million_passes == pytest.approx((3600 + 2 * 900 + 2 * 1800) / 1e6)
-    assert "| table2 | 2 | 1 |" in to_markdown(list(rows.values()), "cpu")
+    text = to_markdown(list(rows.values()), "cpu")
+    assert "| table2 | 2 | 1 |" in text
+    assert "Done is what has its file, also one of other settings" in text
     with pytest.raises(RobustsegError, match="no throughput of upernet_demo-convnext_demo-10"):
         price([shared], {}, "file")
 
