@@ -119,8 +119,9 @@ def to_markdown(rows: Sequence[PriceRow], device: str) -> str:
         f"Hours of one device ({device}); images times passes, each forward and "
         "each backward pass counted as one. "
         "Targets share jobs: the last column is what is left of those that no target above needs. "
-        "Upper bounds: an image without a right pixel leaves its attack early. Done is what has its "
-        "file, also one of other settings, which is made again: `snakemake -n` says which."
+        "Upper bounds: an image without a right pixel leaves its attack early. "
+        "Done is what has its file, also one of other settings, which is made again: "
+        "`snakemake -n` says which."
     )
     return "\n".join([HEADER, *lines, "", about, ""])
 
