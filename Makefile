@@ -7,7 +7,7 @@ ENVIRONMENT := .venv/.complete
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 STREET := $(SNAKEMAKE) --profile profiles/demo --configfile config/street.yaml
 
-.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs site lock container dist campaign campaign-docs
+.PHONY: help demo demo-seeds street street-reference ablation bigger-demo strength reference test lint format bench bench-gpu bench-options bench-report bench-plan bench-demo docs site lock oldest container dist campaign campaign-docs
 
 help:
 	@echo "make demo        the paper in miniature: results/demo/report/index.html"
@@ -31,6 +31,7 @@ help:
 	@echo "make docs        write the pages of docs/ that come from code, and config/schema.json"
 	@echo "make site        the documentation as a site: site/index.html"
 	@echo "make lock        resolve envs/requirements.in again (needs uv)"
+	@echo "make oldest      the library's tests with the oldest versions that pip may choose (needs uv)"
 	@echo "make dist        wheel and sdist in dist/"
 	@echo "make container   the environment as an image, with Apptainer, Docker, Podman or Buildah"
 	@echo "CORES=8 make demo uses more cores"
@@ -149,6 +150,17 @@ site: $(ENVIRONMENT)
 lock:
 	uv pip compile --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		envs/requirements.in --output-file envs/requirements.lock
+
+# The oldest versions that pyproject.toml allows (needs uv, 6 GB), and the library's tests with them.
+OLDEST := .venv-oldest
+oldest:
+	uv venv --clear --python 3.11 $(OLDEST)
+	uv pip compile --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --all-extras \
+		pyproject.toml --output-file $(OLDEST)/requirements.txt
+	uv pip install --python $(OLDEST)/bin/python --requirements $(OLDEST)/requirements.txt \
+		duckdb hatchling hypothesis pytest pytest-timeout pytest-xdist
+	$(OLDEST)/bin/python -m pytest -n $(CORES) --dist loadfile --ignore tests/campaign --ignore tests/docs \
+		--ignore tests/workflow
 
 # With the locked builder alone, which is small.
 dist: BUILDER := hatchling\|packaging\|pathspec\|pluggy\|tomlkit\|trove-classifiers

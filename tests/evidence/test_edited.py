@@ -148,10 +148,11 @@ def test_metadata_that_are_no_text(file: Path) -> None:
 
 
 def test_names_of_columns_that_are_no_text(file: Path) -> None:
-    # In Parquet's own schema, which comes before Arrow's.
+    # In Parquet's own schema, which comes before Arrow's; old pyarrows read Arrow's alone.
+    right, _ = tried(file)
     file.write_bytes(file.read_bytes().replace(b"labelled", b"\xffabelled", 1))
-    with pytest.raises(RobustsegError, match=r"seed0-shard0\.parquet is truncated or damaged"):
-        everything(file)
+    read, said = tried(file)
+    assert "seed0-shard0.parquet is truncated or damaged" in said or right.equals(read)
 
 
 def test_bytes_at_random(file: Path) -> None:
