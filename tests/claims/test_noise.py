@@ -13,7 +13,7 @@ from robustseg.claims.gaps import joint_quantile
 from robustseg.claims.noise import Scores
 from robustseg.claims.verdicts import evaluate_claims
 from robustseg.intervals import student_quantile
-from tests.claims.simulated import BORDER, CLEAR, Setting, rates
+from tests.claims.simulated import BORDER, CLEAR, Setting, evaluate, rates
 from tests.claims.test_verdicts import parse, sides
 
 CLAIMS, STATED = 200, 0.05
@@ -94,6 +94,15 @@ ZERO, ONE_BELOW = np.zeros(32), np.eye(32)[0]
 def test_what_has_little_noise_or_none(result: pd.Series, verdict: str) -> None:
     assert result.verdict == verdict
     assert result.low <= result.margin <= result.high
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(2, "supported"), (60, "undecided")])
+def test_what_no_image_shows_is_no_larger_than_what_others_show(gain: float, verdict: str) -> None:
+    """One more run finds nothing here where another finds something in one image of 32."""
+    left = np.full(32, 60.0)
+    images = {("sea", 4.0): [left], ("js", 4.0): [left], ("ce", 4.0): [left + gain * ONE_BELOW]}
+    apart = sides("close", {"attack": "sea"}, {"attack": ["js", "ce"]}, within=3)
+    assert evaluate(apart, [images], nested=True)["verdict"].tolist() == [verdict]
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

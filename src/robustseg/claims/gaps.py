@@ -40,7 +40,7 @@ class Gap:
         least, most: what it cannot be beyond, whatever the images.
         share: where it is a share of images beside a constant, that share, in [0, 1].
         unseen: where one number is a worst case over more runs than the other, and none of the
-            images is worse for it, by how much others may be: the mean of what is left of them.
+            images is worse for it, by how much others may be.
         deviation: where it is a standard deviation over attack seeds beside a constant, that
             deviation and the number of these seeds.
     """

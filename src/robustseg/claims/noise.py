@@ -45,7 +45,9 @@ def gaps_of(pairs: Sequence[Pair], image_scores: ImageScores | None) -> dict[Pai
     behind = [one for found in scores.values() for sides in found or () for one in sides]
     ids = _different([one.image_ids for one in behind])
     images = np.unique(np.concatenate(ids)) if ids else np.empty(0, dtype=object)
-    return {pair: _gap(pair, found, images) for pair, found in scores.items()}
+    gains = [_largest_gain(of_seed) for found in scores.values() for of_seed in found or ()]
+    gain = max(gains, default=0.0)
+    return {pair: _gap(pair, found, images, gain) for pair, found in scores.items()}
 
 
 def _scores(pair: Pair, image_scores: ImageScores | None) -> list[list[Scores]] | None:
@@ -62,8 +64,17 @@ def _scores(pair: Pair, image_scores: ImageScores | None) -> list[list[Scores]] 
     return found  # type: ignore[return-value]
 
 
-def _gap(pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.object_]) -> Gap:
-    """Return what is known of the noise of a pair, by the images behind it in each seed."""
+def _gap(
+    pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.object_], gain: float
+) -> Gap:
+    """Return what is known of the noise of a pair, by the images behind it in each seed.
+
+    Args:
+        pair: of numbers, or a number and a constant.
+        scores: those behind it.
+        images: of all pairs.
+        gain: the most that more runs find in an image, in any of the claim's pairs; 0: nothing.
+    """
     if scores is None:
         nothing = np.zeros(len(images))
         return Gap(pair.gaps, nothing, images=None, deviation=_deviation(pair))
@@ -76,7 +87,9 @@ def _gap(pair: Pair, scores: list[list[Scores]] | None, images: NDArray[np.objec
     never_above = bool(of_both) and all(_covers(right, left) for left, right in of_both)
     unseen = 0.0
     if never_below != never_above and not pulls.any():
-        unseen = float(np.mean([left.values.mean() for left, _ in of_both]))  # and of the right
+        left = float(np.mean([left.values.mean() for left, _ in of_both]))  # and of the right
+        # ASSUME: runs find about as much in images that were not seen as elsewhere in the claim.
+        unseen = min(left, gain) if gain else left
     return Gap(
         pair.gaps,
         pulls / len(scores),
@@ -112,6 +125,16 @@ def _covers(one: Scores, other: Scores) -> bool:
     The clean image, which every worst case over several runs may choose, changes nothing in that.
     """
     return bool(other.candidates) and one.candidates >= other.candidates
+
+
+def _largest_gain(scores: list[Scores]) -> float:
+    """Return the most that a worst case over more runs is below one over fewer, in an image."""
+    if len(scores) == 1 or _covers(*scores) == _covers(*reversed(scores)):
+        return 0.0
+    left, right = scores
+    if not np.array_equal(left.image_ids, right.image_ids):
+        return 0.0
+    return float(np.abs(left.values - right.values).max(initial=0.0))
 
 
 def _share(by_seed: Sequence[NDArray[np.float64]]) -> float | None:
