@@ -387,7 +387,11 @@ def test_weights_that_no_network_can_have(bad, tmp_path):
     for name, save in (("w.pth", torch.save), ("w.safetensors", save_file)):
         if bad == "expanded" and save is save_file:
             continue
-        save(state, tmp_path / name)
+        try:
+            save(state, tmp_path / name)
+        except KeyError:
+            assert bad == "complex"  # which old safetensors do not know
+            continue
         for read in (own, published):
             assert re.search(words, sentence(tmp_path / name, read))
 
