@@ -105,6 +105,24 @@ def test_another_archive_replaces_what_was_unpacked(archive: Path, tmp_path: Pat
     assert found(tmp_path / "f") == {"x": b"new"}
 
 
+def test_a_kill_while_the_older_folder_is_removed_costs_nothing(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, **options: Any) -> None:
+        if (Path(path) / MARKER).exists() and found(Path(path)) == {"older": b"1"}:
+            (Path(path) / MARKER).unlink()
+            raise KeyboardInterrupt
+
+    older = make(tmp_path / "older.tar", {"older": b"1"})
+    unpack(older, tmp_path / "folder", limit_bytes=10**6, progress=PROGRESS)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", killed)
+        unpack(archive, tmp_path / "folder", limit_bytes=10**6, progress=PROGRESS)
+    unpack(archive, tmp_path / "folder", limit_bytes=10**6, progress=PROGRESS)
+    assert found(tmp_path / "folder") == FILES
+    assert not list(tmp_path.glob(".folder*"))
+
+
 def test_a_persons_own_folder_is_left_alone(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "mine").write_text("mine")

@@ -12,7 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -88,22 +88,26 @@ def unpack(
     """
     archive, folder = Path(archive), Path(folder)
     digest = sha256(archive)
-    temporary = folder.with_name(f".{folder.name}.unpacking")
+    temporary, old = (folder.with_name(f".{folder.name}.{now}") for now in ("unpacking", "old"))
     try:
         with alone(folder, wait=True):
+            _remove(temporary)
+            _remove(old)
             if folder.exists() and _made_from(folder) == digest:
                 progress.say(f"{folder} is {archive.name} unpacked")
                 return folder
-            _remove(temporary)
             try:
                 temporary.mkdir()
                 _unpack_all(archive, temporary, wanted, limit_bytes, progress)
                 marker = json.dumps({"sha256": digest})
                 (temporary / MARKER).write_text(f"{marker}\n", encoding="utf-8")
-                _remove(folder)
+                with suppress(FileNotFoundError):
+                    # Not removed in its place: half of it, after a kill, would be nobody's.
+                    os.replace(folder, old)
                 os.replace(temporary, folder)
             finally:
                 _remove(temporary)
+                _remove(old)
     except OSError as error:
         raise RobustsegError(
             f"could not unpack {archive} into {folder}: {error.strerror or error}; "
