@@ -23,6 +23,7 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 import requests
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from robustseg.addresses import quoted
@@ -316,6 +317,8 @@ class Download:
                 raise _broken(f"did not answer within {2 * silence_s:g} s") from error
             except (requests.RequestException, HTTPError) as error:
                 raise self._failure(error) from error
+            except OSError as error:  # REQUESTS_CA_BUNDLE names no file
+                raise UnusableError(f"cannot be asked ({error})") from error
             if not response.is_redirect:
                 return response
             location = response.headers["Location"].encode("latin-1").decode("utf-8", "replace")
@@ -326,7 +329,10 @@ class Download:
     def _failure(self, error: Exception) -> UnusableError:
         """Return what an error of requests or urllib3 says about an address."""
         if isinstance(error, ValueError):
-            return UnusableError(f"is no address that can be used ({error})")
+            proxy = f"{_proxy(self.url)}: " if _proxy(self.url) else ""
+            return UnusableError(f"is no address that can be used ({proxy}{error})")
+        if isinstance(error, requests.exceptions.ProxyError):
+            return _broken(f"could not be reached {_proxy(self.url)}")
         if isinstance(error, requests.exceptions.SSLError):
             return UnusableError("has no valid certificate")
         if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
@@ -437,6 +443,16 @@ class Download:
     def _check_disk(self, needed: int) -> None:
         if shutil.disk_usage(self.partial.parent).free < needed + SPARE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+
+def _proxy(url: str) -> str:
+    """Return by which proxy an address is asked, without name and password; "" if by none."""
+    named = select_proxy(url, get_environ_proxies(url))
+    if not named:
+        return ""
+    return (
+        f"by the proxy {named.rpartition('@')[2]} that http_proxy, https_proxy or all_proxy names"
+    )
 
 
 def _within(seconds: float, call: Callable[[], Result]) -> Result:
