@@ -33,7 +33,8 @@ rule pretrain_backbone:
 # to be right, and expected from then on.
 rule fetch_weights:
     output:
-        file="<downloads>/weights/{weights_file}",
+        # Not removed first: another run that shares the folder may have fetched it meanwhile.
+        file=update("<downloads>/weights/{weights_file}"),
     log:
         "<logs>/weights/{weights_file}.log",
     wildcard_constraints:

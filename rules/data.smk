@@ -28,7 +28,8 @@ rule generate_data:
 
 rule download_archive:
     output:
-        file="<downloads>/{file}",
+        # Not removed first: another run that shares the folder may have fetched it meanwhile.
+        file=update("<downloads>/{file}"),
     log:
         "<logs>/data/{file}.log",
     wildcard_constraints:

@@ -20,7 +20,6 @@ import pytest
 from robustseg import downloads
 from robustseg.downloads import Expected, record_hash, verify
 from robustseg.errors import RobustsegError
-from robustseg.files import alone
 from robustseg.progress import Progress
 from robustseg.receiving import SPARE_BYTES, Patience, partial_path
 from tests.serving import Server, serve
@@ -434,6 +433,36 @@ def test_no_address(path: Path, url: str, sentence: str) -> None:
     assert "run again" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "sentence"),
+    [
+        (
+            "http://me:secret@127.0.0.1:9",
+            "could not be reached by the proxy 127.0.0.1:9 that http",
+        ),
+        (
+            "http://",
+            r"is no address that can be used \(by the proxy http:// that .* URL",
+        ),
+    ],
+)
+def test_a_proxy_is_named_without_its_password(
+    path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, sentence: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(RobustsegError, match=sentence) as error:
+        fetch(path, ["http://example.org/file.bin"], progress=PROGRESS)
+    assert "secret" not in str(error.value)
+
+
+def test_certificates_that_are_not_there_are_no_full_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
+    with pytest.raises(RobustsegError, match=r"/x cannot be asked \(.*invalid path: /no/such.pem"):
+        fetch(path, ["https://127.0.0.1:9/x"], progress=PROGRESS)
+
+
 def test_a_planted_link_is_not_written_through(server: Server, path: Path) -> None:
     url, victim = server.url("file.bin"), path.parent.parent / "victim"
     victim.write_text("mine")
@@ -585,13 +614,28 @@ def test_what_is_no_record_is_said(server: Server, path: Path, tmp_path: Path) -
         verify(tmp_path / "absent", record=record)
 
 
-def test_two_processes_do_not_write_the_same_file(server: Server, path: Path) -> None:
-    url = server.url("file.bin")
-    with (
-        alone(path),
-        pytest.raises(RobustsegError, match=r"another process is making .*; wait for it, then run"),
-    ):
-        fetch(path, [url], EXPECTED, progress=PROGRESS)
+def test_another_process_that_downloads_the_file_is_waited_for(server: Server, path: Path) -> None:
+    server.pause_s, server.block_bytes = 0.05, len(CONTENT) // 20
+    url, outcomes = server.url("file.bin"), []
+
+    def take() -> None:
+        outcomes.append(fetch(path, [url], EXPECTED, progress=PROGRESS))
+
+    both = [threading.Thread(target=take) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert outcomes == [path, path]
+    assert path.read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_hash_on_record_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "hashes.json"
+    record_hash("file.bin", "0" * 64, record, PROGRESS)
+    monkeypatch.setattr("robustseg.downloads.alone", None)
+    record_hash("file.bin", "0" * 64, record, PROGRESS)
 
 
 def test_a_file_that_a_person_put_there_is_checked(tmp_path: Path) -> None:

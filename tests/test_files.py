@@ -20,7 +20,7 @@ import sys, time
 from pathlib import Path
 from robustseg.files import alone, atomic_path
 path = Path(sys.argv[1])
-with (alone if sys.argv[2] == "alone" else atomic_path)(path) as temporary:
+with alone(path, print) if sys.argv[2] == "alone" else atomic_path(path) as temporary:
     temporary and temporary.write_text("of a process that is killed")
     print(flush=True)
     time.sleep(60)
@@ -113,7 +113,7 @@ def test_a_planted_link_is_not_written_through(
     ):
         temporary.write_text("new")
     (folder / ".other.lock").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"), alone(folder / "other"):
+    with pytest.raises(OSError, match="symbolic links"), alone(folder / "other", print):
         pass
     assert victim.read_text() == "mine"
     assert planted.is_symlink()
@@ -128,14 +128,18 @@ def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 def test_only_one_process_makes_a_path(tmp_path: Path) -> None:
     path = tmp_path / "result"
+    said: list[str] = []
+
+    def stop(text: str) -> None:
+        said.append(text)
+        raise TimeoutError
+
     with another_process(path, "alone"):
         for _ in range(2):
-            with (
-                pytest.raises(RobustsegError, match=r"another process is making .*/result; wait"),
-                alone(path),
-            ):
+            with pytest.raises(TimeoutError), alone(path, stop):
                 pass
-    with alone(path):  # the other one is dead
+    assert said == [f"waits for another process that is making {path}"] * 2
+    with alone(path, stop):  # the other one is dead
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -146,7 +150,7 @@ from pathlib import Path
 from robustseg.files import alone
 path = Path(sys.argv[1])
 for _ in range(200):
-    with alone(path, wait=True):
+    with alone(path, print):
         path.write_text(str(int(path.read_text()) + 1))
 """
 

@@ -47,7 +47,8 @@ def fetch(
 ) -> Path:
     """Return `path` once it holds the wanted file, downloaded if it is not there yet.
 
-    What a broken download has left is continued by the next call. The file takes its name
+    What a broken download has left is continued by the next call, and another process that
+    downloads the file is waited for. The file takes its name
     only when it is whole and its hash is the expected one.
 
     Args:
@@ -60,14 +61,13 @@ def fetch(
         patience: with slow and broken servers.
 
     Raises:
-        RobustsegError: no address gave the right file, another process is downloading it, or it
-            cannot be written.
+        RobustsegError: no address gave the right file, or it cannot be written.
     """
     path = Path(path)
     wanted = _wanted(path, expected, limit_bytes, record)
     problems: list[UnusableError] = []
     try:
-        with alone(path):
+        with alone(path, progress.say):
             if path.is_file() and not wanted.problem(path):
                 remove_partials(path)
                 return path
@@ -123,7 +123,9 @@ def record_hash(path: str | Path, sha256: str, record: str | Path, progress: Pro
         RobustsegError: `record` cannot be read or written.
     """
     name, record = Path(path).name, Path(record)
-    with alone(record, wait=True):
+    if name in _read_record(record):  # perhaps in a place where nothing can be written
+        return
+    with alone(record, progress.say):
         hashes = _read_record(record)
         if name in hashes:
             return

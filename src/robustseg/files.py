@@ -6,12 +6,12 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from robustseg.errors import RobustsegError, UnwritableError
+from robustseg.errors import UnwritableError
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file can hold: the same bytes whenever an archive is written."""
@@ -75,24 +75,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
+def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Keep other processes from making `path` while the block runs, where there are locks.
 
     Args:
         path: its folder is made.
-        wait: until the other process is done.
-
-    Raises:
-        RobustsegError: another process is making it, without `wait`.
+        say: is told if another process is making it, which is waited for.
     """
     lock = path.with_name(f".{path.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = _open_locked(lock, 0, wait=wait)
+        descriptor = _open_locked(lock, 0, wait=False)
     except BlockingIOError:
-        raise RobustsegError(
-            f"another process is making {path}; wait for it, then run again"
-        ) from None
+        say(f"waits for another process that is making {path}")
+        descriptor = _open_locked(lock, 0, wait=True)
     try:
         yield
     finally:

@@ -1,6 +1,8 @@
 """PASCAL-VOC and ADE20K from a server to a table, on a handful of images; and a broken server."""
 
 import hashlib
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve all archives, one of them through a connection that breaks."""
     folder = tmp_path_factory.mktemp("served")
     write_archives(folder)
+    with tarfile.open(folder / "VOCtrainval_11-May-2012.tar", "a") as archive:
+        large = tarfile.TarInfo("VOCdevkit/VOC2012/unwanted")  # as the published ones are
+        large.size = 2_000_000
+        archive.addfile(large, io.BytesIO(bytes(large.size)))
     with serve(folder) as running:
         running.pages.add("login/benchmark.tgz")
         running.break_after["VOCtrainval_11-May-2012.tar"] = [5000]
@@ -130,6 +136,23 @@ def test_both_data_sets_are_there(finished: Path) -> None:
     assert not list((finished / "data").rglob("*.partial"))
     assert not list((finished / "data").glob(".*unpacking"))
     assert not (finished / "data" / "sbd" / "benchmark_RELEASE" / "dataset" / "inst").exists()
+
+
+def test_an_archive_that_is_merely_younger_makes_nothing_out_of_date(finished: Path) -> None:
+    (finished / "data" / "VOCtrainval_11-May-2012.tar").touch()
+    arguments = ["--dry-run", "--configfile", finished / "config.yaml", "--", "data", "table9"]
+    run = snakemake(*arguments, folder=finished)
+    assert "Nothing to be done" in run.stdout
+
+
+def test_what_another_run_has_fetched_meanwhile_stays(server: Server, finished: Path) -> None:
+    asked = len(server.requests)
+    target = "data/VOCtrainval_11-May-2012.tar"
+    arguments = ["--configfile", finished / "config.yaml", "--forcerun", "download_archive"]
+    run = snakemake(*CPU, *arguments, "--", target, folder=finished)
+    assert run.returncode == 0, run.stdout
+    assert planned(run.stdout) == {"download_archive": 1}
+    assert len(server.requests) == asked
 
 
 def test_nothing_is_done_again(server: Server, finished: Path) -> None:

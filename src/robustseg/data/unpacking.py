@@ -90,7 +90,7 @@ def unpack(
     digest = sha256(archive)
     temporary, old = (folder.with_name(f".{folder.name}.{now}") for now in ("unpacking", "old"))
     try:
-        with alone(folder, wait=True):
+        with alone(folder, progress.say):
             _remove(temporary)
             _remove(old)
             if folder.exists() and _made_from(folder) == digest:
