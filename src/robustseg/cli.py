@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import re
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"robustseg: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"robustseg: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = error.filename or "what was to be printed or kept"
+        print(f"robustseg: error: {where}: {error.strerror or error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("robustseg"):
@@ -77,7 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def console() -> None:
-    """Run the command that the process was started with."""
+    """Run the command that the process was started with.
+
+    What a terminal's encoding lacks, such as a dash, is printed as a question mark.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None if it is closed
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(main())
 
 

@@ -73,7 +73,7 @@ def check_slurm(partitions: Collection[str]) -> None:
             "SLURM cluster (perhaps after `module load slurm`), or choose another profile"
         )
     command = ["sinfo", "--noheader", "--format=%R"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if answer.returncode:
         reason = (answer.stderr.strip().splitlines() or ["it gives no reason"])[-1]
         raise RobustsegError(

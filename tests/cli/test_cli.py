@@ -1,6 +1,7 @@
 """The command line, as somebody types it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -197,6 +198,25 @@ def test_attack_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main([*command, "--out", "runs/net", "--pictures", "0"]) == 0
     assert main(["report", "runs/net"]) == 0
     assert "gallery-view" not in (here / "runs/net/report/index.html").read_text()
+
+
+def test_terminals_that_lack_letters_or_take_nothing_lose_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["attack", "mymodels.py:colours", *DATA, "--eps", "4", "--iterations", "3"]
+    assert main([*command, "--out", "run"]) == 0
+    report = [sys.executable, "-m", "robustseg", "report", "run"]
+    ascii_alone = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(report, env=ascii_alone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "page: run/report/index.html" in done.stdout
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-u", *report[1:]], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert "error: what was to be printed or kept: No space left on device\n" in done.stderr
+    assert "None" not in done.stderr
 
 
 def test_a_report_shows_second_opinions_where_there_are_some(

@@ -21,7 +21,7 @@ from robustseg.errors import RobustsegError
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress, Silence
 from robustseg.training.batches import epoch_passes
-from robustseg.training.launch import TrainingJob, run
+from robustseg.training.launch import TrainingJob, _watch, run
 from robustseg.training.processes import join_processes
 from robustseg.training.train import Machine
 from tests.training import tiny
@@ -299,6 +299,16 @@ def test_a_process_that_dies_without_a_word_is_said(data, tmp_path):
     with (tmp_path / "log").open("w") as log, pytest.raises(RobustsegError, match="log says more"):
         run(training, 2, Progress("train it", log))
     assert re.search("^RuntimeError: .*lion", (tmp_path / "log").read_text(), re.M)
+
+
+def test_lines_of_processes_may_be_in_any_encoding(tmp_path):
+    says = (
+        "import sys; sys.stderr.buffer.write(b'lib\\xff\\n[train it] error: why\\n'); sys.exit(3)"
+    )
+    with (tmp_path / "log").open("w") as log:
+        said = _watch([sys.executable, "-c", says], "train it", Progress("train it", log))
+    assert said == (3, "why")
+    assert "lib" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("content", ["", "[]", json.dumps({"name": "x"}), "{"])

@@ -131,7 +131,7 @@ def _watch(command: list[str], name: str, progress: Progress) -> tuple[int, str]
     prefix, sentence = f"[{name}] ", ""
     with (
         subprocess.Popen(
-            command, env=environment, stdout=None, stderr=subprocess.PIPE, text=True
+            command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
         ) as process,
         _sigterm_to(process) as asked,
     ):
