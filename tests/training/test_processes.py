@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,25 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(RobustsegError, match="1 GPUs are visible here, but 2 processes were start"):
         join_processes("cuda").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ({"WORLD_SIZE": "2"}, "variable RANK expected.*RANK=, WORLD_SIZE=2"),
+        ({"WORLD_SIZE": "two", "RANK": "0"}, "'two'.* let torchrun start"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
+            "MASTER_ADDR=127.0.0.1, MASTER_PORT=1, RANK=1, WORLD_SIZE=2",
+        ),
+    ],
+)
+def test_processes_that_do_not_find_each_other_say_so(monkeypatch, told, sentence):
+    monkeypatch.setattr("robustseg.training.processes.JOINING", timedelta(seconds=1))
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RobustsegError, match=f"could not join the other processes .*{sentence}"):
+        join_processes("cpu").__enter__()
 
 
 def test_a_gpu_that_is_not_there_is_said(data, tmp_path, monkeypatch):

@@ -8,11 +8,16 @@ from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, first_line
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others, for example while the first one validates."""
+TOLD = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
+"""Environment variables by which torchrun tells a process of the others."""
+JOINING = timedelta(minutes=10)
+"""How long it waits for them to start. ASSUME: a node of a cluster loads torch in minutes."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,14 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
         device: "cpu" or "cuda"; of several GPUs each process takes the one of its local rank.
 
     Raises:
-        RobustsegError: more processes than GPUs, or none is seen.
+        RobustsegError: more processes than GPUs, none is seen, or the others cannot be reached.
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise RobustsegError(
             f"the training is to compute on {device}, but torch sees no GPU here; run it where "
             "there is one, or with the device cpu"
         )
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ProcessGroup(0, 1, torch.device(device))
         return
     own = torch.device(device)
@@ -78,7 +82,20 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
                 "ask for as many GPUs as the job gets"
             )
         torch.cuda.set_device(own)
-    distributed.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=JOINING))
+        store.set_timeout(PATIENCE)
+        backend = "nccl" if own.type == "cuda" else "gloo"
+        distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=PATIENCE
+        )
+    except (RuntimeError, ValueError) as error:  # of torch's own kinds, or a word for a number
+        told = (f"{name}={os.environ.get(name, '')}" for name in TOLD)
+        raise RobustsegError(
+            f"could not join the other processes of this training ({first_line(error)}; "
+            f"{', '.join(told)}); let torchrun start all of them, on machines that reach each "
+            "other, and see that none of them has ended"
+        ) from error
     try:
         yield ProcessGroup(distributed.get_rank(), size, own)
     finally:
