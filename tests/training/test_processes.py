@@ -331,6 +331,14 @@ def test_lines_of_processes_may_be_in_any_encoding(tmp_path):
     assert "lib" in (tmp_path / "log").read_text()
 
 
+def test_a_process_that_was_killed_is_said(tmp_path):
+    says = "import sys; sys.exit('  rank : 1\\n  exitcode  : -9 (pid: 21468)')"
+    with (tmp_path / "log").open("w") as log:
+        status, said = _watch([sys.executable, "-c", says], "train it", Progress("train it", log))
+    assert status == 1
+    assert "was killed, as is done where memory runs out; run the same again" in said
+
+
 @pytest.mark.parametrize("content", ["", "[]", json.dumps({"name": "x"}), "{"])
 def test_a_file_that_is_no_job_is_refused(tmp_path, content):
     path = tmp_path / "job.json"

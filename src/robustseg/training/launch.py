@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from robustseg.training.train import Files, Machine, train_classifier, train_seg
 
 ERROR = "error: "
 """Begins the sentence that a process ends with, after its name."""
+KILLED = r"\s*exitcode\s*: -9\b"
+"""What torchrun says of a process that was ended by SIGKILL, which says nothing itself."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,11 @@ def _watch(command: list[str], name: str, progress: Progress) -> tuple[int, str]
             said = line.rstrip("\n").removeprefix(prefix)
             if not line.startswith(prefix):
                 progress.note(line.rstrip("\n"))
+                if not sentence and re.match(KILLED, line):
+                    sentence = (
+                        "one of its processes was killed, as is done where memory runs out; run "
+                        "the same again to continue, with more memory if that was it"
+                    )
             elif not said.startswith(ERROR):
                 progress.say(said)
             else:
