@@ -7,9 +7,7 @@ from inspect import signature
 # Groups of names.
 
 GENERATED = [name for name, data in CONFIG.data.items() if data.kind in ("scenes", "shapes")]
-DOWNLOADED = [
-    name for name, data in CONFIG.data.items() if isinstance(data, (Downloaded, Camvid))
-]
+DOWNLOADED = [name for name, data in CONFIG.data.items() if isinstance(data, (Downloaded, Camvid))]
 CIFAR10 = [name for name, data in CONFIG.data.items() if data.kind == "cifar10"]
 FOLDERS = [name for name, data in CONFIG.data.items() if data.kind == "folder"]
 TRAINED_BACKBONES = [name for name, one in CONFIG.backbones.items() if one.kind == "trained"]
