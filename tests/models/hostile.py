@@ -16,7 +16,7 @@ from robustseg.models.build import (
 )
 from robustseg.models.checkpoints import load_backbone, load_model, load_strictly, save_weights
 from robustseg.models.inert_pickle import MOST_STEPS
-from robustseg.models.references import load_weights
+from robustseg.models.own_weights import load_weights
 from robustseg.models.unpickling import read_checkpoint
 from tests.training.tiny import trainer
 

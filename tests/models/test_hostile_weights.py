@@ -29,7 +29,7 @@ from robustseg.models.build import (
 from robustseg.models.checkpoints import load_backbone, load_model
 from robustseg.models.convert import checkpoint_in
 from robustseg.models.inert_pickle import UnreadableError, read_inertly
-from robustseg.models.references import load_weights
+from robustseg.models.own_weights import load_weights
 from robustseg.models.unpickling import read_checkpoint
 from tests.models.hostile import (
     ABSURD,

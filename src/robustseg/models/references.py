@@ -15,10 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustseg.errors import RobustsegError, first_line, in_one_line, shown
-from robustseg.models.inert_pickle import UnreadableError, read_inertly
-from robustseg.models.unpickling import read_safetensors, state_in
-from robustseg.models.weight_values import check_values
+from robustseg.errors import RobustsegError, first_line, shown
+from robustseg.models.own_weights import load_weights
 from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, with_num_classes, wrap
 
 NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
@@ -40,8 +38,6 @@ SAY_IT = (
     "say how images are normalised: with --normalise on the command line, with `normalise`, or "
     "`mean` and `std`, in a configuration"
 )
-
-SAVE_AGAIN = "save it again: torch.save(net.state_dict(), ...)"
 
 LOADERS_OF_FILES = {
     **dict.fromkeys((".pt", ".pth", ".ts"), "torch.jit.load"),
@@ -143,58 +139,6 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
         raise RobustsegError(
             f"the device {device!r} cannot be used: {first_line(error)}"
         ) from error
-
-
-def load_weights(net: nn.Module, path: str | Path) -> None:
-    """Load a state dict into a network, strictly and without running code of the file.
-
-    A state dict inside `state_dict`, `model` or `model_state_dict`, and names that begin with
-    `module.`, are known. Those of a wrapped network may be its own or the wrapped model's.
-
-    Raises:
-        RobustsegError: missing, damaged or foreign file, names and shapes that do not fit, or
-            weights that are no finite numbers.
-    """
-    tensors = _read_weights(Path(path))
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    if isinstance(net, WrappedModel) and set(tensors) != set(net.state_dict()):
-        net = net.net  # whose weights they are, unless they were saved after wrapping
-    wanted = net.state_dict()
-    lacking, unknown = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
-    if lacking or unknown:
-        said = [
-            f"{len(names)} {what}, for example {names[0]}"
-            for names, what in ((lacking, "are missing"), (unknown, "are unknown to the model"))
-            if names
-        ]
-        raise RobustsegError(f"the weights in {path} do not fit the model: {'; '.join(said)}")
-    for name, value in wanted.items():
-        if not isinstance(tensors[name], torch.Tensor):
-            raise RobustsegError(f"{path} holds no tensor as {name}; it is no state dict")
-        if tensors[name].shape != value.shape:
-            raise RobustsegError(
-                f"the weights in {path} do not fit the model: {name} is "
-                f"{tuple(tensors[name].shape)} there and {tuple(value.shape)} in the model; is the "
-                "number of classes right?"
-            )
-    check_values(tensors, wanted, path)
-    net.load_state_dict(tensors)
-
-
-def _read_weights(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise RobustsegError(f"the weights {in_one_line(path)} do not exist")
-    if path.suffix == ".safetensors":
-        return read_safetensors(path, SAVE_AGAIN)[0]
-    try:
-        content = read_inertly(path)
-    except UnreadableError as error:
-        raise RobustsegError(
-            f"{path} is no file of weights that can be read without running its code ({error}); "
-            f"{SAVE_AGAIN}"
-        ) from error
-    return state_in(content, str(path), SAVE_AGAIN)
 
 
 def _named_object(where: str, name: str, reference: str) -> Any:
