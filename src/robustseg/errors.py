@@ -1,5 +1,8 @@
 """Exceptions that carry a sentence for the person at the keyboard."""
 
+import os
+import traceback
+from pathlib import Path
 from typing import Any
 from unicodedata import category
 
@@ -41,6 +44,23 @@ def reason_of(error: Exception) -> str:
 def first_line(error: object) -> str:
     """Return the first line of what an error says: torch's go on with its own source."""
     return next(iter(str(error).strip().splitlines()), "it says nothing")
+
+
+def said_by(error: BaseException) -> str:
+    """Return what an error in anybody's own code says: its kind, its first line, and where.
+
+    Where is the last line that is of no installed package, and not of the code here.
+    """
+    lines = str(error).strip().splitlines()
+    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    here = Path(__file__).parent
+    for place in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(place.filename)
+        if not file.is_file() or {"site-packages", "dist-packages"} & set(file.parts):
+            continue
+        if here not in file.parents and Path(os.__file__).parent not in file.parents:
+            return f"{said} ({in_one_line(file.name)}, line {place.lineno})"
+    return said
 
 
 def shown(value: Any, letters: int = LONGEST_REASON) -> str:

@@ -98,6 +98,20 @@ def test_a_wrapped_network_takes_weights_however_they_were_saved(here: Path, sav
         own_model(settings("mine.py:wrapped_function") | {"weights": "w.pth"}, 3)
 
 
+def test_code_that_fails_is_told_where(here: Path) -> None:
+    (here / "helper.py").write_text("def make():\n    return {}['x']\n")
+    (here / "late.py").write_text("import helper\n\ndef net():\n    return helper.make()\n")
+    (here / "early.py").write_text("import torch\n\nnet = torch.load('nowhere.pth')\n")
+    (here / "typo.py").write_text("\ndef net(:\n")
+    for reference, says in (
+        ("late.py:net", r"late\.py:net failed .*KeyError: 'x' \(helper\.py, line 2\)$"),
+        ("early.py:net", r"early\.py fails: FileNotFoundError: .* \(early\.py, line 3\)$"),
+        ("typo.py:net", r"typo\.py fails: SyntaxError: .*\(typo\.py, line 2\)$"),
+    ):
+        with pytest.raises(RobustsegError, match=says):
+            load_reference(reference)
+
+
 def test_a_class_that_needs_arguments_is_not_called(here: Path) -> None:
     with pytest.raises(RobustsegError, match="make one in the file, such as net = Sized"):
         load_reference("mine.py:Sized")

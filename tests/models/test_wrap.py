@@ -5,6 +5,7 @@ import functools
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -311,6 +312,20 @@ def test_a_network_that_complains_of_the_size_is_told_how_to_say_it() -> None:
     with pytest.raises(RobustsegError) as channels:
         four(torch.rand(1, CONV.in_channels + 1, 4, 6))
     assert "size_px" not in str(channels.value)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_network_that_fails_is_told_where(tmp_path: Path, leaves: bool) -> None:
+    """Whatever it raises, even what would end the process without a word."""
+    code = "sys.exit(3)" if leaves else "functional.relu(images, 1, 2)"
+    file = tmp_path / "mine.py"
+    text = f"import sys\nfrom torch.nn import functional\n\ndef net(images):\n    {code}\n"
+    file.write_text(text)
+    names: dict[str, Any] = {}
+    exec(compile(text, file, "exec"), names)
+    kind = "SystemExit: 3" if leaves else "TypeError: relu() takes"
+    refused(lambda: wrap(names["net"])(IMAGES), kind)
+    refused(lambda: wrap(names["net"])(IMAGES), "(mine.py, line 5)")
 
 
 def test_of_several_maps_one_channel_stands_for_two_classes() -> None:

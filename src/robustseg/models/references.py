@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustseg.errors import RobustsegError, first_line, shown
+from robustseg.errors import RobustsegError, first_line, said_by, shown
 from robustseg.models.own_weights import load_weights
 from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, with_num_classes, wrap
 
@@ -158,8 +158,9 @@ def _named_object(where: str, name: str, reference: str) -> Any:
         try:
             found = found()
         except (Exception, SystemExit) as error:
-            said = f"{type(error).__name__}: {first_line(error)}"
-            raise RobustsegError(f"{reference} failed when it was called: {said}") from error
+            raise RobustsegError(
+                f"{reference} failed when it was called: {said_by(error)}"
+            ) from error
     if isinstance(found, type):
         raise RobustsegError(
             f"{reference} needs arguments: make one in the file, such as net = {name}(...), and "
@@ -201,9 +202,7 @@ def _module_of_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise RobustsegError(
-            f"{path} fails: {type(error).__name__}: {first_line(error)}"
-        ) from error
+        raise RobustsegError(f"{path} fails: {said_by(error)}") from error
     return module
 
 

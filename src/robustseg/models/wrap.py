@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
 from robustseg.bounds import LARGEST_NUMBER, SMALLEST_NUMBER
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, said_by
 from robustseg.models.interpolation import Coarse, EnlargingModel, run_coarsely
 from robustseg.models.modules_behind import modules_behind
 
@@ -212,10 +212,10 @@ class WrappedModel(EnlargingModel):
             raise
         except torch.cuda.OutOfMemoryError as error:
             raise _out_of_memory(values) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RobustsegError(
                 f"the model failed on images {tuple(values.shape)} {values.dtype} on "
-                f"{values.device}: {_said(error)}{self._other_precision(values.dtype)}"
+                f"{values.device}: {said_by(error)}{self._other_precision(values.dtype)}"
                 f"{self._other_size(error)}"
             ) from error
 
@@ -232,7 +232,7 @@ class WrappedModel(EnlargingModel):
                 )
         return ""
 
-    def _other_size(self, error: Exception) -> str:
+    def _other_size(self, error: BaseException) -> str:
         """Return advice where a network complains of a size that nothing was said about."""
         said = str(error).lower()
         if self.size_px or self.divisor or "channel" in said or not SIZES.search(said):
@@ -266,7 +266,7 @@ class WrappedModel(EnlargingModel):
                 return wanted(outputs)
             except Exception as error:
                 raise RobustsegError(
-                    f"the function `output` failed on {_described(outputs)}: {_said(error)}"
+                    f"the function `output` failed on {_described(outputs)}: {said_by(error)}"
                 ) from error
         if wanted is not None:
             try:
@@ -581,12 +581,6 @@ def _logits_of_queries(classes: Tensor, masks: Tensor, size: tuple[int, int]) ->
     shares = classes.float().softmax(-1)[..., :-1]
     masks = functional.interpolate(masks.float(), size, mode="bilinear", align_corners=False)
     return (torch.einsum("bqk,bqhw->bkhw", shares, masks.sigmoid()) + FAINTEST).log()
-
-
-def _said(error: Exception) -> str:
-    """Return an error's kind and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _described(outputs: Any) -> str:
