@@ -839,3 +839,24 @@ def refused(action: Callable[[], object], beginning: str) -> None:
 def test_ids_may_be_any_sequence(root: Path) -> None:
     chosen: Sequence[str] = ("b", "a")
     assert opened(root, ids=chosen).image_ids == ["a", "b"]
+
+
+def test_masks_that_are_no_images_are_named(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in ("a [1]", "b"):
+        Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"{name}.png")
+        np.save(tmp_path / "masks" / f"{name}.npy", np.zeros((4, 4), np.uint8))
+    with pytest.raises(
+        RobustsegError, match=r"mask .*/a \[1\]\.npy is none of .*save the masks as"
+    ):
+        open_folder(tmp_path / "images", tmp_path / "masks", classes=2)
+
+
+def test_a_mask_of_grey_saved_as_colours_is_told_apart(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (4, 4), (1, 1, 1)).save(tmp_path / folder / "a.png")
+    data = open_folder(tmp_path / "images", tmp_path / "masks", classes=2)
+    with pytest.raises(RobustsegError, match=r"a\.png holds three times the same .*one channel"):
+        data.batch([0])

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from glob import escape
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -173,6 +174,7 @@ def _refuse_lonely(
     if no_mask:
         count = f"{len(no_mask)} of the {len(image_files)} images in {images}"
         lacks.append(f"{count} without a mask in {masks} ({examples(no_mask)})")
+        _refuse_foreign(masks, no_mask)
     if no_image:
         count = f"{len(no_image)} of the {len(mask_files)} masks in {masks}"
         lacks.append(f"{count} without an image in {images} ({examples(no_image)})")
@@ -180,6 +182,18 @@ def _refuse_lonely(
         raise RobustsegError(
             f"there are {' and '.join(lacks)}; a mask has the name of its image except for the "
             "suffix: rename them, or list the images to use in `ids`"
+        )
+
+
+def _refuse_foreign(folder: str | PathLike[str], ids: Sequence[str]) -> None:
+    """Refuse masks that have the names of images and are no images themselves, such as arrays."""
+    first = Path(folder, ids[0])
+    found = sorted(first.parent.glob(f"{escape(first.name)}.*")) if first.parent.is_dir() else []
+    foreign = [file for file in found if file.stem == first.name and not is_hidden(file.name)]
+    if foreign:
+        raise RobustsegError(
+            f"the mask {in_one_line(foreign[0])} is none of {', '.join(SUFFIXES)}; save the masks "
+            "as PNG, with the number of the class at each pixel"
         )
 
 

@@ -80,6 +80,12 @@ class MaskLabels:
 
     def _places(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Return for each pixel (H, W) the place of its colour among those of the classes."""
+        if self.classes.colours is None and (pixels == pixels[..., :1]).all():
+            raise RobustsegError(
+                f"{in_one_line(path)} holds three times the same values, as red, green and blue; "
+                "save it with one channel, or give the classes colours, one class a line: "
+                "`name R G B`"
+            )
         if self.classes.colours is None:
             raise RobustsegError(
                 f"{in_one_line(path)} is a mask of colours, but the classes have none; give them "
