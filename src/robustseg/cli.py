@@ -306,6 +306,7 @@ def _check(options: argparse.Namespace) -> None:
     from robustseg.metrics import PixelCounts, mean_accuracy, miou
 
     suites = named_suites(options.suites, options.iterations, [])
+    passes_an_image = _passes_an_image(suites, options.eps)
     setup = _set_up(options)
     model, dataset = setup.model, setup.dataset
     chosen = batches_of(dataset, range(setup.images), options.batch_size)
@@ -337,7 +338,7 @@ def _check(options: argparse.Namespace) -> None:
         f"{amount(setup.images, 'image')} (ignored pixels in neither{without})"
     )
     each_s, words = 0.0, []
-    for backward, passes in _passes_an_image(suites, options.eps).items():
+    for backward, passes in passes_an_image.items():
         seconds, peak = _time_passes(model, first, backward)
         how = "forward and backward" if backward else "forward"
         print(f"one pass      {seconds:.3g} s an image, {how}{peak}")

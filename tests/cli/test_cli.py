@@ -364,6 +364,8 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
             "at least 2 are needed",
         ),
         (["mymodels.py:net", *DATA, "--weights", "mymodels.py"], "running its code (it is damaged"),
+        (["mymodels.py:net", *DATA, "--weights", "images"], "images are a folder; name the file"),
+        (["mymodels.py:nothing", *DATA, "--iterations", "1"], "needs at least 3 iterations"),
         (["mymodels.py:leaves", *DATA], "failed when it was called: SystemExit: 5"),
         (["mymodels.py:wrapped", *DATA, "--normalise", "half"], "no use for normalise"),
         (["json:loads", *DATA], "the model failed on images"),

@@ -73,6 +73,8 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
 def _content(path: Path) -> Any:
     if not path.exists():
         raise RobustsegError(f"the weights {in_one_line(path)} do not exist")
+    if path.is_dir():
+        raise RobustsegError(f"the weights {in_one_line(path)} are a folder; name the file in it")
     if path.suffix == ".safetensors":
         return read_safetensors(path, SAVE_AGAIN)[0]
     try:
