@@ -314,6 +314,15 @@ def test_a_network_that_complains_of_the_size_is_told_how_to_say_it() -> None:
     assert "size_px" not in str(channels.value)
 
 
+def test_logits_with_the_classes_last_are_refused() -> None:
+    """As many channels as the image has rows would do for all classes of the data."""
+    net = conv()
+    wrong = wrap(lambda images: net(images).permute(0, 2, 3, 1), num_classes=CLASSES)
+    refused(lambda: wrong(IMAGES), "with the classes last; put them second")
+    right = wrap(wrong.net, output=lambda logits: logits.permute(0, 3, 1, 2), num_classes=CLASSES)
+    assert torch.equal(right(IMAGES), net(IMAGES))
+
+
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_network_that_fails_is_told_where(tmp_path: Path, leaves: bool) -> None:
     """Whatever it raises, even what would end the process without a word."""

@@ -257,6 +257,12 @@ class WrappedModel(EnlargingModel):
                 "logits (images, classes, height, width), or say with wrap(model, output=...) "
                 "or --output where they are: a key, an attribute, an index, or a function"
             )
+        if found.shape[1:3] == size != found.shape[2:]:
+            raise RobustsegError(
+                f"the model returned {_described(found)}, with the classes last; put them second "
+                "inside its forward, logits.permute(0, 3, 1, 2), or say so with "
+                "wrap(model, output=lambda logits: logits.permute(0, 3, 1, 2))"
+            )
         return torch.cat([torch.zeros_like(found), found], 1) if found.shape[1] == 1 else found
 
     def _find(self, outputs: Any) -> Any:
