@@ -31,9 +31,9 @@ rule pretrain_backbone:
 
 # Kept for all runs. A hash that is not known is recorded beside the file once the weights have proved
 # to be right, and expected from then on.
+# `update`: a file is not removed first, since another run that shares the folder may have fetched it.
 rule fetch_weights:
     output:
-        # Not removed first: another run that shares the folder may have fetched it meanwhile.
         file=update("<downloads>/weights/{weights_file}"),
     log:
         "<logs>/weights/{weights_file}.log",

@@ -26,9 +26,9 @@ rule generate_data:
         "../scripts/generate_data.py"
 
 
+# `update`: a file is not removed first, since another run that shares the folder may have fetched it.
 rule download_archive:
     output:
-        # Not removed first: another run that shares the folder may have fetched it meanwhile.
         file=update("<downloads>/{file}"),
     log:
         "<logs>/data/{file}.log",

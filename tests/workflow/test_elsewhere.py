@@ -106,8 +106,9 @@ def test_a_job_that_finds_another_library_says_which_and_stops(
     assert not (tmp_path / "results/matchbox/data/shapes/train.npz").exists()
 
 
-def test_profiles_are_found_by_their_whole_path_from_any_folder(tmp_path: Path) -> None:
-    profile = ROOT / "profiles" / "demo"
+@pytest.mark.parametrize("name", ["demo", "default"])
+def test_profiles_are_found_by_their_whole_path_from_any_folder(name: str, tmp_path: Path) -> None:
+    profile = ROOT / "profiles" / name
     run = snakemake("--dry-run", "--profile", profile, "--", "table5", folder=tmp_path)
     assert run.returncode == 0, run.stdout
     assert planned(run.stdout) == {"make_table": 1}
