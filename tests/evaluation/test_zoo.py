@@ -167,7 +167,7 @@ def test_probabilities(name: str, net: nn.Module) -> None:
     ("name", "low", "high"),
     [
         ("random_gradient", -0.1, 0.1),
-        ("partly_detached", 0.1, 0.9),
+        ("partly_detached", 0.05, 0.9),
         ("shattered", -0.3, 0.3),
         ("shattered_mildly", 0.1, 0.5),
         ("reversed", -1.001, -0.999),
