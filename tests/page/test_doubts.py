@@ -87,6 +87,11 @@ def test_the_page_is_sound_and_says_it_in_its_first_answers(page: Path) -> None:
     assert "findings" not in provenance
 
 
+def test_opinions_that_speak_against_nothing_come_after_the_answers(tmp_path: Path) -> None:
+    text = make(tmp_path, {MODEL: (GOOD,)}).read_text()
+    assert text.index('id="found"') < text.index('class="doubts"') < text.index("<nav")
+
+
 def test_without_an_opinion_there_is_no_box(tmp_path: Path) -> None:
     paths = write_jobs(tmp_path, [{"model": MODEL, "suites": ["sea"], "eps_255": [4]}])
     make_page({}, {}, CONFIG, map(str, paths), [], tmp_path / "index.html")
