@@ -54,8 +54,8 @@ class AttackedModel:
     """The attacked model under one loss.
 
     The loss's gradient takes the memory of the model's logits, unless the backward pass needs them
-    or the model was seen to keep them. On a CPU, logits that a model says it
-    is about to enlarge are taken before that, see `coarse_logits`.
+    or the model was seen to keep them. On a CPU, logits that a model says it is about to enlarge
+    are taken before that, see `coarse_logits`.
 
     Args:
         model: frozen, see `frozen`.
