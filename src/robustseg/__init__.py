@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from robustseg.evaluation.doubting.run import Doubt, doubt
     from robustseg.evaluation.evaluate import Evaluation, evaluate
     from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
+    from robustseg.training.own_loop import perturb_batch
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "__version__",
     "doubt",
     "evaluate",
+    "perturb_batch",
     "sea",
     "wrap",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "IMAGENET_STD": "models.wrap",
     "WrappedModel": "models.wrap",
     "wrap": "models.wrap",
+    "perturb_batch": "training.own_loop",
 }
 
 

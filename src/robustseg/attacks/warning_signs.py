@@ -6,7 +6,7 @@ Each would otherwise give a plausible number in silence.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,16 @@ class RobustsegWarning(UserWarning):
     result: Any = None
 
 
+def said_of_radii(radii_255: Sequence[float]) -> list[str]:
+    """Return a sentence for each radius that was rather meant in [0, 1]."""
+    return [
+        f"eps_255 is {eps_255:g}, which is {eps_255:g}/255: radii are in units of 1/255; say "
+        f"{255 * eps_255:.3g} if {eps_255:g} of the range [0, 1] is meant"
+        for eps_255 in radii_255
+        if 0 < eps_255 < SMALL_EPS_255
+    ]
+
+
 class WarningSigns:
     """What speaks against a model, images and radii; looked for while clean scores are taken.
 
@@ -85,12 +95,7 @@ class WarningSigns:
         self._saturated: list[float] = []
         self._leads: list[float] = []
         self._first: Tensor | None = None
-        for eps_255 in radii_255:
-            if 0 < eps_255 < SMALL_EPS_255:
-                self.said.append(
-                    f"eps_255 is {eps_255:g}, which is {eps_255:g}/255: radii are in units of "
-                    f"1/255; say {255 * eps_255:.3g} if {eps_255:g} of the range [0, 1] is meant"
-                )
+        self.said += said_of_radii(radii_255)
         self.apart = {"again": 0.0, "alone": 0.0}
 
     def look(self, batch: Batch) -> Outcome:
