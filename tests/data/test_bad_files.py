@@ -344,6 +344,16 @@ def test_deep_grey_is_scaled_and_never_all_black_or_white(tmp_path: Path) -> Non
     assert not np.array(read_image(tmp_path / "x.png")).any()
 
 
+@pytest.mark.parametrize("colour", [2, 4, 6])
+def test_deep_colours_are_never_all_black(colour: int, tmp_path: Path) -> None:
+    """Values of 8 bits in a file of 16, as programs for arrays write them: Pillow has none left."""
+    channels = {2: [0, 1, 2], 4: [0, 1], 6: [0, 1, 2, 0]}[colour]
+    (tmp_path / "x.png").write_bytes(png(NOISE[..., channels].astype(np.uint16), 16, colour))
+    refused(lambda: read_image(tmp_path / "x.png"), "which would all be black; save it with 8 bits")
+    (tmp_path / "x.png").write_bytes(png(NOISE[..., channels].astype(np.uint16) * 257, 16, colour))
+    assert np.array_equal(np.array(read_image(tmp_path / "x.png"))[..., 0], NOISE[..., 0])
+
+
 def test_pictures_of_pil_are_read_as_files_are(tmp_path: Path) -> None:
     deep = Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257)
     mask = Image.fromarray(labels(SIZE))

@@ -244,7 +244,7 @@ def web_page(path: Path) -> None:
         (f"{VOC}/SegmentationClass/2007_000033.png", truncate, "is damaged ("),
         (f"{VOC}/SegmentationClass/2007_000033.png", other_size, "has 9x7 pixels, but its image"),
         (f"{VOC}/SegmentationClass/2007_000033.png", unknown_value, "the value 21, which is none"),
-        (f"{VOC}/SegmentationClass/2007_000033.png", colours, "is no mask: it holds uint8 (45, 60"),
+        (f"{VOC}/SegmentationClass/2007_000033.png", colours, "a pixel; restore the published one"),
         (f"{VOC}/ImageSets/Segmentation/val.txt", remove, "is missing or damaged"),
         (f"{VOC}/ImageSets/Segmentation/val.txt", web_page, "is no list of image ids: '<html>"),
         (f"{SBD}/train.txt", remove, "correct `root`"),
@@ -263,7 +263,11 @@ def test_bad_files_of_voc(
         (f"{ADE}/annotations/validation/{ADE_VAL[1]}.png", other_size, "has 9x7 pixels, but its"),
         (f"{ADE}/annotations/validation/{ADE_VAL[1]}.png", unknown_value, "holds the value 151, w"),
         (f"{ADE}/images/validation/{ADE_VAL[1]}.jpg", truncate, "is damaged ("),
-        (f"{ADE}/objectInfo150.txt", remove, "the archive of ADE20K has it"),
+        (
+            f"{ADE}/objectInfo150.txt",
+            remove,
+            "let `root` be the folder that ADEChal",
+        ),
         (f"{ADE}/objectInfo150.txt", truncate, "objects instead of 150"),
     ],
 )

@@ -58,7 +58,8 @@ def ade20k_objects(root: Path, folders: Mapping[str, str]) -> list[str]:
         _, *lines = text_of(path, LONGEST_LIST_BYTES).splitlines()
     except (OSError, ValueError) as error:
         raise RobustsegError(
-            f"{path} is missing or damaged ({reason_of(error)}); the archive of ADE20K has it"
+            f"{path} is missing or damaged ({reason_of(error)}); restore it from the archive, or "
+            f"let `root` be the folder that {ADE20K} lies in"
         ) from error
     names = [line.split("\t")[-1].split(",")[0].strip() for line in lines if line.strip()]
     if len(set(names)) != OBJECT_COUNT:

@@ -41,6 +41,9 @@ GREY_STEP = {"L;2": 85, "L;4": 17}
 """Pillow spreads grey of 2 and 4 bits over 0..255, by these factors."""
 PAGE_KIND, REDUCED_OR_MASK = 254, 1 | 4
 """Tag of a TIFF's page, and its bits for a smaller copy of the image and for its transparency."""
+ALL_BLACK = (
+    "has pixels of 16 bits, none above {most}, which would all be black; save it with 8 bits"
+)
 BLURRED = "is a {kind}, which blurs the values of a mask; make it anew as PNG"
 FILLED, OTHER_END = {127, 128}, bytes([0x55]) * 4096
 """What libjpeg puts where data lack (127 in CMYK), and what stands in for the end of the data."""
@@ -102,7 +105,11 @@ def image_of(file: IO[bytes]) -> Image.Image:
             check_png(file)
         if isinstance(image, JpegImageFile):
             _refuse_endless_or_ended(image, file)
-        return as_rgb(image)
+        deep_colours = ";16" in _stored_as(image) and not image.mode.startswith("I")
+        rgb = as_rgb(image)
+        if deep_colours and rgb.getbbox() is None:  # Pillow has kept the upper bits alone
+            raise UnfitFileError(ALL_BLACK.format(most=255))
+        return rgb
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -116,10 +123,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
             raise UnfitFileError(f"has pixels of mode {image.mode}, where 8 or 16 bits are known")
         if 0 < values.max() < 256:
-            raise UnfitFileError(
-                f"has pixels of 16 bits, none above {values.max()}, which would all be black; "
-                "save it with 8 bits"
-            )
+            raise UnfitFileError(ALL_BLACK.format(most=values.max()))
         # Pillow would clip; of colours it keeps the upper bits too.
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "LAB":
@@ -247,7 +251,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     if values.dtype != np.uint8 or values.ndim != 2:
         raise RobustsegError(
             f"{in_one_line(path)} is no mask: it holds {values.dtype} {values.shape} instead of "
-            "one byte a pixel"
+            "one byte a pixel; restore the published one"
         )
     return values
 
