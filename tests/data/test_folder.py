@@ -731,7 +731,18 @@ def test_what_is_evaluated_and_trained_on_may_differ(
     outputs = prepared(root, settings)
     assert load_split(outputs["train"]).image_ids == ["a", "b"]
     assert load_split(outputs["val"]).image_ids == sorted(SIZES)
-    assert "2 of 4 validation images are in the training split" in capsys.readouterr().err
+    assert "2 of 4 validation images are in the training split (a, b)" in capsys.readouterr().err
+
+
+def test_a_copy_of_a_validation_image_is_the_same_image(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, name in (("images", "a"), ("masks", "a")):
+        pixels = np.array(Image.open(next((root / part).glob(f"{name}.*"))))
+        save(root / f"train_{part}" / "another name.png", pixels, compress_level=0)
+    paths = {f"train_{part}": str(root / f"train_{part}") for part in ("images", "masks")}
+    prepared(root, training_section(root) | paths)
+    assert "1 of 4 validation images are in the training split (a)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("classes", [3, 300])

@@ -1,6 +1,7 @@
 """Anybody's images and masks: opened as they lie there, or checked and listed for the workflow."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -133,17 +134,10 @@ def write_splits(
         about = shared | {"split": split, "files": state}
         write_rows(outputs[split], rows[split], SPLIT_SCHEMA, about)
         progress.say(f"{split}: {len(rows[split])} images")
-    if pairs["train"]:
-        leak = len(_files(pairs["train"]) & _files(pairs["val"]))
-        progress.say(f"{leak} of {len(pairs['val'])} validation images are in the training split")
 
 
 def _pairs(settings: Mapping[str, Any], prefix: str) -> list[Pair]:
     return list_pairs(*(settings[f"{prefix}{key}"] for key in ("images", "masks", "ids")))
-
-
-def _files(pairs: Iterable[Pair]) -> set[Path]:
-    return {pair.image.resolve() for pair in pairs}
 
 
 def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,10 +160,12 @@ def _checked_rows(
 ) -> dict[str, Rows]:
     """Read every image and mask once, and return the rows of each split."""
     found: dict[Path, set[int]] = {}
+    pixels: dict[Path, bytes] = {}
 
     def check(pair: Pair) -> tuple[int, int]:
-        _, labels = read_pair(pair.image, pair.mask, masks.read)
+        image, labels = read_pair(pair.image, pair.mask, masks.read)
         found[pair.mask] = set(np.unique(labels).tolist()) - {masks.ignored}
+        pixels[pair.image] = sha256(repr(image.size).encode() + image.tobytes()).digest()
         return unturned_size_px(pair.image)
 
     sizes = iter(check_each(check, [*pairs["train"], *pairs["val"]], threads, progress))
@@ -177,6 +173,7 @@ def _checked_rows(
         by_mask = {pair.mask: found[pair.mask] for pair in pairs[split]}
         _say_unlabelled(split, by_mask, progress)
         _say_absent(split, by_mask, masks.classes.names, progress)
+    _say_leak(pairs, pixels, progress)
     return {split: [_row(pair, split, *next(sizes)) for pair in pairs[split]] for split in SPLITS}
 
 
@@ -202,6 +199,19 @@ def _say_absent(
     if found and absent:
         progress.say(
             f"{split}: no pixel of {len(absent)} of the {len(names)} classes ({examples(absent)})"
+        )
+
+
+def _say_leak(
+    pairs: Mapping[str, Sequence[Pair]], pixels: Mapping[Path, bytes], progress: Progress
+) -> None:
+    """Say how many validation images are trained on, by their pixels: a copy is the same image."""
+    trained = {pixels[pair.image] for pair in pairs["train"]}
+    leak = [pair.image_id for pair in pairs["val"] if pixels[pair.image] in trained]
+    if trained:
+        which = f" ({examples(leak)})" if leak else ""
+        progress.say(
+            f"{len(leak)} of {len(pairs['val'])} validation images are in the training split{which}"
         )
 
 
