@@ -110,7 +110,7 @@ def test_what_is_no_complete_copy_is_refused(tmp_path: Path) -> None:
     root = binary(tmp_path / "short")
     path = root / "cifar-10-batches-bin" / "data_batch_2.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RobustsegError, match=r"61,459 bytes of the train split instead of 61,460"):
+    with pytest.raises(RobustsegError, match=r"batch_2.bin has 12,291 bytes instead of 12,292"):
         prepare(root, tmp_path)
     path.unlink()
     with pytest.raises(RobustsegError, match=r"data_batch_2.bin cannot be read"):
@@ -118,7 +118,7 @@ def test_what_is_no_complete_copy_is_refused(tmp_path: Path) -> None:
     root = binary(tmp_path / "label")
     path = root / "cifar-10-batches-bin" / "test_batch.bin"
     path.write_bytes(b"\x0b" + path.read_bytes()[1:])
-    with pytest.raises(RobustsegError, match=r"has the label 11, but there are 10 classes"):
+    with pytest.raises(RobustsegError, match=r"test_batch.bin has the label 11, but there are"):
         prepare(root, tmp_path)
     root = folders(tmp_path / "few")
     next((root / "train" / "cat").iterdir()).unlink()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from robustseg.data.archives import ARCHIVES, CIFAR10
 from robustseg.data.arrays import ArrayDataset, save_split
-from robustseg.data.image_files import image_of, read_image, sentence_of
+from robustseg.data.image_files import MOST_BYTES, image_of, read_image, sentence_of
 from robustseg.data.listing import is_hidden
 from robustseg.data.splits import CIFAR10_CLASSES, CIFAR10_IMAGES, CIFAR10_SIZE_PX, spread
 from robustseg.data.unpacking import members_of
@@ -87,31 +87,30 @@ def read_split(root: Path, name: str, progress: Progress) -> tuple[Images, Label
 
 def _read_binary(folder: Path, name: str) -> tuple[Images, Labels, list[str]]:
     """Read the published files of a split."""
-    pixels = 3 * CIFAR10_SIZE_PX**2
-    parts = []
-    for file in FILES[name]:
-        try:
-            with open_regular(folder / file, CIFAR10_IMAGES[name] * (1 + pixels)) as opened:
-                parts.append(np.frombuffer(opened.read(), np.uint8))
-        except (OSError, UnfitFileError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise RobustsegError(
-                f"{folder / file} cannot be read ({reason}); restore it from the archive"
-            ) from error
-    rows = np.concatenate(parts)
-    if len(rows) != CIFAR10_IMAGES[name] * (1 + pixels):
-        raise RobustsegError(
-            f"{folder} has {len(rows):,} bytes of the {name} split instead of "
-            f"{CIFAR10_IMAGES[name] * (1 + pixels):,}; restore it from the archive"
-        )
-    labels, planes = np.split(rows.reshape(CIFAR10_IMAGES[name], 1 + pixels), [1], axis=1)
-    if labels.max() >= len(CIFAR10_CLASSES):
-        raise RobustsegError(
-            f"{folder} has the label {labels.max()}, but there are {len(CIFAR10_CLASSES)} classes; "
-            "restore it from the archive"
-        )
+    count = CIFAR10_IMAGES[name] // len(FILES[name])
+    rows = np.concatenate([_read_rows(folder / file, count) for file in FILES[name]])
+    labels, planes = np.split(rows, [1], axis=1)
     images = planes.reshape(-1, 3, CIFAR10_SIZE_PX, CIFAR10_SIZE_PX).transpose(0, 2, 3, 1)
     return images, labels[:, 0], [f"{name}-{place:05d}" for place in range(len(images))]
+
+
+def _read_rows(path: Path, count: int) -> Images:
+    """Return what one of the published files holds, (count, 1 + 3 * 32 * 32)."""
+    size = 1 + 3 * CIFAR10_SIZE_PX**2
+    try:
+        with open_regular(path, MOST_BYTES) as opened:
+            content = np.frombuffer(opened.read(), np.uint8)
+        if len(content) != count * size:
+            raise UnfitFileError(f"has {len(content):,} bytes instead of {count * size:,}")
+        rows = content.reshape(count, size)
+        if (label := rows[:, 0].max()) >= len(CIFAR10_CLASSES):
+            raise UnfitFileError(
+                f"has the label {label}, but there are {len(CIFAR10_CLASSES)} classes"
+            )
+    except (OSError, UnfitFileError) as error:
+        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+        raise RobustsegError(f"{path} {reason}; restore it from the archive") from error
+    return rows
 
 
 def _read_folders(folder: Path) -> Iterator[tuple[str, Path, Image.Image]]:
