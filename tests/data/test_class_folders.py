@@ -15,7 +15,12 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import OnePixel, one_pixel
 from robustseg.evaluation.over_batches import evaluate_clean
 
-IMAGES = {"n0005/c.JPEG": 5, "n0255/a.JPEG": 255, "n0256/d.png": 256, "n0999/b.JPEG": 999}
+IMAGES = {
+    "n00000005/c.JPEG": 5,
+    "n00000255/a.JPEG": 255,
+    "n00000256/d.png": 256,
+    "n00000999/b.JPEG": 999,
+}
 
 
 @pytest.fixture
@@ -23,12 +28,12 @@ def root(tmp_path: Path) -> Path:
     """Return 1000 folders, four of them with an image whose brightness tells its class."""
     root = tmp_path / "val"
     for label in range(1000):
-        (root / f"n{label:04d}").mkdir(parents=True)
+        (root / f"n{label:08d}").mkdir(parents=True)
     for name, label in IMAGES.items():
         pixels = np.full((50, 70, 3), [label % 250, label // 250, 0], np.uint8)
         pixels[:, :2] = pixels[:, -2:] = 255  # outside the centre
         Image.fromarray(pixels).save(root / name, "PNG")  # whatever its name says: exact
-    (root / "n0005" / "notes.txt").write_text("no image")
+    (root / "n00000005" / "notes.txt").write_text("no image")
     return root
 
 
@@ -52,16 +57,16 @@ def test_images_have_the_class_of_their_folder(root: Path, tmp_path: Path) -> No
 
 def test_what_is_hidden_is_left_alone(root: Path, tmp_path: Path) -> None:
     (root / ".ipynb_checkpoints").mkdir()
-    (root / "n0005" / "._c.JPEG").write_bytes(b"of a Mac")
+    (root / "n00000005" / "._c.JPEG").write_bytes(b"of a Mac")
     path = tmp_path / "val.classes.parquet"
     assert list_class_folders(settings(root), path) == 4
     assert load_split(path).image_ids == ["a", "b", "c", "d"]
 
 
-def test_the_first_images_by_name_are_taken(root: Path, tmp_path: Path) -> None:
+def test_the_images_that_are_taken_are_spread_over_all(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "val.classes.parquet"
     assert list_class_folders(settings(root, images=2), path) == 2
-    assert load_split(path).image_ids == ["a", "b"]
+    assert load_split(path).image_ids == ["a", "c"]
     with pytest.raises(RobustsegError, match=r"val has 4 images, but 5 are wanted"):
         list_class_folders(settings(root, images=5), path)
 
@@ -86,15 +91,25 @@ def test_a_class_with_the_number_of_ignored_pixels_counts(root: Path, tmp_path: 
 
 def test_what_is_no_imagenet_is_refused(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "val.classes.parquet"
-    (root / "n0005" / "a.JPEG").write_bytes((root / "n0255" / "a.JPEG").read_bytes())
+    (root / "n00000005" / "a.JPEG").write_bytes((root / "n00000255" / "a.JPEG").read_bytes())
     with pytest.raises(RobustsegError, match="val has two images a; names must be unique"):
         list_class_folders(settings(root), path)
-    (root / "n0007").rmdir()
+    (root / "n00000007").rmdir()
     with pytest.raises(RobustsegError, match="val has 999 folders instead of one for each of"):
         list_class_folders(settings(root), path)
     assert not path.exists()
     with pytest.raises(RobustsegError, match=r"classes\.parquet does not exist"):
         load_split(path)
+
+
+@pytest.mark.parametrize("name", ["7", "tench", "__MACOSX", "n01440764-tench"])
+def test_classes_that_are_in_no_known_order_are_refused(
+    root: Path, name: str, tmp_path: Path
+) -> None:
+    """As text 10 comes before 2, and a bookcase before a tench."""
+    (root / "n00000007").rename(root / name)
+    with pytest.raises(RobustsegError, match=rf"val has 1 folders whose names .* \({name}\)"):
+        list_class_folders(settings(root), tmp_path / "val.classes.parquet")
 
 
 def test_a_truncated_list_is_refused(root: Path, tmp_path: Path) -> None:

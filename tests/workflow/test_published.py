@@ -160,10 +160,10 @@ def test_a_model_is_trained_from_a_fetched_backbone(folder: Path, server: Server
 
 def test_a_fetched_backbone_is_scored_on_imagenet(folder: Path, server: Server) -> None:
     for label in range(1000):
-        (folder / "val" / f"n{label:04d}").mkdir(parents=True)
+        (folder / "val" / f"n{label:08d}").mkdir(parents=True)
     for name, label in (("one", 3), ("two", 700)):
         Image.new("RGB", (40, 50), (label % 256, 90, 30)).save(
-            folder / "val" / f"n{label:04d}" / f"{name}.JPEG"
+            folder / "val" / f"n{label:08d}" / f"{name}.JPEG"
         )
     imagenet = {"kind": "imagenet", "root": str(folder / "val"), "resize_px": 36, "crop_px": 32}
     vit_s = {"kind": "fetched", "weights": "vit_s_robust", "dataset": "imagenet"}

@@ -386,9 +386,11 @@ class ImageNet(Section):
     """ImageNet's validation images, of your own, to check fetched backbones on."""
 
     kind: Literal["imagenet"] = Field(description="`imagenet`")
-    root: FilePath = Field(description="folder with one folder for each of the 1000 classes")
+    root: FilePath = Field(
+        description="folder with one folder, such as n01440764, for each of the 1000 classes"
+    )
     images: Count | None = Field(
-        None, description="how many images, the first by name; all by default"
+        None, description="how many images, evenly spread over their names; all by default"
     )
     resize_px: Pixels = Field(256, description="short side to which images are resized, pixels")
     crop_px: Pixels = Field(224, description="height and width of their centre, pixels")

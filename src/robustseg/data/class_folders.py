@@ -1,5 +1,6 @@
 """ImageNet as people have it on their disk: a folder for each class, with its images in it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,12 +14,14 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from robustseg.data.image_files import read_image
-from robustseg.data.listing import is_hidden, refuse_unprintable
+from robustseg.data.listing import examples, is_hidden, refuse_unprintable
 from robustseg.data.manifest import Columns, Shared, open_rows, write_rows
+from robustseg.data.splits import spread
 from robustseg.errors import RobustsegError
 from robustseg.names import IMAGENET_CLASSES
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
+WORDNET_ID = re.compile(r"n[0-9]{8}")
 SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -92,12 +95,19 @@ def list_class_folders(settings: Mapping[str, Any], output: str | Path) -> int:
         output: Parquet with `SCHEMA`, which `load_class_folders` opens.
 
     Raises:
-        RobustsegError: there are not 1000 class folders, too few images, or a name is there twice.
+        RobustsegError: not 1000 class folders, or a name that is no class's; too few images, or one
+            name twice.
     """
     root = Path(settings["root"])
     folders = sorted(
         path.name for path in root.glob("*") if path.is_dir() and not is_hidden(path.name)
     )
+    others = [name for name in folders if not WORDNET_ID.fullmatch(name)]
+    if others:  # classes are in the order of these ids, and others would be others in silence
+        raise RobustsegError(
+            f"{root} has {len(others)} folders whose names are no WordNet ids such as n01440764 "
+            f"({examples(others)}); give each class its id, or correct `root`"
+        )
     if len(folders) != IMAGENET_CLASSES:
         raise RobustsegError(
             f"{root} has {len(folders)} folders instead of one for each of ImageNet's "
@@ -113,8 +123,8 @@ def list_class_folders(settings: Mapping[str, Any], output: str | Path) -> int:
         raise RobustsegError(f"{root} has two images {twice[0]}; names must be unique")
     shared = {"root": str(root), "class_names": folders}
     shared |= {key: settings[key] for key in ("resize_px", "crop_px")}
-    # The published names are numbers in random order, so the first images are a random sample.
-    write_rows(output, rows[:wanted], SCHEMA, shared)
+    # Spread, since a person's names may have one class after the other.
+    write_rows(output, spread(rows, wanted), SCHEMA, shared)
     return wanted
 
 
