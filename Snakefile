@@ -59,6 +59,7 @@ from robustseg.evidence.enumerator import (
     radii_to_path,
 )
 from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.files import refuse_unwritable
 from robustseg.gpus import CLUSTER, SLOTS, seem_there
 from robustseg.plan.limits import (
     attack_minutes,
@@ -77,6 +78,7 @@ if not workflow.overwrite_configfiles:
 
 # A wrong configuration or claim stops the workflow before any job runs.
 try:
+    refuse_unwritable([".snakemake/log"])  # without, Snakemake ends in a traceback
     CONFIG = load_config(
         config,
         workflow.configfiles,
@@ -88,11 +90,18 @@ except RobustsegError as error:
     raise WorkflowError(str(error)) from None
 
 
+# Snakemake keeps a copy of what a download may replace at `.snakemake/backups/PATH`: with ".." in the
+# path in some other folder of the person's, where it would replace and then remove what is there.
+DOWNLOADS = CONFIG.downloads.folder
+if ".." in Path(DOWNLOADS).parts:
+    DOWNLOADS = os.path.abspath(DOWNLOADS)
+
+
 pathvars:
     results=f"results/{CONFIG.run}",
     logs=f"results/{CONFIG.run}/logs",
     benchmarks=f"results/{CONFIG.run}/benchmarks",
-    downloads=CONFIG.downloads.folder,
+    downloads=DOWNLOADS,
 
 
 # The first page of `snakemake --report report.zip`.
@@ -147,6 +156,7 @@ onstart:
     else:
         os.environ[CLUSTER] = workflow.executor_plugin.name
     try:
+        refuse_unwritable(path for job in workflow.dag.needrun_jobs() for path in job.output)
         if workflow.executor_plugin.name == "slurm":
             asked = {
                 job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()

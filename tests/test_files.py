@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from robustseg.errors import RobustsegError
-from robustseg.files import alone, atomic_path
+from robustseg.files import alone, atomic_path, refuse_unwritable
 
 ROOT = Path(__file__).parents[1]
 WRITES = """
@@ -52,6 +52,15 @@ def test_a_folder_that_is_a_file_ends_in_a_sentence(tmp_path: Path) -> None:
         atomic_path(tmp_path / "results" / "table.csv"),
     ):
         pass
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_unwritable([tmp_path / "not" / "there" / "x.txt", "y.txt"])
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(RobustsegError, match=f"can be written to {tmp_path}; correct its"):
+        refuse_unwritable(["y.txt", tmp_path / "not" / "there" / "x.txt"])
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -39,6 +39,23 @@ def open_regular(path: str | Path, most_bytes: int) -> Iterator[IO[bytes]]:
         )
     with Path(path).open("rb") as file:
         yield file
+
+
+def refuse_unwritable(paths: Iterable[str | Path]) -> None:
+    """Refuse files that could not be made where they are to lie.
+
+    Raises:
+        UnwritableError: a folder, or where it is not there yet the one above it, may not be written
+            to.
+    """
+    first = {Path(path).parent: path for path in paths}
+    for folder, path in first.items():
+        there = next(above for above in (folder, *folder.parents) if above.exists())
+        if not os.access(there, os.W_OK):
+            raise UnwritableError(
+                f"{path} is to be made, but nothing can be written to {there.absolute()}; correct "
+                "its permissions, or choose another place"
+            )
 
 
 @contextmanager

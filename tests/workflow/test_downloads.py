@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from robustseg.data.archives import ARCHIVES
 from robustseg.evidence.reading import read_evidence
+from tests.campaign.disks import can_mount
 from tests.data.archives import SBD_TRAIN, VOC_VAL, voc_files, write_archives, write_tar
 from tests.serving import Server, serve
 from tests.workflow.running import MATCHBOX, planned, snakemake
@@ -229,6 +231,45 @@ def test_hostile_and_truncated_archives_are_sentences(server: Server, tmp_path: 
     run = snakemake(*CPU, *arguments, folder=tmp_path)
     assert run.returncode == 0, run.stdout
     assert pq.read_table(tmp_path / target).num_rows == len(SBD_TRAIN)
+
+
+def test_a_folder_above_leaves_the_files_of_one_of_its_name_alone(
+    server: Server, tmp_path: Path
+) -> None:
+    """Snakemake's copy of `../../shared/x` would lie in `shared/x`, and be removed."""
+    work, mine = tmp_path / "a" / "work", tmp_path / "a" / "work" / "shared" / "train_noval.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("a file of one's own")
+    config = configuration(work, server, downloads={"folder": "../../shared"})
+    target = tmp_path / "shared" / mine.name
+    arguments = ["--configfile", config, "--forcerun", "download_archive", "--", target]
+    for _ in range(2):  # the first time there is nothing to be copied
+        run = snakemake(*CPU, *arguments, folder=work)
+        assert run.returncode == 0, run.stdout
+        assert mine.read_text() == "a file of one's own"
+    assert target.is_file()
+
+
+@pytest.mark.skipif(
+    not can_mount(), reason="a folder that cannot be written takes the right to mount"
+)
+@pytest.mark.parametrize("part", [".", "results", "data"])
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_made(
+    part: str, server: Server, tmp_path: Path
+) -> None:
+    config = configuration(tmp_path, server)
+    read_only = tmp_path / part
+    read_only.mkdir(exist_ok=True)
+    subprocess.run(["mount", "--bind", read_only, read_only], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", read_only], check=True)
+        run = snakemake(*CPU, "--configfile", config, "--", "data", folder=tmp_path)
+    finally:
+        subprocess.run(["umount", "--lazy", read_only], check=True)
+    assert run.returncode == 1
+    assert f"is to be made, but nothing can be written to {read_only}; correct its" in run.stdout
+    assert "Traceback (most recent call last)" not in run.stdout
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_an_archive_put_there_by_hand_is_checked(server: Server, tmp_path: Path) -> None:
