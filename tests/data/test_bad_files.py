@@ -455,8 +455,24 @@ def test_a_palette_must_not_contradict_the_colours_of_the_classes(tmp_path: Path
     image.save(tmp_path / "masks" / "x.png")
     refused(
         lambda: dataset.batch([0]),
-        "x.png has the colour (70, 130, 180) at place 1 of its palette, but class 1 has (250, 170",
+        "x.png has the colour (70, 130, 180) at place 1 of its palette, but (250, 170, 30) is",
     )
+
+
+def test_masks_whose_palettes_are_in_other_orders_are_refused(tmp_path: Path) -> None:
+    """As after a look at one of them in a program that draws: the same picture, other numbers."""
+    palette = [value for line in COLOURS for value in map(int, line.split()[-3:])]
+    for name in ("a", "b", "c"):
+        image = Image.fromarray(labels(SIZE))
+        image.putpalette(palette)
+        save(tmp_path / "masks" / f"{name}.png", image)
+        save(tmp_path / "images" / f"{name}.png", picture(SIZE))
+    root, settings, path = tmp_path, section(tmp_path), tmp_path / "masks" / "b.png"
+    prepared(root, settings)
+    save(path, Image.open(path).remap_palette([2, 0, 1]))
+    refused(lambda: prepared(root, settings), "is there in `classes` or in other masks; correct")
+    save(path, Image.open(path).convert("RGB"))
+    refused(lambda: prepared(root, settings), f"{path} is a mask of colours, but the classes have")
 
 
 def test_published_masks_with_other_values_are_refused_without_preparing(tmp_path: Path) -> None:

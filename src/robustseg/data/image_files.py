@@ -7,7 +7,7 @@ import errno
 import io
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -76,7 +76,9 @@ FOREIGN = {
     b"version https://git-lfs": "a pointer of Git LFS, whose file was not fetched",
 }
 
-Colours = Sequence[tuple[int, int, int]]
+Colour = tuple[int, ...] | None
+ColourAt = Callable[[int, Colour], Colour]
+"""From a place in a palette, and the colour that it has there, to the one that it should have."""
 
 
 def read_image(path: Path) -> Image.Image:
@@ -261,15 +263,14 @@ def _read_mat(path: Path) -> NDArray[np.uint8]:
         return mat_files.read_segmentation(file.read())
 
 
-def read_any_mask(path: Path, colours: Colours | None = None) -> NDArray[Any]:
+def read_any_mask(path: Path, colour_at: ColourAt | None = None) -> NDArray[Any]:
     """Return anybody's mask: values (H, W) of 1 to 32 bits, or colours (H, W, 3) uint8.
 
     The values of a mask with a palette are the places in it.
 
     Args:
         path: of the mask.
-        colours: of the classes, by place, which a palette must not contradict; one of greys says
-            nothing about colours.
+        colour_at: which colours a palette should have; one of greys says nothing about them.
 
     Raises:
         RobustsegError: missing, damaged, stored with loss, or of other pixels.
@@ -280,10 +281,10 @@ def read_any_mask(path: Path, colours: Colours | None = None) -> NDArray[Any]:
         _refuse_several(image)
         if isinstance(image, PngImageFile):
             check_png(file)
-        return label_values(image, colours)
+        return label_values(image, colour_at)
 
 
-def label_values(image: Image.Image, colours: Colours | None = None) -> NDArray[Any]:
+def label_values(image: Image.Image, colour_at: ColourAt | None = None) -> NDArray[Any]:
     """Return the values or colours of a mask, see `read_any_mask`.
 
     Raises:
@@ -304,8 +305,8 @@ def label_values(image: Image.Image, colours: Colours | None = None) -> NDArray[
         raise UnfitFileError(
             f"is no mask: its pixels are of mode {image.mode}, instead of whole numbers or RGB"
         )
-    if image.mode == "P" and colours is not None:
-        _refuse_other_palette(image, pixels, colours)
+    if image.mode == "P" and colour_at is not None:
+        _refuse_other_palette(image, pixels, colour_at)
     return pixels // GREY_STEP[stored] if stored in GREY_STEP else pixels
 
 
@@ -322,16 +323,19 @@ def _is_lossy_webp(file: IO[bytes]) -> bool:
     return True
 
 
-def _refuse_other_palette(image: Image.Image, places: NDArray[np.uint8], colours: Colours) -> None:
+def _refuse_other_palette(
+    image: Image.Image, places: NDArray[np.uint8], colour_at: ColourAt
+) -> None:
     palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
     if (palette == palette[:, :1]).all():
         return
-    for place in np.unique(places[places < len(colours)]).tolist():
+    for place in np.unique(places).tolist():
         found = tuple(palette[place].tolist()) if place < len(palette) else None
-        if found != tuple(colours[place]):
+        if found != (wanted := colour_at(place, found)):
             raise UnfitFileError(
-                f"has the colour {found} at place {place} of its palette, but class {place} has "
-                f"{tuple(colours[place])}; correct `classes`, or save the mask as RGB"
+                f"has the colour {found} at place {place} of its palette, but {wanted} is there in "
+                "`classes` or in other masks; correct `classes`, or save the masks as RGB and give "
+                "the classes their colours"
             )
 
 

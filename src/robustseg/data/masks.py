@@ -1,6 +1,6 @@
 """From anybody's masks to labels: of values or of colours, of any number of classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustseg.data.classes import OTHERS, Classes
-from robustseg.data.image_files import read_any_mask
+from robustseg.data.image_files import Colour, read_any_mask
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.errors import RobustsegError, in_one_line
 
@@ -32,15 +32,17 @@ class MaskLabels:
 
     classes: Classes
     ignore: list[int] | str
+    _palette: dict[int, Colour] = field(default_factory=dict, repr=False, compare=False)
+    """Colours of the classes in the palettes of the masks that were read."""
 
     def read(self, path: Path) -> NDArray[Any]:
         """Return labels (H, W): bytes, 255 where ignored; of more than 255 classes int32 and -1.
 
         Raises:
-            RobustsegError: as `read_any_mask`; colours, but the classes have none; or a value or
-                colour that is no class and not ignored.
+            RobustsegError: as `read_any_mask`; palettes of two orders; colours, but the classes
+                have none; or a value or colour that is no class and not ignored.
         """
-        pixels = read_any_mask(path, self.classes.colours)
+        pixels = read_any_mask(path, self._colour_at)
         values = pixels if pixels.ndim == 2 else self._places(path, pixels)
         labels = self._table[np.clip(values.astype(np.int64), -1, len(self._table) - 1)]
         unknown = labels == UNKNOWN
@@ -51,6 +53,16 @@ class MaskLabels:
                 "`values` or `ignore`"
             )
         return self._stored(labels)
+
+    def _colour_at(self, place: int, found: Colour) -> Colour:
+        """Return the colour of a class in palettes, as `classes` or else the first mask has it.
+
+        Programs that draw order palettes anew, after which a place is another class.
+        """
+        colours = self.classes.colours
+        if colours is not None:
+            return colours[place] if place < len(colours) else found
+        return self._palette.setdefault(place, found) if place in self.classes.in_masks else found
 
     @property
     def ignored(self) -> int:
