@@ -338,8 +338,12 @@ def test_deep_grey_is_scaled_and_never_all_black_or_white(tmp_path: Path) -> Non
     for values in (grey * 257, grey * 256 + 3):
         path = save(tmp_path / "x.png", values)
         assert np.array_equal(np.array(read_image(path))[..., 0], NOISE[..., 0])
-    save(tmp_path / "x.png", grey)
-    refused(lambda: read_image(tmp_path / "x.png"), "which would all be black; save it with 8 bits")
+    for values in (grey, grey * 16):
+        save(tmp_path / "x.png", values)
+        refused(
+            lambda: read_image(tmp_path / "x.png"),
+            "which would be black or nearly so; save it with 8",
+        )
     save(tmp_path / "x.png", grey * 0)
     assert not np.array(read_image(tmp_path / "x.png")).any()
 
@@ -348,8 +352,10 @@ def test_deep_grey_is_scaled_and_never_all_black_or_white(tmp_path: Path) -> Non
 def test_deep_colours_are_never_all_black(colour: int, tmp_path: Path) -> None:
     """Values of 8 bits in a file of 16, as programs for arrays write them: Pillow has none left."""
     channels = {2: [0, 1, 2], 4: [0, 1], 6: [0, 1, 2, 0]}[colour]
-    (tmp_path / "x.png").write_bytes(png(NOISE[..., channels].astype(np.uint16), 16, colour))
-    refused(lambda: read_image(tmp_path / "x.png"), "which would all be black; save it with 8 bits")
+    for most in (255, 4095):  # of 8 bits, and of cameras of 12
+        values = NOISE[..., channels].astype(np.uint16) * (most // 255)
+        (tmp_path / "x.png").write_bytes(png(values, 16, colour))
+        refused(lambda: read_image(tmp_path / "x.png"), f"none above {most}, which would be black")
     (tmp_path / "x.png").write_bytes(png(NOISE[..., channels].astype(np.uint16) * 257, 16, colour))
     assert np.array_equal(np.array(read_image(tmp_path / "x.png"))[..., 0], NOISE[..., 0])
 

@@ -41,8 +41,11 @@ GREY_STEP = {"L;2": 85, "L;4": 17}
 """Pillow spreads grey of 2 and 4 bits over 0..255, by these factors."""
 PAGE_KIND, REDUCED_OR_MASK = 254, 1 | 4
 """Tag of a TIFF's page, and its bits for a smaller copy of the image and for its transparency."""
+DARK = 2**12
+"""Images of 16 bits have pixels that are as bright: below are those of 8 or 12 bits."""
 ALL_BLACK = (
-    "has pixels of 16 bits, none above {most}, which would all be black; save it with 8 bits"
+    "has pixels of 16 bits, none above {most}, which would be black or nearly so; save it with 8 "
+    "bits, its brightest pixels near 255"
 )
 BLURRED = "is a {kind}, which blurs the values of a mask; make it anew as PNG"
 FILLED, OTHER_END = {127, 128}, bytes([0x55]) * 4096
@@ -109,8 +112,9 @@ def image_of(file: IO[bytes]) -> Image.Image:
             _refuse_endless_or_ended(image, file)
         deep_colours = ";16" in _stored_as(image) and not image.mode.startswith("I")
         rgb = as_rgb(image)
-        if deep_colours and rgb.getbbox() is None:  # Pillow has kept the upper bits alone
-            raise UnfitFileError(ALL_BLACK.format(most=255))
+        # Of colours Pillow has kept the upper bits alone.
+        if deep_colours and (most := 256 * int(np.array(rgb).max()) + 255) < DARK:
+            raise UnfitFileError(ALL_BLACK.format(most=most))
         return rgb
 
 
@@ -124,7 +128,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
         values = np.array(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
             raise UnfitFileError(f"has pixels of mode {image.mode}, where 8 or 16 bits are known")
-        if 0 < values.max() < 256:
+        if 0 < values.max() < DARK:
             raise UnfitFileError(ALL_BLACK.format(most=values.max()))
         # Pillow would clip; of colours it keeps the upper bits too.
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")

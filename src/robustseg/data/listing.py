@@ -218,7 +218,7 @@ def _refuse_twice(wanted: Iterable[str], files: Files) -> None:
         raise RobustsegError(
             f"{first} and {second} have the same id"
             + (f", and so have the files of {len(twice) - 1} more ids" if twice[1:] else "")
-            + "; keep one file for each name without its suffix"
+            + "; keep one file for each name without its suffix, and masks in a folder of their own"
         )
 
 
