@@ -852,6 +852,16 @@ def test_ids_may_be_any_sequence(root: Path) -> None:
     assert opened(root, ids=chosen).image_ids == ["a", "b"]
 
 
+def test_photographs_of_other_formats_are_named(root: Path) -> None:
+    (root / "images" / "a.png").rename(root / "images" / "a.heic")
+    with pytest.raises(RobustsegError, match=r"the image .*/a\.heic is none of .*images as PNG"):
+        opened(root)
+    (root / "images" / "a.heic").unlink()
+    (root / "images" / "a.png").mkdir()
+    with pytest.raises(RobustsegError, match=r"1 of the 4 masks .* without an image"):
+        opened(root)
+
+
 def test_masks_that_are_no_images_are_named(tmp_path: Path) -> None:
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()

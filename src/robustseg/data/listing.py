@@ -174,10 +174,12 @@ def _refuse_lonely(
     if no_mask:
         count = f"{len(no_mask)} of the {len(image_files)} images in {images}"
         lacks.append(f"{count} without a mask in {masks} ({examples(no_mask)})")
-        _refuse_foreign(masks, no_mask)
+        how = "masks as PNG, with the number of the class at each pixel"
+        _refuse_foreign(masks, no_mask, "mask", how)
     if no_image:
         count = f"{len(no_image)} of the {len(mask_files)} masks in {masks}"
         lacks.append(f"{count} without an image in {images} ({examples(no_image)})")
+        _refuse_foreign(images, no_image, "image", "images as PNG")
     if lacks:
         raise RobustsegError(
             f"there are {' and '.join(lacks)}; a mask has the name of its image except for the "
@@ -185,15 +187,14 @@ def _refuse_lonely(
         )
 
 
-def _refuse_foreign(folder: str | PathLike[str], ids: Sequence[str]) -> None:
-    """Refuse masks that have the names of images and are no images themselves, such as arrays."""
+def _refuse_foreign(folder: str | PathLike[str], ids: Sequence[str], what: str, how: str) -> None:
+    """Refuse what has the right name and is of no known format, such as an array or a HEIC."""
     first = Path(folder, ids[0])
     found = sorted(first.parent.glob(f"{escape(first.name)}.*")) if first.parent.is_dir() else []
-    foreign = [file for file in found if file.stem == first.name and not is_hidden(file.name)]
+    foreign = [file for file in found if file.stem == first.name and file.is_file()]
     if foreign:
         raise RobustsegError(
-            f"the mask {in_one_line(foreign[0])} is none of {', '.join(SUFFIXES)}; save the masks "
-            "as PNG, with the number of the class at each pixel"
+            f"the {what} {in_one_line(foreign[0])} is none of {', '.join(SUFFIXES)}; save the {how}"
         )
 
 
