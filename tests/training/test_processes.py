@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +26,7 @@ from robustseg.training.batches import epoch_passes
 from robustseg.training.launch import TrainingJob, _watch, run
 from robustseg.training.processes import join_processes
 from robustseg.training.train import Machine
+from tests.campaign.disks import can_mount, small_disk
 from tests.training import tiny
 from tests.training.test_train import (
     BACKBONE,
@@ -319,6 +321,16 @@ def test_a_process_that_dies_without_a_word_is_said(data, tmp_path):
     with (tmp_path / "log").open("w") as log, pytest.raises(RobustsegError, match="log says more"):
         run(training, 2, Progress("train it", log))
     assert re.search("^RuntimeError: .*lion", (tmp_path / "log").read_text(), re.M)
+
+
+@pytest.mark.skipif(not can_mount(), reason="a full disk takes the right to mount one")
+def test_a_full_disk_of_temporary_files_is_named(data, tmp_path, monkeypatch):
+    folder = tmp_path / "tmp"
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with small_disk(folder, 4096):
+        (folder / "another").write_bytes(bytes(4096))
+        with pytest.raises(RobustsegError, match=f"could not write {folder}/.*: No space left"):
+            run(job(data, tmp_path, CLASSIFIER), 2, Silence())
 
 
 def test_lines_of_processes_may_be_in_any_encoding(tmp_path):

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from robustseg.errors import RobustsegError
+from robustseg.files import atomic_path
 from robustseg.progress import Progress
 from robustseg.text_files import read_json
 from robustseg.training.train import Files, Machine, train_classifier, train_segmentation
@@ -48,9 +49,14 @@ class TrainingJob:
     machine: Machine
 
     def write(self, path: str | Path) -> None:
-        """Write the job as JSON."""
+        """Write the job as JSON.
+
+        Raises:
+            RobustsegError: the file cannot be written.
+        """
         text = json.dumps(asdict(self), default=str, indent=2)
-        Path(path).write_text(text, encoding="utf-8")
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainingJob":
