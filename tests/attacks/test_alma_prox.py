@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from robustseg.attacks.alma_prox import (
+    DEFAULT_THRESHOLD,
     AlmaSettings,
     _decay,
     alma_prox,
@@ -21,7 +22,7 @@ from robustseg.attacks.alma_prox import (
 )
 from robustseg.data.arrays import ArrayDataset
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.over_batches import evaluate_alma
+from robustseg.evaluation.over_batches import minimal_norm, rows_of_dataset
 from robustseg.evidence.writing import write_evidence
 
 # Corners of a tetrahedron: any two rows differ by the same l1 norm, so that the class of the second
@@ -304,7 +305,8 @@ def test_rows_are_evidence_and_say_what_is_flipped(tmp_path: Path) -> None:
         [(0, 0, 0)] * 4,
     )
     identity = {"dataset": "grey", "model": "linear", "training_seed": 0, "suite": "alma"}
-    rows = evaluate_alma(model, dataset, steps=300, batch_size=2, identity=identity)
+    attack = minimal_norm(model, DEFAULT_THRESHOLD, 300, identity=identity)
+    rows = rows_of_dataset([attack], model, dataset, batch_size=2)
     write_evidence(tmp_path / "rows.parquet", rows, {})
     easy, hard = rows
     found = alma_prox(model, images, labels, steps=300)

@@ -6,6 +6,7 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from robustseg.attacks.outcomes import attack_and_count, count, measure
 from robustseg.attacks.spec import AttackSpec, suite_attacks
 from robustseg.errors import RobustsegError
 from robustseg.evaluation import over_batches
-from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite
+from robustseg.evaluation.over_batches import evaluate_clean, on_itself, rows_of_dataset
+from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.reading import read_evidence
 from robustseg.evidence.writing import write_evidence
 from robustseg.metrics import image_accuracy, miou
@@ -58,9 +60,19 @@ def toys() -> ToySet:
     return ToySet(images, labels, [f"toy{i}" for i in range(7)])
 
 
-def suite(toys: ToySet, model: nn.Module | None = None, **changes: object) -> list[dict]:
-    settings = {"eps_255": EPS_255, "seed": 0, "batch_size": 3, "identity": IDENTITY}
-    return evaluate_suite(model or Pointwise(), toys, SPECS, **(settings | changes))
+def suite(
+    toys: ToySet,
+    model: Any = None,
+    *,
+    parts: Path | None = None,
+    eps_255: float = EPS_255,
+    seed: int = 0,
+    **changes: Any,
+) -> list[dict]:
+    model = model or Pointwise()
+    attacks = on_itself(model, SPECS, eps_255=eps_255, seed=seed, identity=IDENTITY)
+    kept = FinishedParts(parts, [model], None) if parts else None
+    return rows_of_dataset(attacks, model, toys, **{"batch_size": 3, "kept": kept, **changes})
 
 
 def in_order(rows: list[dict]) -> list[dict]:

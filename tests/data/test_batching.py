@@ -12,7 +12,7 @@ from robustseg.attacks.spec import AttackSpec
 from robustseg.data.arrays import ArrayDataset
 from robustseg.data.batching import batches_of
 from robustseg.data.relabelled import without_background
-from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite
+from robustseg.evaluation.over_batches import evaluate_clean, on_itself, rows_of_dataset
 
 SIZES = [(8, 8), (8, 8), (8, 8), (8, 10), (8, 10), (8, 8), (6, 9)]
 
@@ -76,11 +76,11 @@ def test_evidence_does_not_depend_on_what_shares_a_batch(attacked: bool) -> None
     dataset: Any = Mixed()
 
     def rows(batch_size: int) -> list[dict[str, Any]]:
-        shared: Any = {"batch_size": batch_size, "identity": {}}
         if not attacked:
-            return evaluate_clean(model, dataset, **shared)
+            return evaluate_clean(model, dataset, batch_size=batch_size, identity={})
         specs = [AttackSpec("mask_ce", "apgd", "reduced", 4)]
-        return evaluate_suite(model, dataset, specs, eps_255=4, seed=0, **shared)
+        attacks = on_itself(model, specs, eps_255=4, seed=0, identity={"suite": "some"})
+        return rows_of_dataset(attacks, model, dataset, batch_size=batch_size)
 
     alone = rows(1)
     assert [row["image_id"] for row in alone] == dataset.image_ids

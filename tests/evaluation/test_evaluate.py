@@ -231,6 +231,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert not calls
 
 
+def test_what_was_kept_for_another_step_size_is_not_taken(tmp_path: Path) -> None:
+    for step in (0.001, 0.02):
+        suites = {"own": OWN | {"optimizer": "pgd", "step_size": {8: step}}}
+        kept = evaluate(network(), pairs(), 8, suites=suites, folder=tmp_path, **FEW)
+        assert kept.robust == evaluate(network(), pairs(), 8, suites=suites, **FEW).robust
+
+
 def test_what_was_kept_for_another_model_is_not_taken(tmp_path: Path) -> None:
     """Normalisation that was forgotten at first, and functions, whose weights nobody sees."""
     data, net = pairs(), network()

@@ -1,6 +1,7 @@
 """Transfer: the perturbation is the source's, the counts are the target's."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,19 @@ from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.arrays import ArrayDataset
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.over_batches import evaluate_clean, evaluate_suite, transfer
+from robustseg.evaluation.over_batches import (
+    EvidenceRow,
+    carried_over,
+    evaluate_clean,
+    on_itself,
+    rows_of_dataset,
+)
+from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.writing import write_evidence
 
 SPEC = AttackSpec("mask_ce", schedule="reduced", iterations=10)
 IDENTITY = {"dataset": "noise", "model": "target", "training_seed": 0, "suite": "transfer"}
-SETTINGS = {"source_name": "source", "eps_255": 8.0, "seed": 3, "batch_size": 2}
+SETTINGS = {"eps_255": 8.0, "seed": 3, "identity": IDENTITY}
 
 
 def model(seed: int) -> nn.Module:
@@ -35,10 +43,21 @@ def labelled(teacher: nn.Module, count: int = 3) -> ArrayDataset:
     return ArrayDataset(images, labels, names, ["a", "b", "c"], [(0, 0, 0)] * 3)
 
 
+def transfer(
+    source: nn.Module, target: nn.Module, dataset: ArrayDataset, name: str = "source", **how: Any
+) -> list[EvidenceRow]:
+    attack = carried_over(source, target, SPEC, source_name=name, **SETTINGS)
+    return rows_of_dataset([attack], target, dataset, **{"batch_size": 2, **how})
+
+
+def white_box(model: nn.Module, dataset: ArrayDataset) -> list[EvidenceRow]:
+    return rows_of_dataset(on_itself(model, [SPEC], **SETTINGS), model, dataset, batch_size=2)
+
+
 def test_rows_are_counts_of_the_target_at_the_source_s_perturbation() -> None:
     source, target = model(0), model(1)
     dataset = labelled(target)
-    rows = transfer(source, target, dataset, SPEC, identity=IDENTITY, **SETTINGS)
+    rows = transfer(source, target, dataset)
     images, labels, ids = dataset.batch([0, 1, 2])
     found = run_attack(source, images, labels, ids, SPEC, 8.0, 3)
     with torch.no_grad():
@@ -55,57 +74,56 @@ def test_rows_are_counts_of_the_target_at_the_source_s_perturbation() -> None:
 
 def test_rows_are_evidence(tmp_path: Path) -> None:
     dataset = labelled(model(1))
-    rows = transfer(model(0), model(1), dataset, SPEC, identity=IDENTITY, **SETTINGS)
+    rows = transfer(model(0), model(1), dataset)
     write_evidence(tmp_path / "rows.parquet", rows, {})
 
 
 def test_from_a_model_to_itself_is_the_white_box_attack() -> None:
     target = model(1)
     dataset = labelled(target)
-    same = {"eps_255": 8.0, "seed": 3, "batch_size": 2, "identity": IDENTITY}
-    white_box = evaluate_suite(target, dataset, [SPEC], **same)
-    rows = transfer(target, target, dataset, SPEC, source_name="target", **same)
+    rows = transfer(target, target, dataset, "target")
     named = "transfer-target-" + SPEC.name
-    assert rows == [{**row, "attack": named} for row in white_box]
+    assert rows == [{**row, "attack": named} for row in white_box(target, dataset)]
 
 
 def test_white_box_is_stronger_and_clean_weaker() -> None:
     source, target = model(0), model(1)
     dataset = labelled(target)
-    same = {"batch_size": 3, "identity": IDENTITY}
-    strong = {"eps_255": 8.0, "seed": 3, **same}
-    white_box, transferred, clean = (
+    strong, transferred, clean = (
         sum(row["pixels_correct"] for row in rows)
         for rows in (
-            evaluate_suite(target, dataset, [SPEC], **strong),
-            transfer(source, target, dataset, SPEC, source_name="source", **strong),
-            evaluate_clean(target, dataset, **same),
+            white_box(target, dataset),
+            transfer(source, target, dataset),
+            evaluate_clean(target, dataset, batch_size=2, identity=IDENTITY),
         )
     )
-    assert white_box < transferred < clean
+    assert strong < transferred < clean
 
 
 def test_a_shard_gives_the_rows_of_the_whole() -> None:
     source, target = model(0), model(1)
     dataset = labelled(target, count=5)
-    whole = transfer(source, target, dataset, SPEC, identity=IDENTITY, **SETTINGS)
-    shard = transfer(source, target, dataset, SPEC, identity=IDENTITY, indices=[4, 1], **SETTINGS)
+    whole = transfer(source, target, dataset)
+    shard = transfer(source, target, dataset, indices=[4, 1])
     assert shard == [whole[4], whole[1]]
 
 
 def test_finished_batches_are_not_run_again(tmp_path: Path) -> None:
     source, target = model(0), model(1)
     dataset = labelled(target)
-    run = {"identity": IDENTITY, "parts": tmp_path, **SETTINGS}
-    first = transfer(source, target, dataset, SPEC, **run)
+
+    def run(source: nn.Module) -> list[EvidenceRow]:
+        kept = FinishedParts(tmp_path, [target, source], None)
+        return transfer(source, target, dataset, kept=kept)
+
+    first = run(source)
     calls: list[int] = []
     for module in (source, target):
         module.register_forward_hook(lambda *_: calls.append(1))
-    assert transfer(source, target, dataset, SPEC, **run) == first
+    assert run(source) == first
     batches, passes = 2, 2  # a look at logits and gradients of each batch, by either model
     assert len(calls) == 2 * batches * passes
-    other = transfer(model(2), target, dataset, SPEC, **run)
-    assert other != first, "parts of another source were used"
+    assert run(model(2)) != first, "parts of another source were used"
 
 
 def test_bad_input_is_one_sentence() -> None:
@@ -114,4 +132,4 @@ def test_bad_input_is_one_sentence() -> None:
     few_classes = nn.Conv2d(3, 2, 1)
     for pair in ((few_classes, target), (target, few_classes)):
         with pytest.raises(RobustsegError, match="which is none of the classes"):
-            transfer(*pair, dataset, SPEC, identity=IDENTITY, **SETTINGS)
+            transfer(*pair, dataset)

@@ -14,7 +14,7 @@ from robustseg.attacks.spec import AttackSpec
 from robustseg.config import load_config
 from robustseg.data.folder import open_folder
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.over_batches import transfer
+from robustseg.evaluation.over_batches import carried_over, rows_of_dataset
 from robustseg.evidence.reading import read_evidence, read_opinions
 from robustseg.models.references import own_model
 from tests.workflow.running import ROOT, planned, snakemake
@@ -135,10 +135,11 @@ def test_attacks_are_carried_over_from_another_model_of_one_s_own(
     config = load_config(settings(), [])
     source, target = (own_model(config.own_of(name), 3) for name in ("other", "net"))
     identity = {"dataset": "streets", "model": "net", "training_seed": 0, "suite": "carried"}
-    expected = transfer(
-        source, target, dataset, AttackSpec("ce", "apgd", "constant", 5), source_name="other",
-        eps_255=8, seed=0, batch_size=8, identity=identity,
+    attack = carried_over(
+        source, target, AttackSpec("ce", "apgd", "constant", 5), source_name="other",
+        eps_255=8, seed=0, identity=identity,
     )  # fmt: skip
+    expected = rows_of_dataset([attack], target, dataset, batch_size=8)
     assert len(rows) == len(expected) == 3
     for row in expected:
         found = rows.loc[row["image_id"]]

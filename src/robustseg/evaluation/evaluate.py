@@ -190,7 +190,7 @@ def evaluate(
         signs.said.append(WEIGHED_BY_EVALUATION)
     identity: dict[str, str | int] = {"dataset": dataset, "model": name, "training_seed": 0}
     attacks = [
-        (clean_row(identity), signs.look),
+        Planned(clean_row(identity), signs.look),
         *_attacks_of(chosen, wrapped, radii, seed, identity, others, class_pixels),
     ]
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):

@@ -1,6 +1,6 @@
 """The suites of a configuration by kind: from a model and images to rows of evidence."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,12 @@ from robustseg.evaluation.over_batches import (
     EvidenceRow,
     Planned,
     carried_over,
-    evaluate_alma,
     evaluate_clean,
-    evaluate_suite,
     minimal_norm,
     on_itself,
-    transfer,
+    rows_of_dataset,
 )
+from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.enumerator import CLEAN_OBJECTS
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
@@ -67,23 +66,6 @@ class Task:
     sources: Mapping[str, nn.Module]
     class_pixels: Sequence[int] | None = None
 
-    @property
-    def common(self) -> dict[str, Any]:
-        """What the functions that attack a data set all take."""
-        names = ("batch_size", "identity", "parts", "progress")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def bounded(self) -> dict[str, Any]:
-        """What those take besides that attack inside a radius, with random starts."""
-        names = ("eps_255", "seed", "indices", "class_pixels")
-        return {name: getattr(self, name) for name in names} | self.common
-
-    @property
-    def indices(self) -> range:
-        """The places of the images that this shard attacks."""
-        return images_of_shard(len(self.dataset), *self.shard)
-
 
 def run_suite(suite: Suite, task: Task) -> list[EvidenceRow]:
     """Run a suite and return its rows of evidence.
@@ -95,10 +77,36 @@ def run_suite(suite: Suite, task: Task) -> list[EvidenceRow]:
     Raises:
         RobustsegError: an unknown kind, or what the attacks refuse.
     """
-    kind = suite["kind"]
-    if kind not in KINDS:
-        raise RobustsegError(f"unknown kind of suite {kind!r}; known are {', '.join(KINDS)}")
-    return KINDS[kind](suite, task)
+    places = random_images(task.dataset.image_ids, suite.get("images"))
+    indices = [places[place] for place in images_of_shard(len(places), *task.shard)]
+    if suite["kind"] == "objects":
+        return _objects(task, indices)
+    attacks = planned_attacks(
+        suite,
+        task.model,
+        eps_255=task.eps_255,
+        seed=task.seed,
+        identity=task.identity,
+        sources=task.sources,
+        class_pixels=task.class_pixels,
+    )
+    models = [task.model, *task.sources.values()]
+    kept = FinishedParts(task.parts, models, task.class_pixels, task.progress)
+    # Rows of attacks that are carried over lie source by source, all others batch by batch.
+    together = [[one] for one in attacks] if suite["kind"] == "transfer" else [attacks]
+    return [
+        row
+        for some in together
+        for row in rows_of_dataset(
+            some,
+            task.model,
+            task.dataset,
+            batch_size=task.batch_size,
+            indices=indices,
+            kept=kept,
+            progress=task.progress,
+        )
+    ]
 
 
 def random_images(image_ids: list[str], count: int | None) -> list[int]:
@@ -141,75 +149,29 @@ def planned_attacks(
     if kind == "white_box":
         return on_itself(model, specs_of(suite, eps_255), **bounded)
     if kind == SQUARE:
-        return on_itself(model, [_square_spec(suite)], **bounded)
+        return on_itself(model, [SquareSpec(suite["iterations"], suite["p_init"])], **bounded)
     if kind == "alma":
-        return minimal_norm(model, suite["threshold"], suite["iterations"], identity=identity)
+        return [minimal_norm(model, suite["threshold"], suite["iterations"], identity=identity)]
     if kind != "transfer":
         raise RobustsegError(f"a suite of the kind {kind!r} cannot be run on a model of one's own")
     lacking = [name for name in suite["sources"] if name not in sources]
     if lacking:
         raise RobustsegError(f"the source {lacking[0]} of a transfer attack is not in `sources`")
     return [
-        planned
+        carried_over(sources[name], model, spec, source_name=name, **bounded)
         for name in suite["sources"]
         for spec in specs_of(suite, eps_255)
-        for planned in carried_over(sources[name], model, spec, name, **bounded)
     ]
 
 
-def _square_spec(suite: Suite) -> SquareSpec:
-    return SquareSpec(suite["iterations"], suite["p_init"])
-
-
-def _white_box(suite: Suite, task: Task) -> list[EvidenceRow]:
-    specs = specs_of(suite, task.eps_255)
-    return evaluate_suite(task.model, task.dataset, specs, **task.bounded)
-
-
-def _square(suite: Suite, task: Task) -> list[EvidenceRow]:
-    return evaluate_suite(task.model, task.dataset, [_square_spec(suite)], **task.bounded)
-
-
-def _transfer(suite: Suite, task: Task) -> list[EvidenceRow]:
-    return [
-        row
-        for name in suite["sources"]
-        for spec in specs_of(suite, task.eps_255)
-        for row in transfer(
-            task.sources[name], task.model, task.dataset, spec, source_name=name, **task.bounded
-        )
-    ]
-
-
-def _alma(suite: Suite, task: Task) -> list[EvidenceRow]:
-    images = random_images(task.dataset.image_ids, suite["images"])
-    return evaluate_alma(
-        task.model,
-        task.dataset,
-        threshold=suite["threshold"],
-        steps=suite["iterations"],
-        indices=[images[place] for place in images_of_shard(len(images), *task.shard)],
-        **task.common,
-    )
-
-
-def _objects(suite: Suite, task: Task) -> list[EvidenceRow]:
+def _objects(task: Task, indices: Sequence[int]) -> list[EvidenceRow]:
+    """Score the objects alone, without an attack: what is background is neither seen nor asked."""
     rows = evaluate_clean(
         WithoutClass(exact(task.model), background_class(task.dataset)),
         without_background(task.dataset),
         batch_size=task.batch_size,
         identity=task.identity,
-        indices=task.indices,
+        indices=indices,
         progress=task.progress,
     )
     return [{**row, "suite": task.identity["suite"], "attack": CLEAN_OBJECTS} for row in rows]
-
-
-KINDS: dict[str, Callable[[Suite, Task], list[EvidenceRow]]] = {
-    "white_box": _white_box,
-    "transfer": _transfer,
-    "alma": _alma,
-    SQUARE: _square,
-    "objects": _objects,
-}
-"""By the names that the configuration uses."""

@@ -33,7 +33,7 @@ from robustseg.attacks.surrogates import (
 from robustseg.errors import GradientError, RobustsegError, UnwritableError
 from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen
-from robustseg.evaluation.over_batches import EvidenceRow, on_device, rows_of_batches
+from robustseg.evaluation.over_batches import EvidenceRow, Planned, on_device, rows_of_batches
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence import enumerator
 from robustseg.evidence.enumerator import DOUBT, LOGIT_FACTORS, attack_in_words
@@ -110,7 +110,7 @@ class Doubter:
         seeded = partial(_seeded, attack)
         try:
             found = rows_of_batches(
-                [(shared, seeded)], self.model, self.batches, len(self.batches), self.kept
+                [Planned(shared, seeded)], self.model, self.batches, len(self.batches), self.kept
             )
         except UnwritableError:  # says nothing of the model
             raise
