@@ -2,14 +2,13 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustseg.workflow_job import choose_device, job
 from robustseg.attacks.search_model import SearchModel
 from robustseg.evaluation.adapters import load_pair, load_sources, read_class_pixels, sources_of
-from robustseg.evaluation.suites import Task, run_suite
+from robustseg.evaluation.suites import run_suite
 from robustseg.evidence.enumerator import radii_of_path
 from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
@@ -54,7 +53,7 @@ def write_attack_evidence(
             one's own is made.
         class_pixels: the pixels of each class, JSON, where a loss asks for them.
         radii_255: of the attacks, in 1/255, one after the other.
-        seed, shard, identity, batch_size, progress: see `suites.Task`.
+        seed, shard, identity, batch_size, progress: see `suites.run_suite`.
         config_hash: of the settings that the rows follow from.
         precision: of the search, one of `names.PRECISIONS`; what counts is in full precision.
         compiled: whether the search goes through torch.compile.
@@ -63,24 +62,28 @@ def write_attack_evidence(
     model, dataset = load_pair(weights, val, device, own)
     model = SearchModel(model, precision, compiled)
     parts = Path(evidence).with_suffix(".parts")
-    task = Task(
-        model=model,
-        dataset=dataset,
-        eps_255=radii_255[0],
-        seed=seed,
-        shard=shard,
-        batch_size=batch_size,
-        identity=identity,
-        parts=parts,
-        progress=progress,
-        sources={
-            name: SearchModel(source, precision, compiled)
-            for name, source in load_sources(sources, dataset.num_classes, device).items()
-        },
-        class_pixels=read_class_pixels(class_pixels),
-    )
+    others = {
+        name: SearchModel(source, precision, compiled)
+        for name, source in load_sources(sources, dataset.num_classes, device).items()
+    }
+    pixels = read_class_pixels(class_pixels)
     rows = [
-        row for eps_255 in radii_255 for row in run_suite(suite, replace(task, eps_255=eps_255))
+        row
+        for eps_255 in radii_255
+        for row in run_suite(
+            suite,
+            model,
+            dataset,
+            eps_255=eps_255,
+            seed=seed,
+            shard=shard,
+            batch_size=batch_size,
+            identity=identity,
+            parts=parts,
+            progress=progress,
+            sources=others,
+            class_pixels=pixels,
+        )
     ]
     made_by = provenance(config_hash, device_name(device), model.extra_repr())
     write_evidence(evidence, rows, made_by, dataset.class_names)

@@ -22,7 +22,7 @@ from torch.multiprocessing import get_context
 
 from robustseg.evaluation.adapters import load_pair
 from robustseg.evaluation.over_batches import evaluate_clean
-from robustseg.evaluation.suites import Task, run_suite
+from robustseg.evaluation.suites import run_suite
 from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, by_radius, jobs_read
 from robustseg.evidence.schema import device_name, hash_settings, provenance
 from robustseg.evidence.writing import write_evidence
@@ -70,9 +70,10 @@ def work(options: argparse.Namespace, config: dict[str, Any], worker: int) -> No
         if job.suite == CLEAN_SUITE:
             rows = evaluate_clean(model, dataset, batch_size=size, identity=identity)
         else:
-            task = Task(
-                model=model,
-                dataset=dataset,
+            rows = run_suite(
+                suite,
+                model,
+                dataset,
                 eps_255=job.eps_255,
                 seed=job.seed,
                 shard=(0, 1, 1),
@@ -83,7 +84,6 @@ def work(options: argparse.Namespace, config: dict[str, Any], worker: int) -> No
                 sources={},
                 class_pixels=options.class_pixels,
             )
-            rows = run_suite(suite, task)
         made_by = provenance(hash_settings(suite), device_name(options.device), "float32")
         write_evidence(path, rows, made_by, dataset.class_names)
 

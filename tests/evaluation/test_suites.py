@@ -1,5 +1,6 @@
 """Every kind of suite gives the rows that a slow loop, or a hand-made example, gives."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from robustseg.data.arrays import ArrayDataset
 from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.adapters import OnePixel, WithoutClass, one_pixel
-from robustseg.evaluation.over_batches import evaluate_clean
-from robustseg.evaluation.suites import Task, random_images, run_suite
+from robustseg.evaluation.over_batches import EvidenceRow, evaluate_clean
+from robustseg.evaluation.suites import random_images, run_suite
 from robustseg.evidence.writing import write_evidence
 from robustseg.progress import Progress
 
@@ -36,7 +37,9 @@ def noise(count: int = 4) -> ArrayDataset:
     return ArrayDataset(images, labels, [f"image{i}" for i in range(count)], NAMES, [(0, 0, 0)] * 3)
 
 
-def task(folder: Path, model: nn.Module, dataset: Any, **changes: Any) -> Task:
+def rows_of(
+    suite: dict[str, Any], folder: Path, model: nn.Module, dataset: Any, **changes: Any
+) -> list[EvidenceRow]:
     identity = {"dataset": "noise", "model": "target", "training_seed": 0, "suite": "some"}
     settings = {
         "eps_255": 8.0,
@@ -48,7 +51,7 @@ def task(folder: Path, model: nn.Module, dataset: Any, **changes: Any) -> Task:
         "progress": Progress("test"),
         "sources": {},
     }
-    return Task(model=model, dataset=dataset, **{**settings, **changes})
+    return run_suite(suite, model, dataset, **{**settings, **changes})
 
 
 ALMA = {"kind": "alma", "threshold": 0.9, "iterations": 10, "images": 3}
@@ -64,7 +67,7 @@ TRANSFER = {
 def test_transfer_takes_each_source_s_own_weights(tmp_path: Path) -> None:
     sources = {"other": network(1), "third": network(2)}
     target, dataset = network(0), noise()
-    rows = run_suite(TRANSFER, task(tmp_path, target, dataset, sources=sources))
+    rows = rows_of(TRANSFER, tmp_path, target, dataset, sources=sources)
     images, labels, ids = dataset.batch(range(4))
     spec = AttackSpec("mask_ce", "apgd", "reduced", 6)
     for name, source in sources.items():
@@ -78,14 +81,13 @@ def test_transfer_takes_each_source_s_own_weights(tmp_path: Path) -> None:
 
 def test_alma_draws_the_same_images_for_every_model_and_shard(tmp_path: Path) -> None:
     dataset = noise(7)
-    whole = run_suite(ALMA, task(tmp_path / "a", network(0), dataset))
-    again = run_suite(ALMA, task(tmp_path / "b", network(1), dataset))
+    whole = rows_of(ALMA, tmp_path / "a", network(0), dataset)
+    again = rows_of(ALMA, tmp_path / "b", network(1), dataset)
     drawn = [row["image_id"] for row in whole]
     assert len(drawn) == 3
     assert drawn == sorted(drawn) == [row["image_id"] for row in again]
     parts = [
-        run_suite(ALMA, task(tmp_path / f"c{i}", network(0), dataset, shard=(i, 2, 1)))
-        for i in (0, 1)
+        rows_of(ALMA, tmp_path / f"c{i}", network(0), dataset, shard=(i, 2, 1)) for i in (0, 1)
     ]
     assert parts[0] + parts[1] == whole
     assert {row["attack"] for row in whole} == {"alma_prox-0.9-10"}
@@ -96,7 +98,7 @@ SQUARE = {"kind": "square", "iterations": 20, "p_init": 0.8}
 
 def test_square_gives_the_rows_of_the_attack_itself_in_shards_too(tmp_path: Path) -> None:
     dataset, model = noise(5), network(0)
-    whole = run_suite(SQUARE, task(tmp_path / "a", model, dataset, seed=3))
+    whole = rows_of(SQUARE, tmp_path / "a", model, dataset, seed=3)
     images, labels, ids = dataset.batch(range(5))
     found = square(model, images, labels, ids, SquareSpec(20, 0.8), 8.0, 3)
     with torch.no_grad():
@@ -108,9 +110,7 @@ def test_square_gives_the_rows_of_the_attack_itself_in_shards_too(tmp_path: Path
     parts = [
         row
         for i in (0, 1)
-        for row in run_suite(
-            SQUARE, task(tmp_path / f"b{i}", model, dataset, seed=3, shard=(i, 2, 3))
-        )
+        for row in rows_of(SQUARE, tmp_path / f"b{i}", model, dataset, seed=3, shard=(i, 2, 3))
     ]
     assert parts == whole
     write_evidence(tmp_path / "rows.parquet", whole, {})
@@ -120,7 +120,7 @@ def test_a_killed_square_attack_goes_on_to_the_same_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, model = noise(6), network(0)
-    whole = run_suite(SQUARE, task(tmp_path / "a", model, dataset, batch_size=2))
+    whole = rows_of(SQUARE, tmp_path / "a", model, dataset, batch_size=2)
     batches = 0
 
     def killed(*arguments: Any) -> Any:
@@ -131,10 +131,10 @@ def test_a_killed_square_attack_goes_on_to_the_same_rows(
         return square(*arguments)
 
     monkeypatch.setattr(outcomes, "square", killed)
-    resumed = task(tmp_path / "b", model, dataset, batch_size=2)
+    resumed = partial(rows_of, SQUARE, tmp_path / "b", model, dataset, batch_size=2)
     with pytest.raises(KeyboardInterrupt):
-        run_suite(SQUARE, resumed)
-    assert run_suite(SQUARE, resumed) == whole
+        resumed()
+    assert resumed() == whole
     assert batches == 4  # the third alone is attacked again
 
 
@@ -170,15 +170,15 @@ def test_a_damaged_part_is_computed_again(
     suite: dict[str, Any], damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = {"other": network(1), "third": network(2)}
-    target = task(tmp_path, network(0), noise(), sources=sources, batch_size=2)
-    rows = run_suite(suite, target)
+    run = partial(rows_of, suite, tmp_path, network(0), noise(), sources=sources, batch_size=2)
+    rows = run()
     first, *others = sorted(tmp_path.glob("*.json"))
     whole = first.read_bytes()
     changed = DAMAGED[damage](whole, others[0].read_bytes())
     assert changed != whole
     first.write_bytes(changed)
     capsys.readouterr()
-    assert run_suite(suite, target) == rows
+    assert run() == rows
     said = capsys.readouterr().err
     assert said.count(f"[test] the finished part {first} is damaged and is computed again") == 1
     assert first.read_bytes() == whole
@@ -211,7 +211,7 @@ def test_objects_are_scored_without_the_background_and_its_logit(tmp_path: Path)
     labels = np.array([[[0, 1, 1, 2]]], dtype=np.uint8)
     images = np.zeros((1, 1, 4, 3), dtype=np.uint8)
     dataset = ArrayDataset(images, labels, ["one"], NAMES, [(0, 0, 0)] * 3)
-    (row,) = run_suite({"kind": "objects"}, task(tmp_path, Fixed(logits), dataset, eps_255=0.0))
+    (row,) = rows_of({"kind": "objects"}, tmp_path, Fixed(logits), dataset, eps_255=0.0)
     # Left over: red as red, red as green, green as red.
     assert (row["pixels"], row["pixels_correct"]) == (3, 1)
     assert row["intersection"] == [0, 1, 0]
@@ -260,7 +260,7 @@ def test_a_classifier_is_attacked_as_one_pixel(tmp_path: Path) -> None:
         "iterations": [20],
         "step_size": None,
     }
-    rows = run_suite(suite, task(tmp_path, OnePixel(Average()), dataset, eps_255=6.0))
+    rows = rows_of(suite, tmp_path, OnePixel(Average()), dataset, eps_255=6.0)
     assert {r["image_id"]: r["pixels_correct"] for r in rows} == {"near": 0, "far": 1}
     assert all(row["pixels"] == 1 for row in rows)
     identity = {"dataset": "shapes", "model": "net", "training_seed": 0}
@@ -270,4 +270,4 @@ def test_a_classifier_is_attacked_as_one_pixel(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RobustsegError, match="a suite of the kind 'pixle' cannot be run"):
-        run_suite({"kind": "pixle"}, task(tmp_path, network(0), noise()))
+        rows_of({"kind": "pixle"}, tmp_path, network(0), noise())

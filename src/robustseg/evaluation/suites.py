@@ -1,7 +1,6 @@
 """The suites of a configuration by kind: from a model and images to rows of evidence."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,31 @@ from robustseg.evaluation.over_batches import (
     rows_of_dataset,
 )
 from robustseg.evaluation.resume import FinishedParts
+from robustseg.evaluation.standard_suites import Suite
 from robustseg.evidence.enumerator import CLEAN_OBJECTS
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
 
-Suite = Mapping[str, Any]
 
+def run_suite(
+    suite: Suite,
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    eps_255: float,
+    seed: int,
+    shard: tuple[int, int, int],
+    batch_size: int,
+    identity: Mapping[str, str | int],
+    parts: Path,
+    progress: Progress,
+    sources: Mapping[str, nn.Module],
+    class_pixels: Sequence[int] | None = None,
+) -> list[EvidenceRow]:
+    """Run a suite at one radius and return its rows of evidence.
 
-@dataclass(frozen=True)
-class Task:
-    """What every suite is run with.
-
-    Attributes:
+    Args:
+        suite: its section of the configuration.
         model: the one that is scored; a module in eval mode, images to logits (B, K, h, w).
         dataset: the images.
         eps_255: radius in 1/255.
@@ -48,64 +60,35 @@ class Task:
             multiples of `unit` images.
         batch_size: images at a time.
         identity: `dataset`, `model`, `training_seed` and `suite` of the rows.
-        parts: a folder for what a killed job had finished.
+        parts: a folder where the outcome of each finished (batch, attack) is kept, so that a job
+            that was killed goes on from there to the same rows. What other settings, weights or
+            images left there is not used. Delete it once the evidence is written.
         progress: says how far it is.
         sources: the models that perturbations are found on, by name, where they are others.
         class_pixels: N_k of the training set, for losses by class; None: not known.
-    """
-
-    model: nn.Module
-    dataset: Dataset
-    eps_255: float
-    seed: int
-    shard: tuple[int, int, int]
-    batch_size: int
-    identity: Mapping[str, str | int]
-    parts: Path
-    progress: Progress
-    sources: Mapping[str, nn.Module]
-    class_pixels: Sequence[int] | None = None
-
-
-def run_suite(suite: Suite, task: Task) -> list[EvidenceRow]:
-    """Run a suite and return its rows of evidence.
-
-    Args:
-        suite: its section of the configuration.
-        task: everything else.
 
     Raises:
         RobustsegError: an unknown kind, or what the attacks refuse.
     """
-    places = random_images(task.dataset.image_ids, suite.get("images"))
-    indices = [places[place] for place in images_of_shard(len(places), *task.shard)]
+    places = random_images(dataset.image_ids, suite.get("images"))
+    indices = [places[place] for place in images_of_shard(len(places), *shard)]
+    over: dict[str, Any] = {"batch_size": batch_size, "indices": indices, "progress": progress}
     if suite["kind"] == "objects":
-        return _objects(task, indices)
+        return _objects(model, dataset, identity, over)
     attacks = planned_attacks(
         suite,
-        task.model,
-        eps_255=task.eps_255,
-        seed=task.seed,
-        identity=task.identity,
-        sources=task.sources,
-        class_pixels=task.class_pixels,
+        model,
+        eps_255=eps_255,
+        seed=seed,
+        identity=identity,
+        sources=sources,
+        class_pixels=class_pixels,
     )
-    models = [task.model, *task.sources.values()]
-    kept = FinishedParts(task.parts, models, task.class_pixels, task.progress)
+    kept = FinishedParts(parts, [model, *sources.values()], class_pixels, progress)
     # Rows of attacks that are carried over lie source by source, all others batch by batch.
     together = [[one] for one in attacks] if suite["kind"] == "transfer" else [attacks]
     return [
-        row
-        for some in together
-        for row in rows_of_dataset(
-            some,
-            task.model,
-            task.dataset,
-            batch_size=task.batch_size,
-            indices=indices,
-            kept=kept,
-            progress=task.progress,
-        )
+        row for some in together for row in rows_of_dataset(some, model, dataset, kept=kept, **over)
     ]
 
 
@@ -164,14 +147,14 @@ def planned_attacks(
     ]
 
 
-def _objects(task: Task, indices: Sequence[int]) -> list[EvidenceRow]:
-    """Score the objects alone, without an attack: what is background is neither seen nor asked."""
+def _objects(
+    model: nn.Module, dataset: Dataset, identity: Mapping[str, str | int], over: Mapping[str, Any]
+) -> list[EvidenceRow]:
+    """Score objects without an attack: background is neither predicted nor counted."""
     rows = evaluate_clean(
-        WithoutClass(exact(task.model), background_class(task.dataset)),
-        without_background(task.dataset),
-        batch_size=task.batch_size,
-        identity=task.identity,
-        indices=indices,
-        progress=task.progress,
+        WithoutClass(exact(model), background_class(dataset)),
+        without_background(dataset),
+        identity=identity,
+        **over,
     )
-    return [{**row, "suite": task.identity["suite"], "attack": CLEAN_OBJECTS} for row in rows]
+    return [{**row, "suite": identity["suite"], "attack": CLEAN_OBJECTS} for row in rows]
