@@ -26,7 +26,7 @@ rule pretrain_backbone:
     message:
         "Pretrain the backbone {wildcards.backbone}, seed {wildcards.training_seed}"
     script:
-        "../scripts/pretrain_backbone.py"
+        "../scripts/train_model.py"
 
 
 # Kept for all runs. A hash that is not known is recorded beside the file once the weights have proved

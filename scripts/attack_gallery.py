@@ -10,16 +10,15 @@ from robustseg.evidence.attacked_images import save_arrays
 if TYPE_CHECKING:
     from robustseg.workflow_job import snakemake
 
-ATTACKS = {"attack_gallery": attack_gallery, "attack_targeted": attack_targeted}
-"""By rule."""
-
 if __name__ == "__main__":
-    what = snakemake.rule.replace("_", " ")
+    params = snakemake.params
+    attack = attack_targeted if "classes" in params.settings else attack_gallery
+    what = attack.__name__.replace("_", " ")
     with job(f"{what} of {snakemake.wildcards.model}", snakemake.log[0]) as progress:
         device = choose_device(snakemake.resources.gpu, progress)
-        arrays = ATTACKS[snakemake.rule](
-            *load_pair(snakemake.input.weights, snakemake.input.val, device, snakemake.params.own),
-            snakemake.params.settings,
+        arrays = attack(
+            *load_pair(snakemake.input.weights, snakemake.input.val, device, params.own),
+            params.settings,
             snakemake.resources.batch_size,
             progress,
         )

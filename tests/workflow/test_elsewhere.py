@@ -125,3 +125,11 @@ def test_the_workflow_passes_snakemakes_own_lint() -> None:
         timeout=100,
     )
     assert "your workflow is in a good condition" in run.stdout, run.stdout
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem
+)
+def test_scripts_do_not_ask_for_the_name_of_their_rule(script: Path) -> None:
+    """It is another where a workflow uses this one as a module, under names of its own."""
+    assert "snakemake.rule" not in script.read_text()
