@@ -19,7 +19,7 @@ from robustseg.claims.verdicts import (
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import Read
 from robustseg.evidence.reported import read_reported
-from robustseg.evidence.wording import MISSING, printed
+from robustseg.evidence.wording import MISSING, printed, signed
 from robustseg.files import atomic_path
 from robustseg.tables.layout import Cell, Group, Layout, Row, to_markdown
 
@@ -152,7 +152,7 @@ def _margin(result: Mapping[Any, Any] | pd.Series[Any]) -> str:
 def _signed(value: float) -> str:
     """Return a margin with its sign, with as many decimals as show on which side of 0 it is."""
     decimals = next((d for d in (1, 2, 3) if round(value, d)), 1)
-    return f"{value:+.{decimals}f}".replace("-", "−")
+    return signed(value, decimals)
 
 
 def claims_layout(results: pd.DataFrame) -> Layout:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from robustseg.evidence.numbers import Number, Sources, bounds, evidence_in, number, outcome_numbers
 from robustseg.evidence.runs import Run, Runs, Selection
-from robustseg.evidence.wording import percent, printed, radius, signed
+from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import LOSSES_NEEDED
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
-from robustseg.tables.table import Table, cells, loss_label
+from robustseg.tables.table import Table, cells, difference_cell, loss_label
 
 ADDED = {"acc": "acc_added", "miou": "miou_added"}
 """By metric, what it rises by where a loss is left out."""
@@ -78,7 +78,7 @@ def layout(numbers: Numbers) -> Layout:
                         ("none",) if attack == "all" else (loss_label(loss),),
                         (
                             *cells(numbers, model, attack, eps_255)[: len(ADDED)],
-                            *(_added(one) for one in scores),
+                            *(difference_cell(one) if one else Cell("") for one in scores),
                         ),
                     )
                 )
@@ -95,20 +95,6 @@ def layout(numbers: Numbers) -> Layout:
         tuple(groups),
         numbers.notes(),
     )
-
-
-def _added(one: Number | None) -> Cell:
-    if one is None:
-        return Cell("")
-    if one.std is not None:
-        return Cell(f"{signed(one.value, 2)} ± {one.std:.2f}", note=_by_seed(one))
-    if one.low is None or one.high is None:
-        return Cell(signed(one.value, 2))
-    return Cell(f"{signed(one.value, 2)} ({signed(one.low, 2)} to {signed(one.high, 2)})")
-
-
-def _by_seed(one: Number) -> str:
-    return f"by seed: {', '.join(map(printed, one.by_seed))}"
 
 
 TABLE = Table(

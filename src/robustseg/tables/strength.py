@@ -6,11 +6,11 @@ from statistics import fmean
 from robustseg.evidence.attack_sets import acc_and_passes, sets_at
 from robustseg.evidence.numbers import Number, Sources, bounds, evidence_in, number
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import percent, radius, signed
+from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import ITERATIONS_SPENT
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
-from robustseg.tables.table import Table, cell
+from robustseg.tables.table import Table, cell, difference_cell
 
 ALL = "all"
 
@@ -76,19 +76,9 @@ def _row(numbers: Numbers, model: str, attack: str, eps_255: float) -> Row:
         Cell(f"{passes.value:,.0f}{spread}"),
         cell(numbers, acc),
         cell(numbers, miou),
-        _difference(difference),
+        Cell("reference") if difference is None else difference_cell(difference),
     )
     return Row(("all together", "") if attack == ALL else (suite, budget), cells)
-
-
-def _difference(one: Number | None) -> Cell:
-    if one is None:
-        return Cell("reference")
-    if one.std is not None:
-        return Cell(f"{signed(one.value, 2)} ± {one.std:.2f}")
-    if one.low is None or one.high is None:
-        return Cell(signed(one.value, 2))
-    return Cell(f"{signed(one.value, 2)} ({signed(one.low, 2)} to {signed(one.high, 2)})")
 
 
 TABLE = Table(

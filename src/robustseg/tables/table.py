@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.evidence.wording import METRIC_LABELS, MISSING, printed
+from robustseg.evidence.wording import METRIC_LABELS, MISSING, printed, signed
 from robustseg.exhibits import Exhibit
 from robustseg.tables.layout import Cell, Layout
 
@@ -37,7 +37,7 @@ def cell(numbers: Numbers, one: Number | None) -> Cell:
         return Cell(MISSING)
     note = []
     if one.by_seed:
-        note.append(f"by seed: {', '.join(map(printed, one.by_seed))}")
+        note.append(_by_seed(one))
     elif one.low is not None and one.high is not None:
         note.append(f"95 % interval over images: {printed(one.low)} to {printed(one.high)}")
     spread = f" ± {printed(one.std)}" if one.std is not None else ""
@@ -48,6 +48,20 @@ def cell(numbers: Numbers, one: Number | None) -> Cell:
             (one.dataset, one.model, one.attack, one.eps_255, one.metric)
         ),
     )
+
+
+def difference_cell(one: Number) -> Cell:
+    """Return a difference in points in print, with its spread over seeds or its interval."""
+    shown = signed(one.value, 2)
+    if one.std is not None:
+        return Cell(f"{shown} ± {one.std:.2f}", note=_by_seed(one))
+    if one.low is None or one.high is None:
+        return Cell(shown)
+    return Cell(f"{shown} ({signed(one.low, 2)} to {signed(one.high, 2)})")
+
+
+def _by_seed(one: Number) -> str:
+    return f"by seed: {', '.join(map(printed, one.by_seed))}"
 
 
 def loss_label(name: str) -> str:
