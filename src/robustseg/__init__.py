@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from robustseg.errors import RobustsegError
     from robustseg.evaluation.doubting.run import Doubt, doubt
     from robustseg.evaluation.evaluate import Evaluation, evaluate
-    from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
+    from robustseg.models.wrap import WrappedModel, wrap
+    from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
     from robustseg.training.own_loop import perturb_batch
 
 __version__ = "0.1.0"
@@ -44,8 +45,8 @@ _HOMES = {
     "Doubt": "evaluation.doubting.run",
     "evaluate": "evaluation.evaluate",
     "Evaluation": "evaluation.evaluate",
-    "IMAGENET_MEAN": "models.wrap",
-    "IMAGENET_STD": "models.wrap",
+    "IMAGENET_MEAN": "names",
+    "IMAGENET_STD": "names",
     "WrappedModel": "models.wrap",
     "wrap": "models.wrap",
     "perturb_batch": "training.own_loop",

@@ -32,6 +32,9 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 """How images of kind `folder` are resized."""
 
 IMAGENET_CLASSES = 1000
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of RGB images in [0, 1], as most networks that start from ImageNet want them."""
 
 
 def amount(number: int, one: str, several: str = "") -> str:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError
 from robustseg.models.references import UNSAID, load_reference, own_model
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, wrap
+from robustseg.models.wrap import WrappedModel, wrap
+from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
 
 MODEL = """
 import torch

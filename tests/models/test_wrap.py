@@ -24,7 +24,8 @@ from robustseg.metrics import miou
 from robustseg.models import wrap as module
 from robustseg.models.build import build_segmentation_model
 from robustseg.models.modules_behind import modules_behind
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, wrap
+from robustseg.models.wrap import wrap
+from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
 
 CLASSES = 5
 PLAIN = {"weights": None, "weights_backbone": None, "num_classes": CLASSES}

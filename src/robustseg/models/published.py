@@ -5,6 +5,8 @@ Read whenever a configuration is checked, so it imports no torch. For users: doc
 
 from dataclasses import dataclass, field
 
+from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
+
 CLOUD = "https://nc.mlcloud.uni-tuebingen.de"
 HUGGING_FACE = "https://huggingface.co"
 MARGIN = 5.0
@@ -140,8 +142,6 @@ FILES = {
 }
 """By the name under which a file is kept; that of the publisher where it has one."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
 SINGH = "Singh et al. (2023)"

@@ -17,7 +17,8 @@ from torch import nn
 
 from robustseg.errors import RobustsegError, first_line, said_by, shown
 from robustseg.models.own_weights import load_weights
-from robustseg.models.wrap import IMAGENET_MEAN, IMAGENET_STD, WrappedModel, with_num_classes, wrap
+from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
+from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
 
 NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),

@@ -21,10 +21,6 @@ from robustseg.errors import RobustsegError, said_by
 from robustseg.models.interpolation import Coarse, EnlargingModel, run_coarsely
 from robustseg.models.modules_behind import modules_behind
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of RGB images in [0, 1], as most networks that start from ImageNet want them."""
-
 USUAL_OUTPUTS = ("logits", "out")
 """Keys or attributes that hold the logits in transformers and torchvision."""
 QUERIES = (
@@ -361,6 +357,7 @@ def wrap(
 
     Example:
         >>> import torch
+        >>> from robustseg import IMAGENET_MEAN, IMAGENET_STD, wrap
         >>> net = torch.nn.Conv2d(3, 4, kernel_size=3, stride=2, padding=1)
         >>> model = wrap(net, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         >>> model(torch.rand(2, 3, 8, 8)).shape
