@@ -182,14 +182,6 @@ def sums_by_size(counts: Ints, labelled: Ints) -> NDArray[np.int64]:
     return np.stack(sums, axis=1).astype(np.int64)
 
 
-def macc(intersection: Ints, labelled: Ints) -> float:
-    """Return mAcc of (N, K) counts: the mean over classes of the accuracy by class.
-
-    A class that is labelled nowhere is left out of the average.
-    """
-    return mean_over_classes(class_shares(intersection, labelled))
-
-
 def mean_over_classes(shares: Floats) -> float:
     """Return the mean of shares (K,) over the classes that have one."""
     return float(np.mean(shares[~np.isnan(shares)]))

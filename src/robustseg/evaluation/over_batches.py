@@ -15,11 +15,10 @@ from robustseg.attacks.outcomes import (
     look_and_count,
     transfer_and_count,
 )
-from robustseg.attacks.spec import DEFAULT_CHOICE, TRANSFER, UNBOUNDED_255, AttackSpec, Spec
+from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec, Spec
 from robustseg.data.batching import batches_of
 from robustseg.evaluation.resume import FinishedParts
-from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_SUITE, attack_in_words
-from robustseg.evidence.schema import MARGIN, NONE
+from robustseg.evidence.enumerator import CLEAN, CLEAN_SUITE, alma_in_words, attack_in_words
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -116,36 +115,14 @@ def minimal_norm(
         model, threshold, steps: see `alma_prox`.
         identity: as for `on_itself`.
     """
-    shared = {
-        **identity,
-        "attack": f"{ALMA_PROX}-{threshold:g}-{steps}",
-        "loss": MARGIN,
-        "optimizer": ALMA_PROX,
-        "schedule": NONE,
-        "iterations": steps,
-        "logit_margin": 0.0,
-        "choice": DEFAULT_CHOICE,
-        "eps_255": UNBOUNDED_255,
-        "seed": 0,
-    }
+    words = alma_in_words(threshold, steps)._asdict()
+    shared = {**identity, **words, "eps_255": UNBOUNDED_255, "seed": 0}
     return Planned(shared, partial(alma_and_count, model, threshold, steps))
 
 
 def clean_row(identity: Mapping[str, str | int]) -> EvidenceRow:
     """Return what rows without an attack share."""
-    return {
-        **identity,
-        "suite": CLEAN_SUITE,
-        "attack": CLEAN_SUITE,
-        "loss": NONE,
-        "optimizer": NONE,
-        "schedule": NONE,
-        "iterations": 0,
-        "logit_margin": 0.0,
-        "choice": DEFAULT_CHOICE,
-        "eps_255": 0.0,
-        "seed": 0,
-    }
+    return {**identity, "suite": CLEAN_SUITE, **CLEAN._asdict(), "eps_255": 0.0, "seed": 0}
 
 
 # Running it.

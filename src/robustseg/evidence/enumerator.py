@@ -29,6 +29,8 @@ CLEAN_OBJECTS = "clean_objects"
 """The attack in evidence of a clean evaluation without the background."""
 ALMA_PROX = "alma_prox"
 """The optimizer whose suites may attack some of the images, drawn at random (C.4: 160)."""
+NONE, MARGIN = "none", "margin"
+"""Words for what an attack has not, and for the loss that ALMA prox drives below 0."""
 DOUBT = "doubt-"
 """Begins the name of an attack by a second opinion, which too may look at some images alone."""
 
@@ -87,6 +89,10 @@ class Attack(NamedTuple):
     choice: str = DEFAULT_CHOICE
 
 
+CLEAN = Attack(CLEAN_SUITE, NONE, NONE, NONE, 0)
+"""No attack."""
+
+
 def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
     """Return what a suite expands to at one radius, in the order in which it runs.
 
@@ -102,11 +108,9 @@ def attacks_of(suite: Mapping[str, Any], eps_255: float) -> list[Attack]:
     """
     kind = suite["kind"]
     if kind == "alma":
-        steps = suite["iterations"]
-        name = f"{ALMA_PROX}-{suite['threshold']:g}-{steps}"
-        return [Attack(name, "margin", ALMA_PROX, "none", steps)]
+        return [alma_in_words(suite["threshold"], suite["iterations"])]
     if kind == "objects":
-        return [Attack(CLEAN_OBJECTS, "none", "none", "none", 0)]
+        return [CLEAN._replace(attack=CLEAN_OBJECTS)]
     if kind == SQUARE:
         return [attack_in_words(SquareSpec(suite["iterations"], suite["p_init"]))]
     if kind == "doubt":
@@ -131,10 +135,15 @@ def attack_in_words(spec: Spec, prefix: str = "") -> Attack:
     )
 
 
+def alma_in_words(threshold: float, steps: int) -> Attack:
+    """Return what evidence says of ALMA prox, which makes this share of the pixels wrong."""
+    return Attack(f"{ALMA_PROX}-{threshold:g}-{steps}", MARGIN, ALMA_PROX, NONE, steps)
+
+
 def random_corners_of(iterations: int) -> Attack:
     """Return the random corners of a second opinion whose attacks have so many iterations."""
     draws = max(iterations // 3, 10)
-    return Attack(f"{DOUBT}random_corners-{draws}", RIGHT_PIXELS, CORNERS, "none", draws)
+    return Attack(f"{DOUBT}random_corners-{draws}", RIGHT_PIXELS, CORNERS, NONE, draws)
 
 
 def short_of(iterations: int) -> int:

@@ -142,13 +142,12 @@ class WorstByMiou(NamedTuple):
     lower_bound: float
 
 
-def worst_case_by_miou(attacks: Sequence[Outcomes], seed: int = 0) -> WorstByMiou:
+def worst_case_by_miou(attacks: Sequence[Outcomes]) -> WorstByMiou:
     """Return the worst case of mIoU over attacks, by the greedy search of `greedy_miou`.
 
     Args:
         attacks: on the same images; name the clean outcomes among them if no image may be better
             under attack than without.
-        seed: of the orders in which the search goes through the images.
 
     Raises:
         RobustsegError: no attack, attacks on different images or labels, or no counts by class.
@@ -157,7 +156,7 @@ def worst_case_by_miou(attacks: Sequence[Outcomes], seed: int = 0) -> WorstByMio
     intersection, union = (
         np.stack([getattr(one, name) for one in attacks]) for name in ("intersection", "union")
     )
-    found = greedy_miou(intersection, union, seed)
+    found = greedy_miou(intersection, union)
     return WorstByMiou(_picked(attacks, found.choice), found.miou, found.lower_bound)
 
 

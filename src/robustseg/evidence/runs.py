@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.spec import DEFAULT_CHOICE, UNBOUNDED_255, Member
 from robustseg.errors import RobustsegError
-from robustseg.evidence.enumerator import CLEAN_SUITE, EvidenceJob, Read, attacks_of, jobs_read
+from robustseg.evidence.enumerator import (
+    CLEAN,
+    CLEAN_SUITE,
+    EvidenceJob,
+    Read,
+    attacks_of,
+    jobs_read,
+)
 
 Models = Mapping[str, Mapping[str, Any]]
 """The settings of models by name, as `config.Config.model_of` gives them."""
@@ -220,12 +227,11 @@ def planned_runs(
         datasets: the data set of each model.
         training_seed: of the models.
     """
-    none = attacks_of({"kind": "objects"}, 0.0)[0]._replace(attack=CLEAN_SUITE)
     runs: dict[Run, None] = {}
     for read in reads:
         for job in jobs_read(read, training_seed):
             suite = suites.get(job.suite)
-            for attack in attacks_of(suite, job.eps_255) if suite else [none]:
+            for attack in attacks_of(suite, job.eps_255) if suite else [CLEAN]:
                 run = Run(
                     dataset=datasets[job.model],
                     model=job.model,

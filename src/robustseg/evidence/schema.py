@@ -22,7 +22,7 @@ from robustseg import __version__
 from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.spec import CHOICES, CORNERS, OPTIMIZERS, RIGHT_PIXELS, SCHEDULES, SQUARE
 from robustseg.errors import RobustsegError
-from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_OBJECTS, CLEAN_SUITE, DOUBT
+from robustseg.evidence.enumerator import ALMA_PROX, MARGIN, NONE
 
 SCHEMA_VERSION = "3"
 """Of the columns and words below; 2 had no `logit_margin` and no `choice`, 1 no `labelled`."""
@@ -33,9 +33,6 @@ PROVENANCE_KEYS = (
     *("robustseg", "git_commit", "config_hash", "torch", "timm", "numpy"),
     *("device", "precision", "warnings"),
 )
-
-NONE = "none"
-MARGIN = "margin"
 
 WORDS: dict[str, dict[str, str]] = {
     "loss": {
@@ -59,19 +56,6 @@ WORDS: dict[str, dict[str, str]] = {
     "choice": CHOICES,
 }
 """Every word that these columns may hold, and what it means."""
-
-ATTACK_NAMES = {
-    "{optimizer}-{loss}-{schedule}-{iterations}": "an attack on the model itself",
-    "{optimizer}-{loss}@{logit_margin}-...": "the same, with the logits scaled to a mean margin",
-    "...-{iterations}-{choice}": "the same, with a choice that is not the default",
-    "transfer-{source}-{optimizer}-{loss}-{schedule}-{iterations}": "found on the model `source`",
-    ALMA_PROX + "-{threshold}-{iterations}": "ALMA prox until this share of the pixels is wrong",
-    SQUARE + "-{loss}-{p_init}-{iterations}": "Square attack, whose first squares cover this share",
-    DOUBT + "{check}-...": "by a second opinion, see the check's name in docs/doubt.md",
-    CLEAN_SUITE: "no attack",
-    CLEAN_OBJECTS: "no attack; pixels of the background neither predicted nor counted",
-}
-"""How attacks are named."""
 
 if set(OPTIMIZERS) | {ALMA_PROX, SQUARE, CORNERS, NONE} != set(WORDS["optimizer"]):
     raise AssertionError("evidence.schema.WORDS does not say what each optimizer is")
