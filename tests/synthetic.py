@@ -163,6 +163,15 @@ def synthetic_rows(
     ]
 
 
+def slow_acc(rows: Iterable[Mapping[str, Any]]) -> float:
+    """Return the mean over images of the lowest accuracy over attacks, in percent: a plain loop."""
+    lowest: dict[str, float] = {}
+    for row in rows:
+        share = row["pixels_correct"] / row["pixels"]
+        lowest[row["image_id"]] = min(share, lowest.get(row["image_id"], 1.0))
+    return 100 * sum(lowest.values()) / len(lowest)
+
+
 def _attacks(suite: str, eps_255: float) -> Iterable[dict[str, Any]]:
     if suite == "clean":
         none = {"loss": "none", "optimizer": "none", "schedule": "none", "iterations": 0}

@@ -163,14 +163,11 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-@pytest.mark.parametrize(
-    "suite", [WHITE_BOX, TRANSFER, ALMA, SQUARE], ids=lambda suite: suite["kind"]
-)
+@pytest.mark.parametrize("suite", [WHITE_BOX, ALMA], ids=lambda suite: suite["kind"])
 def test_a_damaged_part_is_computed_again(
     suite: dict[str, Any], damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sources = {"other": network(1), "third": network(2)}
-    run = partial(rows_of, suite, tmp_path, network(0), noise(), sources=sources, batch_size=2)
+    run = partial(rows_of, suite, tmp_path, network(0), noise(), batch_size=2)
     rows = run()
     first, *others = sorted(tmp_path.glob("*.json"))
     whole = first.read_bytes()

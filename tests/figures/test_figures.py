@@ -11,7 +11,7 @@ from robustseg.errors import RobustsegError
 from robustseg.figures import making
 from robustseg.figures.making import make_figure
 from robustseg.figures.registry import FIGURES
-from tests.synthetic import MODELS, READS, synthetic_rows, write_jobs
+from tests.synthetic import MODELS, READS, slow_acc, synthetic_rows, write_jobs
 
 FORMATS = ("pdf", "png", "svg", "csv", "json", "parquet")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -63,14 +63,6 @@ def test_no_clock_and_no_version_is_in_a_file(drawn, figure):
         data = drawn[figure][kind].read_bytes()
         for word in (b"CreationDate", b"dc:date", b"Software", b"Matplotlib v", b"Producer"):
             assert word not in data
-
-
-def slow_acc(rows):
-    lowest = {}
-    for row in rows:
-        share = row["pixels_correct"] / row["pixels"]
-        lowest[row["image_id"]] = min(share, lowest.get(row["image_id"], 1.0))
-    return 100 * sum(lowest.values()) / len(lowest)
 
 
 def test_what_is_drawn_is_what_a_slow_loop_finds(drawn):

@@ -18,7 +18,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evidence.numbers import LONG_COLUMNS
 from robustseg.tables.making import make_table
 from robustseg.tables.registry import TABLES
-from tests.synthetic import MODELS, PROVENANCE, READS, synthetic_rows, write_jobs
+from tests.synthetic import MODELS, PROVENANCE, READS, slow_acc, synthetic_rows, write_jobs
 
 FORMATS = ("parquet", "csv", "md", "tex", "html", "json")
 SEA = ("mask_ce", "bal_ce", "js", "mask_sph")
@@ -36,15 +36,6 @@ def make(table, folder, paths, reads=None, models=MODELS):
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
     return {table: make(table, folder, write_jobs(folder / table, READS[table])) for table in MADE}
-
-
-def slow_acc(rows_by_attack):
-    """Mean over images of the lowest accuracy over attacks, in percent, from plain rows."""
-    lowest = {}
-    for row in rows_by_attack:
-        share = row["pixels_correct"] / row["pixels"]
-        lowest[row["image_id"]] = min(share, lowest.get(row["image_id"], 1.0))
-    return 100 * sum(lowest.values()) / len(lowest)
 
 
 def rows_of(model, suite, eps, losses, **seeds):
