@@ -58,7 +58,7 @@ from robustseg.evidence.enumerator import (
     radii_of_path,
     radii_to_path,
 )
-from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.figures.registry import EXHIBITS, FIGURES, PICTURES
 from robustseg.files import refuse_unwritable
 from robustseg.gpus import CLUSTER, SLOTS, seem_there
 from robustseg.plan.limits import (

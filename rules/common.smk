@@ -267,7 +267,7 @@ def datasets_of(table):
 
 def claimed(over_seeds=False):
     """Return the tables and figures of numbers that claims are about: the paper's."""
-    return [name for name in CONFIG.exhibits(over_seeds) if ({**TABLES, **FIGURES})[name].in_paper]
+    return [name for name in CONFIG.exhibits(over_seeds) if EXHIBITS[name].in_paper]
 
 
 def numbers_of(*names, over_seeds=False):

@@ -15,7 +15,7 @@ from robustseg.attacks.losses import PAPER_LOSSES
 from robustseg.claims.language import ClaimsFile
 from robustseg.config import Config, describe, json_schema, load_config, read_yaml
 from robustseg.errors import RobustsegError
-from robustseg.figures.registry import FIGURES
+from robustseg.figures.registry import EXHIBITS, FIGURES
 from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.page.submission import Submission
 from robustseg.sections import PATTERNS
@@ -626,7 +626,7 @@ LACKING = {
     "name",
     [
         name
-        for name, one in {**TABLES, **FIGURES}.items()
+        for name, one in EXHIBITS.items()
         # This one shows whatever attacks there are, or none.
         if one.select is not None and name != "robustness"
     ],

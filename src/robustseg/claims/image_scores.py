@@ -16,9 +16,7 @@ from robustseg.evidence.queries import Evidence
 from robustseg.evidence.reading import CountsReader, read_evidence
 from robustseg.evidence.runs import Run
 from robustseg.evidence.wording import percent
-from robustseg.exhibits import Exhibit
-from robustseg.figures.registry import FIGURES
-from robustseg.tables.registry import TABLES
+from robustseg.figures.registry import EXHIBITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +57,7 @@ def image_scores(
     def scores_of(key: NumberKey) -> Scores | None:
         if key.training_seed != key.training_seed:  # NaN, which no key is found by
             return None  # a setting, which has no runs
-        exhibit: Exhibit = {**TABLES, **FIGURES}[key.table]
+        exhibit = EXHIBITS[key.table]
         row = by_key[key]
         runs = tuple(Run(**run) for run in row["runs"])
         evidence = sources(key.table, key.metric == "miou")

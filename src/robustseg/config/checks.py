@@ -29,7 +29,7 @@ from robustseg.data.listing import read_ids
 from robustseg.errors import RobustsegError
 from robustseg.evidence.runs import Runs
 from robustseg.exhibits import Exhibit
-from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.figures.registry import EXHIBITS, PICTURES
 from robustseg.models.published import MODELS
 from robustseg.models.registry import (
     BACKBONES,
@@ -39,7 +39,6 @@ from robustseg.models.registry import (
     has_batch_norm,
 )
 from robustseg.names import ADVERSARIAL_SHARE, ROBUST_START, SCHEMES
-from robustseg.tables.registry import TABLES
 
 KEPT = "reference"
 """The folder of results/ that `make reference` fills and that is under version control."""
@@ -409,7 +408,7 @@ def _read_problems(config: Config) -> Iterator[tuple[str, str]]:
     sections = (("tables", config.tables), ("figures", config.figures), ("seeds", config.seeds))
     for section, by_name in sections:
         for name, reads in by_name.items():
-            if bool(reads) != bool({**TABLES, **FIGURES}[name].select):
+            if bool(reads) != bool(EXHIBITS[name].select):
                 wanted = "reads no evidence: write []" if reads else "reads nothing: name a model"
                 yield f"{section}.{name}", wanted
     for key, exhibit, read in config.reads():
@@ -442,7 +441,7 @@ def _need_problems(config: Config) -> Iterator[tuple[str, str]]:
     """Yield what tables and figures need and would not find among the runs that are planned."""
     for over_seeds in (False, True):
         for name in config.exhibits(over_seeds):
-            select = {**TABLES, **FIGURES}[name].select
+            select = EXHIBITS[name].select
             if select is None:
                 continue
             section = "seeds" if over_seeds else "tables" if name in config.tables else "figures"

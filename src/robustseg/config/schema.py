@@ -27,7 +27,7 @@ from robustseg.evidence.enumerator import EvidenceJob, by_radius, jobs_read, rad
 from robustseg.evidence.enumerator import Read as EvidenceRead
 from robustseg.evidence.runs import Run, planned_runs
 from robustseg.exhibits import Exhibit
-from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.figures.registry import EXHIBITS, FIGURES, PICTURES
 from robustseg.files import sha256
 from robustseg.models.published import FILES, MARGIN, MODELS, SegmentationWeights, Weights
 from robustseg.sections import FilePath, Name, Radius, RunName, Section, Seed
@@ -74,7 +74,7 @@ class Config(Section):
     figures: dict[Literal[tuple(FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
         {}, description="what each figure reads"
     )
-    seeds: dict[Literal[(*TABLES, *FIGURES)], list[Read]] = Field(  # type: ignore[valid-type]
+    seeds: dict[Literal[tuple(EXHIBITS)], list[Read]] = Field(  # type: ignore[valid-type]
         {},
         description="tables and figures to make over all training seeds too, and what each reads "
         "there (target `seeds`)",
@@ -325,7 +325,7 @@ class Config(Section):
         One that shows how models are trained gets them with their trainings and, if it reads no
         evidence, all of them.
         """
-        exhibit: Exhibit = {**TABLES, **FIGURES}[name]
+        exhibit = EXHIBITS[name]
         reads = self.reads_of(name, over_seeds)
         targets = [read["model"] for read in reads]
         sources = [s for read in reads for suite in read["suites"] for s in self.sources_of(suite)]
@@ -371,7 +371,7 @@ class Config(Section):
         for section, by_name in sections:
             for name, reads in by_name.items():
                 for index, read in enumerate(reads):
-                    yield f"{section}.{name}[{index}]", {**TABLES, **FIGURES}[name], read
+                    yield f"{section}.{name}[{index}]", EXHIBITS[name], read
 
 
 TABLE6_EPS_255 = 4

@@ -4,10 +4,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import robustseg.figures
+from robustseg.exhibits import Exhibit
 from robustseg.figures import figure1
 from robustseg.figures.by_radius import PICTURES_BY_RADIUS
 from robustseg.figures.figure import Figure
 from robustseg.figures.picture import Picture
+from robustseg.tables.registry import TABLES
 
 
 def _defined() -> list[Figure]:
@@ -20,6 +22,9 @@ def _defined() -> list[Figure]:
 
 FIGURES: dict[str, Figure] = {figure.id: figure for figure in _defined()}
 """Of numbers: every file of this folder that defines a `FIGURE`."""
+
+EXHIBITS: dict[str, Exhibit] = {**TABLES, **FIGURES}
+"""Tables and figures of numbers."""
 
 PICTURES: dict[str, Picture] = {one.id: one for one in (figure1.PICTURE, *PICTURES_BY_RADIUS)}
 """Of attacked images."""

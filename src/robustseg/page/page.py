@@ -19,7 +19,7 @@ from robustseg.evidence.reading import merged_provenance
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import QUESTIONS, Shown
 from robustseg.figures.figure import GRID, INK
-from robustseg.figures.registry import FIGURES, PICTURES
+from robustseg.figures.registry import EXHIBITS, FIGURES, PICTURES
 from robustseg.files import atomic_path
 from robustseg.names import SCHEME_LABELS, amount
 from robustseg.page.attack_viewer import encode_gallery
@@ -28,7 +28,6 @@ from robustseg.page.doubts import doubts_of
 from robustseg.page.drawings import lighter
 from robustseg.page.first_screen import answers_of, picture_of
 from robustseg.tables.layout import Layout, from_json, to_html
-from robustseg.tables.registry import TABLES
 from robustseg.text_files import LONGEST_LIST_BYTES, read_csv, read_json, read_text
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def make_page(
         provenance=provenance,
         warnings=list(dict.fromkeys(said)),
         doubts=doubts_of(paths),
-        of_paper=any({**TABLES, **FIGURES}[name].in_paper for name in tables),
+        of_paper=any(EXHIBITS[name].in_paper for name in tables),
         files=len(paths),
         version=__version__,
         costs=costs_of(measured),
@@ -292,7 +291,7 @@ def read_passes(paths: Sequence[str]) -> list[Passes]:
 
 def _sections(parts: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the questions that tables and figures answer, with what there is of each."""
-    known: dict[str, Shown] = {**TABLES, **FIGURES, **PICTURES}
+    known: dict[str, Shown] = {**EXHIBITS, **PICTURES}
     answers = [
         (question, [name for name in known if name in parts and known[name].question == question])
         for question in QUESTIONS
