@@ -12,10 +12,12 @@ ROBUST_START = ("pir_at",)
 """Schemes that start from a robust backbone."""
 
 TRAINING_OPTIMIZERS = ("adamw", "sgd")
+DECAYED = ("all", "matrices")
 ATTACK_STARTS = ("image", "random")
 ATTACK_MODES = ("eval", "train")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-"""Choices of a training: Table 5, and what the paper leaves open about PGD inside training."""
+"""Choices of a training: Table 5, and what the paper leaves open about weight decay and about PGD
+inside training."""
 
 SCHEME_LABELS = {
     "clean": "clean",

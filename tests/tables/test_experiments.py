@@ -246,7 +246,7 @@ RECIPE = {
     **{"data": {"size_px": 48, "train_images": 99}, "eps_255": 0, "steps": 0},
     **{"images_per_pass": None, "learning_rate_ratio": 1.0, "drop_path": 0.0, "precision": "fp32"},
     **{"attack_loss": "ce", "attack_start": "image", "attack_mode": "eval"},
-    **{"gradient_contamination": False},
+    **{"gradient_contamination": False, "weight_decay_of": "all"},
 }
 
 
@@ -255,7 +255,7 @@ def table5_trainings():
     return {
         "net": {**RECIPE, "dataset": "shapes", "training": "short", "epochs": 8},
         "clean": {**scenes, "epochs": 50},
-        "at": {**scenes, "epochs": 300, "eps_255": 4, "steps": 2},
+        "at": {**scenes, "epochs": 300, "eps_255": 4, "steps": 2, "weight_decay_of": "matrices"},
     }
 
 
@@ -266,6 +266,7 @@ def test_table5_is_the_configuration(tmp_path):
     for line in (
         "| Epochs | 8 | 50/300 |",
         "| Warmup epochs | 0.8 | 5/30 |",
+        "| Weight decay | 0.01 | 0.01/0.01 of matrices |",
         "| PGD steps | – | 2 |",
         "| PGD loss | – | CE |",
         "| LR ratio (Enc:Dec) | – | – |",

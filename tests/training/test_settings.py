@@ -39,6 +39,7 @@ WRONG = [
     ("betas", [0.9, 1.0], "two numbers from 0 to below 1"),
     ("precision", "fp16", "one of fp32, bf16"),
     ("optimizer", "lion", "one of adamw, sgd"),
+    ("weight_decay_of", "norms", "one of all, matrices"),
     ("attack_mode", "Eval", "one of eval, train"),
     ("attack_start", "noise", "one of image, random"),
     ("attack_loss", "dice", "one of ce, bal_ce,"),

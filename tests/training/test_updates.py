@@ -13,7 +13,7 @@ from robustseg.errors import RobustsegError
 from robustseg.models.build import build_segmentation_model
 from robustseg.training.batches import Loader, epoch_passes
 from robustseg.training.inner_losses import attack_loss
-from robustseg.training.optimizers import build_optimizer, parameter_groups
+from robustseg.training.optimizers import build_optimizer, parameter_groups, set_learning_rate
 from tests.elsewhere import DEVICE, Device
 from tests.training.tiny import AT, CLASSES, IMAGES, images, network, trained, trainer, weights
 
@@ -280,6 +280,7 @@ def test_steps_are_those_of_torchs_unfused_optimizers(optimizer):
     model, slow = (build_segmentation_model("convnext_demo", "upernet_demo", 4) for _ in "ab")
     slow.load_state_dict(model.state_dict())
     settings = {"learning_rate": 0.01, "weight_decay": 0.1, "learning_rate_ratio": 1.0}
+    settings["weight_decay_of"] = "all"
     recipe = SimpleNamespace(optimizer=optimizer, betas=(0.9, 0.99), momentum=0.9, **settings)
     fused = build_optimizer(model, recipe)
     if optimizer == "adamw":
@@ -302,6 +303,36 @@ def test_steps_are_those_of_torchs_unfused_optimizers(optimizer):
         fused.step()
         unfused.step()
     torch.testing.assert_close(weights(model), weights(slow), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("backbone", "decoder", "others"),
+    [
+        (
+            "convnext_demo",
+            "upernet_demo",
+            (".bias", "gamma", "norm", "stem.1", "stem.4", "downsample.0"),
+        ),
+        ("vit_demo", "segmenter", (".bias", "norm", "pos_embed", "cls_token", "class_embeddings")),
+    ],
+)
+def test_weight_decay_can_be_that_of_matrices_alone(optimizer, backbone, decoder, others):
+    model = build_segmentation_model(backbone, decoder, 4)
+    settings = {"learning_rate": 0.1, "learning_rate_ratio": 10.0, "weight_decay": 0.5}
+    recipe = SimpleNamespace(
+        optimizer=optimizer, betas=(0.9, 0.99), momentum=0.9, weight_decay_of="matrices", **settings
+    )
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    steps = build_optimizer(model, recipe)
+    set_learning_rate(steps, 0.1)
+    for value in model.parameters():
+        value.grad = torch.zeros_like(value)  # so that nothing but the decay moves anything
+    steps.step()
+    for name, value in model.named_parameters():
+        decays = not any(word in name for word in others)
+        left = 1 - 0.1 * (1 if name.startswith("backbone.") else 10) * 0.5 * decays
+        torch.testing.assert_close(value.detach(), before[name] * left, msg=name)
 
 
 @pytest.mark.parametrize(("optimizer", "lacks"), [("adamw", "betas"), ("sgd", "momentum")])

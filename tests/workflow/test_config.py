@@ -526,6 +526,17 @@ def test_no_training_is_repeated_for_what_cannot_change_it(key: str, tmp_path: P
         assert settings(before, one) == settings(after, one)
 
 
+def test_what_decays_repeats_no_training_where_nothing_does(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    lineages = []
+    for decay, of in ((0.0, "all"), (0.0, "matrices"), (0.1, "all"), (0.1, "matrices")):
+        for training in config["training"].values():
+            training |= {"weight_decay": decay, "weight_decay_of": of}
+        lineages.append(load(config, tmp_path / f"{decay}_{of}.yaml").lineage_of("clean"))
+    assert lineages[0] == lineages[1]
+    assert lineages[2] != lineages[3]
+
+
 def settings(config: Config, one: Any) -> TrainingSettings:
     scheme = getattr(one, "scheme", "clean")
     return settings_of(one.model_dump(), config.training_of(one), scheme, 0)

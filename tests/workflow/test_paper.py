@@ -140,6 +140,12 @@ def test_training_is_table_5(path: str) -> None:
     )
 
 
+@pytest.mark.parametrize("path", ["config", "bigger"])
+def test_what_decays_is_what_does_in_the_recipes_that_the_paper_follows(path: str) -> None:
+    for training in load(path).training.values():
+        assert (training.weight_decay_of == "matrices") == (training.weight_decay > 0)
+
+
 def listing(config: Config) -> list[list[str]]:
     """Return rule, model or backbone, suite, radii, seeds and number of jobs."""
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}

@@ -7,7 +7,14 @@ from pydantic import Discriminator, Field, Tag
 from robustseg.attacks.losses import TRAINING_LOSSES
 from robustseg.models.published import CLASSIFIERS, MARGIN, MODELS, Weights
 from robustseg.models.registry import BACKBONES, DECODERS
-from robustseg.names import ATTACK_MODES, ATTACK_STARTS, PRECISIONS, SCHEMES, TRAINING_OPTIMIZERS
+from robustseg.names import (
+    ATTACK_MODES,
+    ATTACK_STARTS,
+    DECAYED,
+    PRECISIONS,
+    SCHEMES,
+    TRAINING_OPTIMIZERS,
+)
 from robustseg.sections import (
     AnyNumber,
     AtOnce,
@@ -51,6 +58,11 @@ class Training(Section):
     )
     weight_decay: NotNegative = Field(
         description="weight decay: decoupled for `adamw`, part of the gradient for `sgd`"
+    )
+    weight_decay_of: Literal[DECAYED] = Field(  # type: ignore[valid-type]
+        "all",
+        description="what decays: `all` parameters, or `matrices` and kernels of convolutions "
+        "alone, not biases, norms, layer scales and embeddings (the released code)",
     )
     betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2)] | None = Field(
         None, description="only for `adamw`: decay rates of its two running means"

@@ -357,12 +357,15 @@ class Config(Section):
         """Return the optimizer settings of a backbone or a model as plain data.
 
         What cannot change its weights is as if it had not been set, so that no training is repeated
-        for it: the attack's settings where nothing is attacked, and a pass of the whole batch.
+        for it: the attack's settings where nothing is attacked, a pass of the whole batch, and what
+        decays where nothing does.
         """
         training = self.training[trained.training]
         settings = training.model_dump()
         if training.images_per_pass == training.batch_size:
             settings["images_per_pass"] = None
+        if not training.weight_decay:
+            settings["weight_decay_of"] = "all"
         return settings if trained.steps else settings | NO_ATTACK
 
     def reads(self) -> Iterator[tuple[str, Exhibit, Read]]:

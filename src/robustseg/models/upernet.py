@@ -3,6 +3,10 @@
 The layers and their names follow the weights that the paper published: pyramid pooling on the last
 stage, a feature pyramid over all, every convolution without bias and followed by BatchNorm and
 ReLU, all interpolation bilinear with align_corners off, an FCN head on the third stage.
+
+# ASSUME: weights start as torch's layers draw them; the paper says "randomly" (Sec. 3.1).
+# RELEASED CODE: convolutions normal, 0.02 wide, biases 0. BatchNorm follows all but the last of
+# each head, which start about as wide here.
 """
 
 from collections.abc import Mapping, Sequence

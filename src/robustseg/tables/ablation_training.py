@@ -27,6 +27,7 @@ DIFFERENCES: dict[str, Callable[[Any], str]] = {
     "attack_start": lambda start: f"PGD from {'the' if start == 'image' else 'a'} {start} start",
     "attack_mode": "network in {} mode during PGD".format,
     "attack_loss": lambda loss: f"PGD on {LOSSES[loss].label}",
+    "weight_decay_of": "weight decay of {}".format,
     "precision": str,
     "drop_path": "stochastic depth {:g}".format,
     "images_per_pass": "{} images in a pass".format,

@@ -120,6 +120,12 @@ def _batch(training: Training) -> str:
     )
 
 
+def _decay(training: Training) -> str:
+    """Return the weight decay, and what decays if not everything does."""
+    alone = training["weight_decay"] and training["weight_decay_of"] != "all"
+    return f"{training['weight_decay']:g}{' of matrices' if alone else ''}"
+
+
 def _momenta(training: Training) -> Sequence[float]:
     """Return AdamW's two, or SGD's one."""
     return training["betas"] or [training["momentum"]]
@@ -159,7 +165,7 @@ LINES: dict[str, dict[str, Callable[[Training], str]]] = {
     "Training": {
         "Optimizer": lambda training: OPTIMIZER_LABELS[training["optimizer"]],
         "Base learning rate": lambda training: f"{training['learning_rate']:g}",
-        "Weight decay": lambda training: f"{training['weight_decay']:g}",
+        "Weight decay": _decay,
         "Batch size": lambda training: _batch(training),
         "Epochs": lambda training: str(training["epochs"]),
         "Warmup epochs": lambda training: f"{_warmup(training):g}",

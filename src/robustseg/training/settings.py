@@ -12,6 +12,7 @@ from robustseg.names import (
     ADVERSARIAL_SHARE,
     ATTACK_MODES,
     ATTACK_STARTS,
+    DECAYED,
     PRECISIONS,
     TRAINING_OPTIMIZERS,
 )
@@ -31,6 +32,8 @@ class TrainingSettings:
     learning_rate_ratio: float
     """Learning rate of all but the backbone, over the backbone's."""
     weight_decay: float
+    weight_decay_of: str
+    """What decays: `all` parameters, or `matrices` and kernels alone."""
     betas: tuple[float, float] | None
     momentum: float | None
     warmup: float
@@ -123,6 +126,7 @@ TRAINING: dict[str, tuple[Rule, Any]] = {
     "learning_rate": (POSITIVE, REQUIRED),
     "learning_rate_ratio": (POSITIVE, 1.0),
     "weight_decay": (NOT_NEGATIVE, REQUIRED),
+    "weight_decay_of": (_one_of(*DECAYED), "all"),
     "betas": ((_are_decays, "two numbers from 0 to below 1"), None),
     "momentum": (BELOW_ONE, None),
     "batch_size": (_whole(1), REQUIRED),
@@ -204,6 +208,7 @@ def settings_of(
         learning_rate=how["learning_rate"],
         learning_rate_ratio=how["learning_rate_ratio"],
         weight_decay=how["weight_decay"],
+        weight_decay_of=how["weight_decay_of"],
         betas=betas and (betas[0], betas[1]),
         momentum=how["momentum"],
         warmup=how["warmup"],
