@@ -146,6 +146,19 @@ def test_what_decays_is_what_does_in_the_recipes_that_the_paper_follows(path: st
         assert (training.weight_decay_of == "matrices") == (training.weight_decay > 0)
 
 
+def test_appendix_c3_has_both_of_its_pairs(config: Config) -> None:
+    """Clean and 2-step PIR-AT, each trained with 151 and with 150 classes."""
+    found = [config.model_of(read.model) for read in config.tables["appendix_c3"]]
+    assert [(one["scheme"], one["steps"], one["background"]) for one in found] == [
+        ("clean", 0, True),
+        ("clean", 0, False),
+        ("pir_at", 2, True),
+        ("pir_at", 2, False),
+    ]
+    same = ("dataset", "architecture", "decoder", "epochs", "training")
+    assert len({tuple(one[key] for key in same) for one in found}) == 1
+
+
 def listing(config: Config) -> list[list[str]]:
     """Return rule, model or backbone, suite, radii, seeds and number of jobs."""
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
