@@ -152,13 +152,14 @@ lock:
 		envs/requirements.in --output-file envs/requirements.lock
 
 # The oldest versions that pyproject.toml allows (needs uv, 6 GB), and the library's tests with them.
+# setuptools: torch 2.6 compiles with it, and says so only then.
 OLDEST := .venv-oldest
 oldest:
 	uv venv --clear --python 3.11 $(OLDEST)
 	uv pip compile --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --all-extras \
 		pyproject.toml --output-file $(OLDEST)/requirements.txt
 	uv pip install --python $(OLDEST)/bin/python --requirements $(OLDEST)/requirements.txt \
-		duckdb hatchling hypothesis pytest pytest-timeout pytest-xdist
+		duckdb hatchling hypothesis pytest pytest-timeout pytest-xdist setuptools
 	$(OLDEST)/bin/python -m pytest -n $(CORES) --dist loadfile --ignore tests/campaign --ignore tests/docs \
 		--ignore tests/workflow
 
