@@ -1,9 +1,11 @@
 """Weights of one's own: where a checkpoint may keep them, and what is refused."""
 
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -42,6 +44,9 @@ FORMS: dict[str, Any] = {
     "without counters": lambda state: {
         name: value for name, value in state.items() if "num_batches" not in name
     },
+    "beside objects": lambda state: {
+        "state_dict": state, "args": Namespace(lr=0.1), "best": np.float64(0.7), "out": Path("x"),
+    },
     "only averages": lambda state: {"model_ema": state},
     "the same twice": lambda state: {"model": state, "model_ema": dict(state)},
     "beside a teacher of other shapes": lambda state: {
@@ -61,6 +66,13 @@ def test_weights_are_found_by_the_names_of_the_network(
     assert all(map(torch.equal, net.parameters(), trained.parameters()))
 
 
+def test_a_network_may_hold_the_one_that_was_saved(tmp_path: Path) -> None:
+    trained, net = network(), nn.ModuleDict({"net": network()})
+    torch.save({"model": behind("module.", trained.state_dict())}, tmp_path / "w.pth")
+    load_weights(net, tmp_path / "w.pth")
+    assert all(map(torch.equal, net.parameters(), trained.parameters()))
+
+
 def test_averaged_networks_as_torch_saves_them(tmp_path: Path) -> None:
     trained, net = network(), network()
     torch.save(AveragedModel(trained).state_dict(), tmp_path / "w.pth")
@@ -74,6 +86,7 @@ def test_averaged_networks_as_torch_saves_them(tmp_path: Path) -> None:
         (lambda raw, mean: {"model": raw, "model_ema": mean}, "['model_ema']"),
         (lambda raw, mean: {"model": raw, "ema": {"module": mean, "decay": 0.9}}, "['module']"),
         (lambda raw, mean: {"state_dict": raw, "state_dict_ema": mean}, "['state_dict_ema']"),
+        (lambda raw, mean: {"model": raw, "ema": mean, "args": Namespace(lr=0.1)}, "['ema']"),
         (lambda raw, mean: {"state_dict": behind("net.", raw) | behind("ema.", mean)}, "'ema.'"),
         (lambda raw, mean: behind("", raw) | behind("ema.module.", mean), "'ema.module.'"),
     ],
@@ -101,6 +114,11 @@ def test_of_several_weights_none_is_chosen_in_silence(
             lambda state: {**state, "3.weight": torch.ones(1)},
             "1 are unknown to the model, for exam",
         ),
+        (
+            lambda state: behind("model.", {**state, "aux.weight": torch.ones(1)}),
+            r"fit the model: 1 are unknown to the model, for example model\.aux\.weight$",
+        ),
+        (lambda state: {"net": network(), "epoch": 3}, r"\(its pickle asks for torch\.nn\.modules"),
         (lambda state: {"model": {**state, "x": torch.ones(1)}}, r"\(\['model'\]\) do not fit"),
         (lambda state: behind("x", state), "9 are missing, for example 0.bias; 9 are unknown"),
     ],

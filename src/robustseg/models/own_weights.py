@@ -2,6 +2,7 @@
 
 import os.path
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError, in_one_line, shown
-from robustseg.models.inert_pickle import UnreadableError, read_inertly
+from robustseg.models.inert_pickle import ForeignError, UnreadableError, read_inertly
 from robustseg.models.unpickling import read_safetensors, state_in
 from robustseg.models.weight_values import check_values
 from robustseg.models.wrap import WrappedModel
@@ -46,8 +47,9 @@ class Found:
 def load_weights(net: nn.Module, path: str | Path) -> None:
     """Load a state dict into a network, strictly and without running code of the file.
 
-    It may lie anywhere in a checkpoint, and its names may have one beginning before the network's,
-    such as `model.`. What is around parallel and compiled networks makes no difference.
+    It may lie anywhere in a checkpoint, beside objects of any kind, which are not made. Its names
+    may have one beginning before the network's, such as `model.`, or lack one that all of the
+    network's have. What is around parallel and compiled networks makes no difference.
 
     Raises:
         RobustsegError: missing, damaged or foreign file, names and shapes that do not fit, several
@@ -56,7 +58,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     path = Path(path)
     network = net.net if isinstance(net, WrappedModel) else net
     wanted = network.state_dict()
-    tensors = _only_one(_content(path), wanted, path).weights
+    tensors = _only_one(read_content(path), wanted, path).weights
     for name, value in wanted.items():
         found = tensors.setdefault(name, value)
         if not isinstance(found, Tensor):
@@ -70,7 +72,13 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     network.load_state_dict(tensors)
 
 
-def _content(path: Path) -> Any:
+def read_content(path: str | Path) -> Any:
+    """Return what lies in a file of weights; what is neither tensors nor plain data is not made.
+
+    Raises:
+        RobustsegError: missing, damaged or foreign file.
+    """
+    path = Path(path)
     if not path.exists():
         raise RobustsegError(f"the weights {in_one_line(path)} do not exist")
     if path.is_dir():
@@ -78,7 +86,16 @@ def _content(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return read_safetensors(path, SAVE_AGAIN)[0]
     try:
-        return read_inertly(path)
+        try:
+            return read_inertly(path)
+        except ForeignError:
+            # Settings, scores, callbacks are not made; what is left may be weights all the same.
+            with suppress(UnreadableError):
+                content = read_inertly(path, other_objects=True)
+                values = (value for _, state in _states_in(content) for value in state.values())
+                if any(isinstance(value, Tensor) for value in values):
+                    return content
+            raise
     except UnreadableError as error:
         raise RobustsegError(
             f"{path} is no file of weights that can be read without running its code ({error}); "
@@ -89,7 +106,12 @@ def _content(path: Path) -> Any:
 def _only_one(content: Any, wanted: Mapping[str, Tensor], path: Path) -> Found:
     """Return the weights of a network in a checkpoint, unless there are several or none."""
     states = list(_states_in(content))
-    found = [one for place, state in states for one in _found(place, state, wanted)]
+    own = _plainly(wanted)
+    found = [one for place, state in states for one in _found(place, state, own)]
+    inside = os.path.commonprefix(list(own)).rpartition(".")[0]  # noqa: RUF071 (these are no paths)
+    if inside and not found:  # the file is of a network that this one only holds
+        own = {plain.removeprefix(f"{inside}."): name for plain, name in own.items()}
+        found = [one for place, state in states for one in _found(place, state, own)]
     # What a teacher or a backbone of other shapes has is not meant.
     found = [one for one in found if _has_shapes(one, wanted)] or found
     whole = [one for one in found if not one.others]
@@ -102,12 +124,13 @@ def _only_one(content: Any, wanted: Mapping[str, Tensor], path: Path) -> Found:
             f"{path} has several weights that fit the model, {several}; save those that you mean "
             f"to a file of their own, for example with {_saving(whole[-1], path)}"
         )
-    raise _unfit(content, states, wanted, path)
+    raise _unfit(content, states, found, wanted, path)
 
 
 def _unfit(
     content: Any,
     states: Sequence[tuple[Place, dict[str, Any]]],
+    found: Sequence[Found],
     wanted: Mapping[str, Tensor],
     path: Path,
 ) -> RobustsegError:
@@ -120,6 +143,9 @@ def _unfit(
     names = _plainly(state)
     lacking = [name for plain, name in own.items() if plain not in names]
     unknown = [name for plain, name in names.items() if plain not in own]
+    if found:  # all of the network's names are there, and too many behind the same beginning
+        nearest = min(found, key=lambda one: len(one.others))
+        place, lacking, unknown = nearest.place, [], nearest.others
     said = [
         f"{len(some)} {what}, for example {in_one_line(min(some))}"
         for some, what in ((lacking, "are missing"), (unknown, "are unknown to the model"))
@@ -141,9 +167,9 @@ def _states_in(content: Any, place: Place = ()) -> Iterator[tuple[Place, dict[st
             yield from _states_in(value, (*place, key))
 
 
-def _found(place: Place, state: dict[str, Any], wanted: Mapping[str, Tensor]) -> Iterator[Found]:
-    """Yield weights of a state dict that have all names of a network."""
-    own, names = _plainly(wanted), _plainly(state)
+def _found(place: Place, state: dict[str, Any], own: Names) -> Iterator[Found]:
+    """Yield weights of a state dict that have all names of a network, given as _plainly does."""
+    names = _plainly(state)
     needed = {plain for plain in own if not _counts(plain)}
     longest = max(needed, key=len, default="")
     for one in names if longest else ():
@@ -201,10 +227,8 @@ def _called(found: Found) -> str:
 
 def _saving(found: Found, path: Path) -> str:
     """Return the code that saves these weights alone."""
-    load = f"torch.load({shown(str(path))}, map_location='cpu', weights_only=True)"
-    if path.suffix == ".safetensors":
-        load = f"safetensors.torch.load_file({shown(str(path))})"
-    state = load + "".join(f"[{shown(key)}]" for key in found.place)
+    state = f"read_content({shown(str(path))})" + "".join(f"[{shown(key)}]" for key in found.place)
     if found.front:
         state = f"{{k: v for k, v in {state}.items() if k.startswith({shown(found.front + '.')})}}"
-    return f"torch.save({state}, 'weights.pth')"
+    imports = "import torch; from robustseg.models.own_weights import read_content"
+    return f"{imports}; torch.save({state}, 'weights.pth')"
