@@ -168,6 +168,9 @@ def evaluate(
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")
     others = {key: wrap(one) for key, one in (sources or {}).items()}
+    # Before any pass: some networks count them, in a buffer.
+    weights = digest_of_weights([wrapped])
+    of_sources = {key: digest_of_weights([one]) for key, one in others.items()}
     chosen = named_suites(names_or_suites(suites), iterations, list(others))
     opened = partial(
         source_of,
@@ -217,8 +220,8 @@ def evaluate(
             "name": name,
             "dataset": dataset,
             "model": _described(wrapped),
-            "weights": digest_of_weights([wrapped]),
-            "sources": {key: digest_of_weights([one]) for key, one in others.items()},
+            "weights": weights,
+            "sources": of_sources,
             "class_names": names or None,
             "num_classes": classes,
             "ignore_index": ignore_index,

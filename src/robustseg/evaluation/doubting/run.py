@@ -133,6 +133,12 @@ def doubt(
             except GradientError:  # the figure of an attack without gradients is doubted instead
                 search = ["blackbox"]
                 evaluate(wrapped, data, eps_255, suites=search, iterations=iterations, **first)
+        elif read_records(root)[0]["weights"] != digest_of_weights([wrapped]):
+            raise RobustsegError(
+                f"the model has other weights, buffers or another normalisation than the one that "
+                f"{root} was made with; hand over that one, or evaluate this one into a folder of "
+                "its own"
+            )
         records = read_records(root)
         opinions = _opinions(root, records, wrapped, data, eps_255, images, others, progress)
         return Doubt(Path(folder) if folder else None, records[0]["name"], opinions)
@@ -149,11 +155,6 @@ def _opinions(
     progress: bool,
 ) -> list[Opinion]:
     record = records[0]
-    if record["weights"] != digest_of_weights([model]):
-        raise RobustsegError(
-            f"the model has other weights, or another normalisation, than the one that {root} was "
-            "made with; hand over that one, or evaluate this one into a folder of its own"
-        )
     suites = [name for name, suite in record["suites"].items() if radius_of(suite) is None]
     frame = read_evidence(evidence_files(root, records, suites), counts=False)
     asked = record["eps_255"] if eps_255 is None else radii_of(eps_255)
