@@ -367,6 +367,43 @@ def test_shards_that_were_run_differently_are_not_merged(tmp_path: Path, other: 
         read_evaluation(tmp_path)
 
 
+class Counting(nn.Module):
+    """A network that counts its passes in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.passes += 1
+        return self.net(images)
+
+
+def test_a_network_may_count_its_passes(tmp_path: Path) -> None:
+    """Its buffer differs after each part of a run, and it is the same network all the same."""
+    for own in (0, 1):
+        given = {"folder": tmp_path, "batch_size": 2, "shard": (own, 2)}
+        evaluate(Counting(), pairs(), 8, **given, **FEW)
+    assert read_evaluation(tmp_path).robust
+    found = robustseg.doubt(Counting(), pairs(), folder=tmp_path, images=2, progress=False)
+    assert found.opinions
+
+
+def test_evidence_of_another_run_is_not_taken_for_this_one_s(tmp_path: Path) -> None:
+    """Copied there, or of a run that was stopped while it wrote over an earlier one's."""
+    data = pairs()
+    for name, seed in (("own", 0), ("other", 1)):
+        evaluate(network(seed), data, 8, folder=tmp_path / name, **FEW)
+    file = "attacks/sea/model/seed0/eps8/seed0-shard0.parquet"
+    (tmp_path / "own" / file).write_bytes((tmp_path / "other" / file).read_bytes())
+    for read in (report, read_evaluation, lambda run: robustseg.doubt(network(), data, folder=run)):
+        with pytest.raises(RobustsegError, match=r"eps8/seed0-shard0\.parquet is of another run"):
+            read(tmp_path / "own")
+    evaluate(network(), data, 8, folder=tmp_path / "own", **FEW)  # as the sentence says
+    report(tmp_path / "own")
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -213,9 +214,10 @@ def evidence_files(
     """Return the files of evidence of a run's suites; None: of all.
 
     Raises:
-        RobustsegError: one of them is missing.
+        RobustsegError: one of them is missing, or of another run than the records.
     """
     from robustseg.evidence.enumerator import jobs_read
+    from robustseg.evidence.reading import read_provenance
 
     jobs = dict.fromkeys(job for read in reads_of(records, suites) for job in jobs_read(read, 0))
     files = [folder / job._replace(shard=one["shard"]).path for job in jobs for one in records]
@@ -225,7 +227,22 @@ def evidence_files(
             f"{len(missing)} of {len(files)} files of evidence are missing, first {missing[0]}; "
             "run the same command again, which goes on from what is kept"
         )
+    for path, record in zip(files, itertools.cycle(records)):
+        if read_provenance(path).get("config_hash") != _hash_of(record):
+            raise RobustsegError(
+                f"{path} is of another run than {folder / RECORD.format(**record)}, of other "
+                "weights, images or settings: it was copied here, or a run was stopped while it "
+                "was writing; run the same command again, which goes on from what is kept"
+            )
     return files
+
+
+def _hash_of(record: Mapping[str, Any]) -> str:
+    """Return the hash that the evidence of a part of a run has of what it follows from."""
+    as_read = json.loads(json.dumps(record))  # numbers as keys are text there
+    return hash_settings(
+        {key: value for key, value in as_read.items() if key not in ("warnings", "runtime_s")}
+    )
 
 
 def doubt_file(record: Mapping[str, Any], eps_255: float) -> str:
@@ -256,10 +273,7 @@ def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]
     """
     from robustseg.evidence.writing import write_evidence
 
-    about = {key: value for key, value in record.items() if key not in ("warnings", "runtime_s")}
-    made_by = provenance(hash_settings(about), record["device"], "float32") | said(
-        record["warnings"]
-    )
+    made_by = provenance(_hash_of(record), record["device"], "float32") | said(record["warnings"])
     for path, shards in _records_in(root).items():
         if shards != record["shards"]:
             path.unlink(missing_ok=True)
