@@ -767,11 +767,15 @@ def test_evidence_that_is_not_the_figure_s_is_refused(
         read_submission(path)
 
 
-def test_a_run_with_long_names_hands_on_what_a_submission_holds(runs: Path) -> None:
-    (record,) = runs.glob("colours/run-shard*.json")
+def test_a_run_with_long_names_hands_on_what_a_submission_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "a\N{RIGHT-TO-LEFT OVERRIDE}" + "b" * 400
-    spoil(record, lambda one: one.update(model=text, warnings=[text]))
-    path = make_submissions(runs / "colours")[0]
+    monkeypatch.setattr(colours, "__name__", text)
+    evaluate(colours, DATA, EPS_255, folder=tmp_path, iterations=3, pictures=0, progress=False)
+    (record,) = tmp_path.glob("run-shard*.json")
+    spoil(record, lambda one: one.update(warnings=[text]))
+    (path,) = make_submissions(tmp_path)
     one = read_submission(path)
     for shown in (one.architecture, *one.warnings):
         assert shown.startswith("a\\u202ebbb")
