@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -127,3 +128,14 @@ def test_weights_that_do_not_fit(tmp_path: Path, form: Any, says: str) -> None:
     torch.save(form(network().state_dict()), tmp_path / "w.pth")
     with pytest.raises(RobustsegError, match=says):
         load_weights(network(), tmp_path / "w.pth")
+
+
+def test_weights_in_several_files_are_told_so(tmp_path: Path) -> None:
+    """As transformers and diffusers save large networks."""
+    state = network().state_dict()
+    part = tmp_path / "model-00001-of-00002.safetensors"
+    save_file(dict(list(state.items())[:2]), part)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    for path in (part, tmp_path / "model.safetensors.index.json"):
+        with pytest.raises(RobustsegError, match=r"several files[:;] load them all with"):
+            load_weights(network(), path)

@@ -780,3 +780,16 @@ def test_a_gpu_that_is_full_when_logits_are_enlarged_is_told_apart(
         monkeypatch.setattr(functional, "interpolate", full)
     with pytest.raises(RobustsegError, match="memory on 2 images at a time; lower batch_size"):
         wrap(net)(torch.rand(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize("words", ["", "batch size must be 1", "batch_norm in train mode", "no"])
+def test_a_network_for_one_image_at_a_time_is_told_how(words: str) -> None:
+    def net(images: Tensor) -> Tensor:
+        assert len(images) == 1, words
+        return images
+
+    with pytest.raises(RobustsegError) as caught:
+        wrap(net)(torch.rand(2, 3, 4, 4))
+    advised = str(caught.value).endswith("give batch_size=1 (--batch-size 1)")
+    assert advised == (words in ("", "batch size must be 1"))
+    assert wrap(net)(torch.rand(1, 3, 4, 4)).shape == (1, 3, 4, 4)

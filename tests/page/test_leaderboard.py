@@ -28,7 +28,7 @@ from robustseg.page.leaderboard import (
     make_leaderboard,
     rank,
 )
-from robustseg.page.submission import make_submissions, read_submission
+from robustseg.page.submission import FOLDER, make_submissions, read_submission
 from tests.needs import BROWSER, needs
 from tests.page.browser import Browser
 
@@ -576,6 +576,14 @@ def test_a_file_away_from_its_evidence_is_not_taken_for_compared(runs: Path) -> 
     assert [entry.compared for entry in rank([file_of("colours")])[0].entries] == [True]
     with pytest.raises(RobustsegError, match=r"is of the same evidence as away\.json"):
         rank([away, file_of("colours")])
+
+
+def test_the_folder_of_submissions_stands_for_its_run(runs: Path) -> None:
+    named = [
+        make_leaderboard([runs / one / rest for one in ("colours", "rounds")], Path("a.html"))
+        for rest in ("", FOLDER)
+    ]
+    assert named[0] == named[1]
 
 
 @pytest.mark.parametrize("suffix", [".html", ".md", ".csv"])

@@ -101,7 +101,8 @@ class MaskLabels:
         if self.classes.colours is None:
             raise RobustsegError(
                 f"{in_one_line(path)} is a mask of colours, but the classes have none; give them "
-                "colours in `classes`, one class a line: `name R G B`"
+                "colours in `classes`, one class a line: `name R G B`, or name the folder of "
+                "images first and that of masks second"
             )
         known = np.array(self.classes.colours) @ RED_GREEN_BLUE
         wanted = pixels @ RED_GREEN_BLUE

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,9 +91,11 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
             "stopped, then make the report"
         )
     if not found:
-        raise RobustsegError(
-            f"{folder} holds no run; `robustseg attack ... --out {folder}` makes one"
-        )
+        near = next((one for one in _folders_near(folder) if _records_in(one)), None)
+        advice = f"`robustseg attack ... --out {folder}` makes one"
+        if near:
+            advice = f"there is one in {near}"
+        raise RobustsegError(f"{folder} holds no run; {advice}")
     cuts = sorted(set(found.values()))
     if only_shard is None and len(cuts) > 1:
         raise RobustsegError(
@@ -134,6 +136,13 @@ def _records_in(folder: Path) -> dict[Path, int]:
         path: re.fullmatch(r"run-shard\d+-of-(\d+)", path.stem) for path in folder.glob("*.json")
     }
     return {path: int(name[1]) for path, name in named.items() if name}
+
+
+def _folders_near(folder: Path) -> Iterator[Path]:
+    """Yield the folders in one, then those that it lies in, for who names the wrong one."""
+    if folder.is_dir():
+        yield from sorted(path for path in folder.iterdir() if path.is_dir())
+    yield from folder.parents
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The weights of anybody's network: found in a checkpoint by their names, and loaded strictly."""
 
 import os.path
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from robustseg.models.weight_values import check_values
 from robustseg.models.wrap import WrappedModel
 
 SAVE_AGAIN = "save it again: torch.save(net.state_dict(), ...)"
+WHOLE = "load them all with the library that saved them, then torch.save(net.state_dict(), ...)"
+ONE_OF_SEVERAL = re.compile(r"-\d+-of-\d+$")
 AROUND = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """What torch puts into names for what is around a network or a part of it: parallel, compiled."""
 COUNTERS = {"num_batches_tracked", "n_averaged"}
@@ -83,6 +86,8 @@ def read_content(path: str | Path) -> Any:
         raise RobustsegError(f"the weights {in_one_line(path)} do not exist")
     if path.is_dir():
         raise RobustsegError(f"the weights {in_one_line(path)} are a folder; name the file in it")
+    if path.name.endswith(".index.json"):
+        raise RobustsegError(f"{path} lists weights that lie in several files; {WHOLE}")
     if path.suffix == ".safetensors":
         return read_safetensors(path, SAVE_AGAIN)[0]
     try:
@@ -153,6 +158,8 @@ def _unfit(
     ]
     inside = "".join(f"[{shown(key)}]" for key in place)
     inside = f" ({inside})" if inside else ""
+    if ONE_OF_SEVERAL.search(path.stem):
+        said.append(f"it is one of several files: {WHOLE}")
     return RobustsegError(f"the weights in {path}{inside} do not fit the model: {'; '.join(said)}")
 
 

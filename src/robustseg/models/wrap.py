@@ -212,7 +212,7 @@ class WrappedModel(EnlargingModel):
             raise RobustsegError(
                 f"the model failed on images {tuple(values.shape)} {values.dtype} on "
                 f"{values.device}: {said_by(error)}{self._other_precision(values.dtype)}"
-                f"{self._other_size(error)}"
+                f"{self._other_size(error)}{_one_by_one(values, error)}"
             ) from error
 
     def _other_precision(self, given: torch.dtype) -> str:
@@ -314,6 +314,15 @@ class WrappedModel(EnlargingModel):
     def _outputs_of(self, label: int | None) -> list[int]:
         assert self.classes is not None
         return [place for place, one in enumerate(self.classes) if one == label]
+
+
+def _one_by_one(values: Tensor, error: BaseException) -> str:
+    """Return advice where a network may take one image at a time; a bare assertion says nothing."""
+    said = str(error).lower()
+    bare = isinstance(error, AssertionError) and not said
+    if len(values) == 1 or not (bare or re.search(r"\bbatch\b", said)):
+        return ""
+    return "; if it takes one image at a time, give batch_size=1 (--batch-size 1)"
 
 
 def _interpolate(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -233,7 +233,8 @@ def _files(sources: Iterable[str | Path]) -> list[Path]:
     """Return the files that are named, and those of the runs that are, each once."""
     found: dict[Path, Path] = {}
     for source in map(Path, sources):
-        inside = sorted((source / FOLDER).glob("*.json")) if source.is_dir() else [source]
+        folder = source if source.parts[-2:] == FOLDER.parts else source / FOLDER
+        inside = sorted(folder.glob("*.json")) if source.is_dir() else [source]
         if not inside:
             raise RobustsegError(
                 f"{source} holds no submission; `robustseg report {source} --submit` makes those "
