@@ -522,7 +522,9 @@ def test_what_cannot_be_doubted_is_one_sentence(
     assert "holds no run" in refused("nothing")
     assert main(attack("mymodels.py:net")) == 0
     for near in ("runs", "runs/net/attacks", "runs/net/attacks/sea"):
-        assert refused(near).endswith(f"{near} holds no run; there is one in runs/net")
+        assert refused(near).endswith(
+            f"{near} holds no run; there is one in {here / 'runs' / 'net'}"
+        )
     assert "no attack at 3/255" in refused("runs/net", "--eps", "3")
     (here / "mymodels.py").rename(here / "moved.py")
     gone = refused("runs/net")

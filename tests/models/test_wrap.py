@@ -785,7 +785,8 @@ def test_a_gpu_that_is_full_when_logits_are_enlarged_is_told_apart(
 @pytest.mark.parametrize("words", ["", "batch size must be 1", "batch_norm in train mode", "no"])
 def test_a_network_for_one_image_at_a_time_is_told_how(words: str) -> None:
     def net(images: Tensor) -> Tensor:
-        assert len(images) == 1, words
+        if len(images) > 1:
+            raise AssertionError(*filter(None, [words]))
         return images
 
     with pytest.raises(RobustsegError) as caught:
