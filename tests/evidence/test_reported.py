@@ -48,6 +48,7 @@ def test_every_printed_number_is_there(reported: pd.DataFrame) -> None:
         "table9": 13 * 8,
         "table10": 4 * 8,
         "table11": 3 * 8,
+        "appendix_c3": 5 * 2,  # pairs in the text
     }
     assert reported["table"].value_counts(sort=False).to_dict() == expected
     assert reported["std"].notna().sum() == 4 * 8
@@ -73,6 +74,7 @@ def test_every_printed_number_is_there(reported: pd.DataFrame) -> None:
         ("table9", "ade20k", "pir_at_5_128ep_upernet_convnext_s", "B", 12, "acc", 4.1),
         ("table10", "voc", PIR_AT, "js", 12, "acc", 38.2),
         ("table11", "ade20k", "pir_at_5_128ep_segmenter_vit_s", "transfer_at", 12, "acc", 57.4),
+        ("appendix_c3", "ade20k", "pir_at_2_128ep_upernet_convnext_t", "clean", 0, "miou", 37.5),
     ],
 )
 def test_spot_values(
@@ -184,5 +186,5 @@ def test_windows_files_are_read_and_other_encodings_named(tmp_path: Path) -> Non
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RobustsegError, match="holds no table"):
+    with pytest.raises(RobustsegError, match=r"holds no \*\.csv"):
         read_reported(tmp_path)

@@ -1,4 +1,4 @@
-"""The numbers that the paper prints, read from `config/paper/table{N}.csv`."""
+"""The numbers that the paper prints, read from `config/paper/{table}.csv`."""
 
 import math
 from pathlib import Path
@@ -38,7 +38,7 @@ SETTINGS = (
 
 
 def read_reported(folder: str | Path) -> "pd.DataFrame":
-    """Read every `table{N}.csv` of a folder into one long table of the paper's printed numbers.
+    """Read every CSV of a folder into one long table of the paper's printed numbers.
 
     Args:
         folder: holds the files; their words are described in its README.md.
@@ -52,14 +52,14 @@ def read_reported(folder: str | Path) -> "pd.DataFrame":
         RobustsegError: no file, a wrong column, a value that is no number or out of range, or a
             number given twice; names the file and the line.
 
-    Source: arXiv 2306.12941, Tables 1-11.
+    Source: arXiv 2306.12941, Tables 1-11, and Appendix C.3, which has its numbers in its text.
     """
     import pandas as pd
 
-    paths = sorted(Path(folder).glob("table*.csv"), key=lambda path: (len(path.stem), path.stem))
+    paths = sorted(Path(folder).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
     if not paths:
         raise RobustsegError(
-            f"{folder} holds no table*.csv; give the folder of the paper's numbers, config/paper"
+            f"{folder} holds no *.csv; give the folder of the paper's numbers, config/paper"
         )
     return pd.DataFrame([row for path in paths for row in _read_table(path)], columns=list(COLUMNS))
 
