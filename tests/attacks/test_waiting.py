@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from robustseg.attacks.losses import LOSSES, TRAINING_LOSSES
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, SquareSpec
 from robustseg.attacks.square import square
 from robustseg.attacks.targeted import targeted_attack
+from robustseg.models.wrap import wrap
+from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
 from robustseg.training.inner_attack import TrainingAttack, perturb
 from tests.elsewhere import DEVICE, Device
 
@@ -76,6 +79,30 @@ def test_an_iteration_waits_only_to_learn_which_images_are_done(
     def attack(iterations: int) -> None:
         longer = replace(spec, iterations=iterations)
         run.run_attack(*batch(device), longer, EPS_255, 0, CLASS_PIXELS)
+
+    assert waits_of_an_iteration(device, attack) == 1
+
+
+@devices
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+        {"classes": [3, None, 2, 1, 0, 0]},
+        {"num_classes": CLASSES, "divisor": 5},
+    ],
+    ids=["normalised", "classes in another order", "padded"],
+)
+def test_what_is_around_a_network_waits_for_nothing(settings: dict[str, Any], device: str) -> None:
+    """The network is on the device already; mean and deviation come from the processor."""
+
+    def attack(iterations: int) -> None:
+        _, images, _, names = batch(device)
+        model = wrap(nn.Conv2d(3, CLASSES + 2, 1, device=device), **settings)
+        with torch.no_grad():
+            labels = model(images)[:, :CLASSES].argmax(1)
+        spec = AttackSpec("ce", "apgd", "constant", iterations)
+        run.run_attack(model, images, labels, names, spec, EPS_255, 0)
 
     assert waits_of_an_iteration(device, attack) == 1
 

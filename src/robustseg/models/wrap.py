@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from math import isfinite
 from operator import index
 from typing import Any, SupportsIndex
@@ -173,6 +173,10 @@ class WrappedModel(EnlargingModel):
                         f"{name} has {buffer.shape[1]} values and images have {images.shape[1]} "
                         f"channels; give one value per channel"
                     )
+                if buffer.device != values.device:  # else each pass would wait for the copy
+                    with torch.inference_mode(False):
+                        buffer = buffer.to(values.device)
+                    setattr(self, name, buffer)
                 buffer = buffer.to(values)
                 values = values - buffer if name == "mean" else values / buffer
         values = values.to(_dtype_of(self.net, values.dtype))
@@ -303,17 +307,16 @@ class WrappedModel(EnlargingModel):
                 "name the class of each output, None for one that is no class of the data"
             )
         assert self.data_classes is not None
+        outputs: dict[int | None, list[Tensor]] = {}
+        # Not `logits[:, places]`: a GPU would wait for each list of places.
+        for label, channel in zip(classes, logits.unbind(1), strict=True):
+            outputs.setdefault(label, []).append(channel)
+        others = outputs.pop(None, [])
         never = logits.amin(1) - 1
         parts = [
-            never if not outputs else logits[:, outputs].amax(1)
-            for outputs in (self._outputs_of(label) for label in range(self.data_classes))
+            reduce(torch.maximum, outputs.get(label, [never])) for label in range(self.data_classes)
         ]
-        others = self._outputs_of(None)
-        return torch.cat([torch.stack(parts, 1), logits[:, others]], 1)
-
-    def _outputs_of(self, label: int | None) -> list[int]:
-        assert self.classes is not None
-        return [place for place, one in enumerate(self.classes) if one == label]
+        return torch.stack([*parts, *others], 1)
 
 
 def _one_by_one(values: Tensor, error: BaseException) -> str:
