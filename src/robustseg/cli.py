@@ -415,17 +415,17 @@ def _time_passes(model: WrappedModel, batch: Any, backward: bool) -> tuple[float
     with frozen(model):
         once()
         if images.is_cuda:
-            torch.cuda.reset_peak_memory_stats()
-            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats(images.device)
+            torch.cuda.synchronize(images.device)
         started, passes = time.monotonic(), 0
         while passes < 1 or (time.monotonic() - started < 3 and passes < 20):
             once()
             passes += 1
         if images.is_cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(images.device)
     seconds = (time.monotonic() - started) / passes / len(images)
     if images.is_cuda:
-        peak = torch.cuda.max_memory_allocated() / 2**30
+        peak = torch.cuda.max_memory_allocated(images.device) / 2**30
         return seconds, f"; {peak:.1f} GB of the GPU with {amount(len(images), 'image')} at a time"
     import resource
 

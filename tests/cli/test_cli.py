@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from robustseg import __version__
-from robustseg.cli import main
+from robustseg.cli import _time_passes, main
 from robustseg.evaluation.run_folder import read_run
+from robustseg.models.wrap import wrap
 from tests.workflow.running import ROOT
 
 MODEL = """
@@ -433,6 +434,23 @@ def test_edited_files_of_a_run_are_refused(here: Path, capsys: pytest.CaptureFix
             assert main(["doubt", "run", "--images", "1"]) == 1, text
             assert "Traceback" not in capsys.readouterr().err, text
         path.write_text(whole)
+
+
+def test_check_waits_for_the_gpu_that_the_model_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which another one than the first may be: here a CPU that is taken for it."""
+    asked: list[object] = []
+
+    def ask(device: object = None) -> int:
+        asked.append(device)
+        return 2**30
+
+    for name in ("reset_peak_memory_stats", "synchronize", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, ask)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    images, labels = torch.rand(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
+    _, memory = _time_passes(wrap(torch.nn.Conv2d(3, 2, 1)), (images, labels, ["a"]), backward=True)
+    assert asked == [images.device] * 4
+    assert memory == "; 1.0 GB of the GPU with 1 image at a time"
 
 
 def test_a_full_gpu_is_one_sentence(
