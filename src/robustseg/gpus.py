@@ -111,7 +111,8 @@ def claim(
     while True:
         taken: dict[str, IO[str]] = {}
         for device, turn in places:
-            lock = None if device in taken else _lock(folder / f"{device}-{turn}.lock")
+            name = device.replace("/", "-")  # of a part of a GPU (MIG) it may have some
+            lock = None if device in taken else _lock(folder / f"{name}-{turn}.lock")
             if lock:
                 taken[device] = lock
             if len(taken) == wanted:

@@ -95,6 +95,16 @@ def test_a_gpu_is_taken_only_where_jobs_have_their_own(
     assert "[job] takes GPU 5" in capsys.readouterr().err
 
 
+def test_a_part_of_a_gpu_is_taken_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-5c89/7/0,MIG-GPU-5c89/8/0")
+    monkeypatch.setenv(SLOTS, "2")
+    take_gpus(1, Progress("job", None))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-GPU-5c89/7/0"
+
+
 def test_a_job_on_a_cluster_computes_on_what_it_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
