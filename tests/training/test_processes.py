@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
+from torch.distributed import HashStore
 
 import robustseg
 from robustseg.data.arrays import save_split
@@ -22,6 +24,7 @@ from robustseg.data.opening import load_split
 from robustseg.errors import RobustsegError
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress, Silence
+from robustseg.training import processes
 from robustseg.training.batches import epoch_passes
 from robustseg.training.launch import TrainingJob, _watch, run
 from robustseg.training.processes import join_processes
@@ -382,3 +385,19 @@ def test_a_job_survives_being_written(data, tmp_path):
     training.write(tmp_path / "job.json")
     assert TrainingJob.read(tmp_path / "job.json") == training
     assert not torch.distributed.is_initialized()
+
+
+def test_a_process_that_fails_waits_for_no_other(monkeypatch):
+    """To leave the group in order is for all to do together, and the others are in an update."""
+    left = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(processes, "rendezvous", lambda *_, **options: iter([(HashStore(), 0, 2)]))
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_, **options: None)
+    monkeypatch.setattr(distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: left.append(True))
+    with pytest.raises(RobustsegError, match="too little memory"), join_processes("cpu"):
+        raise RobustsegError("too little memory")
+    assert not left
+    with join_processes("cpu") as group:
+        assert group.first
+    assert left

@@ -96,7 +96,7 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
             f"{', '.join(told)}); let torchrun start all of them, on machines that reach each "
             "other, and see that none of them has ended"
         ) from error
-    try:
-        yield ProcessGroup(distributed.get_rank(), size, own)
-    finally:
-        distributed.destroy_process_group()
+    yield ProcessGroup(distributed.get_rank(), size, own)
+    # Not after an error: NCCL would wait for the other processes, which wait in turn for this one's
+    # part of an update, until their patience ends. torchrun ends them once this one has.
+    distributed.destroy_process_group()
