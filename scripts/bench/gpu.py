@@ -353,7 +353,8 @@ def option(model: SegmentationModel, name: str, images: Tensor) -> Iterator[nn.M
 
 def graphs_of(model: nn.Module, images: Tensor) -> Callable[[Tensor], Tensor]:
     """Record the kernels of a forward and a backward pass, to be asked for at once from then on."""
-    with torch.cuda.device_of(images), frozen(model):  # whose stream is recorded
+    there = torch.cuda.device_of(images)  # type: ignore[no-untyped-call]  # its stream is recorded
+    with there, frozen(model):
         inputs = images.detach().clone().requires_grad_()
         record: Any = torch.cuda.make_graphed_callables
         graphed: Callable[[Tensor], Tensor] = record(lambda batch: model(batch), (inputs,))
