@@ -10,10 +10,13 @@ from torch.nn import functional
 
 from robustseg.attacks.losses import PAPER_LOSSES, Moment
 from robustseg.errors import RobustsegError
+from robustseg.models import interpolation
 from robustseg.models.build import build_segmentation_model
 from robustseg.training.batches import Loader, epoch_passes
+from robustseg.training.inner_attack import TrainingAttack, perturb
 from robustseg.training.inner_losses import attack_loss
 from robustseg.training.optimizers import build_optimizer, parameter_groups, set_learning_rate
+from robustseg.training.tasks import Segmentation
 from tests.elsewhere import DEVICE, Device
 from tests.training.tiny import AT, CLASSES, IMAGES, images, network, trained, trainer, weights
 
@@ -55,6 +58,37 @@ def test_an_update_waits_for_another_device_twice(tmp_path, monkeypatch):
         next(one._updates(lambda: False))
     assert there.waits.pop("_to_copy") == 2  # images and labels
     assert there.waits.total() == 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("convnext_demo", "upernet_demo"),
+        ("resnet_demo", "pspnet_demo"),
+        ("vit_demo", "segmenter"),
+    ],
+)
+def test_networks_keep_on_the_other_device_what_they_need_there(names, monkeypatch):
+    """After a first update, which brings the matrices that resize, the attack's question waits."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **options: nullcontext())
+    monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
+    model = build_segmentation_model(*names, CLASSES)
+    waits = []
+    interpolation._matrix.cache_clear()
+    try:
+        with Device() as there:
+            model._apply(lambda values: values.to(DEVICE))
+            x = torch.rand(2, 3, 33, 31).to(DEVICE)
+            y = torch.ones(2, 33, 31, dtype=torch.int64).to(DEVICE)
+            for _ in range(2):
+                before = there.waits.total()
+                perturbed = perturb(model, x, y, TrainingAttack("ce", 0.1, 1, 0.1))
+                Segmentation(model, 0.4).training_loss(perturbed, y).backward()
+                waits.append(there.waits.total() - before)
+    finally:
+        interpolation._matrix.cache_clear()
+    assert waits[1] == 1 < waits[0]
+    assert all(one.grad is None or one.grad.device.type == DEVICE for one in model.parameters())
 
 
 @pytest.mark.parametrize("contaminated", [False, True])
