@@ -81,8 +81,8 @@ def perturb(
             loss = attack_loss(attack.loss, logits, labels, at)
             gradient = _gradient(loss * weight, point, attack.contaminates)
             broken |= ~is_finite(gradient) & loss.isfinite()  # else the training says so itself
-            moved = point.detach() + attack.step_size * gradient.sign()
-            perturbed = torch.minimum(torch.maximum(moved, lower), upper)
+            moved = torch.add(point.detach(), gradient.sign(), alpha=attack.step_size)
+            perturbed = torch.clamp(moved, lower, upper)
     _refuse(broken)  # here alone: to ask is to wait for the device
     return perturbed.detach()
 

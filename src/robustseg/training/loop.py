@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -202,7 +202,8 @@ class Trainer:
             loss = self._accumulate(passes, radius, asked)
         if loss is None:
             return
-        gradients = [one.grad for one in self.task.model.parameters() if one.grad is not None]
+        parameters = chain(*(group["params"] for group in self.optimizer.param_groups))
+        gradients = [one.grad for one in parameters if one.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         values = torch.stack((loss.double(), norm.double())).tolist()  # waits for the device
         self.losses.append(self._finite(values[0]))
@@ -261,8 +262,10 @@ class Trainer:
         """Let random layers draw from the pass's own seed; the global state stays."""
         seed = derive_seed(what, self.recipe.training_seed, one.epoch, one.number)
         devices = [self.device] if self.device.type == "cuda" else []
+        # On a CPU alone: torch.manual_seed takes half a millisecond to leave word for each device.
+        set_seed = torch.manual_seed if devices else torch.default_generator.manual_seed
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
+            set_seed(seed)
             yield
 
     def _attack_share(
