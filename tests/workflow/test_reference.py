@@ -57,9 +57,9 @@ def test_claims_are_counted_as_in_the_references() -> None:
     )
     claims, supported, contradicted, undecided, missing = counted("street")
     assert (
-        f"Of {claims} claims of the paper photographs support {supported} so far, contradict "
-        f"{contradicted}, leave {undecided} undecided (48 are few) and cannot evaluate {missing}"
-        in WORDS
+        f"Of {claims} claims of the paper, the photographs support {supported} so far, "
+        f"contradict {contradicted}, leave {undecided} undecided (48 are few) "
+        f"and cannot evaluate {missing}" in WORDS
     )
     assert (
         f"Of {claims} claims of the paper {supported} are supported, {contradicted} contradicted, "
