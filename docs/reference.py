@@ -37,8 +37,8 @@ def command_line() -> str:
     lines += [
         "## Exit status",
         "",
-        "0: done. 1: something that you can mend, said in one sentence. 2: wrong usage.",
-        "130: stopped by Ctrl-C; the same command goes on.",
+        "0: done. 1: something that you can fix; one sentence says what. 2: wrong usage.",
+        "130: stopped by Ctrl-C; the same command continues.",
     ]
     return "\n".join(lines) + "\n"
 

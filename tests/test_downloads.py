@@ -418,10 +418,10 @@ def test_an_address_with_spaces(server: Server, path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("ftp://a/b", "is no address that can be used"),
+        ("ftp://a/b", "is not an address that can be used"),
         ("data/file.bin", "does not begin with http"),
-        ("http://[::1/file.bin", "is no address that can be used"),
-        ("http:///file.bin", "is no address that can be used"),
+        ("http://[::1/file.bin", "is not an address that can be used"),
+        ("http:///file.bin", "is not an address that can be used"),
         ("file://folder/file.bin", "names another machine"),
         ("file:///absent/file.bin", "does not exist"),
     ],
@@ -442,7 +442,7 @@ def test_no_address(path: Path, url: str, sentence: str) -> None:
         ),
         (
             "http://",
-            r"is no address that can be used \(by the proxy http:// that .* URL",
+            r"is not an address that can be used \(by the proxy http:// that .* URL",
         ),
     ],
 )
@@ -470,7 +470,7 @@ def test_a_planted_link_is_not_written_through(server: Server, path: Path) -> No
     for name in (partial_path(path, url), Path(f"{partial_path(path, url)}.json")):
         for plant in (name.symlink_to, name.hardlink_to):
             plant(victim)
-            with pytest.raises(RobustsegError, match=r"is no file of ours but a link.*; delete it"):
+            with pytest.raises(RobustsegError, match=r"is a link or a .*; delete it"):
                 fetch(path, [url], EXPECTED, progress=PROGRESS)
             name.unlink()
     assert victim.read_text() == "mine"
@@ -605,7 +605,7 @@ def test_to_delete_the_line_that_is_named_is_enough(
 def test_what_is_no_record_is_said(server: Server, path: Path, tmp_path: Path) -> None:
     record = tmp_path / "hashes.json"
     record.write_text("[]")
-    with pytest.raises(RobustsegError, match=r"hashes.json is no record of hashes"):
+    with pytest.raises(RobustsegError, match=r"hashes.json is not a record of hashes"):
         fetch(path, [server.url("file.bin")], record=record, progress=PROGRESS)
     record.write_text(json.dumps({"file.bin": "a" * 5000}))
     with pytest.raises(RobustsegError, match=r"that of file\.bin is 'a{199}…; delete its line"):

@@ -30,7 +30,7 @@ def test_what_is_no_text_file_is_named(read: object, tmp_path: Path) -> None:
         "latin": "is not UTF-8 text",
         "huge": "bytes, where",
         "a" * 300: "cannot be read: File name too long",
-        "nul\0": "is no name of a file",
+        "nul\0": "is not a file name",
     }
     for name, says in wrong.items():
         with pytest.raises(RobustsegError, match=says) as refusal:
@@ -158,5 +158,5 @@ def test_whatever_bytes_are_in_a_file_the_answer_is_content_or_a_sentence(tmp_pa
 def test_zeros_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "reported.csv"
     path.write_bytes(b"a,b\n1,\0\n")
-    with pytest.raises(RobustsegError, match=r"reported.csv is no text \(it holds zeros\)"):
+    with pytest.raises(RobustsegError, match=r"reported.csv is not text \(it holds zeros\)"):
         read_csv(path)

@@ -31,8 +31,8 @@ MODEL_HELP = (
     "without arguments that makes one), hf:NAME, torchvision:NAME, smp:NAME"
 )
 DATA_HELP = (
-    "a folder of images and one of masks with the same names; or ade20k:FOLDER, voc:FOLDER with "
-    "the archive's folders in it"
+    "a folder of images and one of masks with the same names; or ade20k:FOLDER or voc:FOLDER "
+    "with the archive's folders in it"
 )
 
 
@@ -62,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        print("robustseg: stopped; the same command goes on from what is kept", file=sys.stderr)
+        print("robustseg: stopped; the same command continues from what is kept", file=sys.stderr)
         return 130
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be loaded
             print(
                 "robustseg: error: the GPU's memory is full; lower --batch-size, or end what else "
-                "uses it. The same command goes on from what is kept",
+                "uses it. The same command continues from what is kept",
                 file=sys.stderr,
             )
             return 1
@@ -93,19 +93,19 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="robustseg",
         description="Measure how robust a segmentation model is: its accuracy on the worst images "
-        "within a radius of the data's own, found by the attack ensemble SEA.",
+        "within a radius around its data, found by the attack ensemble SEA.",
         epilog="Start with `robustseg check`: it attacks nothing, takes a minute, and says what "
         "`robustseg attack` will cost.",
     )
     parser.add_argument("--version", action="version", version=f"robustseg {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser(
-        "check", help="look at model and data without an attack", description=_check.__doc__
+        "check", help="look at model and data without attacking", description=_check.__doc__
     )
     _add_model_and_data(check)
     check.set_defaults(run=_check)
     attack = commands.add_parser(
-        "attack", help="attack the model, keep the evidence", description=_attack.__doc__
+        "attack", help="attack the model and keep the evidence", description=_attack.__doc__
     )
     _add_model_and_data(attack)
     attack.add_argument(
@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     )
     attack.add_argument(
         "--pictures", type=_count, default=4, metavar="N",
-        help="attacked images to keep for the page of `report`, the first N (4); 0: none",
+        help="keep the first N attacked images for the page of `report` (4); 0: none",
     )  # fmt: skip
     attack.add_argument("--seed", type=_count, default=0, help="seed of the random starts (0)")
     attack.add_argument(
@@ -127,31 +127,40 @@ def parser() -> argparse.ArgumentParser:
     attack.set_defaults(run=_attack)
     doubt = commands.add_parser(
         "doubt",
-        help="a second opinion on a run: is its figure too high?",
+        help="get a second opinion on a run: is its figure too high?",
         description=_doubt.__doc__,
     )
     doubt.add_argument("folder", type=_path, help="folder of the run")
     doubt.add_argument(
-        "--eps", type=_radius_255, nargs="+", metavar="EPS", help="radii to doubt (all of the run)"
+        "--eps",
+        type=_radius_255,
+        nargs="+",
+        metavar="EPS",
+        help="radii to check, in 1/255 (all of the run)",
     )
     doubt.add_argument(
-        "--images", type=_count, default=32, help="on so many images, drawn from the run's (32)"
+        "--images",
+        type=_count,
+        default=32,
+        help="number of images to check, drawn from the run's (32)",
     )
     doubt.add_argument(
         "--source", type=_said, action="append", default=[], metavar="MODEL",
-        help="another model, whose attacks are tried on this one; may be given several times",
+        help="also try attacks made on this other model; may be given several times",
     )  # fmt: skip
     doubt.add_argument(
         "--model", type=_said, help="where the model is now, if not where `attack` found it"
     )
-    doubt.add_argument("--weights", type=_path, help="likewise its state dict")
-    doubt.add_argument("--data", type=_said, nargs="+", metavar="FOLDER", help="likewise the data")
+    doubt.add_argument("--weights", type=_path, help="where its state dict is now")
+    doubt.add_argument(
+        "--data", type=_said, nargs="+", metavar="FOLDER", help="where the data are now"
+    )
     doubt.add_argument(
         "--device", type=_said, help="torch device; by default a GPU if there is one"
     )
     doubt.set_defaults(run=_doubt)
     report = commands.add_parser(
-        "report", help="tables and a page of a run", description=_report.__doc__
+        "report", help="make tables and a page of a run", description=_report.__doc__
     )
     report.add_argument("folder", type=_path, help="folder of the run")
     report.add_argument(
@@ -160,15 +169,15 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     report.set_defaults(run=_report)
     rank = commands.add_parser(
-        "rank", help="a leaderboard of several models", description=_rank.__doc__
+        "rank", help="rank several models on a leaderboard", description=_rank.__doc__
     )
     rank.add_argument(
         "sources", type=_path, nargs="+", metavar="FILE",
-        help="submissions of `report --submit`, or folders of runs that have some",
+        help="submissions that `report --submit` wrote, or folders of runs that have some",
     )  # fmt: skip
     rank.add_argument(
         "--out", required=True, type=_path,
-        help="the page, NAME.html; NAME.md and NAME.csv are written beside it",
+        help="the page to write, NAME.html, with NAME.md and NAME.csv beside it",
     )  # fmt: skip
     rank.set_defaults(run=_rank)
     return parser
@@ -183,24 +192,27 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         type=_said,
-        help="number of classes of the data, or a file with one name a line",
+        help="number of classes of the data, or a file with one name per line",
     )
     parser.add_argument(
         "--values", metavar="NUMBERS",
-        help="number of each class in the masks, in their order, where it is not 0, 1, ...: 1-150 "
+        help="mask value of each class, in order, if they are not 0, 1, ...: 1-150 "
         "for ADE20K (with --ignore 0), 7,8,11-13,17,19-28,31-33 for Cityscapes' labelIds (with "
         "--ignore others)",
     )  # fmt: skip
     parser.add_argument(
         "--ignore", metavar="NUMBERS",
-        help="mask values that are no class (255), separated by commas; others: every value that "
-        "is no class; none: no value is ignored",
+        help="mask values that are not classes, separated by commas (255); others: every value "
+        "that is not a class; none: ignore nothing",
     )  # fmt: skip
     parser.add_argument(
-        "--ids", type=_path, help="file with the ids of the images to use, one a line"
+        "--ids", type=_path, help="file with the ids of the images to use, one per line"
     )
     parser.add_argument(
-        "--resize", type=_count, metavar="PIXELS", help="short side that images are resized to"
+        "--resize",
+        type=_count,
+        metavar="PIXELS",
+        help="resize images so that the short side has this many pixels",
     )
     parser.add_argument(
         "--normalise", default="auto", metavar="HOW",
@@ -220,13 +232,16 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--suites", "--attack", nargs="+", default=["sea"], metavar="NAME",
-        help="sea (default); sea_plus: the strongest, at its price; sea_fast: as strong, at a "
-        "sixth of it; sea_eccv, losses, baselines, schedules, iterations, alma, blackbox",
+        help="sea (default); sea_plus: the strongest, at the same cost; sea_fast: as strong as "
+        "sea, at a sixth of its cost; also sea_eccv, losses, baselines, schedules, iterations, "
+        "alma, blackbox",
     )  # fmt: skip
     parser.add_argument(
-        "--iterations", type=_count, help="of each attack, instead of 300: fewer give a first look"
+        "--iterations",
+        type=_count,
+        help="iterations of each attack instead of 300; fewer give a first look",
     )
-    parser.add_argument("--images", type=_count, help="use only this many images, the first ones")
+    parser.add_argument("--images", type=_count, help="use only the first IMAGES images")
     parser.add_argument("--batch-size", type=_count, default=8, help="images at a time (8)")
     parser.add_argument(
         "--device", type=_said, help="torch device; by default a GPU if there is one"
@@ -273,7 +288,7 @@ def _open_data(options: argparse.Namespace) -> Dataset:
         idle = [name for name in ("values", "ignore", "ids") if getattr(options, name) is not None]
         if idle:
             raise RobustsegError(
-                f"--{idle[0]} is for two folders; what the masks of {kind} mean is known, and "
+                f"--{idle[0]} is for two folders; the masks of {kind} have a known meaning, and "
                 "--images takes the first of its validation images"
             )
         count = None if options.classes is None else _whole("--classes", options.classes)
@@ -296,7 +311,7 @@ def _open_data(options: argparse.Namespace) -> Dataset:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Look at a model and its data, without an attack: shapes, device, mode, clean score, cost."""
+    """Look at a model and its data without attacking: shapes, device, mode, clean score, cost."""
     import torch
 
     from robustseg.attacks.outcomes import Outcome
@@ -485,7 +500,7 @@ COMMAND = "command.json"
 def _doubt(options: argparse.Namespace) -> None:
     """Look for signs that a run's figure is too high, on some of its images, and say by how much.
 
-    Model, weights and data are opened as `attack` did, from the folder that it was called in.
+    Opens model, weights and data as `attack` did, from the folder that it was called in.
     """
     from robustseg.evaluation.arguments import radii_of
     from robustseg.evaluation.doubting.run import doubt
@@ -514,9 +529,9 @@ def _doubt(options: argparse.Namespace) -> None:
             if str(error).startswith("the device"):
                 raise
             raise RobustsegError(
-                f"{options.folder} was made of {kept['model']} and {' '.join(kept['data'])} in "
-                f"{kept['cwd']}, which do not open: {error}. If they have moved, say where they "
-                "are with --model, --weights or --data"
+                f"{options.folder} was made from {kept['model']} and {' '.join(kept['data'])} in "
+                f"{kept['cwd']}, which cannot be opened: {error}. If they have moved, say where "
+                "they are with --model, --weights or --data"
             ) from error
         others = {
             f"source_{number}": own_model(
@@ -558,7 +573,7 @@ def _remembered(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise RobustsegError(
             f"{path} is missing: the run was made in Python or by an earlier version. Call "
-            f"robustseg.doubt(model, data, folder={str(folder)!r}) with the model that it is of"
+            f"robustseg.doubt(model, data, folder={str(folder)!r}) with the run's model and data"
         )
     advice = "repeat the command that made the run, which resumes"
     kept = read_keys(path, KINDS, advice)
@@ -586,7 +601,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _rank(options: argparse.Namespace) -> None:
-    """Rank models by their accuracy in the worst case, each data set and radius by itself."""
+    """Rank models by worst-case accuracy, separately for each data set and radius."""
     from robustseg.page.leaderboard import make_leaderboard
 
     for one in make_leaderboard(options.sources, options.out):
@@ -664,7 +679,7 @@ def _radius_255(text: str) -> float:
 
 def _path(text: str) -> Path:
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path; name a file or folder")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path; name a file or folder")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -145,12 +145,12 @@ def _read_record(record: Path) -> dict[str, str]:
         hashes = {str(name): str(value) for name, value in content.items()}
     except (RobustsegError, AttributeError) as error:
         raise RobustsegError(
-            f"{record} is no record of hashes ({error}); restore it, or delete it to record anew"
+            f"{record} is not a record of hashes ({error}); restore it, or delete it to record anew"
         ) from error
     for name, value in hashes.items():
         if not re.fullmatch(r"[0-9a-f]{64}", value):
             raise RobustsegError(
-                f"{record} is no record of hashes: that of {name} is {shown(value)}; delete "
+                f"{record} is not a record of hashes: that of {name} is {shown(value)}; delete "
                 "its line"
             )
     return hashes

@@ -193,7 +193,7 @@ class Download:
             else:
                 self._receive_patiently(url)
         except ValueError as error:
-            raise UnusableError(f"is no address that can be used ({error})") from error
+            raise UnusableError(f"is not an address that can be used ({error})") from error
 
     def _discard(self) -> None:
         self.partial.unlink(missing_ok=True)
@@ -330,7 +330,7 @@ class Download:
         """Return what an error of requests or urllib3 says about an address."""
         if isinstance(error, ValueError):
             proxy = f"{_proxy(self.url)}: " if _proxy(self.url) else ""
-            return UnusableError(f"is no address that can be used ({proxy}{error})")
+            return UnusableError(f"is not an address that can be used ({proxy}{error})")
         if isinstance(error, requests.exceptions.ProxyError):
             return _broken(f"could not be reached {_proxy(self.url)}")
         if isinstance(error, requests.exceptions.SSLError):
@@ -509,12 +509,14 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise
         raise RobustsegError(
-            f"{path} is no file of ours but a link or a folder; delete it"
+            f"{path} is a link or a folder, not a file that robustseg wrote; delete it"
         ) from error
     with os.fdopen(descriptor, "r+b") as file:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
-            raise RobustsegError(f"{path} is no file of ours but a link or a device; delete it")
+            raise RobustsegError(
+                f"{path} is a link or a device, not a file that robustseg wrote; delete it"
+            )
         yield file
 
 

@@ -42,7 +42,7 @@ def read_text(
     """
     name = in_one_line(path)
     if "\0" in str(path):
-        raise RobustsegError(f"{name} is no name of a file; correct it")
+        raise RobustsegError(f"{name} is not a file name; correct it")
     try:
         return text_of(path, most_bytes)
     except UnfitFileError as error:
@@ -51,10 +51,10 @@ def read_text(
         raise RobustsegError(f"{name} is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise RobustsegError(
-            f"{name} cannot be read: {error.strerror}; mend that, or name another file"
+            f"{name} cannot be read: {error.strerror}; fix that, or name another file"
         ) from error
     except ValueError as error:
-        raise RobustsegError(f"{name} is no text ({error}); {advice}") from error
+        raise RobustsegError(f"{name} is not text ({error}); {advice}") from error
 
 
 def read_json(path: str | Path, advice: str = MEND) -> Any:
@@ -106,7 +106,7 @@ def parse_json(text: str, name: str, advice: str = MEND) -> Any:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
         reason = f"{error.filename or log}: {error.strerror or error}"
         _fail(what, f"{reason}; free some space or check the permissions, then run again", file)
     except KeyboardInterrupt:
-        _say(f"[{what}] stopped by Ctrl-C; the same command goes on from what is kept", file)
+        _say(f"[{what}] stopped by Ctrl-C; the same command continues from what is kept", file)
         raise SystemExit(130) from None
     except Exception:
         _keep_traceback(file)

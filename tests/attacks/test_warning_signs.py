@@ -151,8 +151,8 @@ def test_training_mode_behind_a_function(way: int) -> None:
     assert said(hidden_ways(net)[way]) == ""
     net.train()
     sentences = said(hidden_ways(net)[way])
-    assert sentences.startswith("the function that was handed over runs Sequential in training")
-    assert "call its eval(), or hand over the module itself" in sentences
+    assert sentences.startswith("the function that was passed runs Sequential in training")
+    assert "call its eval(), or pass the module itself" in sentences
     assert said(net) == ""
     net.eval()
     net[1].train()  # a part of it is enough

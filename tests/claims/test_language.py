@@ -173,7 +173,7 @@ def test_broken_files_are_refused(content: Any, sentence: str) -> None:
         (b"a: !!python/object:os.system {}\n", "is not YAML: could not determine a constructor"),
         (b"- " * 3000, "is nested deeper than 50 levels; flatten it"),
         (b"a: " + b"9" * 5000, "is not YAML: Exceeds the limit"),
-        (b"a: \x00\n", r"is no text \(it holds zeros\); correct it"),
+        (b"a: \x00\n", r"is not text \(it holds zeros\); correct it"),
         (b"", "the file should be a section of keys, not None"),
     ],
 )

@@ -332,7 +332,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         (["mymodels.py:broken", *DATA], "broken must be a module or a function of images, not int"),
         (["nowhere.py:net", *DATA], "the file nowhere.py does not exist"),
         (["no.such.module:net", *DATA], "cannot be imported"),
-        (["no\nmodule:net", *DATA], r"'no\nmodule:net' is no reference"),
+        (["no\nmodule:net", *DATA], r"'no\nmodule:net' is not a reference"),
         (["mymodels.py:net", *DATA, "--weights", "a\nb"], r"the weights a\nb do not exist"),
         (["mymodels.py:net", *DATA, "--values", "1,2,٣"], "`values` should hold values of masks"),
         (["mymodels.py:net", *DATA, "--output", "٣"], "has no '٣'"),
@@ -340,7 +340,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
             ["mymodels.py:net", "--data", "images", "masks", "--classes", "٣"],
             "classes ٣ is missing",
         ),
-        (["net", *DATA], "is no reference; write file.py:name"),
+        (["net", *DATA], "is not a reference; write file.py:name"),
         (["mymodels.py:net", "--data", "images", "--classes", "3"], "--data takes a folder"),
         (["mymodels.py:net", "--data", "images", "masks"], "--classes is missing"),
         (["mymodels.py:net", "--data", "images", "nowhere", "--classes", "3"], "nowhere"),
@@ -349,7 +349,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         (["mymodels.py:net", *DATA, "--normalise", "x"], "--normalise is 'x'"),
         (["mymodels.py:net", *DATA, "--normalise", "1,1,nan/1,1,1"], "--normalise is '1,1,nan/"),
         (["mymodels.py:net", *DATA, "--normalise", "1,1,1/1,1,0"], "write finite means and posit"),
-        (["mymodels.py:net", *DATA, "--suites", ""], "'' is no suite; known are sea"),
+        (["mymodels.py:net", *DATA, "--suites", ""], "'' is not a suite; known are sea"),
         (["mymodels.py:net", *DATA, "--eps", "0"], "eps_255 is 0"),
         (["mymodels.py:net", *DATA, "--device", "tpu9"], "the device 'tpu9' cannot be used"),
         (["mymodels.py:net", *DATA, "--weights", "w.pth"], "the weights w.pth do not exist"),
@@ -527,7 +527,7 @@ def test_ctrl_c_ends_in_one_sentence(
 
     monkeypatch.setattr(evaluate, "evaluate", stopped)
     assert main(["attack", "mymodels.py:net", *DATA, "--out", "run"]) == 130
-    assert "goes on from what is kept" in capsys.readouterr().err
+    assert "continues from what is kept" in capsys.readouterr().err
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:

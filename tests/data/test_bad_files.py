@@ -557,9 +557,9 @@ def test_sbd_masks_of_the_other_order_of_bytes_are_read(tmp_path: Path) -> None:
         ({"GTcls": {"Boundaries": 1}}, "its GTcls has not one field Segmentation"),
         ({"GTcls": {"Segmentation": np.zeros((3, 3))}}, "its Segmentation is not of one byte a"),
         ({"GTcls": {"Segmentation": np.zeros((3, 3), np.int8)}}, "is not of one byte a pixel"),
-        ({"GTcls": {"Segmentation": np.zeros((3, 3), complex)}}, "is no matrix of real numbers"),
-        ({"GTcls": {"Segmentation": "text"}}, "its Segmentation is no matrix of real numbers"),
-        ({"GTcls": {"Segmentation": np.zeros((2, 3, 3), np.uint8)}}, "is no matrix of real"),
+        ({"GTcls": {"Segmentation": np.zeros((3, 3), complex)}}, "is not a matrix of real numbers"),
+        ({"GTcls": {"Segmentation": "text"}}, "its Segmentation is not a matrix of real numbers"),
+        ({"GTcls": {"Segmentation": np.zeros((2, 3, 3), np.uint8)}}, "is not a matrix of real"),
     ],
 )
 @pytest.mark.parametrize("compressed", [True, False])
@@ -586,7 +586,7 @@ def test_mat_files_that_unpack_to_too_much_together_are_refused(
 def test_mat_files_of_other_versions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.mat"
     savemat(path, {"GTcls": np.zeros((3, 3), np.uint8)}, format="4")
-    refused(lambda: read_mask(path), "it is no MAT file")
+    refused(lambda: read_mask(path), "it is not a MAT file")
     newer = archives.gtcls_mat(np.zeros(SIZE, np.uint8))
     path.write_bytes(newer[:124] + b"\0\2" + newer[126:])
     refused(lambda: read_mask(path), "it is a MAT file of version 7.3, where 7 is known")

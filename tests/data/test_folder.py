@@ -391,7 +391,9 @@ def test_values_that_do_not_fit_the_classes_are_refused(root: Path, tmp_path: Pa
         refused(lambda values=values: opened(root, values=values), sentence)
     refused(lambda: opened(root, classes=COLOURS, values="1-3"), "gives colours, and `values`")
     refused(lambda: opened(root, values="1-3").batch([0]), "holds the value 0, which is none of")
-    with pytest.raises(ValueError, match="has padding: background, but the value 0 is no class"):
+    with pytest.raises(
+        ValueError, match="has padding: background, but the value 0 is neither a class"
+    ):
         training_section(root, values="1-3", padding="background")
     with pytest.raises(ValueError, match="names 4 values and there are 3 classes"):
         section(root, values="1-4")
@@ -452,12 +454,12 @@ def jpeg_mask(folder: Path) -> Path:
         (
             lambda folder: save(folder / "x.png", with_alpha("LA")),
             3,
-            "x.png is no mask: its pixels are of mode LA, instead of whole numbers or RGB",
+            "x.png is not a mask: its pixels are of mode LA, instead of whole numbers or RGB",
         ),
         (
             lambda folder: save(folder / "x.tif", GREY.astype(np.float32)),
             3,
-            "x.tif is no mask: its pixels are of mode F, instead of whole numbers or RGB",
+            "x.tif is not a mask: its pixels are of mode F, instead of whole numbers or RGB",
         ),
         (jpeg_mask, 3, "x.jpg is a JPEG, which blurs the values of a mask; make it anew as PNG"),
         (

@@ -246,7 +246,7 @@ def web_page(path: Path) -> None:
         (f"{VOC}/SegmentationClass/2007_000033.png", unknown_value, "the value 21, which is none"),
         (f"{VOC}/SegmentationClass/2007_000033.png", colours, "a pixel; restore the published one"),
         (f"{VOC}/ImageSets/Segmentation/val.txt", remove, "is missing or damaged"),
-        (f"{VOC}/ImageSets/Segmentation/val.txt", web_page, "is no list of image ids: '<html>"),
+        (f"{VOC}/ImageSets/Segmentation/val.txt", web_page, "is not a list of image ids: '<html>"),
         (f"{SBD}/train.txt", remove, "correct `root`"),
     ],
 )
@@ -298,7 +298,9 @@ def refused(
 )
 def test_a_list_that_is_none(root: Path, content: str, sentence: str) -> None:
     (root / SBD / "train.txt").write_text(content)
-    with pytest.raises(RobustsegError, match=rf"train\.txt is no list of image ids: .*{sentence}"):
+    with pytest.raises(
+        RobustsegError, match=rf"train\.txt is not a list of image ids: .*{sentence}"
+    ):
         prepared(root, voc())
 
 

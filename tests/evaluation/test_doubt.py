@@ -446,7 +446,7 @@ def test_what_is_not_of_the_run_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RobustsegError, match="labelled pixels in the evidence and 132 here"):
         doubt(NET, ignored, folder=tmp_path, progress=False)
     others = [(1 - image, label) for image, label in scenes()]
-    with pytest.raises(RobustsegError, match="hand over the model, weights, normalisation"):
+    with pytest.raises(RobustsegError, match="pass the model, weights, normalisation"):
         doubt(NET, others, folder=tmp_path, progress=False)
     with pytest.raises(RobustsegError, match="images must be"):
         doubt(NET, scenes(), 2, images=0, progress=False)

@@ -77,7 +77,7 @@ def test_a_device_that_fails_without_a_word_is_named(
 
 def test_what_a_wrapped_network_would_not_do_is_refused(here: Path) -> None:
     assert own_model(settings("mine.py:wrapped"), 3).data_classes == 3
-    with pytest.raises(RobustsegError, match=r"wrapped already .* no use for normalise, divisor"):
+    with pytest.raises(RobustsegError, match=r"already wrapped .* no use for normalise, divisor"):
         own_model(settings("mine.py:wrapped", normalise="imagenet", divisor=8), 3)
     with pytest.raises(RobustsegError, match="num_classes is 4, and the model was wrapped with 3"):
         own_model(settings("mine.py:three"), 4)

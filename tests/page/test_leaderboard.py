@@ -316,11 +316,11 @@ def test_each_note_is_said_where_it_holds(board: Path) -> None:
     assert notes_of(board) == [
         "✗ rounds: measured 75.0 (74.0 to 77.0), overestimated by at least 60.0 points on 4 "
         "images, where 10.0 are left; it ranks at 10.0, an upper bound without an interval. No "
-        "mIoU is shown: the second opinion counts ACC alone.",
+        "mIoU is shown: the second opinion counts only ACC.",
         "The attacks differ: a weaker attack leaves more, and says less.",
         "! rounds: it rounds.",
-        "Evidence “not there”: the figures are as the file says; where evidence lies beside, they "
-        "were made from it again and agree.",
+        "Evidence “not there”: the figures are as the file says. With evidence beside the "
+        "file, they were computed from it again and agree.",
     ]
 
 
@@ -806,7 +806,7 @@ def test_a_run_of_more_than_a_submission_holds_is_one_sentence(runs: Path) -> No
         ('{"a": 1, "a": 1}', "not JSON (the key a is there twice); correct it or make it again"),
         ("[" * 100_000, "not JSON (nested too deep); correct it or make it again"),
         ("\0", "no text (it holds zeros); correct it or make it again"),
-        ("[NaN]", "not JSON (NaN is no number of JSON); correct it or make it again"),
+        ("[NaN]", "not JSON (NaN is not a JSON number); correct it or make it again"),
     ],
 )
 def test_what_is_no_json_is_one_sentence(runs: Path, text: str, said: str) -> None:

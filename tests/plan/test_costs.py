@@ -213,7 +213,7 @@ PASS = {"forward_s": 0.1, "attack_s": 0.2, "update_s": 0.3}
     [
         ("", "is not JSON"),
         ("[]", "holds no keys"),
-        ('{"device": "a", "networks": {"n": NaN}}', "NaN is no number of JSON"),
+        ('{"device": "a", "networks": {"n": NaN}}', "NaN is not a JSON number"),
         ({"device": "a"}, "networks is missing"),
         ({"device": "a", "networks": []}, r"networks is \[\]"),
         ({"device": "a", "networks": {"n": [1]}}, r"networks\.n should have just forward_s, "),

@@ -164,7 +164,9 @@ def test_two_sources_of_one_scheme_are_refused(tmp_path):
 
 
 def test_an_unknown_source_is_refused(tmp_path):
-    with pytest.raises(RobustsegError, match="whose source vit is no model of this configuration"):
+    with pytest.raises(
+        RobustsegError, match="whose source vit is not a model of this configuration"
+    ):
         table("table11", transfer_rows(("vit",)), TRANSFER_READS, tmp_path)
 
 

@@ -249,7 +249,7 @@ def test_incomplete_evidence_is_named_and_leaves_nothing(tmp_path):
 
 def test_a_model_of_another_configuration_is_named(tmp_path):
     paths = write_jobs(tmp_path / "e", READS["table9"])
-    with pytest.raises(RobustsegError, match="fake_pir_5, which is no model of this"):
+    with pytest.raises(RobustsegError, match="fake_pir_5, which is not a model of this"):
         make("table9", tmp_path, paths, models={"other": MODELS["fake_pir_5"]})
 
 

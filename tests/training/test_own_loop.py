@@ -91,7 +91,7 @@ def test_training_on_it_makes_a_network_robust():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": lambda x: 3 * x - 1}, "hand over images before normalisation"),
+        ({"images": lambda x: 3 * x - 1}, "pass images before normalisation"),
         ({"labels": lambda y: y + 3}, "has the label [456], which is none of the classes 0..3"),
         ({"steps": 0}, "steps must be a whole number of at least 1; got 0"),
         ({"step_size": 2.55}, "step_size must be above 0 and at most 1; got 2.55"),

@@ -62,9 +62,9 @@ def test_so_is_one_of_the_model(key, value):
 
 
 def test_what_is_misspelt_or_missing_is_named():
-    with pytest.raises(RobustsegError, match="'learningrate' is no setting of a training; known"):
+    with pytest.raises(RobustsegError, match="'learningrate' is not a training setting; known"):
         settings_of(tiny.AT, tiny.TRAINING | {"learningrate": 1.0}, "at", 0)
-    with pytest.raises(RobustsegError, match="'epoch' is no setting of a training; known are epo"):
+    with pytest.raises(RobustsegError, match="'epoch' is not a training setting; known are epo"):
         settings_of(tiny.AT | {"epoch": 1}, tiny.TRAINING, "at", 0)
     with pytest.raises(RobustsegError, match="settings have no power; add it: a number above 0"):
         settings_of(tiny.AT, tiny.TRAINING | {"power": None}, "at", 0)

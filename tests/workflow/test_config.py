@@ -109,14 +109,18 @@ WRONG = [
     (
         f"{SUITE}.losses",
         ["dice"],
-        "losses[0] is no loss: unknown loss dice; choose one of ce, bal_ce",
+        "losses[0] is not a loss: unknown loss dice; choose one of ce, bal_ce",
     ),
     (
         f"{SUITE}.losses",
         ["js@0"],
-        "losses[0] is no loss: js@0: a margin must be above 0",
+        "losses[0] is not a loss: js@0: a margin must be above 0",
     ),
-    (f"{SUITE}.losses", ["ce:0:1"], "losses[0] is no loss: ce:0:1: only tsallis has q, at most 1"),
+    (
+        f"{SUITE}.losses",
+        ["ce:0:1"],
+        "losses[0] is not a loss: ce:0:1: only tsallis has q, at most 1",
+    ),
     (f"{SUITE}.choices", ["best"], "choices[0] should be 'default', 'lambda_whole'"),
     (f"{SUITE}.losses", ["js", "js"], "the attack apgd-js-reduced-4, which is already in attacks"),
     (f"{SUITE}.losses", [], "attacks.suites.sea.losses needs at least 1 entry, not []"),
@@ -913,7 +917,7 @@ def test_a_person_sees_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(config))
     run = snakemake("--dry-run", "--configfile", path, folder=tmp_path)
     assert run.returncode == 1
-    assert f"{path}: attacks.suites.sea.losses[0] is no loss: unknown loss dice" in run.stdout
+    assert f"{path}: attacks.suites.sea.losses[0] is not a loss: unknown loss dice" in run.stdout
     assert "Traceback" not in run.stdout
     assert not (tmp_path / "results").exists()
 

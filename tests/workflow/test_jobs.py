@@ -126,7 +126,7 @@ def test_ctrl_c_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         signal.raise_signal(signal.SIGINT)
     signal.signal(signal.SIGINT, before)
     assert end.value.code == 130
-    sentence = "[attack] stopped by Ctrl-C; the same command goes on from what is kept\n"
+    sentence = "[attack] stopped by Ctrl-C; the same command continues from what is kept\n"
     assert log.read_text() == capsys.readouterr().err == sentence
 
 

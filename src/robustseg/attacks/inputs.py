@@ -1,4 +1,4 @@
-"""What people hand over as images and labels, made into what attacks take."""
+"""What people pass as images and labels, made into what attacks take."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def as_images(images: Any, image_ids: list[str]) -> Tensor:
         elif low >= 0:
             advice = "divide 8-bit values by 255"
         else:
-            advice = "hand over images before normalisation; wrap(model, mean=..., std=...) does it"
+            advice = "pass images before normalisation; wrap(model, mean=..., std=...) does it"
         problem = f"has values outside [0, 1] (all images: {low:.4g} to {high:.4g}); {advice}"
         refuse_images(outside.flatten(1).any(1), image_ids, problem)
     return tensor.clamp(0, 1) if ((tensor < 0) | (tensor > 1)).any() else tensor
@@ -144,7 +144,7 @@ def number_of(images: Any) -> int:
     """Return how many images there are.
 
     Raises:
-        RobustsegError: what was handed over has no length, or another shape than images.
+        RobustsegError: what was passed has no length, or another shape than images.
     """
     if isinstance(images, Tensor | np.ndarray):
         _check_shape(images.shape)
@@ -237,7 +237,7 @@ def _as_tensor(values: Any, what: str) -> Tensor:
     if isinstance(values, list | tuple):
         parts = [_as_tensor(one, what) for one in values]
         if not parts:
-            raise RobustsegError(f"there are no {what}; hand over at least one")
+            raise RobustsegError(f"there are no {what}; pass at least one")
         shapes = sorted({tuple(part.shape) for part in parts})
         if len(shapes) > 1:
             raise RobustsegError(

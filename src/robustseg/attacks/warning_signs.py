@@ -172,7 +172,7 @@ class WarningSigns:
             )
         if self.probabilities:
             said.append(
-                "the model returns probabilities (from 0 to 1): hand over the logits before the "
+                "the model returns probabilities (from 0 to 1): pass the logits before the "
                 "softmax or sigmoid, else gradients vanish and the model may look more robust than "
                 "it is"
             )
@@ -280,8 +280,8 @@ def in_train_mode(model: Model) -> list[str]:
     if not names:
         return []
     return [
-        f"the function that was handed over runs {names[0]} in training mode: call its eval(), or "
-        "hand over the module itself (robustseg.wrap takes logits out of what it returns)"
+        f"the function that was passed runs {names[0]} in training mode: call its eval(), or "
+        "pass the module itself (robustseg.wrap takes logits out of what it returns)"
     ]
 
 

@@ -35,7 +35,7 @@ def _is_member(text: str) -> str:
     try:
         Member.read(text)
     except RobustsegError as error:
-        raise ValueError(f"is no loss: {error}") from None
+        raise ValueError(f"is not a loss: {error}") from None
     return text
 
 

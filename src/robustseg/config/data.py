@@ -265,7 +265,9 @@ class Folder(Section):
             raise ValueError(f"is refused: {error}") from error
         zero = 0 in classes.in_masks or ignored == OTHERS or 0 in ignored
         if self.padding == "background" and not zero:
-            raise ValueError("has padding: background, but the value 0 is no class and not ignored")
+            raise ValueError(
+                "has padding: background, but the value 0 is neither a class nor ignored"
+            )
         needed = {key: getattr(self, key) for key in ("train_masks", "crop_px", "base_px")}
         lacking = [key for key, value in needed.items() if value is None]
         if self.train_images and lacking:

@@ -84,7 +84,7 @@ def check_typed(typed: Sequence[str]) -> None:
     """
     for text in typed:
         if not text.partition("=")[1]:
-            raise RobustsegError(f"{TYPED} {text} is no KEY=VALUE; write {TYPED} run=my_run")
+            raise RobustsegError(f"{TYPED} {text} is not KEY=VALUE; write {TYPED} run=my_run")
         key, _ = _read_typed(text)
         if key not in Config.model_fields:
             known = ", ".join(Config.model_fields)

@@ -143,7 +143,7 @@ def _stack(
     for class_name, path, image in progress.track(found, CIFAR10_IMAGES[name], "images"):
         if class_name not in CIFAR10_CLASSES:
             raise RobustsegError(
-                f"{path} is in the folder {class_name}, which is no class of CIFAR-10; remove it"
+                f"{path} is in the folder {class_name}, which is not a class of CIFAR-10; remove it"
             )
         if image.size != (CIFAR10_SIZE_PX, CIFAR10_SIZE_PX):
             raise RobustsegError(

@@ -256,7 +256,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     values = _read_mat(path) if path.suffix == ".mat" else read_any_mask(path)
     if values.dtype != np.uint8 or values.ndim != 2:
         raise RobustsegError(
-            f"{in_one_line(path)} is no mask: it holds {values.dtype} {values.shape} instead of "
+            f"{in_one_line(path)} is not a mask: it holds {values.dtype} {values.shape} instead of "
             "one byte a pixel; restore the published one"
         )
     return values
@@ -307,7 +307,7 @@ def label_values(image: Image.Image, colour_at: ColourAt | None = None) -> NDArr
         return pixels[..., :3]
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
         raise UnfitFileError(
-            f"is no mask: its pixels are of mode {image.mode}, instead of whole numbers or RGB"
+            f"is not a mask: its pixels are of mode {image.mode}, instead of whole numbers or RGB"
         )
     if image.mode == "P" and colour_at is not None:
         _refuse_other_palette(image, pixels, colour_at)

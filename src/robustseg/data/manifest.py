@@ -79,7 +79,7 @@ def read_list(path: Path) -> list[str]:
             f"{wrong[0][:100]!r} in it is none" if wrong else f"{twice} of them are there twice"
         )
         raise RobustsegError(
-            f"{path} is no list of image ids: {problem if names else 'it is empty'}; restore it"
+            f"{path} is not a list of image ids: {problem if names else 'it is empty'}; restore it"
         )
     return names
 

@@ -37,7 +37,7 @@ def read_segmentation(content: bytes) -> NDArray[np.uint8]:
         ValueError: there is none of one byte a pixel, the file is damaged, or of another level.
     """
     if len(content) < HEADER_BYTES or content[126:128] not in ORDERS:
-        raise ValueError("it is no MAT file")
+        raise ValueError("it is not a MAT file")
     order = ORDERS[content[126:128]]
     (level,) = struct.unpack_from(f"{order}H", content, 124)
     if level != LEVEL_5:
@@ -144,7 +144,7 @@ def _bytes(data: memoryview, order: str) -> NDArray[np.uint8]:
     """Return a matrix that is stored as one byte a number."""
     kind, flags, shape, _, elements = _matrix(data, order)
     if kind not in NUMBERS or flags & COMPLEX or len(shape) != 2:
-        raise ValueError("its Segmentation is no matrix of real numbers")
+        raise ValueError("its Segmentation is not a matrix of real numbers")
     stored, content = next(elements, (0, memoryview(b"")))
     if stored != UNSIGNED_BYTES:
         raise ValueError("its Segmentation is not of one byte a pixel")

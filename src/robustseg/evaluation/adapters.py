@@ -89,7 +89,7 @@ def read_class_pixels(path: str | Path | None) -> list[int] | None:
     pixels = read_json(path)
     if not (isinstance(pixels, list) and all(is_whole(one) and one >= 0 for one in pixels)):
         raise RobustsegError(
-            f"{path} is no list of the pixels of each class, whole numbers; delete it and run again"
+            f"{path} does not list the pixels of each class in whole numbers; make it again"
         )
     return pixels
 

@@ -152,7 +152,7 @@ def _of_batches(
         one, labels, ids = _parts(item, f"batch {number}")
         if _dimensions(one) == 3 and not isinstance(one, list | tuple):
             raise RobustsegError(
-                "the data gives single images one after the other; hand over a list of (image, "
+                "the data gives single images one after the other; pass a list of (image, "
                 "label), or a loader with batches"
             )
         size = len(one)
@@ -230,7 +230,7 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
     if isinstance(item, list | tuple) and item and all(map(_is_pair, item)):
         raise RobustsegError(
             f"{what} of the data is a {type(item).__name__} of {len(item)} (image, label) and not "
-            "(images, labels); leave out collate_fn, or hand over the data set itself in place of "
+            "(images, labels); leave out collate_fn, or pass the data set itself in place of "
             "the loader, with images of any sizes"
         )
     if isinstance(item, Sequence) and len(item) in (2, 3) and not isinstance(item, str):

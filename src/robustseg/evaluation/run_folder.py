@@ -87,7 +87,7 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
     found = _records_in(folder)
     if not found and (folder / "parts").is_dir():
         raise RobustsegError(
-            f"the run in {folder} is not finished; repeat its command, which goes on where it was "
+            f"the run in {folder} is not finished; repeat its command, which continues where it "
             "stopped, then make the report"
         )
     if not found:
@@ -117,7 +117,7 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
         if path.name != RECORD.format(**record):
             raise RobustsegError(
                 f"{path} is of shard {record['shard']} of {record['shards']}, not of what its name "
-                "says; run the same command again, which goes on from what is kept"
+                "says; run the same command again, which continues from what is kept"
             )
     own = ("shard", "warnings", "runtime_s", "device")
     for record in records[1:]:
@@ -146,7 +146,7 @@ def _folders_near(folder: Path) -> Iterator[Path]:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    advice = "run the same command again, which goes on from what is kept"
+    advice = "run the same command again, which continues from what is kept"
     record = read_keys(path, RECORDED, advice)
     for key, value in record.items():
         if value is not None and not _is_possible(key, value, record):
@@ -234,14 +234,14 @@ def evidence_files(
     if missing:
         raise RobustsegError(
             f"{len(missing)} of {len(files)} files of evidence are missing, first {missing[0]}; "
-            "run the same command again, which goes on from what is kept"
+            "run the same command again, which continues from what is kept"
         )
     for path, record in zip(files, itertools.cycle(records)):
         if read_provenance(path).get("config_hash") != _hash_of(record):
             raise RobustsegError(
                 f"{path} is of another run than {folder / RECORD.format(**record)}, of other "
                 "weights, images or settings: it was copied here, or a run was stopped while it "
-                "was writing; run the same command again, which goes on from what is kept"
+                "was writing; run the same command again, which continues from what is kept"
             )
     return files
 

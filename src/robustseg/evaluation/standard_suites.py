@@ -87,10 +87,12 @@ def named_suites(
     else:
         unknown = [name for name in suites if name not in known]
         if unknown:
-            raise RobustsegError(f"{shown(unknown[0])} is no suite; known are {', '.join(known)}")
+            raise RobustsegError(
+                f"{shown(unknown[0])} is not a suite; known are {', '.join(known)}"
+            )
         chosen = {name: dict(known[name]) for name in suites}
     if not chosen:
-        raise RobustsegError(f"nothing is no suite; known are {', '.join(known)}")
+        raise RobustsegError(f"no suite is named; known are {', '.join(known)}")
     if sources and not any(suite["kind"] == "transfer" for suite in chosen.values()):
         raise RobustsegError(
             f"only the suite transfer attacks `sources`, and the suites are {', '.join(chosen)}; "

@@ -60,7 +60,7 @@ def values_agree(table: pa.Table) -> Agreement:
     costs = ("training_seed", "seed", "iterations", "forward_passes", "backward_passes", "pixels")
     return {f"negative {name}": table[name].to_numpy() >= 0 for name in costs} | {
         "fewer than 0 or more correct than labelled pixels": ((correct >= 0) & (correct <= pixels)),
-        "a logit_margin that is no number of at least 0": (
+        "a logit_margin that is not a number of at least 0": (
             np.isfinite(table["logit_margin"].to_numpy()) & (table["logit_margin"].to_numpy() >= 0)
         ),
         "eps_255 outside 0..255": np.isfinite(radius) & (radius >= 0) & (radius <= 255),

@@ -71,7 +71,7 @@ def _lower(asks: str, advice: str) -> Check:
 CHECKS: dict[str, Check] = {
     "eval_mode": Check(
         "model", "Is the model in eval mode?", "modules in training mode", 0,
-        "call eval() on the module that the function runs, or hand over the module itself",
+        "call eval() on the module that the function runs, or pass the module itself",
         misleads=False,  # where it matters, two passes differ, or an image depends on its batch
     ),
     "deterministic": Check(
@@ -87,7 +87,7 @@ CHECKS: dict[str, Check] = {
     ),
     "logits": Check(
         "model", "Does the model return logits?", "(1: probabilities, 0: logits)", 0,
-        "hand over the scores before softmax, sigmoid or argmax",
+        "pass the scores before softmax, sigmoid or argmax",
     ),
     "clean_score": Check(
         "model", "Is it better than always saying the commonest class?",
@@ -98,7 +98,7 @@ CHECKS: dict[str, Check] = {
     ),
     "finite_gradients": Check(
         "gradients", "Are all gradients finite?", "% of the gradient's values are not finite", 0,
-        "mend the operation whose derivative is infinite (a root or logarithm at 0, a division)",
+        "fix the operation whose derivative is infinite (a root or logarithm at 0, a division)",
     ),
     "zero_gradients": Check(
         "gradients", "Is the gradient there at every pixel?", "% of the gradient's values are 0", 5,
@@ -118,7 +118,7 @@ CHECKS: dict[str, Check] = {
     ),
     "random_corners": _lower(
         "Does random noise at the radius find more?",
-        "the attack does worse than chance: mend the gradients before any figure is quoted",
+        "the attack does worse than chance: fix the gradients before you quote a figure",
     ),
     "logit_scale": _lower(
         "Does an attack on scaled logits find more?",

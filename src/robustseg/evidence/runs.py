@@ -141,7 +141,7 @@ class Runs:
         unknown = sorted(set(self._of_model) - set(self.settings))
         if unknown:
             raise self.refusal(
-                f"was given evidence of {unknown[0]}, which is no model of this configuration; "
+                f"was given evidence of {unknown[0]}, which is not a model of this configuration; "
                 "use the evidence of this run"
             )
         return [model for model in self.settings if model in self._of_model]

@@ -399,7 +399,7 @@ class _Machine:
         if isinstance(target, list):
             target.extend(items)
         elif target is not INERT:
-            raise UnreadableError("its pickle appends to what is no list")
+            raise UnreadableError("its pickle appends to what is not a list")
 
     def _set_items(self, target: Any, items: list[Any]) -> None:
         if isinstance(target, dict):
@@ -410,7 +410,7 @@ class _Machine:
                 elif not self.other_objects:
                     raise UnreadableError("it has a dict with keys that are no names")
         elif target is not INERT:
-            raise UnreadableError("its pickle puts items into what is no dict")
+            raise UnreadableError("its pickle puts items into what is not a dict")
 
     def _global(self, module: Any, name: Any) -> _Global:
         """Return a name, if it may be there."""
@@ -427,7 +427,7 @@ class _Machine:
         if function is INERT:
             return INERT
         if not isinstance(function, _Global) or not isinstance(arguments, tuple):
-            raise UnreadableError("its pickle calls what is no function")
+            raise UnreadableError("its pickle calls what is not a function")
         place = function.module, function.name
         if place == ORDERED:
             return self._ordered(*arguments)

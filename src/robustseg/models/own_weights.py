@@ -65,7 +65,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     for name, value in wanted.items():
         found = tensors.setdefault(name, value)
         if not isinstance(found, Tensor):
-            raise RobustsegError(f"{path} holds no tensor as {name}; it is no state dict")
+            raise RobustsegError(f"{path} holds no tensor as {name}; it is not a state dict")
         if found.shape != value.shape:
             raise RobustsegError(
                 f"the weights in {path} do not fit the model: {name} is {tuple(found.shape)} there "
@@ -103,7 +103,7 @@ def read_content(path: str | Path) -> Any:
             raise
     except UnreadableError as error:
         raise RobustsegError(
-            f"{path} is no file of weights that can be read without running its code ({error}); "
+            f"{path} is not a file of weights that can be read without running its code ({error}); "
             f"{SAVE_AGAIN}"
         ) from error
 
@@ -126,8 +126,8 @@ def _only_one(content: Any, wanted: Mapping[str, Tensor], path: Path) -> Found:
             return whole[-1]
         several = " and ".join(map(_called, (*differing, whole[-1])))
         raise RobustsegError(
-            f"{path} has several weights that fit the model, {several}; save those that you mean "
-            f"to a file of their own, for example with {_saving(whole[-1], path)}"
+            f"{path} has several weights that fit the model, {several}; save the ones "
+            f"you mean to a separate file, for example with {_saving(whole[-1], path)}"
         )
     raise _unfit(content, states, found, wanted, path)
 

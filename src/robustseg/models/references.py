@@ -92,7 +92,7 @@ def load_reference(
             "holds weights alone, name their network and give the file as --weights"
         )
     if not name or not reference.isprintable():
-        raise RobustsegError(f"the model {shown(reference)} is no reference; write {FORMS}")
+        raise RobustsegError(f"the model {shown(reference)} is not a reference; write {FORMS}")
     if kind in EXTRAS:
         _need(kind)
         referred = _LOADERS[kind](name, weights is not None, num_classes)
@@ -101,7 +101,7 @@ def load_reference(
     if weights is not None:
         network = referred.net.net if isinstance(referred.net, WrappedModel) else referred.net
         if not isinstance(network, nn.Module):
-            raise RobustsegError(f"{reference} is no module that weights could be loaded into")
+            raise RobustsegError(f"{reference} is not a module that weights could be loaded into")
         load_weights(referred.net, weights)
     return referred
 
@@ -122,7 +122,7 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
         useless = [key for key, usual in UNSAID.items() if settings[key] != usual]
         if useless:
             raise RobustsegError(
-                f"{settings['load']} is wrapped already and has no use for {', '.join(useless)}; "
+                f"{settings['load']} is already wrapped and has no use for {', '.join(useless)}; "
                 "say it in its wrap(...)"
             )
         model = with_num_classes(referred.net, num_classes)

@@ -93,5 +93,5 @@ def state_in(content: Any, name: str, advice: str) -> dict[str, Any]:
         raise RobustsegError(f"{name} holds no weights by name; {advice}")
     for key in content:
         if not isinstance(key, str) or not key.isprintable() or len(key) > LONGEST_NAME:
-            raise RobustsegError(f"{name} has a weight {shown(key)}, which is no name; {advice}")
+            raise RobustsegError(f"{name} has a weight {shown(key)}, which is not a name; {advice}")
     return content

@@ -228,7 +228,7 @@ class WrappedModel(EnlargingModel):
             if wanted != given:
                 return (
                     f"; the function runs {type(module).__name__} in {wanted}: let it cast images "
-                    f"first, images.to({wanted}), or hand over the module itself"
+                    f"first, images.to({wanted}), or pass the module itself"
                 )
         return ""
 
@@ -304,7 +304,7 @@ class WrappedModel(EnlargingModel):
         if logits.shape[1] != len(classes):
             raise RobustsegError(
                 f"`classes` names {len(classes)} outputs and the model has {logits.shape[1]}; "
-                "name the class of each output, None for one that is no class of the data"
+                "name the class of each output, None for one that is not a class of the data"
             )
         assert self.data_classes is not None
         outputs: dict[int | None, list[Tensor]] = {}
@@ -449,14 +449,14 @@ def _check_model(model: Any) -> None:
         )
     if isinstance(model, type):
         name = model.__name__
-        raise RobustsegError(f"{name} is a class; hand over an instance of it: {name}()")
+        raise RobustsegError(f"{name} is a class; pass an instance of it: {name}()")
     for module in [model] if isinstance(model, nn.Module) else modules_behind(model):
         lazy = [name for name, one in module.named_parameters() if is_lazy(one)]
         if lazy:
             raise RobustsegError(
                 f"the parameter {lazy[0]} of {type(module).__name__} has no values yet, as lazy "
                 "layers have none before their first pass; run it once on images and load its "
-                "weights before you hand it over"
+                "weights before you pass it"
             )
 
 

@@ -419,7 +419,7 @@ def _notes(ranking: Ranking) -> Iterable[str]:
     if any(ranking.together):
         yield (
             f"{NOT_SEPARATED}: not separated from the model above: their intervals overlap, or "
-            "one has none, so that other images could rank them the other way."
+            "one has none, so other images could swap the two."
         )
     for entry in entries:
         doubt = entry.of.doubt
@@ -429,7 +429,7 @@ def _notes(ranking: Ranking) -> Iterable[str]:
                 f"{SIGNS[doubt.rating]} {entry.label}: measured {measured}, {doubt.verdict} on "
                 f"{amount(doubt.images, 'image')}, where {printed(doubt.found_percent)} are left; "
                 f"it ranks at {printed(entry.of.ranked_percent)}, an upper bound without an "
-                "interval. No mIoU is shown: the second opinion counts ACC alone."
+                "interval. No mIoU is shown: the second opinion counts only ACC."
             )
         if entry.too_high_at:
             at = listed(map(radius, entry.too_high_at))
@@ -447,8 +447,8 @@ def _notes(ranking: Ranking) -> Iterable[str]:
         yield f"! {listed(labels)}: {sentence}."
     if any(not entry.compared for entry in entries):
         yield (
-            "Evidence “not there”: the figures are as the file says; where evidence lies beside, "
-            "they were made from it again and agree."
+            "Evidence “not there”: the figures are as the file says. With evidence beside the file, "
+            "they were computed from it again and agree."
         )
     if ranking.reported:
         yield (

@@ -207,7 +207,7 @@ def _inline_figure(name: str, svg: str | Path, words: str | Path) -> str:
         raise RobustsegError(f"{words} lacks title, caption or alt; delete it and run again")
     _, begin, drawing = read_text(svg, LONGEST_LIST_BYTES).partition("<svg")
     if not begin:
-        raise RobustsegError(f"{svg} is no drawing; delete it and run again")
+        raise RobustsegError(f"{svg} is not a drawing; delete it and run again")
     drawing, lossy = lighter(begin + drawing, svg)
     drawing = re.sub(r"<metadata\b.*?</metadata>\s*", "", drawing, count=1, flags=re.DOTALL)
     drawing = re.sub(r'(<svg\b[^>]*?) width="[^"]*" height="[^"]*"', r"\1", drawing, count=1)

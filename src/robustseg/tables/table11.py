@@ -44,7 +44,7 @@ def _sources(runs: Runs, moved: list[Run]) -> list[str]:
     for source, attack in found.items():
         if source not in runs.settings:
             raise runs.refusal(
-                f"was given evidence of {attack}, whose source {source} is no model of this "
+                f"was given evidence of {attack}, whose source {source} is not a model of this "
                 "configuration; use the evidence of this run"
             )
     sources = [model for model in runs.settings if model in found]

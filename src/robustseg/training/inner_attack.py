@@ -93,7 +93,7 @@ def _refuse(broken: Tensor) -> None:
         raise RobustsegError(
             f"the attack inside training gets a gradient that is not finite for image "
             f"{int(broken.nonzero()[0])} of a batch, while its loss is; lower the "
-            "learning_rate, use precision fp32, or mend the model's backward pass (a root or "
+            "learning_rate, use precision fp32, or fix the model's backward pass (a root or "
             "logarithm at 0)"
         )
 

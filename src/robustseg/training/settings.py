@@ -156,7 +156,7 @@ def _values(
     """
     if unknown := sorted(set(given) - set(keys) - set(others)):
         raise RobustsegError(
-            f"{shown(unknown[0])} is no setting of a training; known are {', '.join(keys)}"
+            f"{shown(unknown[0])} is not a training setting; known are {', '.join(keys)}"
         )
     values = {}
     for key, ((fits, words), default) in keys.items():

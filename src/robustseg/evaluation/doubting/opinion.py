@@ -176,7 +176,7 @@ def _check_same_model(seen: Seen, figure: Figure) -> None:
         if abs(right_here - right) > max(2, SAME_PREDICTIONS * pixels):
             raise RobustsegError(
                 f"image {name}: without an attack {right_here} of {pixels} pixels are right, and "
-                f"the evidence says {right}; hand over the model, weights, normalisation and "
+                f"the evidence says {right}; pass the model, weights, normalisation and "
                 "images of the evidence"
             )
 

@@ -136,7 +136,7 @@ def doubt(
         elif read_records(root)[0]["weights"] != digest_of_weights([wrapped]):
             raise RobustsegError(
                 f"the model has other weights, buffers or another normalisation than the one that "
-                f"{root} was made with; hand over that one, or evaluate this one into a folder of "
+                f"{root} was made with; pass that one, or evaluate this one into a folder of "
                 "its own"
             )
         records = read_records(root)
@@ -207,7 +207,7 @@ def _batches(data: Any, record: Mapping[str, Any], wanted: Sequence[str]) -> lis
             return found
     raise RobustsegError(
         f"image {min(left)} of the run is not in the data ({len(left)} of {len(wanted)} are not); "
-        "hand over the data that the run was made with"
+        "pass the data that the run was made with"
     )
 
 
