@@ -95,7 +95,7 @@ def test_a_wrapped_network_takes_weights_however_they_were_saved(here: Path, sav
     torch.save(nn.Conv2d(3, 4, 3).state_dict(), "other.pth")
     with pytest.raises(RobustsegError, match=r"other\.pth do not fit the model: (bias|weight) is"):
         own_model(settings("mine.py:wrapped") | {"weights": "other.pth"}, 3)
-    with pytest.raises(RobustsegError, match="no module that weights could be loaded into"):
+    with pytest.raises(RobustsegError, match="not a module that weights could be loaded into"):
         own_model(settings("mine.py:wrapped_function") | {"weights": "w.pth"}, 3)
 
 

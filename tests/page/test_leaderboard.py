@@ -635,7 +635,7 @@ def test_the_first_twenty_have_bars_and_all_have_lines(runs: Path) -> None:
     make_leaderboard(many(23), "board.html")
     page = Path("board.html").read_text()
     assert page.count('<i style="--share') == 20
-    assert "The first 20 of 23 models; the table has them all." in page
+    assert "The first 20 of 23 models; the table has all." in page
     assert page.count('<th scope="row">') > 23
 
 
@@ -805,7 +805,7 @@ def test_a_run_of_more_than_a_submission_holds_is_one_sentence(runs: Path) -> No
         ("{", "not JSON (Expecting property name enclosed in double quotes: line 1 column 2"),
         ('{"a": 1, "a": 1}', "not JSON (the key a is there twice); correct it or make it again"),
         ("[" * 100_000, "not JSON (nested too deep); correct it or make it again"),
-        ("\0", "no text (it holds zeros); correct it or make it again"),
+        ("\0", "not text (it holds zeros); correct it or make it again"),
         ("[NaN]", "not JSON (NaN is not a JSON number); correct it or make it again"),
     ],
 )
