@@ -144,7 +144,7 @@ class Square(SuiteKind):
 
 
 class Doubt(SuiteKind):
-    """A second opinion on the figures of another suite: what speaks for their being too high."""
+    """A second opinion on the figures of another suite: signs that they are too high."""
 
     kind: Literal["doubt"] = Field(description="`doubt`")
     of: Name = Field(
@@ -152,12 +152,12 @@ class Doubt(SuiteKind):
         "or `square`; a table that reads the doubt reads it too"
     )
     images: Count = Field(
-        description="images that it looks at, drawn from those of the suite; all if it has fewer"
+        description="images to check, drawn from the suite's; all if it has fewer"
     )
     iterations: Annotated[Passes, Field(ge=3)] = Field(
-        description="of an attack: as many as one of the suite has, else it may find more by them "
-        "alone. All attacks together take about four times as many passes of each image, more "
-        "where gradients are hidden or random"
+        description="of each attack: as many as the suite's attacks have, since more would "
+        "find more by themselves. All attacks together take about four times as many passes of "
+        "each image, more where gradients are hidden or random"
     )
     sources: list[Name] = Field(
         [], description="models whose attacks are tried on the doubted one, some of `models`"
@@ -192,19 +192,19 @@ class Attacks(Section):
     shards: AtOnce = Field(
         1,
         description="jobs that share the images of one attack, cut between batches of "
-        "`batch_size`; where there are fewer batches, one job a batch",
+        "`batch_size`; with fewer batches, one job per batch",
     )
     radii: Literal["apart", "together"] = Field(
         "apart",
-        description="whether a suite attacks a model in one job a radius (`apart`), or in one job "
-        "at all radii that tables and figures read (`together`), which saves small attacks most "
+        description="whether a suite attacks a model in one job per radius (`apart`), or in one "
+        "job at all radii that tables and figures read (`together`), which saves small attacks most "
         "of the time that jobs take to start, but repeats all radii when one is added or left out; "
         "the same rows either way",
     )
     precision: Literal[tuple(PRECISIONS)] = Field(  # type: ignore[valid-type]
         "fp32",
         description="of the passes that search for a perturbation: `fp32`, or `bf16` by autocast; "
-        "what goes on record is counted in full precision (docs/plan.md has gain and effect)",
+        "recorded counts are always made in full precision (docs/plan.md has gain and effect)",
     )
     compiled: bool = Field(
         False, description="whether these passes go through torch.compile; needs a C++ compiler"

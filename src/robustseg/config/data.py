@@ -195,7 +195,7 @@ class Folder(Section):
     )
     masks: FilePath = Field(description="folder of their masks, with the same ids")
     classes: int | str | list[str] = Field(
-        description="a text file with one class a line: `name`, or `name R G B` with its colour; "
+        description="a text file with one class per line: `name`, or `name R G B` with its colour; "
         "a list of such lines; or how many there are"
     )
     values: str | list[int] | None = Field(
@@ -205,11 +205,12 @@ class Folder(Section):
     )
     ignore: int | list[int] | Literal[OTHERS] | None = Field(  # type: ignore[valid-type]
         255,
-        description="values of the masks that are no class; `others`: all that are none; null: "
-        "none. In masks of colours the place of the colour among those of the classes, from 0",
+        description="mask values that are not classes; `others`: all that are not; null: none. "
+        "For colour masks, the colour's place among those of the classes, from 0",
     )
     ids: FilePath | None = Field(
-        None, description="text file with the ids of the images to take, one a line; all by default"
+        None,
+        description="text file with the ids of the images to use, one per line; all by default",
     )
     resize_px: Pixels | None = Field(
         None,
@@ -420,7 +421,7 @@ class Mirror(Section):
 class Downloads(Section):
     """What is fetched from the network, and where it is kept for all runs."""
 
-    folder: FilePath = Field(default="data", description="folder of archives and what is in them")
+    folder: FilePath = Field(default="data", description="folder for archives and their contents")
     archives: dict[Literal[tuple(ARCHIVES)], Mirror] = Field(  # type: ignore[valid-type]
         default={}, description="mirrors of your own, by archive"
     )

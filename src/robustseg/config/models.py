@@ -148,7 +148,7 @@ class FetchedBackbone(Section):
     dataset: Name | None = Field(
         None,
         description="set of kind `imagenet` to score it on, for tables of backbones and the target "
-        "`backbone_accuracy`; to start models from it none is needed",
+        "`backbone_accuracy`; not needed to start models from it",
     )
     min_clean_accuracy: Percent | None = Field(
         None,
@@ -228,10 +228,10 @@ class OwnModel(Section):
     normalise: Literal["auto", "none", "imagenet", "half"] = Field(
         "auto",
         description="of images in [0, 1]: `imagenet`, `half` (to [-1, 1]), `none`; `auto`: as its "
-        "publisher says, none for a file of your own",
+        "publisher says, none for your own file",
     )
-    mean: Channels | None = Field(None, description="another mean, one value a channel")
-    std: Deviations | None = Field(None, description="another deviation, one value a channel")
+    mean: Channels | None = Field(None, description="another mean, one value per channel")
+    std: Deviations | None = Field(None, description="another deviation, one value per channel")
     scale: Positive = Field(1.0, description="255 if it wants values up to 255, before `mean`")
     output: (
         Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=-1000, le=1000)] | None
@@ -240,8 +240,8 @@ class OwnModel(Section):
     )
     classes: list[Annotated[int, Field(ge=0, lt=2**16)] | None] | None = Field(
         None,
-        description="for each output the class of the data set that it is, or null for none; by "
-        "default the outputs are the classes in order, and those behind them are none",
+        description="the data set's class for each output, or null for none; by default "
+        "the outputs are the classes in order, and later ones are none",
     )
     divisor: Side | None = Field(None, description="images are padded to multiples of it, pixels")
     size_px: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(

@@ -18,7 +18,7 @@ def describe() -> str:
     lines = [
         "# Configuration",
         "",
-        "Every key that a configuration file may have, and must have unless a default is given.",
+        "Every key of a configuration file. A key without a default is required.",
         "Written by `make docs` from `src/robustseg/config/`; do not edit.",
     ]
     for section in sections:  # grows while it is read

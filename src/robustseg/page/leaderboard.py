@@ -447,8 +447,8 @@ def _notes(ranking: Ranking) -> Iterable[str]:
         yield f"! {listed(labels)}: {sentence}."
     if any(not entry.compared for entry in entries):
         yield (
-            "Evidence “not there”: the figures are as the file says. With evidence beside the file, "
-            "they were computed from it again and agree."
+            "Evidence “not there”: the figures are as the file says. With evidence beside the "
+            "file, they were computed from it again and agree."
         )
     if ranking.reported:
         yield (
