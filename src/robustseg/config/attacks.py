@@ -197,9 +197,9 @@ class Attacks(Section):
     radii: Literal["apart", "together"] = Field(
         "apart",
         description="whether a suite attacks a model in one job per radius (`apart`), or in one "
-        "job at all radii that tables and figures read (`together`), which saves small attacks most "
-        "of the time that jobs take to start, but repeats all radii when one is added or left out; "
-        "the same rows either way",
+        "job at all radii that tables and figures read (`together`), which saves small attacks "
+        "most of the time that jobs take to start, but repeats all radii when one is added or left "
+        "out; the same rows either way",
     )
     precision: Literal[tuple(PRECISIONS)] = Field(  # type: ignore[valid-type]
         "fp32",
