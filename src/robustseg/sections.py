@@ -33,7 +33,7 @@ def _not_tiny(number: float) -> float:
 def _in_six_digits(number: float) -> float:
     """Refuse what the names of files and attacks, which have six digits, would take for another."""
     if not fits_a_name(number):
-        raise ValueError(f"is {number!r}, of which names have six digits; write {number:g}")
+        raise ValueError(f"is {number!r}, but file names keep six digits; write {number:g}")
     return number
 
 

@@ -358,7 +358,7 @@ def test_weights_that_are_no_tensors(here: Path, capsys: pytest.CaptureFixture[s
         (["mymodels.py:net", *DATA, "--images", "-1"], "images must be a whole number"),
         (["mymodels.py:net", *DATA, "--batch-size", "0"], "batch_size must be a whole number"),
         (["mymodels.py:net", *DATA, "--eps", "300"], "eps_255 must be between"),
-        (["mymodels.py:net", *DATA, "--eps", "8.000012"], "of which names have six digits"),
+        (["mymodels.py:net", *DATA, "--eps", "8.000012"], "but file names keep six digits"),
         (["mymodels.py:net", *DATA, "--normalise", "1"], "choose auto, none, imagenet"),
         (
             ["mymodels.py:net", "--data", "images", "masks", "--classes", "-3"],

@@ -101,7 +101,7 @@ def test_every_number_of_the_schema_has_bounds() -> None:
         ),
         ("training.upernet.step_size", 2, "step_size should be less than or equal to 1, not 2"),
         ("tables.table9.0.eps_255", [1e-5], "eps_255[0] should be at least 0.001, not 1e-05"),
-        ("tables.table9.0.eps_255", [4.1234567], "of which names have six digits; write 4.12346"),
+        ("tables.table9.0.eps_255", [4.1234567], "but file names keep six digits; write 4.12346"),
         ("data.scenes.size_px", 2**20, "scenes.size_px should be less than or equal to 16384"),
         ("data.scenes.val_images", 10**7, "pixels in its images, where 10,000,000,000 is much"),
         (

@@ -99,7 +99,7 @@ def _in_six_digits(value: float) -> float:
     is_share = value <= 1 and math.isclose(value * 255, over)
     meant = f", or {over} if {over}/255 was meant" if is_share else ""
     raise RobustsegError(
-        f"eps_255 is {value!r}, of which names have six digits; write {named:g}{meant}: radii are "
+        f"eps_255 is {value!r}, but file names keep six digits; write {named:g}{meant}: radii are "
         "in 1/255"
     )
 

@@ -429,7 +429,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
     for eps_255 in run.radii_255:
         if not fits_a_name(eps_255):
             raise RobustsegError(
-                f"{folder} has the radius {eps_255!r}, of which names have six digits; make the "
+                f"{folder} has the radius {eps_255!r}, but file names keep six digits; make the "
                 f"run again with {eps_255:g}, in another folder"
             )
         worst = [of_model["worst", eps_255, metric] for metric in ("acc", "miou")]
