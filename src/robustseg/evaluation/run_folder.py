@@ -100,8 +100,8 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
     if only_shard is None and len(cuts) > 1:
         raise RobustsegError(
             f"{folder} holds parts of runs that were cut into {' and '.join(map(str, cuts))}, "
-            "which write to the same files; run all parts of one of them again, which continues from "
-            "what is kept"
+            "which write to the same files; run all parts of one of them again, which continues "
+            "from what is kept"
         )
     shards = cuts[0] if only_shard is None else only_shard[1]
     wanted = range(shards) if only_shard is None else [only_shard[0]]
