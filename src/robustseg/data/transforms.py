@@ -60,7 +60,8 @@ class Views:
         """Return a random view: flipped, scaled, padded, cropped and blurred at random.
 
         # ASSUME: the range of scales and of the blur's radius, which Table 5 does not give.
-        # RELEASED CODE: these; it pads labels with 0.
+        # RELEASED CODE: these; it pads labels with 0, and the two outermost places of a crop come
+        # as often as the others, where here they come half as often.
 
         Raises:
             RobustsegError: see `refuse_large`.
