@@ -258,7 +258,7 @@ def test_a_killed_training_continues_to_the_same_bytes(
     assert checkpoint.exists()
     wait_until(lambda: "continues from" in read(log), "it did not continue")
     killed = running(cluster, RULE)
-    send(cluster, killed, f"{RULE}.py", signal.SIGKILL)
+    send(cluster, killed, "train_model.py", signal.SIGKILL)
     finish(run)
     assert jobs(cluster, RULE)[-1]["JobId"] not in (cancelled, killed)
     assert "continues from" in read(log)
