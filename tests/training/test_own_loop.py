@@ -95,6 +95,7 @@ def test_training_on_it_makes_a_network_robust():
         ({"labels": lambda y: y + 3}, "has the label [456], which is none of the classes 0..3"),
         ({"steps": 0}, "steps must be a whole number of at least 1; got 0"),
         ({"step_size": 2.55}, "step_size must be above 0 and at most 1; got 2.55"),
+        ({"step_size": "0.01"}, "step_size must be above 0 and at most 1; got '0.01'"),
         ({"eps_255": -1}, "eps_255 must be between 0 and 255"),
         ({"model": lambda net: lambda x: net(x) * float("nan")}, "not finite"),
         ({"model": lambda net: lambda x: net(x).detach()}, "no gradient to the image"),

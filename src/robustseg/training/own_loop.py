@@ -1,5 +1,6 @@
 """The attack inside adversarial training, for a training loop of one's own."""
 
+from numbers import Real
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ def perturb_batch(
             fit the labels, or whose logits or gradients are not finite.
     """
     check_counts(steps=steps)
-    if not 0 < step_size <= 1:
+    if not isinstance(step_size, Real) or not 0 < step_size <= 1:
         raise RobustsegError(f"step_size must be above 0 and at most 1; got {step_size!r}")
     wrapped = wrap(model)
     refuse_swapped("the call", images, labels)
