@@ -41,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Wrong usage ends the process with status 2, as argparse does.
     """
-    options = parser().parse_args(arguments)
+    known = parser()
+    options, unknown = known.parse_known_args(arguments)
+    if unknown:  # argparse's own sentence shows neither an empty word nor a line break
+        known.error(f"unrecognized arguments: {' '.join(map(shown, unknown))}")
     warnings.simplefilter("ignore")  # they are said at the end, with the result
     try:
         options.run(options)

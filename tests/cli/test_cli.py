@@ -581,3 +581,10 @@ def test_sea_and_wrap_need_three_packages() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(json.loads(found.stdout)) <= {"robustseg", "numpy", "torch", "tqdm"}
+
+
+@pytest.mark.parametrize("word", ["", "\n"])
+def test_a_word_that_nobody_sees_is_shown(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["check", "mymodels.py:net", *DATA, word, "7"])
+    assert f"unrecognized arguments: {word!r} '7'" in capsys.readouterr().err
