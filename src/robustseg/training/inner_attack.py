@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustseg.attacks.attacked_model import is_finite
 from robustseg.attacks.coarse_logits import logits_for
 from robustseg.attacks.losses import Moment
+from robustseg.attacks.projection import ball
 from robustseg.errors import RobustsegError
 from robustseg.training.inner_losses import attack_loss
 
@@ -65,7 +66,7 @@ def perturb(
         precision: of the forward passes, one of `names.PRECISIONS`.
     """
     epsilon = attack.epsilon
-    lower, upper = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
+    box = ball(images, epsilon)
     perturbed = images
     broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     if attack.start == "random":
@@ -81,8 +82,7 @@ def perturb(
             loss = attack_loss(attack.loss, logits, labels, at)
             gradient = _gradient(loss * weight, point, attack.contaminates)
             broken |= ~is_finite(gradient) & loss.isfinite()  # else the training says so itself
-            moved = torch.add(point.detach(), gradient.sign(), alpha=attack.step_size)
-            perturbed = torch.clamp(moved, lower, upper)
+            perturbed = box.project(point.detach().add(gradient.sign(), alpha=attack.step_size))
     _refuse(broken)  # here alone: to ask is to wait for the device
     return perturbed.detach()
 

@@ -16,7 +16,9 @@ from robustseg.attacks.inputs import (
     refuse_swapped,
 )
 from robustseg.attacks.losses import Moment
+from robustseg.attacks.pgd import Pgd
 from robustseg.attacks.pixel_losses import refuse_images
+from robustseg.attacks.projection import ball
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.warning_signs import in_train_mode, said_of_radii, warn
 from robustseg.errors import RobustsegError
@@ -76,14 +78,14 @@ def perturb_batch(
     warn([*said_of_radii([eps_255]), *in_train_mode(wrapped)])
     device = device_of(wrapped, images.device)
     images, labels = images.to(device), labels.to(device)
-    lower, upper = ((images + side * eps_255 / 255).clamp_(0, 1) for side in (-1, 1))
     attacked = AttackedModel(wrapped, "ce", labels, ids)
+    pgd = Pgd(ball(images, eps_255 / 255), step_size)
     perturbed: Tensor = images
     broken = torch.zeros(len(images), dtype=torch.bool, device=device)
     with frozen(wrapped):
         for step in range(steps):
             found = attacked(perturbed, Moment(step / steps))
             broken |= ~found.finite
-            perturbed = torch.clamp(perturbed + step_size * found.direction, lower, upper)
+            perturbed = pgd.step(perturbed, found)
     refuse_images(broken, ids, "gets logits or a gradient from the model that are not finite")
     return perturbed

@@ -121,7 +121,8 @@ def doubt(
     others = {name: wrap(one) for name, one in (sources or {}).items()}
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
-        if not list(root.glob(RECORD.format(shard="*", shards="*"))):
+        is_there = bool(list(root.glob(RECORD.format(shard="*", shards="*"))))
+        if not is_there:
             if eps_255 is None:
                 raise RobustsegError("eps_255 is missing: name the radius to doubt, in 1/255")
             first: dict[str, Any] = {
@@ -133,13 +134,13 @@ def doubt(
             except GradientError:  # the figure of an attack without gradients is doubted instead
                 search = ["blackbox"]
                 evaluate(wrapped, data, eps_255, suites=search, iterations=iterations, **first)
-        elif read_records(root)[0]["weights"] != digest_of_weights([wrapped]):
+        records = read_records(root)
+        if is_there and records[0]["weights"] != digest_of_weights([wrapped]):
             raise RobustsegError(
                 f"the model has other weights, buffers or another normalisation than the one that "
                 f"{root} was made with; pass that one, or evaluate this one into a folder of "
                 "its own"
             )
-        records = read_records(root)
         opinions = _opinions(root, records, wrapped, data, eps_255, images, others, progress)
         return Doubt(Path(folder) if folder else None, records[0]["name"], opinions)
 
