@@ -98,6 +98,10 @@ def test_training_on_it_makes_a_network_robust():
         ({"step_size": "0.01"}, "step_size must be above 0 and at most 1; got '0.01'"),
         ({"eps_255": -1}, "eps_255 must be between 0 and 255"),
         ({"model": lambda net: lambda x: net(x) * float("nan")}, "not finite"),
+        (
+            {"model": lambda net: lambda x: net(x) + (0 * x).sqrt().sum()},
+            "image 0 gets logits or a gradient from the model that are not finite",
+        ),
         ({"model": lambda net: lambda x: net(x).detach()}, "no gradient to the image"),
     ],
 )
