@@ -30,6 +30,7 @@ from tests.workflow.running import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
 SQUARE = {"kind": "square", "iterations": 5, "p_init": 0.8}
+ALMA = {"kind": "alma", "threshold": 0.9, "iterations": 5}
 OWN = {"losses": ["ce"], "schedules": ["constant"]}
 FEW = {"iterations": 4, "progress": False}
 
@@ -662,18 +663,21 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"suites": None}, "suites must be names"),
         ({"suites": {}}, "no suite"),
         ({"suites": {"clean": {}}}, "may not be called clean"),
-        ({"suites": {"own": ["ce"]}}, "must be a dict"),
-        ({"suites": {"own": {"loses": ["ce"]}}}, "lacks losses"),
-        ({"suites": {"own": {"kind": "square", "iterations": 5}}}, "lacks p_init"),
+        ({"suites": {"own": ["ce"]}}, "suites.own should be a section"),
+        ({"suites": {"own": {"loses": ["ce"]}}}, "suites.own.losses is missing"),
+        ({"suites": {"own": {"kind": "square", "iterations": 5}}}, "suites.own.p_init is missing"),
         (
             {"suites": {"own": SQUARE | {"iterations": [5]}}, "iterations": None},
-            "iterations must be a whole number",
+            "suites.own.iterations should be a whole number",
         ),
-        ({"suites": {"own": SQUARE | {"p_init": 0}}}, "a p_init above 0; got 4, 0"),
-        ({"suites": {"own": OWN | {"losses": "ce"}}}, "losses .* must be a list"),
-        ({"suites": {"own": {"kind": "alma", "threshold": "x"}}}, "threshold .* must be a number"),
-        ({"suites": {"own": OWN | {"step": 1}}}, "unknown key step"),
-        ({"suites": {"own": OWN | {"step_size": 1}}}, "step_size .* must be a dict"),
+        ({"suites": {"own": SQUARE | {"p_init": 0}}}, "p_init should be greater than 0"),
+        ({"suites": {"own": OWN | {"losses": "ce"}}}, "losses should be a list, not 'ce'"),
+        ({"suites": {"own": ALMA | {"threshold": "x"}}}, "threshold should be a number"),
+        ({"suites": {"own": OWN | {"step": 1}}}, "suites.own.step is not a known key"),
+        ({"suites": {"own": OWN | {"step_size": 1}}}, "step_size should be a section"),
+        ({"suites": {"own": OWN | {"step_size": {(1, 2): 1}}}}, "suites: keys must be"),
+        ({"suites": {"own": ALMA | {"images": 2}}}, "`evaluate` has `images` for all"),
+        ({"suites": {"own": {"kind": "objects"}}}, "kind 'objects'; known are white_box"),
         ({"data": 3}, "must be a loader"),
         ({"data": []}, "no images"),
         ({"data": [torch.rand(3, 4, 4)]}, "not \\(images, labels\\)"),

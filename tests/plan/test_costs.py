@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from robustseg.config import load_config
-from robustseg.config.attacks import AnySuite
 from robustseg.config.data import Downloaded
 from robustseg.config.known_data import known_images
 from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
+from robustseg.evaluation.suite_kinds import AnySuite
 from robustseg.evidence.enumerator import radii_of_path
 from robustseg.plan import costs, throughput
 from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of

@@ -5,7 +5,6 @@ from itertools import chain
 from pathlib import Path
 
 from robustseg.attacks.spec import TRANSFER
-from robustseg.config.attacks import Alma, Doubt, Objects, Square, Suite, Transfer
 from robustseg.config.data import (
     CLASSIFICATION_KINDS,
     SEGMENTATION_KINDS,
@@ -27,6 +26,7 @@ from robustseg.config.schema import Config, Read
 from robustseg.data.interface import BACKGROUND, IGNORE_BYTE
 from robustseg.data.listing import read_ids
 from robustseg.errors import RobustsegError
+from robustseg.evaluation.suite_kinds import Alma, Doubt, Objects, Square, Suite, Transfer
 from robustseg.evidence.runs import Runs
 from robustseg.exhibits import Exhibit
 from robustseg.figures.registry import EXHIBITS, PICTURES

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from robustseg.attacks.spec import ask_for_class_pixels
-from robustseg.config.attacks import Attacks, Doubt, Gallery, Targeted
+from robustseg.config.attacks import Attacks, Gallery, Targeted
 from robustseg.config.data import AnyData, Downloads, Folder
 from robustseg.config.models import (
     NO_ATTACK,
@@ -23,6 +23,7 @@ from robustseg.config.models import (
 )
 from robustseg.data.archives import ARCHIVES
 from robustseg.data.splits import archives_of
+from robustseg.evaluation.suite_kinds import Doubt
 from robustseg.evidence.enumerator import EvidenceJob, by_radius, jobs_read, radii_to_path
 from robustseg.evidence.enumerator import Read as EvidenceRead
 from robustseg.evidence.runs import Run, planned_runs

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from robustseg.attacks.inputs import check_counts
 from robustseg.attacks.losses import ECCV_LOSSES, PAPER_LOSSES, SEA_LOSSES
-from robustseg.bounds import MOST_PASSES
 from robustseg.errors import RobustsegError, shown
 
 Suite = Mapping[str, Any]
@@ -81,16 +80,15 @@ def named_suites(
     """
     known: dict[str, Suite] = STANDARD_SUITES | {"transfer": {**TRANSFER, "sources": sources}}
     if isinstance(suites, Mapping):
-        chosen: dict[str, Suite] = {
-            name: _own_suite(name, suite, iterations) for name, suite in suites.items()
-        }
+        own = {name: _with_iterations(suite, iterations) for name, suite in suites.items()}
+        chosen = _checked(own)
     else:
         unknown = [name for name in suites if name not in known]
         if unknown:
             raise RobustsegError(
                 f"{shown(unknown[0])} is not a suite; known are {', '.join(known)}"
             )
-        chosen = {name: dict(known[name]) for name in suites}
+        chosen = {name: _with_iterations(known[name], iterations) for name in suites}
     if not chosen:
         raise RobustsegError(f"no suite is named; known are {', '.join(known)}")
     if sources and not any(suite["kind"] == "transfer" for suite in chosen.values()):
@@ -100,12 +98,7 @@ def named_suites(
         )
     if "transfer" in chosen and not chosen["transfer"]["sources"]:
         raise RobustsegError("the suite transfer needs `sources`: models by name to attack instead")
-    if iterations is None:
-        return chosen
-    return {
-        name: {**suite, "iterations": iterations if suite["kind"] in ALONE else [iterations]}
-        for name, suite in chosen.items()
-    }
+    return chosen
 
 
 def losses_of(suites: Mapping[str, Suite]) -> list[str]:
@@ -118,48 +111,40 @@ def losses_of(suites: Mapping[str, Suite]) -> list[str]:
     ]
 
 
-NEEDED = {
-    "white_box": ("losses", "schedules", "iterations"),
-    "transfer": ("losses", "schedules", "iterations", "sources"),
-    "alma": ("threshold", "iterations"),
-    "square": ("iterations", "p_init"),
-}
-"""What a suite of each kind must say; all are lists but those of the kinds in ALONE."""
 ALONE = ("alma", "square")
-"""Kinds of suites with a single attack."""
-MAY = ("kind", "optimizer", "step_size", "choices", "images")
+"""Kinds of suites with a single attack, and so a single number of iterations."""
 
 
-def _own_suite(name: str, given: Any, iterations: int | None) -> Suite:
-    """Return a suite of one's own with what it leaves out.
+def _checked(suites: Mapping[str, Any]) -> dict[str, Suite]:
+    """Return suites of one's own with what they leave out, as a file of configuration has them.
 
     Raises:
-        RobustsegError: something is missing, unknown or no list.
+        RobustsegError: a sentence for each key that is missing, unknown or wrong.
     """
-    if not isinstance(given, Mapping):
-        raise RobustsegError(f"the suite {name} must be a dict, not {given!r}")
-    suite = {"kind": "white_box", "optimizer": "apgd", "step_size": None, **given}
-    alone = suite["kind"] in ALONE
-    if iterations is not None:
-        suite["iterations"] = iterations if alone else [iterations]
-    needed = NEEDED.get(suite["kind"], ())
-    for key in needed:
-        if key not in suite:
-            raise RobustsegError(f"the suite {name} lacks {key}; it needs {', '.join(needed)}")
-        if not (alone or (isinstance(suite[key], list | tuple) and suite[key])):
-            raise RobustsegError(f"{key} of the suite {name} must be a list, not {suite[key]!r}")
-    for key in suite if needed else ():
-        if key not in (*needed, *MAY):
-            raise RobustsegError(
-                f"the suite {name} has the unknown key {key}; known are {', '.join(needed + MAY)}"
-            )
-    if not isinstance(suite.get("threshold", 0.5), int | float):
-        raise RobustsegError(
-            f"threshold of the suite {name} must be a number, not {suite['threshold']!r}"
-        )
-    if not isinstance(suite["step_size"], Mapping | None):
-        raise RobustsegError(f"step_size of the suite {name} must be a dict: a step by eps_255")
-    budgets = suite.get("iterations", 1)
-    for budget in budgets if isinstance(budgets, list | tuple) and not alone else [budgets]:
-        check_counts(iterations=budget, at_most=MOST_PASSES)
-    return suite
+    from pydantic import ValidationError
+
+    from robustseg.evaluation.suite_kinds import OwnSuites
+    from robustseg.sections import key_at, problems
+
+    try:  # as JSON, which a run's record is, and in which tuples are lists
+        text = json.dumps({"suites": suites}, default=_plain)
+    except TypeError as error:
+        raise RobustsegError(f"suites: {error}") from None
+    try:
+        checked = OwnSuites.model_validate_json(text)
+    except ValidationError as error:
+        wrong = [f"{key_at(location)} {said}" for location, said in problems(error, OwnSuites)]
+        raise RobustsegError("\n".join(wrong)) from None
+    return dict(checked.model_dump()["suites"])
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers and arrays of NumPy and torch as Python has them, all else as it is shown."""
+    return value.tolist() if hasattr(value, "tolist") else shown(value)
+
+
+def _with_iterations(suite: Any, iterations: int | None) -> Any:
+    """Return a suite with other iterations; None: its own."""
+    if iterations is None or not isinstance(suite, Mapping):
+        return suite
+    return {**suite, "iterations": iterations if suite.get("kind") in ALONE else [iterations]}

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from robustseg.attacks.spec import SCHEDULES, AttackSpec, images_of_shard
-from robustseg.config.attacks import Alma, AnySuite, Doubt, Objects, Square, Transfer
 from robustseg.config.data import AnyData, Camvid, Cifar10, Downloaded, Folder, Generated, ImageNet
 from robustseg.config.models import TrainedBackbone, TrainedModel
 from robustseg.config.schema import Config
 from robustseg.data.listing import mean_side_px
 from robustseg.data.splits import CAMVID_SIZE_PX
+from robustseg.evaluation.suite_kinds import Alma, AnySuite, Doubt, Objects, Square, Transfer
 from robustseg.evidence.enumerator import CLEAN_SUITE, doubt_passes
 from robustseg.figures.registry import PICTURES
 from robustseg.names import ADVERSARIAL_SHARE
