@@ -66,6 +66,7 @@ from robustseg.plan.limits import (
     clean_minutes,
     memory_mb,
     training_minutes,
+    training_priority,
 )
 from robustseg.tables.registry import TABLES
 

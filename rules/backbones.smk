@@ -13,6 +13,7 @@ rule pretrain_backbone:
         "<benchmarks>/backbones/{backbone}-seed{training_seed}.tsv"
     wildcard_constraints:
         backbone=any_of(TRAINED_BACKBONES),
+    priority: lambda wildcards: training_priority(CONFIG, wildcards.backbone)
     conda:
         "../envs/robustseg.yaml"
     threads: 1

@@ -13,6 +13,7 @@ rule train_model:
         "<benchmarks>/models/{model}-seed{training_seed}.tsv"
     wildcard_constraints:
         model=any_of(TRAINED_MODELS),
+    priority: lambda wildcards: training_priority(CONFIG, wildcards.model)
     conda:
         "../envs/robustseg.yaml"
     threads: training_threads

@@ -19,6 +19,7 @@ from robustseg.plan.limits import (
     memory_mb,
     relative_cost,
     training_minutes,
+    training_priority,
 )
 from robustseg.plan.networks import Work
 from tests.workflow.running import ROOT
@@ -73,3 +74,8 @@ def test_shards_ask_for_less() -> None:
     cut = PAPER.model_copy(update={"attacks": attacks})
     whole = attack_minutes(PAPER, TINY, "sea", 1)
     assert 0.4 * whole < attack_minutes(cut, TINY, "sea", 1) < 0.7 * whole
+
+
+def test_trainings_come_before_attacks_and_the_longest_first() -> None:
+    longest, short = "at_5_300ep_upernet_convnext_t", "at_2_50ep_upernet_convnext_t"
+    assert training_priority(PAPER, longest) > training_priority(PAPER, short) > 0

@@ -348,6 +348,18 @@ def test_every_rule_says_what_it_is(path: Path) -> None:
             assert not unnamed, f"{name} does not name {unnamed}"
 
 
+def test_trainings_are_begun_first_and_nothing_else() -> None:
+    """Else a long one may be left to run alone at the end; a dry run does not show the order."""
+    first = {
+        rule.partition(":")[0]
+        for path in RULE_FILES
+        for rule in path.read_text(encoding="utf-8").split("\nrule ")[1:]
+        if "    priority: lambda wildcards: training_priority(" in rule
+    }
+    assert first == {"pretrain_backbone", "train_model"}
+    assert sum(path.read_text(encoding="utf-8").count("priority:") for path in RULE_FILES) == 2
+
+
 def test_there_is_a_rule_file_for_each_stage() -> None:
     assert {path.stem for path in RULE_FILES} == {*STAGES, "common"}
 

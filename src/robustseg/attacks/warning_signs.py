@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -221,8 +222,8 @@ class WarningSigns:
         """Return what another pass, and one of the first image alone, tell.
 
         Before the others the model sees another image, which it must have forgotten, and then two
-        of them: one that takes turns is at the same turn in no more than one. Every image is seen
-        alone: of a batch that is taken for a film, the first does not depend on the others.
+        of them: one that takes turns is at the same turn in no more than one. Several images are
+        seen alone: of a batch that is taken for a film, the first does not depend on the others.
         """
         unit = unit_of(logits)
         other = predict(self.model, 1 - images)
@@ -236,7 +237,7 @@ class WarningSigns:
         if len(images) > 1:
             self.apart["alone"] = max(
                 distance(logits[at : at + 1], predict(self.model, images[at : at + 1]), unit)
-                for at in range(len(images))
+                for at in range(0, len(images), ceil(len(images) / SEEN_ALONE))
             )
         if again > REPEATS:
             return [
@@ -253,6 +254,8 @@ class WarningSigns:
         return []
 
 
+SEEN_ALONE = 16
+"""Images of the first batch that are seen alone, too, at most; from all over it."""
 ZEROS_TOLERATED = 0.05
 """Share of the gradient's values that may be 0 without a reason."""
 SATURATED_TOLERATED = 0.5

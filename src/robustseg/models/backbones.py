@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
-from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError
 from robustseg.models.convnext import ConvNeXt
 from robustseg.models.registry import BACKBONES, BackboneSize, ConvNextSize, ResNetSize
 from robustseg.models.resnet import ResNet
+from robustseg.models.timm_parts import DropPath
 from robustseg.models.vit import VisionTransformer
 
 Size = TypeVar("Size")

@@ -5,11 +5,11 @@ from itertools import pairwise
 from typing import cast
 
 import torch
-from timm.layers.norm import LayerNorm2d
-from timm.models.convnext import ConvNeXt as TimmConvNeXt
 from torch import Tensor, nn
 
 from robustseg.models.registry import ConvNextSize
+from robustseg.models.timm_parts import ConvNeXt as TimmConvNeXt
+from robustseg.models.timm_parts import LayerNorm2d
 
 __all__ = ["ConvNeXt", "LayerNorm2d", "Stem"]
 

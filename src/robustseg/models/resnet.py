@@ -2,11 +2,11 @@
 
 from typing import cast
 
-from timm.models.resnet import Bottleneck
-from timm.models.resnet import ResNet as TimmResNet
 from torch import Tensor, nn
 
 from robustseg.models.registry import ResNetSize
+from robustseg.models.timm_parts import Bottleneck
+from robustseg.models.timm_parts import ResNet as TimmResNet
 
 DILATIONS = {"layer3": 2, "layer4": 4}
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robustseg.models.registry import SegmenterSize, ViTSize
 from robustseg.models.segmentation import SegmentationModel
+from robustseg.models.timm_parts import Block
 
 
 class MaskTransformer(nn.Module):

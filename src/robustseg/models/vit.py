@@ -3,11 +3,11 @@
 from functools import partial
 
 import torch
-from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 from torch import Tensor, nn
 
 from robustseg.models.interpolation import resize
 from robustseg.models.registry import ViTSize
+from robustseg.models.timm_parts import VisionTransformer as TimmVisionTransformer
 
 
 class VisionTransformer(TimmVisionTransformer):

@@ -49,6 +49,15 @@ def training_minutes(config: Config, name: str, attempt: int) -> int:
     return _minutes([training_work(config, name)], attempt)
 
 
+def training_priority(config: Config, name: str) -> float:
+    """Return how early Snakemake begins a training, of a model or a backbone, if it has a choice.
+
+    Before all that has no priority and so 0, and the longest first: most of the rest waits for
+    trainings, and one that is begun last would keep a machine waiting alone.
+    """
+    return 1 + relative_cost(training_work(config, name))
+
+
 def memory_mb(config: Config, name: str, attempt: int) -> int:
     """Return the memory of the machine (not of its GPU) for a job of a model or a backbone."""
     giga_macs = round(_giga_macs(network_of(config, name)))
