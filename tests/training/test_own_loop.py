@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 import robustseg
 from robustseg.errors import RobustsegError
@@ -60,6 +61,37 @@ def test_the_network_is_left_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(torch.equal(one.grad, torch.ones_like(one)) for one in net.parameters())
     assert [one.requires_grad for one in net.parameters()][:2] == [False, True]
+
+
+@pytest.fixture
+def one_process():
+    """A group of this process alone."""
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def test_gradients_are_still_added_up_over_processes(one_process):
+    """What the processes share of an update would be learnt from the attack's passes."""
+    torch.manual_seed(0)
+    net = DistributedDataParallel(nn.Conv2d(3, 4, 3, padding=1), static_graph=True)
+    shared = []
+
+    def note(state, bucket):
+        shared.append(bucket)
+        done = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    net.register_comm_hook(None, note)
+    model, (images, labels) = robustseg.wrap(net), batch()
+    for updates in (1, 2):
+        perturbed = robustseg.perturb_batch(model, images, labels, EPS_255)
+        functional.cross_entropy(model(perturbed), labels).backward()
+        assert len(shared) == updates
+    assert torch.equal(perturbed, robustseg.perturb_batch(net.module, images, labels, EPS_255))
+    assert net.training
 
 
 def test_training_on_it_makes_a_network_robust():

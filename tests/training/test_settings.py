@@ -1,6 +1,7 @@
 """What the settings of a training may be, where no configuration has checked them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ WRONG = [
     ("learning_rate", math.nan, "a number above 0"),
     ("learning_rate", math.inf, "a number above 0"),
     ("learning_rate", "1e-3", "a number above 0"),
+    ("step_size", 2.55, "a number above 0 and at most 1"),
     ("warmup", 1.1, "a number from 0 to 1"),
     ("momentum", 1.0, "a number from 0 to below 1"),
     ("betas", [0.9], "two numbers from 0 to below 1"),
@@ -102,10 +104,18 @@ def test_single_images_for_batch_norm_are_refused(data, tmp_path, scheme, change
 def test_an_image_too_small_for_the_network_is_said_before_the_training(data, tmp_path):
     small = tiny.images(1)  # of 8x8 pixels
     save_split(tmp_path / "val.npz", small)
-    paths = files(data, tmp_path)
-    paths = type(paths)(**{**vars(paths), "val": tmp_path / "val.npz"})
+    paths = replace(files(data, tmp_path), val=tmp_path / "val.npz")
     with pytest.raises(
         RobustsegError, match=r"image image0 has 8x8 pixels, and a convnext_demo takes none .* 29"
+    ):
+        train_segmentation(PIR_AT, DEMO, "convnext_demo", paths, 0, quiet())
+
+
+def test_so_is_a_view_to_train_on_that_is_too_small(data, tmp_path):
+    save_split(tmp_path / "train.npz", tiny.images())
+    paths = replace(files(data, tmp_path), train=tmp_path / "train.npz", backbone=None)
+    with pytest.raises(
+        RobustsegError, match=r"trained on in 8x8 pixels, .* none with a side below 29; raise crop"
     ):
         train_segmentation(PIR_AT, DEMO, "convnext_demo", paths, 0, quiet())
 

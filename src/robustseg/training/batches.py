@@ -114,11 +114,11 @@ class Loader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def view_px(self) -> int:
-        """Return how many pixels an image has that is trained on; all have as many."""
+    def view_size_px(self) -> tuple[int, int]:
+        """Return height and width of an image that is trained on; all have the same."""
         first = Pass(epoch=0, number=0, indices=[0], flipped=torch.tensor([False]))
         images, _ = self._read(first, slice(1))
-        return images.shape[-2] * images.shape[-1]
+        return images.shape[-2], images.shape[-1]
 
     def waited(self) -> float:
         """Return the seconds that the network has waited for images since the last question."""

@@ -95,7 +95,7 @@ class Trainer:
                 f"number that divides {recipe.passes}, or change images_per_pass"
             )
         self.loader = Loader(train, recipe.training_seed, loaders)
-        self.view_px = self.loader.view_px()
+        self.view_size_px = self.loader.view_size_px()
         self.optimizer = build_optimizer(task.model, recipe)
         self.statistics = RunningStatistics(task.model)
         self.place = Place()
@@ -349,10 +349,10 @@ class Trainer:
         """
         batches = batches_of(self.val_set, indices, self.recipe.images_per_pass)
         sizes = getattr(self.val_set, "sizes_px", None)
-        cut = []
+        view_px, cut = math.prod(self.view_size_px), []
         for batch in batches:
-            own_px = math.prod(sizes[batch[0]]) if sizes else self.view_px
-            most = max(1, self.recipe.images_per_pass * self.view_px // own_px)
+            own_px = math.prod(sizes[batch[0]]) if sizes else view_px
+            most = max(1, self.recipe.images_per_pass * view_px // own_px)
             cut += [batch[at : at + most] for at in range(0, len(batch), most)]
         return cut
 

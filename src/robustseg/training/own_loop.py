@@ -1,10 +1,12 @@
 """The attack inside adversarial training, for a training loop of one's own."""
 
+import copy
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from robustseg.attacks.attacked_model import AttackedModel, device_of, frozen
 from robustseg.attacks.inputs import (
@@ -22,7 +24,7 @@ from robustseg.attacks.projection import ball
 from robustseg.attacks.run import check_batch
 from robustseg.attacks.warning_signs import in_train_mode, said_of_radii, warn
 from robustseg.errors import RobustsegError
-from robustseg.models.wrap import wrap
+from robustseg.models.wrap import WrappedModel, wrap
 
 
 def perturb_batch(
@@ -51,7 +53,8 @@ def perturb_batch(
         True
 
     Args:
-        model: what `wrap` takes, or has returned; of DistributedDataParallel the `module` inside.
+        model: what `wrap` takes, or has returned; of DistributedDataParallel, the network inside is
+            attacked.
         images: (B, C, H, W) in [0, 1], after augmentation and before normalisation.
         labels: (B, H, W), whole numbers.
         eps_255: radius in 1/255, 0 to 255; the paper trains with 4.
@@ -70,7 +73,7 @@ def perturb_batch(
     check_counts(steps=steps)
     if not isinstance(step_size, Real) or not 0 < step_size <= 1:
         raise RobustsegError(f"step_size must be above 0 and at most 1; got {step_size!r}")
-    wrapped = wrap(model)
+    wrapped = _of_one_process(wrap(model))
     refuse_swapped("the call", images, labels)
     ids = as_ids(None, number_of(images))
     images, labels = as_images(images, ids), as_labels(labels, ids, ignore_index)
@@ -89,3 +92,16 @@ def perturb_batch(
             perturbed = pgd.step(perturbed, found)
     refuse_images(broken, ids, "gets logits or a gradient from the model that are not finite")
     return perturbed
+
+
+def _of_one_process(model: WrappedModel) -> WrappedModel:
+    """Return the model without DistributedDataParallel around its network.
+
+    That learns from a pass how to add up gradients, and one of the attack, which has none for
+    parameters, would mislead it: with `static_graph` no update would be shared.
+    """
+    if not isinstance(model.net, DistributedDataParallel):
+        return model
+    own = copy.copy(model)
+    own._modules = {**model._modules, "net": model.net.module}
+    return own

@@ -108,6 +108,7 @@ def _are_decays(values: Any) -> bool:
 
 
 POSITIVE = _real(math.ulp(0.0), sys.float_info.max, "a number above 0")
+STEP = _real(math.ulp(0.0), 1, "a number above 0 and at most 1")
 NOT_NEGATIVE = _real(0, sys.float_info.max, "a number from 0")
 SHARE = _real(0, 1, "a number from 0 to 1")
 BELOW_ONE = _real(0, math.nextafter(1, 0), "a number from 0 to below 1")
@@ -135,7 +136,7 @@ TRAINING: dict[str, tuple[Rule, Any]] = {
     "power": (POSITIVE, REQUIRED),
     "drop_path": (BELOW_ONE, 0.0),
     "auxiliary_weight": (NOT_NEGATIVE, 0.0),
-    "step_size": (POSITIVE, REQUIRED),
+    "step_size": (STEP, REQUIRED),
     "attack_loss": (_one_of(*TRAINING_LOSSES), "ce"),
     "attack_start": (_one_of(*ATTACK_STARTS), "image"),
     "attack_mode": (_one_of(*ATTACK_MODES), "eval"),

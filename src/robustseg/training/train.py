@@ -110,7 +110,8 @@ def train_classifier(
         machine: threads, device, seconds between checkpoints.
 
     Raises:
-        RobustsegError: unusable input, damaged checkpoint, loss that is not finite, full disk.
+        RobustsegError: unusable input, damaged checkpoint, loss that is not finite, full disk; or
+            an image is too small for the network.
     """
     classes = load_split(files.train).num_classes
     architecture = classifier_architecture(backbone["architecture"], classes)
@@ -143,8 +144,8 @@ def train_segmentation(
         machine: threads, device, seconds between checkpoints.
 
     Raises:
-        RobustsegError: as `train_classifier`, or the backbone does not fit, BatchNorm would get a
-            single image, or an image to score is too small for the network.
+        RobustsegError: as `train_classifier`, or the backbone does not fit, or BatchNorm would get
+            a single image.
     """
     classes = load_split(files.train).num_classes
     with _initialisation(training_seed):
@@ -156,7 +157,6 @@ def train_segmentation(
         start = {"backbone_keys": asdict(report)}
     recipe = settings_of(model, training, model["scheme"], training_seed)
     _refuse_single_images(model["decoder"], recipe)
-    _refuse_small_images(architecture, load_split(files.val))
     network.set_drop_path(recipe.drop_path)
     task = Segmentation(network, recipe.auxiliary_weight)
     _train(task, network.architecture, recipe, files, progress, machine, start)
@@ -172,9 +172,21 @@ def _refuse_single_images(decoder: str, recipe: TrainingSettings) -> None:
         )
 
 
-def _refuse_small_images(architecture: str, val: Dataset) -> None:
-    """Refuse images that the scoring of the validation split, after an epoch, would stop at."""
+def _refuse_small_images(architecture: str, view_px: tuple[int, int], val: Dataset) -> None:
+    """Refuse images that the network cannot take: training views, and those scored after an epoch.
+
+    Args:
+        architecture: of its backbone.
+        view_px: height and width of an image that is trained on.
+        val: validation split.
+    """
     least = least_px(architecture)
+    if min(view_px) < least:
+        raise RobustsegError(
+            f"images are trained on in {view_px[1]}x{view_px[0]} pixels, and a {architecture} "
+            f"takes none with a side below {least}; raise crop_px and base_px of the data set, or "
+            "its size_px"
+        )
     for place, (height, width) in enumerate(getattr(val, "sizes_px", None) or []):
         if min(height, width) < least:
             raise RobustsegError(
@@ -222,6 +234,7 @@ def _train(
             loaders=machine.threads,
             progress=progress if group.first else Silence(),
         )
+        _refuse_small_images(architecture["backbone"], trainer.view_size_px, val)
         rows = trainer.run()
         if group.first:
             _write(files, task, rows, settings, start or {})
