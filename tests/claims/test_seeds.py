@@ -99,13 +99,14 @@ def test_seeds_that_not_all_sides_have_are_left_out_and_it_is_said() -> None:
     # all predicates of a claim are checked in the same seeds
     both = [sides("lower", SEA, JS, by_at_least=-50), sides("lower", SEA, {"attack": "ce"})]
     assert evaluate(both, numbers).seeds == 2
-    # a radius of one seed alone is compared in it
+    # a radius of one seed alone is compared in it, which decides nothing about other seeds
     result = evaluate(
         sides("lower", SEA, JS), {**numbers, ("sea", 8.0): [9, nan, nan], ("js", 8.0): [8, 8, nan]}
     )
     assert (result.comparisons, result.seeds) == (2, 1)
     assert result.detail.endswith("(weak, 8/255, acc) in training seed 0 alone")
     assert np.isnan(result["std"])
+    assert (result.verdict, result.low) == ("undecided", -100)
 
 
 def test_no_seed_with_all_sides_is_not_evaluated() -> None:

@@ -43,6 +43,7 @@ class Gap:
             images is worse for it, by how much others may be.
         deviation: where it is a standard deviation over attack seeds beside a constant, that
             deviation and the number of these seeds.
+        alone: whether it is of one training seed, where the claim is about the mean over several.
     """
 
     by_seed: Floats
@@ -53,6 +54,7 @@ class Gap:
     share: float | None = None
     unseen: float = 0.0
     deviation: tuple[float, int] | None = None
+    alone: bool = False
 
 
 def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
@@ -77,8 +79,11 @@ def _ends(gap: Gap, q: float, tail: float) -> Ends:
     """Return the interval of one difference, at most `q` standard errors over images to each side.
 
     The part of images and that of training seeds add up as independent errors do. With one seed the
-    difference is that of the models as they are.
+    difference is that of the models as they are; where other differences are means over several, it
+    may be any, since one does not tell how seeds differ.
     """
+    if gap.alone:
+        return gap.least, gap.most
     mean, seeds = float(gap.by_seed.mean()), len(gap.by_seed)
     if gap.deviation:
         lowest, highest = of_deviation(*gap.deviation, tail)

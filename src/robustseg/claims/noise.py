@@ -1,6 +1,7 @@
 """What the images behind numbers say of the noise of their differences."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -34,10 +35,12 @@ def gaps_of(pairs: Sequence[Pair], image_scores: ImageScores | None) -> dict[Pai
     """Return what is known of the noise of pairs; None if nothing is of one of them.
 
     Numbers without images that stand for several training seeds have the noise of these alone, and
-    standard deviations over attack seeds that of so few seeds.
+    standard deviations over attack seeds that of so few seeds. Where some pairs have several
+    training seeds, one that has a single seed may truly be any.
     """
+    several = any(len(pair.gaps) > 1 for pair in pairs)
     scores = {pair: _scores(pair, image_scores) for pair in pairs}
-    if any(
+    if not several and any(
         found is None and len(pair.gaps) == 1 and not _deviation(pair)
         for pair, found in scores.items()
     ):
@@ -47,7 +50,10 @@ def gaps_of(pairs: Sequence[Pair], image_scores: ImageScores | None) -> dict[Pai
     images = np.unique(np.concatenate(ids)) if ids else np.empty(0, dtype=object)
     gains = [_largest_gain(of_seed) for found in scores.values() for of_seed in found or ()]
     gain = max(gains, default=0.0)
-    return {pair: _gap(pair, found, images, gain) for pair, found in scores.items()}
+    gaps = {pair: _gap(pair, found, images, gain) for pair, found in scores.items()}
+    return {
+        pair: replace(gap, alone=several and len(gap.by_seed) == 1) for pair, gap in gaps.items()
+    }
 
 
 def _scores(pair: Pair, image_scores: ImageScores | None) -> list[list[Scores]] | None:
