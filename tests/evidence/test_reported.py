@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from robustseg.errors import RobustsegError
-from robustseg.evidence.reported import read_reported
+from robustseg.evidence.reported import read_reported, reported_label
 
 FOLDER = Path(__file__).parents[2] / "config" / "paper"
 PIR_AT = "pir_at_5_50ep_upernet_convnext_t"
@@ -32,6 +32,17 @@ def differences(one: dict[tuple, float], other: dict[tuple, float]) -> dict[tupl
     common = one.keys() & other.keys()
     assert common, "the two tables share no cell"
     return {key: (one[key], other[key]) for key in common if one[key] != other[key]}
+
+
+def test_the_models_of_table_3_are_told_in_words(reported: pd.DataFrame) -> None:
+    labels = {
+        model: reported_label(model)
+        for model in set(reported[reported["table"] == "table3"]["model"])
+    }
+    assert labels[PIR_AT] == "PIR-AT, 5 steps, 50 epochs, UPerNet + ConvNeXt-T"
+    assert len(set(labels.values())) == len(labels)
+    others = {model for model, label in labels.items() if "_" in label}
+    assert others == {"segpgd_at_7_50ep_pspnet_resnet50"}  # which has no figure under SEA
 
 
 def test_every_printed_number_is_there(reported: pd.DataFrame) -> None:

@@ -507,14 +507,13 @@ def test_the_paper_stands_beside_and_outside(runs: Path) -> None:
     text = Path("board.md").read_text()
     assert "not measured, not ranked" in text
     assert "\n- “paper”: printed in arXiv 2306.12941, not measured here: " in text
-    (line,) = (
-        one for one in text.splitlines() if "pir\\_at\\_5\\_50ep\\_upernet\\_convnext\\_t" in one
-    )
-    assert line.startswith("| paper: ")
+    named = "| paper: PIR-AT, 5 steps, 50 epochs, UPerNet + ConvNeXt-T |"
+    (line,) = (one for one in text.splitlines() if one.startswith(named))
     assert line.split(" | ")[1:3] == ["71.2", "37.0"]
     rows = rows_of("board.csv")
     reported = [row for row in rows if row["source"] == "reported by the paper"]
     assert len(reported) == 7
+    assert "pir_at_5_50ep_upernet_convnext_t" in {row["model"] for row in reported}
     assert all(row["position"] == row["ranked_percent"] == "" for row in reported)
     assert [row["position"] for row in rows if row not in reported] == ["1"]
 

@@ -1,11 +1,14 @@
 """The numbers that the paper prints, read from `config/paper/{table}.csv`."""
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustseg.bounds import NUMBER
 from robustseg.errors import RobustsegError
+from robustseg.evidence.wording import architecture, training
+from robustseg.names import SCHEME_LABELS
 from robustseg.text_files import read_csv
 
 if TYPE_CHECKING:
@@ -35,6 +38,10 @@ SETTINGS = (
     "auxiliary_loss_weight",
 )
 """Metrics of Table 5, which prints settings and not scores."""
+
+MODEL = re.compile(r"(\w+?)(?:_(\d+))?_(\d+)ep_([a-z]+)_(\w+)")
+"""How the models of Table 3 are named: scheme, steps, epochs, decoder and backbone."""
+BACKBONES = {"convnext_t": "convnext_tiny", "convnext_s": "convnext_small", "vit_s": "vit_small"}
 
 
 def read_reported(folder: str | Path) -> "pd.DataFrame":
@@ -70,6 +77,17 @@ def reported_numbers(table: str, folder: str | Path) -> dict[tuple[Any, ...], fl
     rows = rows[rows["table"] == table]
     keys = rows[["dataset", "model", "attack", "eps_255", "metric"]].itertuples(index=False)
     return dict(zip(map(tuple, keys), rows["value"], strict=True))
+
+
+def reported_label(model: str) -> str:
+    """Return a model of Table 3 in words: "PIR-AT, 5 steps, 50 epochs, UPerNet + ConvNeXt-T"."""
+    found = MODEL.fullmatch(model)
+    if found is None or found[1] not in SCHEME_LABELS:
+        return model
+    scheme, steps, epochs, decoder, backbone = found.groups()
+    trained = training({"scheme": scheme, "steps": steps, "epochs": epochs})
+    built = architecture({"decoder": decoder, "backbone": BACKBONES.get(backbone, backbone)})
+    return f"{trained}, {built}"
 
 
 def _read_table(path: Path) -> list[dict[str, str | float]]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from robustseg import __version__
 from robustseg.errors import RobustsegError
 from robustseg.evidence.findings import SUITE, TOO_HIGH
-from robustseg.evidence.reported import reported_numbers
+from robustseg.evidence.reported import reported_label, reported_numbers
 from robustseg.evidence.wording import MISSING, listed, printed, radius, with_interval
 from robustseg.files import atomic_path, sha256
 from robustseg.names import amount
@@ -389,7 +389,7 @@ def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
     acc, miou, *clean = (Cell(MISSING if value is None else printed(value)) for value in found)
     missing = Cell(MISSING)
     cells = (acc, miou, missing, missing, *clean, Cell("SEA (paper)"), missing)
-    return Row((f"paper: {model}",), cells)
+    return Row((f"paper: {reported_label(model)}",), cells)
 
 
 def _shown(one: Figure) -> str:
