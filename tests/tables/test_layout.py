@@ -75,7 +75,7 @@ def test_latex():
         "\\cmidrule(lr){2-3}\\cmidrule(lr){4-5}",
         "who\\_ever & ACC & mIoU & \\multicolumn{2}{c}{mIoU} \\\\",
         "\\midrule",
-        "a|b & \\textbf{\\ensuremath{<}1} & 2 & 3 & \\ensuremath{-}4 \\\\",
+        "a\\textbar{}b & \\textbf{\\ensuremath{<}1} & 2 & 3 & \\ensuremath{-}4 \\\\",
         "\\midrule",
         "\\textit{named} & \\multicolumn{2}{c}{x} & y &  \\\\",
         "c & 5 & 5 & 5 & 5 \\\\",
@@ -173,7 +173,9 @@ def test_all_tables_compile_and_fit_on_the_page(tmp_path):
     assert set(names) == paper
     row = Row(("b",), (Cell("9.9"),) * 60)
     wide = Layout("W", "", ("a",), (("x",),) * 60, (Group("", (row,)),))
-    for name, layout in {"odd": LAYOUT, "beside": with_reported(BESIDE), "wide": wide}.items():
+    signs = Layout("S", "", ("a",), (("x",),), (Group("", (Row(("[void]",), (Cell("*1"),)),) * 2),))
+    more = {"odd": LAYOUT, "beside": with_reported(BESIDE), "wide": wide, "signs": signs}
+    for name, layout in more.items():
         (tmp_path / f"{name}.tex").write_text(to_latex(layout, name))
         names.append(name)
     (tmp_path / "all.tex").write_text(
@@ -183,4 +185,37 @@ def test_all_tables_compile_and_fit_on_the_page(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stdout[-2000:]
     assert f"({len(names)} pages" in result.stdout
-    assert not re.search(r"Overfull|undefined", result.stdout)
+    assert not re.search(r"Overfull|undefined|too large", result.stdout)
+
+
+def test_latex_of_many_classes_is_in_parts_that_fit_on_a_page():
+    """Of one model and of two, of which each begins on a page where it fits."""
+    rows = tuple(Row((f"class {n}",), (Cell("9.9"),)) for n in range(151))
+    groups = (Group("net", rows), Group("b", rows[:20]))
+    layout = Layout("T", "c", ("a",), (("x",),), groups, ("n",))
+    *parts, end = to_latex(layout, "t").split("\\end{table}")
+    assert end == "\n"
+    assert [part.count("class") for part in parts] == [33, 33, 33, 33, 19, 20]
+    assert [part.count("textit{net}") for part in parts] == [1, 1, 1, 1, 1, 0]
+    assert [part.count("label{tab:t}") for part in parts] == [1, 0, 0, 0, 0, 0]
+    assert [part.count("addtocounter{table}{-1}") for part in parts] == [0, 1, 1, 1, 1, 1]
+    assert [part.count("footnotesize n") for part in parts] == [0, 0, 0, 0, 0, 1]
+
+
+def test_latex_keeps_the_papers_numbers_below_their_line():
+    group = with_reported(BESIDE).groups[0]
+    layout = Layout("T", "", BESIDE.stub, BESIDE.columns, (Group("", group.rows * 20),))
+    for part in to_latex(layout, "t").split("\\midrule")[1:]:
+        assert not re.search("paper|difference", part.lstrip().splitlines()[0])
+
+
+@needs(LATEX)
+def test_a_table_of_many_lines_ends_on_the_page(tmp_path):
+    rows = tuple(Row((f"class {n}",), (Cell("9.9"),)) for n in range(151))
+    layout = Layout("T", "word " * 80, ("a",), (("x",),), (Group("net", rows),), ("note",))
+    (tmp_path / "tall.tex").write_text(to_latex(layout, "tall"))
+    (tmp_path / "all.tex").write_text(DOCUMENT % "\\input{tall}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert not re.search(r"too large", result.stdout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from robustseg.tables.layout import Group, Layout, Row, head_spans, spans
 
@@ -12,20 +13,56 @@ PROSE = 1.1
 LONG_NOTE = 110
 """Characters of a note that takes more than a line, and is then set as a paragraph."""
 
+LINES = 34
+"""Lines of a table that fit on a page below a long caption."""
+
 
 def to_latex(layout: Layout, label: str) -> str:
-    """Return the table as a LaTeX float with booktabs rules.
+    """Return the table as a LaTeX float with booktabs rules, or several if it exceeds a page.
 
     Needs the packages booktabs, amsmath and graphicx; compiles with any engine since all text is
-    ASCII. A table wider than the text is scaled down to it.
+    ASCII but the names of one's own classes. A table wider than the text is scaled down to it.
     """
+    first, *others = _pages(layout)
+    caption = f"\\caption{{\\textbf{{{_tex(layout.title)}.}} {_tex(layout.caption)}}}"
+    floats = [_float(first, [caption, f"\\label{{tab:{label}}}"])]
+    again = f"\\caption{{\\textbf{{{_tex(layout.title)},}} continued.}}"
+    floats += [_float(page, ["\\addtocounter{table}{-1}", again]) for page in others]
+    return "\n".join(["% needs \\usepackage{booktabs,amsmath,graphicx}", *floats]) + "\n"
+
+
+def _pages(layout: Layout) -> list[Layout]:
+    """Return the parts of a table that fit on a page each; notes stand below the last one."""
+    pages: list[list[Group]] = [[]]
+    used, room = 0, PROSE * _room(_widths(layout))
+    for group in layout.groups:
+        title = len(_parts(group.title, room)) if group.title or group.heads else 0
+        for rows in _chunks(group.rows, LINES - title):
+            if used and used + title + len(rows) > LINES:
+                pages.append([])
+                used = 0
+            pages[-1].append(replace(group, rows=rows))
+            used += title + len(rows)
+    *earlier, last = (replace(layout, groups=tuple(groups)) for groups in pages)
+    return [*(replace(page, notes=()) for page in earlier), last]
+
+
+def _chunks(rows: Sequence[Row], most: int) -> list[tuple[Row, ...]]:
+    """Return lines in parts of about that many; those beside another stay below it."""
+    chunks: list[list[Row]] = [[]]
+    for row in rows:
+        if len(chunks[-1]) >= most and not row.beside:
+            chunks.append([])
+        chunks[-1].append(row)
+    return list(map(tuple, chunks))
+
+
+def _float(layout: Layout, caption: Sequence[str]) -> str:
     widths = _widths(layout)
     lines = [
-        "% needs \\usepackage{booktabs,amsmath,graphicx}",
         "\\begin{table}[t]",
         "\\centering\\setlength{\\belowcaptionskip}{4pt}",
-        f"\\caption{{\\textbf{{{_tex(layout.title)}.}} {_tex(layout.caption)}}}",
-        f"\\label{{tab:{label}}}",
+        *caption,
         "\\small\\setlength{\\tabcolsep}{4pt}%",
         "\\sbox0{%",
         f"\\begin{{tabular}}{{{'l' * len(layout.stub)}{'r' * len(layout.columns)}}}",
@@ -41,7 +78,7 @@ def to_latex(layout: Layout, label: str) -> str:
         "\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi",
     ]
     lines += [f"\\par\\smallskip {_note(note)}" for note in layout.notes]
-    return "\n".join([*lines, "\\end{table}"]) + "\n"
+    return "\n".join([*lines, "\\end{table}"])
 
 
 def _note(note: str) -> str:
@@ -144,6 +181,8 @@ def _span(text: str, span: int) -> str:
 _TEX = {
     "\\": "\\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{sign: f"{{{sign}}}" for sign in "[*"},  # behind the end of a line they belong to that
+    "|": "\\textbar{}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
     "<": "\\ensuremath{<}",
