@@ -194,6 +194,7 @@ def test_evidence_and_report(tmp_path: Path) -> None:
     worst = frame[frame["eps_255"] == 8].groupby("image_id", observed=True)["pixels_correct"].min()
     assert result.robust[8.0].acc == pytest.approx(worst.mean() / 110)
     assert str(result).count("/255") >= 2
+    assert "strongest loss (ACC) | passes per image |" in str(result)
     page = report(tmp_path)
     text = page.read_text()
     assert "Robustness" in text

@@ -111,7 +111,7 @@ def layout(numbers: Numbers) -> Layout:
         "the radius and the clean image"
         f"{numbers.of_intervals('; in brackets 95 % intervals over images')}. "
         "Strongest: the attack that leaves least accuracy by itself; @: the mean margin to which "
-        "it scales logits. Cost: forward and backward passes, each counted as one. "
+        "it scales logits. Passes: forward and backward, each counted as one. "
         f"{numbers.about()}",
         ("ε∞",),
         (
@@ -120,7 +120,7 @@ def layout(numbers: Numbers) -> Layout:
             ("worst case", "ACC"),
             ("worst case", "mIoU"),
             ("strongest", "loss (ACC)"),
-            ("cost", "passes an image"),
+            ("passes", "per image"),
         ),
         tuple(groups),
         (*dict.fromkeys(notes), *numbers.notes()),
