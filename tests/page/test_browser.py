@@ -108,6 +108,14 @@ def test_pointing_at_a_number_shows_the_evidence_behind_it(browser):
     assert tip(browser) == ""
 
 
+def test_escape_hides_the_evidence_that_the_mouse_shows(browser):
+    """Wherever the focus is: it may lie over the numbers that a reader wants to see."""
+    browser.hover("#table2 tbody tr:nth-child(2) td")
+    assert tip(browser) != ""
+    browser.type("Escape")
+    assert tip(browser) == ""
+
+
 def test_arrow_keys_go_from_number_to_number(browser):
     browser.run("document.querySelector('#table2 td[data-note]').focus()")
     first = tip(browser)
@@ -400,6 +408,16 @@ def test_on_paper_no_table_is_cut_and_ink_is_dark(browser):
     )
     browser.set_theme("light")
     assert (ink, cut, bars) == ("rgb(27, 30, 35)", [], "exact")
+
+
+def test_on_paper_no_page_ends_between_a_heading_and_what_it_is_of(browser):
+    browser.set_theme("light", "print")
+    style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    for heading in ("h2", "h2 + p", ".table figcaption", ".table .group"):
+        assert browser.run(style, heading, "breakAfter") == "avoid", heading
+    for whole in (".table tbody tr", ".claims > li", ".drawing", "figcaption"):
+        assert browser.run(style, whole, "breakInside") == "avoid", whole
+    browser.set_theme("light")
 
 
 def test_everything_has_a_name_for_those_who_do_not_see_it(browser):

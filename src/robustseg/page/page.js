@@ -122,13 +122,13 @@ for (const table of document.querySelectorAll("main table")) {
       showTip(cell);
     });
     cell.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") hideTip();
       if (!event.key.startsWith("Arrow")) return;
       event.preventDefault();
       neighbour(cell, event.key)?.focus();
     });
   });
 }
+addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
 addEventListener("scroll", () => explained && showTip(explained), { passive: true, capture: true });
 
 // Claims: choose verdicts, search.
