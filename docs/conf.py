@@ -43,6 +43,7 @@ exclude_patterns = [".*", "data", "site", "src", "tests", "results/[!r]*"]
 
 html_theme = "furo"
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -97,6 +97,7 @@ def test_the_site_s_own_address_shows_the_first_page(site: Path, pages: dict[Pat
     assert pages[site / "index.html"].links == ["docs/index.html"]
     first = pages[site / "docs" / "index.html"]
     assert {"tutorial.html", "api.html", "overestimation.html"} <= set(first.links)
+    assert "Copyright" not in (site / "docs" / "index.html").read_text()  # of nobody, it would say
 
 
 def test_public_names_are_described(site: Path, pages: dict[Path, Page]) -> None:
