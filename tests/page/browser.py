@@ -55,8 +55,9 @@ class Browser:
             self._driver.terminate()
             self._driver.wait(10)
 
-    def open(self, page: Path) -> None:
-        self._call("POST", "/url", {"url": page.as_uri()})
+    def open(self, page: Path | str) -> None:
+        """Open a file, or an address."""
+        self._call("POST", "/url", {"url": page if isinstance(page, str) else page.as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run the body of a function and return what it returns."""

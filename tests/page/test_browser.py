@@ -7,11 +7,14 @@ import pytest
 
 from robustseg.claims.report import make_claims
 from robustseg.page.page import make_page
+from robustseg.tables.making import make_table
+from robustseg.tables.registry import TABLES
 from tests.needs import BROWSER, needs
 from tests.page.browser import Browser
 from tests.page.parts import CONFIG, PAPER, claims_of_tests, make_parts
 from tests.page.test_attack_viewer import shots, write
-from tests.synthetic import READS, write_jobs
+from tests.serving import serve
+from tests.synthetic import MODELS, READS, write_jobs
 
 pytestmark = needs(BROWSER)
 
@@ -427,6 +430,27 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(browser):
         " one.labels?.length)).map(one => one.outerHTML.slice(0, 80))"
     )
     assert nameless == []
+
+
+def test_a_table_and_the_claims_are_read_by_themselves(tmp_path, window):
+    """Also from a server that does not say how text is encoded."""
+    evidence = write_jobs(tmp_path / "evidence", READS["table2"])
+    long, claims = tmp_path / "table2.parquet", tmp_path / "claims.html"
+    files = {"html": tmp_path / "table2.html", "parquet": long}
+    make_table(TABLES["table2"], evidence, READS["table2"], MODELS, files)
+    findings = claims_of_tests(tmp_path / "claims.yaml")
+    make_claims(findings, [long], evidence, READS, PAPER, {"html": claims})
+    said = "return [document.querySelector(arguments[0]).textContent, document.compatMode,"
+    said += "document.documentElement.lang, document.title !== '']"
+    with serve(tmp_path) as server:
+        server.page_type = "text/html"
+        for path, place, words in (
+            (files["html"], "thead th", "ε∞"),
+            (claims, "h2", "Which of the paper’s claims hold?"),
+        ):
+            server.pages, server.page = {path.name}, path.read_bytes()
+            window.open(server.url(path.name))
+            assert window.run(said, place) == [words, "CSS1Compat", "en", True]
 
 
 def test_a_browser_is_driven_without_the_workflow():

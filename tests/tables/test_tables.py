@@ -236,7 +236,7 @@ def test_names_with_signs_of_markup_are_escaped(tmp_path):
     paths = write_jobs(tmp_path / "e", READS["table9"])
     outputs = make("table9", tmp_path, paths, models=models)
     assert "&lt;b&gt;&amp;|_%" in outputs["html"].read_text()
-    assert r"\ensuremath{<}b\ensuremath{>}\&|\_\%" in outputs["tex"].read_text()
+    assert r"\ensuremath{<}b\ensuremath{>}\&\textbar{}\_\%" in outputs["tex"].read_text()
     assert r"\<b\>&\|\_%" in outputs["md"].read_text()
 
 

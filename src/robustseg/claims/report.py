@@ -21,6 +21,7 @@ from robustseg.evidence.enumerator import Read
 from robustseg.evidence.reported import read_reported
 from robustseg.evidence.wording import MISSING, printed, signed
 from robustseg.files import atomic_path
+from robustseg.html_files import html_document
 from robustseg.tables.layout import Cell, Group, Layout, Row, to_markdown
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def make_claims(
         evidence_paths: evidence behind the tables and figures of `reads`.
         reads: what each table and figure reads, as for `tables.making.make_table`.
         reported_folder: config/paper.
-        out_paths: files by format: any of parquet, csv, md, html (a fragment for the page).
+        out_paths: files by format: any of parquet, csv, md, html.
 
     Raises:
         RobustsegError: a claim, table, or reported number is wrong; the sentence names it.
@@ -74,7 +75,7 @@ def make_claims(
     texts = {
         "csv": lambda: results.to_csv(index=False, lineterminator="\n"),
         "md": lambda: to_markdown(claims_layout(results)),
-        "html": lambda: claims_html(results),
+        "html": lambda: html_document("Claims", claims_html(results)),
     }
     for kind, path in out_paths.items():
         with atomic_path(path) as temporary:

@@ -13,6 +13,7 @@ from robustseg.evidence.enumerator import Read
 from robustseg.evidence.numbers import Sources
 from robustseg.evidence.runs import Models
 from robustseg.files import atomic_path
+from robustseg.html_files import html_document
 from robustseg.numbers_shown import Numbers, collect
 from robustseg.tables.latex import to_latex
 from robustseg.tables.layout import to_html, to_json, to_markdown, with_reported
@@ -38,8 +39,7 @@ def make_table(
             optionally, seeds (of the attack; [0] by default).
         models: the configuration's models, for tables of settings with their trainings.
         out_paths: files by format: any of parquet (the numbers, each with the runs behind it),
-            csv (the same without the runs), md, tex, html (a fragment), json (the layout, for the
-            page).
+            csv (the same without the runs), md, tex, html, json (the layout, for the page).
         reported_folder: the paper's numbers, config/paper; shown below measured ones where data set
             and model are the paper's.
         manifests: manifests of its data sets, for a table that reads which images training has
@@ -56,7 +56,7 @@ def make_table(
     texts: dict[str, Callable[[], str]] = {
         "md": lambda: to_markdown(layout),
         "tex": lambda: to_latex(layout, table.id),
-        "html": lambda: to_html(layout, table.id),
+        "html": lambda: html_document(layout.heading, to_html(layout, table.id)),
         "json": lambda: to_json(layout),
         "csv": lambda: numbers.frame().to_csv(index=False, lineterminator="\n"),
     }
