@@ -147,6 +147,7 @@ def test_the_written_tables_read_well(run: dict[str, Any], results: pd.DataFrame
         if line.startswith("|"):
             assert line.replace("\\|", "").count("|") == 9
     html = (run["folder"] / "claims.html").read_text()
+    assert html.index("the dotted line 0") < html.index("stroke-dasharray")
     assert '<span class="verdict supported">43 supported</span>' not in html.split("<details")[0]
     assert (
         "43 supported, 7 contradicted, 0 undecided, 7 not evaluated." in html.split("<details")[1]
