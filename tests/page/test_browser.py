@@ -250,6 +250,8 @@ def test_the_first_screen_holds_all_answers_and_the_picture(browser):
     )
     assert len(pictures) == 6
     assert all(wide == 6 and bottom <= 800 for wide, bottom in pictures)
+    caption = browser.run("return document.querySelector('.attacked figcaption').textContent")
+    assert " This is image " in caption  # whose name may be a number
 
 
 def test_verdicts_of_answers_are_those_of_their_claims_in_their_colours(browser):
