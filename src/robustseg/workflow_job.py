@@ -8,6 +8,7 @@ ends at once: to take torch and its compiler apart, object by object, took anoth
 
 import atexit
 import gc
+import io
 import os
 import sys
 import traceback
@@ -17,10 +18,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from robustseg.errors import RobustsegError
+from robustseg.files import alone
 from robustseg.gpus import check_cluster, seem_there, take_gpus
 from robustseg.progress import Progress
 
 gc.disable()
+
+OUTLIVED = "waits for the same job of an earlier run, which has not ended yet"
+"""What a job says that has to wait for another process."""
 
 _done: list[str] = []
 """The job of this process, once it has ended well."""
@@ -47,6 +52,9 @@ if TYPE_CHECKING:
 def job(what: str, log: str | Path) -> Iterator[Progress]:
     """Run the block as a job that reports to the terminal and to a log file.
 
+    It waits for a process that has the same log: the job of an earlier run, which may outlive a
+    Snakemake that was killed, and would put results of older settings in the place of this one's.
+
     It is the last that a script does. What a person can mend ends in one sentence and exit status
     1; a defect of the code keeps its traceback. The log has the traceback of both. Ctrl-C ends in
     one sentence and exit status 130, as in a shell.
@@ -55,13 +63,14 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
         what: the job in a few words, in front of every line that it prints.
         log: the job's log file; its folder is made, an older log is replaced.
     """
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    file = Path(log).open("w", encoding="utf-8")  # noqa: SIM115, closing it may fail on a full disk
+    file: IO[str] = io.StringIO()
     gc.freeze()
     gc.enable()
     try:
-        _check_source()
-        yield Progress(what, file)
+        with alone(Path(log), lambda _: Progress(what).say(OUTLIVED)):
+            file = Path(log).open("w", encoding="utf-8")  # noqa: SIM115, closing it may fail, below
+            _check_source()
+            yield Progress(what, file)
     except RobustsegError as error:
         _fail(what, str(error), file)
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import robustseg
-from robustseg.workflow_job import job
+from robustseg.workflow_job import OUTLIVED, job
 from robustseg.attacks.spec import images_of_shard
 from robustseg.errors import RobustsegError
 from robustseg.evidence.schema import hash_settings
@@ -130,13 +130,41 @@ def test_ctrl_c_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert log.read_text() == capsys.readouterr().err == sentence
 
 
-def test_a_full_disk_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end, job("attack", "/dev/full") as progress:
+def test_a_full_disk_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "job.log"
+    log.symlink_to("/dev/full")
+    with pytest.raises(SystemExit) as end, job("attack", log) as progress:
         progress.say("half done")
     assert end.value.code == 1
-    assert "[attack] error: /dev/full: No space left on device; free some space" in (
+    assert f"[attack] error: {log}: No space left on device; free some space" in (
         capsys.readouterr().err
     )
+
+
+def test_a_job_waits_for_the_same_job_of_an_earlier_run(tmp_path: Path) -> None:
+    """Its Snakemake was killed, and the settings may have changed since."""
+    log, result = tmp_path / "job.log", tmp_path / "result"
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from robustseg.workflow_job import job\n"
+        "with job('attack', sys.argv[1]) as progress:\n"
+        "    progress.say('begins')\n"
+        "    Path(sys.argv[2]).write_text('new settings')\n"
+    )
+    command = [sys.executable, "-c", program, log, result]
+    environment = os.environ | {"PYTHONPATH": str(Path(robustseg.__file__).parents[1])}
+    with job("attack", log) as earlier:
+        later = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        assert later.stderr
+        assert later.stderr.readline() == f"[attack] {OUTLIVED}\n"
+        earlier.say("goes on")
+        assert log.read_text() == "[attack] goes on\n"
+        result.write_text("old settings")
+    _, said = later.communicate(timeout=60)
+    assert said == log.read_text() == "[attack] begins\n"
+    assert result.read_text() == "new settings"
+    assert {path.name for path in tmp_path.iterdir()} == {"job.log", "result"}
 
 
 @pytest.mark.parametrize("images", [15, 16, 32])
