@@ -348,6 +348,29 @@ def say_without_gpu(jobs):
         )
 
 
+# What is sent to a cluster.
+
+
+def comments_of(jobs):
+    """Return the comments by which Snakemake's plugin for SLURM tells jobs apart."""
+    return {
+        "_wildcards_".join(filter(None, (f"rule_{job.name}", "_".join(job.wildcards))))
+        for job in jobs
+    }
+
+
+def say_left(jobs):
+    """Say that jobs are sent which an earlier Snakemake has sent and left; each has its run's name."""
+    if jobs:
+        names = ",".join(sorted(set(jobs)))
+        print(
+            f"[run] an earlier Snakemake was killed, and {len(jobs)} of its jobs, which are now sent "
+            f"again, still wait or run (squeue --name={names}). The new ones wait until these have "
+            f"ended. `scancel --name={names}` ends them at once and loses nothing that is finished.",
+            file=sys.stderr,
+        )
+
+
 # What is asked for and is none.
 
 

@@ -1,5 +1,6 @@
 """Clusters: what can be seen to be wrong before a job is sent, and why jobs did not end."""
 
+import getpass
 import re
 import shutil
 import subprocess
@@ -72,14 +73,7 @@ def check_slurm(partitions: Collection[str]) -> None:
             "sbatch is not on the PATH, so no job can be sent: type this on a login node of a "
             "SLURM cluster (perhaps after `module load slurm`), or choose another profile"
         )
-    command = ["sinfo", "--noheader", "--format=%R"]
-    answer = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if answer.returncode:
-        reason = (answer.stderr.strip().splitlines() or ["it gives no reason"])[-1]
-        raise RobustsegError(
-            f"SLURM does not answer ({reason}): wait until it does, or ask those who run it"
-        )
-    known = answer.stdout.split()
+    known = _ask("sinfo", "--noheader", "--format=%R").split()
     for partition in partitions:
         # Several may be named, of which the first that is free is taken.
         for name in partition.split(","):
@@ -88,6 +82,42 @@ def check_slurm(partitions: Collection[str]) -> None:
                     f"this cluster has no partition {name}; it has {', '.join(known)}: change "
                     "slurm_partition in the profile"
                 )
+
+
+def left_jobs(folder: str | Path, comments: Collection[str]) -> list[str]:
+    """Return the names of SLURM's jobs that an earlier Snakemake has left, which was killed.
+
+    Those that are being ended are not among them.
+
+    Args:
+        folder: in which Snakemake was started.
+        comments: of the jobs that are to be sent.
+
+    Raises:
+        RobustsegError: SLURM does not answer.
+    """
+    asked = ("squeue", f"--user={getpass.getuser()}", "--noheader", "--format=%t|%j|%k|%Z")
+    jobs = [line.split("|", 3) for line in _ask(*asked).splitlines()]
+    return [
+        name
+        for state, name, comment, started_in in jobs
+        if state != "CG" and comment in comments and started_in == str(folder)
+    ]
+
+
+def _ask(*command: str) -> str:
+    """Return what a command of SLURM's says.
+
+    Raises:
+        RobustsegError: it fails.
+    """
+    answer = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or ["it gives no reason"])[-1]
+        raise RobustsegError(
+            f"SLURM does not answer ({reason}): wait until it does, or ask those who run it"
+        )
+    return answer.stdout
 
 
 def check_image(path: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from robustseg.workflow_job import OUTLIVED
 from tests.needs import SLURM, needs
 from tests.workflow.running import PATH, ROOT, environment, matchbox
 from tests.workflow.slurm_cluster import NODE, ask, slurm_cluster, wait_until
@@ -95,6 +96,16 @@ def running(cluster: Mapping[str, str], rule: str) -> str:
     """Return the id of the one running job of a rule."""
     (job,) = [job["JobId"] for job in jobs(cluster, rule) if job["JobState"] == "RUNNING"]
     return job
+
+
+def newest(cluster: Mapping[str, str]) -> str:
+    """Return the id of the attack that was sent last."""
+    return jobs(cluster, "attack_model")[-1]["JobId"]
+
+
+def log_of(clone: Path, job: str) -> str:
+    """Return what SLURM has kept of a job's output."""
+    return "".join(map(read, (clone / ".snakemake" / "slurm_logs").rglob(f"{job}.log")))
 
 
 def send(cluster: Mapping[str, str], job: str, script: str, number: signal.Signals) -> None:
@@ -210,11 +221,24 @@ def test_killed_attacks_continue_to_the_same_bytes(clone: Path, cluster: Mapping
     assert "[run] error: a job ran out of time: retries ask for more each time" in output
     assert "nothing that was done is lost, and the same command goes on from there" in output
 
-    # A person who cancels.
-    run = start(clone, cluster, "--retries", "0", *target)
+    # Snakemake is killed and its job is not: the next one waits for it.
+    run = start(clone, cluster, *target)
     parts.grow(run)
-    ask("scancel", running(cluster, "attack_model"), environment=cluster)
-    assert "[run] error: a job was cancelled; nothing that was done is lost" in fail(run)
+    left = running(cluster, "attack_model")
+    send(cluster, left, "attack_model.py", signal.SIGSTOP)
+    run.kill()
+    run.communicate()
+    finish(start(clone, cluster, "--unlock", *target))
+    run = start(clone, cluster, "--retries", "0", *target)
+    wait_until(lambda: OUTLIVED in log_of(clone, newest(cluster)), "it does not wait")
+    ask("scancel", left, environment=cluster)
+    parts.grow(run)
+
+    # A person who cancels.
+    ask("scancel", newest(cluster), environment=cluster)
+    output = fail(run)
+    assert "[run] an earlier Snakemake was killed, and 1 of its jobs" in output
+    assert "[run] error: a job was cancelled; nothing that was done is lost" in output
 
     # A process that is killed without warning; then a node that is taken away, and comes back.
     run = start(clone, cluster, *target)
