@@ -40,7 +40,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 gc.set_threshold(200_000, 20, 100)
 
 from snakemake.settings.types import DeploymentMethod
-from robustseg.clusters import check_image, check_slurm, explain, left_jobs
+from robustseg.clusters import ask, check_image, check_slurm, explain, left_jobs, too_long
 from robustseg.bounds import LARGEST_SEED
 from robustseg.claims.language import read_claims
 from robustseg.config import load_config
@@ -165,6 +165,9 @@ onstart:
             check_slurm(sorted(filter(None, asked)))
             comments = comments_of(workflow.dag.needrun_jobs())
             say_left(left_jobs(workflow.workdir_init, comments))
+            limits = ask("sinfo", "--noheader", "--format=%P %l")
+            for sentence in too_long(sent(workflow.dag.needrun_jobs()), limits):
+                print(f"[run] {sentence}", file=sys.stderr)
         if IN_CONTAINER:
             check_image(IMAGE)
     except RobustsegError as error:

@@ -359,6 +359,19 @@ def comments_of(jobs):
     }
 
 
+def sent(jobs):
+    """Return rule, partitions and minutes of the jobs that are sent to a cluster."""
+    return [
+        (
+            job.name,
+            job.resources.get("slurm_partition") or "",
+            job.resources.get("runtime") or 0,
+        )
+        for job in jobs
+        if not job.is_local
+    ]
+
+
 def say_left(jobs):
     """Say that jobs are sent which an earlier Snakemake has sent and left; each has its run's name."""
     if jobs:

@@ -1,10 +1,11 @@
 """Clusters: what can be seen to be wrong before a job is sent, and why jobs did not end."""
 
 import getpass
+import math
 import re
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from robustseg.errors import RobustsegError
@@ -24,6 +25,12 @@ CAUSES = {
     r"SLURM status is: '(?:NODE_FAIL|BOOT_FAIL)'": "a node of the cluster failed",
     r"Invalid account|account .* appears to be invalid": "the cluster does not know the account: "
     "change slurm_account in the profile (`sacctmgr show user $USER withassoc` lists yours)",
+    r"Invalid qos": "the cluster does not know the QOS, or not for this account: change qos or "
+    "slurm-qos in the profile (`sacctmgr show user $USER withassoc` lists yours)",
+    r"Job violates accounting/QOS policy": "the account or its QOS allows no such job, or not so "
+    "many: send fewer at a time (--jobs), or ask for less under set-resources in the profile",
+    r"Requested time limit is invalid": "the partition allows no job of that length: name another "
+    "partition, or lower its rule's runtime (minutes) under set-resources in the profile",
     r"Requested node configuration is not available|More processors requested than permitted": "no "
     "node of the partition has the GPU, memory or time that a job asks for: name another "
     "partition, or change what its rule asks for under set-resources in the profile",
@@ -73,7 +80,7 @@ def check_slurm(partitions: Collection[str]) -> None:
             "sbatch is not on the PATH, so no job can be sent: type this on a login node of a "
             "SLURM cluster (perhaps after `module load slurm`), or choose another profile"
         )
-    known = _ask("sinfo", "--noheader", "--format=%R").split()
+    known = ask("sinfo", "--noheader", "--format=%R").split()
     for partition in partitions:
         # Several may be named, of which the first that is free is taken.
         for name in partition.split(","):
@@ -82,6 +89,44 @@ def check_slurm(partitions: Collection[str]) -> None:
                     f"this cluster has no partition {name}; it has {', '.join(known)}: change "
                     "slurm_partition in the profile"
                 )
+
+
+def too_long(asked: Iterable[tuple[str, str, int]], limits: str) -> list[str]:
+    """Return a sentence for each rule whose jobs no partition runs as long as they ask for.
+
+    SLURM takes such jobs, and unless it is set otherwise never starts them.
+
+    Args:
+        asked: of each job its rule, its partitions ("" for the cluster's own choice) and minutes.
+        limits: what `sinfo --format="%P %l"` says.
+    """
+    longest: dict[str, float] = {}
+    for name, limit in (line.split() for line in limits.splitlines()):
+        if name.endswith("*"):
+            longest[""] = _minutes(limit)
+        longest[name.rstrip("*")] = _minutes(limit)
+    found = {}
+    for rule, partitions, minutes in asked:
+        most = max(longest.get(name, math.inf) for name in partitions.split(","))
+        if minutes > most:
+            where = f"partition {partitions}" if partitions else "the default partition"
+            found[rule] = (
+                f"jobs of {rule} ask for {minutes} minutes and {where} allows {most:.0f}, so SLURM "
+                f"may never start them: name another, or give them a runtime of {most:.0f} under "
+                "set-resources in the profile, where the next attempt continues what was ended"
+            )
+    return list(found.values())
+
+
+def _minutes(limit: str) -> float:
+    """Return a time limit as SLURM writes it, such as 1-00:00:00, in minutes."""
+    if not re.fullmatch(r"(\d+-)?(\d+:)*\d+", limit):
+        return math.inf
+    days, _, clock = limit.rpartition("-")
+    seconds = 0
+    for part in clock.split(":"):
+        seconds = 60 * seconds + int(part)
+    return int(days or 0) * 24 * 60 + seconds / 60
 
 
 def left_jobs(folder: str | Path, comments: Collection[str]) -> list[str]:
@@ -97,7 +142,7 @@ def left_jobs(folder: str | Path, comments: Collection[str]) -> list[str]:
         RobustsegError: SLURM does not answer.
     """
     asked = ("squeue", f"--user={getpass.getuser()}", "--noheader", "--format=%t|%j|%k|%Z")
-    jobs = [line.split("|", 3) for line in _ask(*asked).splitlines()]
+    jobs = [line.split("|", 3) for line in ask(*asked).splitlines()]
     return [
         name
         for state, name, comment, started_in in jobs
@@ -105,7 +150,7 @@ def left_jobs(folder: str | Path, comments: Collection[str]) -> list[str]:
     ]
 
 
-def _ask(*command: str) -> str:
+def ask(*command: str) -> str:
     """Return what a command of SLURM's says.
 
     Raises:

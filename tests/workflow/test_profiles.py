@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from robustseg.workflow_job import choose_device
-from robustseg.clusters import explain
+from robustseg.clusters import explain, too_long
 from robustseg.errors import RobustsegError
 from robustseg.gpus import ALLOW_CPU, CLUSTER, GIVEN, SLOTS, take_gpus
 from robustseg.progress import Progress
@@ -306,6 +306,9 @@ def test_commands_of_profiles_can_be_run(name: str) -> None:
         ("SLURM-job '3' failed, SLURM status is: 'TIMEOUT'.", "a job ran out of time: "),
         ("SLURM-job '3' failed, SLURM status is: 'NODE_FAIL'.", "a node of the cluster failed; "),
         ("sbatch: error: Invalid account or account/partition", "does not know the account: "),
+        ("sbatch: error: Batch job submission failed: Invalid qos spec", "does not know the QOS"),
+        ("Job violates accounting/QOS policy (job submit limit, user's", "send fewer at a time"),
+        ("Requested time limit is invalid (missing or exceeds some", "no job of that length"),
         ("Requested node configuration is not available", "no node of the partition has the GPU"),
         ("Job 3 completed, but files missing after 120 seconds", "raise latency-wait in the prof"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "attack_model:batch_size=4"),
@@ -359,3 +362,18 @@ def test_slurms_accounting_is_found_out(tmp_path: Path) -> None:
     assert "slurm-status-command" not in with_accounting
     assert without["slurm-status-command"] == "squeue"
     assert with_accounting["latency-wait"] >= 60
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [("30:00", 30), ("4:00:00", 240), ("1-00:00:00", 1440), ("2-12:30:00", 3630)],
+)
+def test_jobs_that_no_partition_runs_so_long(limit: str, minutes: int) -> None:
+    limits = f"cpu infinite\ngpu* {limit}\nodd n/a\n"
+    for partition in ("gpu", ""):
+        assert not too_long([("attack_model", partition, minutes)], limits)
+        (sentence,) = too_long([("attack_model", partition, minutes + 1)] * 2, limits)
+        assert f"attack_model ask for {minutes + 1} minutes and" in sentence
+        assert f"allows {minutes}, so SLURM may never start them" in sentence
+    for partition in ("cpu", "odd", "gpu,cpu"):
+        assert not too_long([("attack_model", partition, minutes + 1)], limits)
