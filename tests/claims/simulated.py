@@ -233,6 +233,13 @@ BORDER = [
     Setting("mIoU, a class in few images, some of 2", counts, False, SOME, "miou"),
     Setting("2 % of images, below 2", shares, False, {"than": 2}),
     Setting(
+        "5 % of all images are worse, every of 6",
+        partial(rarely, radii=3),
+        True,
+        {"by_at_least": 0.75},
+        nested=True,
+    ),
+    Setting(
         "16 images, 5 % of all are worse",
         partial(rarely, images=16),
         True,
@@ -268,13 +275,6 @@ BEYOND = [
     ),
     Setting(
         "very skewed, every of 6", partial(accuracies, noise=very_skewed, radii=3), True, EQUAL
-    ),
-    Setting(
-        "5 % of all images are worse, every of 6",
-        partial(rarely, radii=3),
-        True,
-        {"by_at_least": 0.75},
-        nested=True,
     ),
     Setting(
         "16 images, skewed, every of 12",

@@ -39,8 +39,8 @@ class Gap:
         images: how many images the numbers are about; None where images do not tell.
         least, most: what it cannot be beyond, whatever the images.
         share: where it is a share of images beside a constant, that share, in [0, 1].
-        unseen: where one number is a worst case over more runs than the other, and none of the
-            images is worse for it, by how much others may be.
+        unseen: where one number is a worst case over more runs than the other, by how much images
+            may be worse for it that are like none of those seen.
         deviation: where it is a standard deviation over attack seeds beside a constant, that
             deviation and the number of these seeds.
         alone: whether it is of one training seed, where the claim is about the mean over several.
@@ -56,6 +56,11 @@ class Gap:
     deviation: tuple[float, int] | None = None
     alone: bool = False
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether none of the images is worse where others may be."""
+        return bool(self.unseen) and not self.pulls.any()
+
 
 def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
     """Return intervals of true differences.
@@ -69,7 +74,7 @@ def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
     counts = [gap.images for gap in gaps.values() if gap.images is not None]
     q = np.inf
     # What none or all of the images show pulls nothing and may be wrong all the same.
-    bare = any(gap.share in (0.0, 1.0) or gap.unseen for gap in gaps.values())
+    bare = any(gap.share in (0.0, 1.0) or gap.is_unseen for gap in gaps.values())
     if chances > 1 and counts and not bare:
         q = joint_quantile(np.stack([gap.pulls for gap in gaps.values()]), min(counts) - 1)
     return {name: _ends(gap, q, tail) for name, gap in gaps.items()}
@@ -105,8 +110,9 @@ def _over_images(gap: Gap, q: float, tail: float) -> tuple[float, float]:
         return np.inf, np.inf
     q = min(q, student_quantile(gap.images - 1, tail))
     if gap.unseen:
-        _, share = reach_of_share(0.0, gap.images, q)
-        return share * gap.unseen, share * gap.unseen  # `least` or `most` leaves one of them
+        below, above = reach(gap.pulls, q)
+        unseen = reach_of_share(0.0, gap.images, q)[1] * gap.unseen
+        return (below, max(above, unseen)) if gap.least > -WHOLE else (max(below, unseen), above)
     if gap.share is None:
         return reach(gap.pulls, q)
     above, below = reach_of_share(gap.share, gap.images, q)  # the gap is constant minus share

@@ -92,7 +92,7 @@ def _gap(
     never_below = bool(of_both) and all(_covers(left, right) for left, right in of_both)
     never_above = bool(of_both) and all(_covers(right, left) for left, right in of_both)
     unseen = 0.0
-    if never_below != never_above and not pulls.any():
+    if never_below != never_above:
         left = float(np.mean([left.values.mean() for left, _ in of_both]))  # and of the right
         # ASSUME: runs find about as much in images that were not seen as elsewhere in the claim.
         unseen = min(left, gain) if gain else left
