@@ -122,7 +122,7 @@ def throughput(network: Network, device: str) -> Cases:
 
     def passes() -> Record:
         model = build(network, device)
-        return asdict(measure_passes(model, network, device, TRAINING_BATCH))
+        return measure_passes(model, network, device, TRAINING_BATCH).model_dump()
 
     return {"passes": passes}
 

@@ -476,28 +476,15 @@ def _attack(options: argparse.Namespace) -> None:
     print(result)
 
 
-KINDS: dict[str, Any] = {
-    **dict.fromkeys(("model", "normalise", "cwd"), str),
-    **dict.fromkeys(("weights", "classes", "values", "ignore", "ids", "output"), str | None),
-    **dict.fromkeys(("resize", "divisor"), int | None),
-    "scale": int | float,
-    "data": list,
-}
-"""What is kept of the options of `attack` that say which model and data a run is of, and where."""
-
-
 def _remember(options: argparse.Namespace) -> None:
     """Keep beside a run how its model and data are opened."""
+    from robustseg.evaluation.run_folder import COMMAND, Command
     from robustseg.files import atomic_path
 
-    kept = {name: getattr(options, name) for name in KINDS if name != "cwd"}
+    kept = {name: getattr(options, name) for name in Command.model_fields if name != "cwd"}
     kept["cwd"] = str(Path.cwd())
     with atomic_path(options.out / COMMAND) as temporary:
         temporary.write_text(json.dumps(kept, indent=1, default=str) + "\n", "utf-8")
-
-
-COMMAND = "command.json"
-"""How the model and data of a run are opened, in its folder."""
 
 
 def _doubt(options: argparse.Namespace) -> None:
@@ -570,7 +557,8 @@ def _from_here(named: Any) -> Any:
 
 def _remembered(folder: Path) -> dict[str, Any]:
     """Return the options that a run was made with."""
-    from robustseg.text_files import read_keys
+    from robustseg.evaluation.run_folder import COMMAND, Command
+    from robustseg.sections import read_section
 
     path = folder / COMMAND
     if not path.exists():
@@ -578,14 +566,7 @@ def _remembered(folder: Path) -> dict[str, Any]:
             f"{path} is missing: the run was made in Python or by an earlier version. Call "
             f"robustseg.doubt(model, data, folder={str(folder)!r}) with the run's model and data"
         )
-    advice = "repeat the command that made the run, which resumes"
-    kept = read_keys(path, KINDS, advice)
-    for name, value in kept.items():
-        if "\\x00" in repr(value):
-            raise RobustsegError(f"{path}: {name} is {value!r}; {advice}")
-    if not kept["data"] or not all(isinstance(one, str) and one for one in kept["data"]):
-        raise RobustsegError(f"{path}: data is {kept['data']!r}; {advice}")
-    return kept
+    return read_section(path, Command, "repeat the command that made the run, which resumes")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Sections of a YAML file as pydantic models, and sentences about what is wrong in them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -18,7 +19,8 @@ from robustseg.bounds import (
     SMALLEST_RADIUS_255,
     fits_a_name,
 )
-from robustseg.errors import shown
+from robustseg.errors import RobustsegError, shown
+from robustseg.text_files import MEND, parse_json, read_text
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys and places in lists that lead to a value, with the kinds of sections on the way."""
@@ -47,6 +49,7 @@ def _zero_or_radius(radius_255: float) -> float:
 NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 TEXT = r"\S"
+NO_NUL = r"^[^\x00]*$"
 FILE_PATH = r"^[^{}\n]*$"
 SHA256 = r"^[0-9a-fA-F]{64}$"
 HASH = r"^[0-9a-f]{64}$"
@@ -57,6 +60,7 @@ PATTERNS = {
     RUN_NAME: "should have only letters (A to Z), digits, _, . and -, and begin with one of the "
     "first two",
     TEXT: "should not be empty",
+    NO_NUL: "should hold no character NUL",
     FILE_PATH: "should have no braces, which Snakemake takes for wildcards, and no line breaks",
     SHA256: "should be the 64 digits that `sha256sum` prints",
     HASH: "should be the 64 digits that `sha256sum` prints, in small letters",
@@ -90,6 +94,8 @@ InName: TypeAlias = Annotated[Positive, AfterValidator(_in_six_digits)]
 Step: TypeAlias = Annotated[Positive, Field(le=1)]
 AnyNumber: TypeAlias = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 Text: TypeAlias = Annotated[str, Field(pattern=TEXT)]
+Typed: TypeAlias = Annotated[str, Field(pattern=NO_NUL)]
+"""On a command line, where no NUL can be typed."""
 FilePath: TypeAlias = Annotated[str, Field(min_length=1, pattern=FILE_PATH)]
 """Of a file or folder; Snakemake would take what stands in braces for a wildcard."""
 Sha256: TypeAlias = Annotated[str, Field(pattern=SHA256)]
@@ -158,6 +164,31 @@ def problems(error: ValidationError, file: type[Section]) -> list[tuple[Location
         file: the section that the whole file is.
     """
     return [(one["loc"], _explain(one, file)) for one in error.errors()]
+
+
+def sentences(error: ValidationError, file: type[Section]) -> list[str]:
+    """Return the same as sentences that begin with the key."""
+    return [f"{key_at(location)} {said}".lstrip() for location, said in problems(error, file)]
+
+
+def read_section(path: str | Path, file: type[Section], advice: str = MEND) -> dict[str, Any]:
+    """Return what a JSON file says under the keys of a section, as it stands there.
+
+    Args:
+        path: the file.
+        file: the section that it is.
+        advice: what to do if it is another.
+
+    Raises:
+        RobustsegError: it is not JSON, or not such a section; names file and key.
+    """
+    text = read_text(path, advice=advice)
+    content = parse_json(text, str(path), advice)
+    try:
+        file.model_validate_json(text)
+    except ValidationError as error:
+        raise RobustsegError(f"{path}: {sentences(error, file)[0]}; {advice}") from error
+    return {key: content[key] for key in file.model_fields if key in content}
 
 
 def key_at(location: Location) -> str:

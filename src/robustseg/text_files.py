@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from robustseg.errors import RobustsegError, in_one_line, shown
+from robustseg.errors import RobustsegError, in_one_line
 from robustseg.files import UnfitFileError, open_regular
 
 LARGEST_BYTES = 5_000_000
@@ -68,28 +67,6 @@ def read_json(path: str | Path, advice: str = MEND) -> Any:
         RobustsegError: it cannot be read, is not UTF-8, or not JSON.
     """
     return parse_json(read_text(path, advice=advice), str(path), advice)
-
-
-def read_keys(path: str | Path, kinds: Mapping[str, Any], advice: str) -> dict[str, Any]:
-    """Return what a JSON file says under some keys; what else it holds is left out.
-
-    Args:
-        path: the file.
-        kinds: the types of each key, as `isinstance` takes them.
-        advice: what to do if the file is another.
-
-    Raises:
-        RobustsegError: it is not JSON, or a key is missing or of another kind; names file and key.
-    """
-    content = read_json(path, advice)
-    if not isinstance(content, dict):
-        raise RobustsegError(f"{path} holds no keys; {advice}")
-    for key, kind in kinds.items():
-        if key not in content:
-            raise RobustsegError(f"{path}: {key} is missing; {advice}")
-        if not isinstance(content[key], kind) or isinstance(content[key], bool):
-            raise RobustsegError(f"{path}: {key} is {shown(content[key])}; {advice}")
-    return {key: content[key] for key in kinds}
 
 
 def parse_json(text: str, name: str, advice: str = MEND) -> Any:

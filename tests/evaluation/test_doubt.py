@@ -536,9 +536,9 @@ def test_what_cannot_be_doubted_is_one_sentence(
     kept = json.loads(command.read_text())
     for content, says in (
         ("{", "is not JSON (Expecting property"),
-        (json.dumps(kept | {"scale": None}), ": scale is None"),
-        (json.dumps(kept | {"cwd": "\0"}), ": cwd is '\\x00'"),
-        (json.dumps(kept | {"data": []}), ": data is []"),
+        (json.dumps(kept | {"scale": None}), ": scale should be a number, not None"),
+        (json.dumps(kept | {"cwd": "\0"}), ": cwd should hold no character NUL, not '\\x00'"),
+        (json.dumps(kept | {"data": []}), ": data needs at least 1 entry, not []"),
         (json.dumps({name: kept[name] for name in kept if name != "data"}), ": data is missing"),
     ):
         command.write_text(content)

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from robustseg.attacks.inputs import check_counts, is_whole
-from robustseg.errors import RobustsegError, shown
-from robustseg.evaluation.arguments import check_names, check_radii, check_seed, check_shard
+from pydantic import ConfigDict, Field
+
+from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import EvidenceRow
-from robustseg.evaluation.standard_suites import named_suites
+from robustseg.evaluation.suite_kinds import OwnSuite
 from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius
 from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import hash_settings, provenance, said
 from robustseg.files import atomic_path
-from robustseg.text_files import read_keys
+from robustseg.sections import (
+    AtOnce,
+    Count,
+    Name,
+    RadiusOrZero,
+    Section,
+    Seed,
+    Typed,
+    read_section,
+)
 
 if TYPE_CHECKING:
     from robustseg.evidence.queries import Evidence
@@ -29,15 +37,56 @@ RECORD = "run-shard{shard}-of-{shards}.json"
 """What a part of a run has done, in the run's folder."""
 PICTURES = "gallery/{name}.npz"
 """Attacked images of a model, in the run's folder."""
-RECORDED: dict[str, Any] = {
-    **dict.fromkeys(("name", "dataset", "model", "weights", "device"), str),
-    **dict.fromkeys(("seed", "shard", "shards", "batch_size", "num_classes"), int),
-    **dict.fromkeys(("class_names", "class_pixels"), list | None),
-    **dict.fromkeys(("images", "ignore_index"), int | None),
-    **{"runtime_s": int | float, "suites": dict, "sources": dict},
-    **dict.fromkeys(("eps_255", "warnings"), list),
-}
-"""What it must say, and in which types."""
+
+
+class Record(Section):
+    """What a part of a run has done, and with what."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name
+    dataset: Name
+    model: str
+    weights: str
+    sources: dict[str, Any]
+    class_names: list[str] | None
+    num_classes: Count
+    ignore_index: int | None
+    eps_255: Annotated[list[Annotated[RadiusOrZero, Field(gt=0)]], Field(min_length=1)]
+    suites: Annotated[dict[Name, OwnSuite], Field(min_length=1)]
+    images: Count | None
+    class_pixels: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None
+    batch_size: Count
+    seed: Seed
+    device: str
+    shard: Annotated[int, Field(ge=0)]
+    shards: AtOnce
+    warnings: list[str]
+    runtime_s: Annotated[float, Field(ge=0)]
+
+
+COMMAND = "command.json"
+"""How the model and data of a run of the command line are opened, in the run's folder."""
+
+
+class Command(Section):
+    """What is kept of the options of `attack` that say which model and data a run is of."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: Typed
+    normalise: Typed
+    weights: Typed | None
+    classes: Typed | None
+    values: Typed | None
+    ignore: Typed | None
+    ids: Typed | None
+    output: Typed | None
+    resize: int | None
+    divisor: int | None
+    scale: float
+    data: Annotated[list[Annotated[Typed, Field(min_length=1)]], Field(min_length=1)]
+    cwd: Typed
 
 
 class RunRead(NamedTuple):
@@ -147,11 +196,7 @@ def _folders_near(folder: Path) -> Iterator[Path]:
 
 def _read_record(path: Path) -> dict[str, Any]:
     advice = "run the same command again, which continues from what is kept"
-    record = read_keys(path, RECORDED, advice)
-    for key, value in record.items():
-        if value is not None and not _is_possible(key, value, record):
-            raise RobustsegError(f"{path}: {key} is {shown(value)}; {advice}")
-    return record
+    return read_section(path, Record, advice)
 
 
 def refuse_to_hide(folder: Path, **asked: Sequence[Any]) -> None:
@@ -175,32 +220,6 @@ def refuse_to_hide(folder: Path, **asked: Sequence[Any]) -> None:
                     f"{folder} holds a run with {key} {', '.join(hidden)}, which this one would "
                     f"hide; evaluate into a new folder{both}"
                 )
-
-
-def _is_possible(key: str, value: Any, record: Mapping[str, Any]) -> bool:
-    """Return whether a value of a record, of the right type, may have been written."""
-    match key:
-        case "runtime_s":
-            return bool(0 <= value < math.inf)
-        case "class_pixels":
-            return bool(value) and all(is_whole(n) and n >= 0 for n in value)
-        case "warnings" | "class_names":
-            return all(isinstance(one, str) for one in value)
-    checks: dict[str, Callable[[Any], object]] = {
-        **dict.fromkeys(("name", "dataset"), lambda name: check_names(name=name)),
-        **dict.fromkeys(
-            ("shard", "shards"), lambda _: check_shard((record["shard"], record["shards"]))
-        ),
-        **dict.fromkeys(("images", "batch_size", "num_classes"), lambda n: check_counts(n=n)),
-        "seed": check_seed,
-        "eps_255": check_radii,
-        "suites": lambda suites: named_suites(suites, None, []),
-    }
-    try:
-        checks.get(key, str)(value)
-    except RobustsegError:
-        return False
-    return True
 
 
 def reads_of(

@@ -124,7 +124,7 @@ def _checked(suites: Mapping[str, Any]) -> dict[str, Suite]:
     from pydantic import ValidationError
 
     from robustseg.evaluation.suite_kinds import OwnSuites
-    from robustseg.sections import key_at, problems
+    from robustseg.sections import sentences
 
     try:  # as JSON, which a run's record is, and in which tuples are lists
         text = json.dumps({"suites": suites}, default=_plain)
@@ -133,8 +133,7 @@ def _checked(suites: Mapping[str, Any]) -> dict[str, Suite]:
     try:
         checked = OwnSuites.model_validate_json(text)
     except ValidationError as error:
-        wrong = [f"{key_at(location)} {said}" for location, said in problems(error, OwnSuites)]
-        raise RobustsegError("\n".join(wrong)) from None
+        raise RobustsegError("\n".join(sentences(error, OwnSuites))) from None
     return dict(checked.model_dump()["suites"])
 
 

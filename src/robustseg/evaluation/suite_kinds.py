@@ -181,16 +181,16 @@ class AlmaOnAll(Alma):
             raise ValueError("is for configurations; `evaluate` has `images` for all its suites")
 
 
+OwnSuite: TypeAlias = Annotated[
+    Annotated[Suite, Tag("kind:white_box")]
+    | Annotated[Transfer, Tag("kind:transfer")]
+    | Annotated[AlmaOnAll, Tag("kind:alma")]
+    | Annotated[Square, Tag("kind:square")],
+    Discriminator(tag_of("white_box")),
+]
+
+
 class OwnSuites(Section):
     """Suites for a model of one's own, whose images are those that it is evaluated on."""
 
-    suites: dict[
-        Name,
-        Annotated[
-            Annotated[Suite, Tag("kind:white_box")]
-            | Annotated[Transfer, Tag("kind:transfer")]
-            | Annotated[AlmaOnAll, Tag("kind:alma")]
-            | Annotated[Square, Tag("kind:square")],
-            Discriminator(tag_of("white_box")),
-        ],
-    ]
+    suites: dict[Name, OwnSuite]

@@ -33,8 +33,7 @@ from robustseg.sections import (
     Radius,
     Section,
     Seed,
-    key_at,
-    problems,
+    sentences,
 )
 from robustseg.text_files import read_json
 
@@ -324,7 +323,7 @@ def make_submissions(folder: str | Path) -> list[Path]:
     try:
         made = list(_of_run(Path(folder), cache(sha256)))
     except ValidationError as error:
-        raise _refused(Path(folder), error) from error
+        raise RobustsegError(f"{folder}: {sentences(error, Submission)[0]}") from error
     if not made:
         raise RobustsegError(f"{folder} holds no attack with a radius, so there is nothing to rank")
     place = Path(folder) / FOLDER
@@ -352,13 +351,7 @@ def read_submission(path: Path) -> Submission:
     try:
         return Submission.model_validate(content)
     except ValidationError as error:
-        raise _refused(path, error) from error
-
-
-def _refused(path: Path, error: ValidationError) -> RobustsegError:
-    """Return the sentence about the first key that is wrong."""
-    location, problem = problems(error, Submission)[0]
-    return RobustsegError(f"{path}: {' '.join(filter(None, (key_at(location), problem)))}")
+        raise RobustsegError(f"{path}: {sentences(error, Submission)[0]}") from error
 
 
 def is_of_its_run(

@@ -4,22 +4,26 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from robustseg.errors import RobustsegError, shown
+from pydantic import ConfigDict, Field
+
+from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.plan.networks import OWN, Network, Work
 from robustseg.progress import Progress
-from robustseg.text_files import read_keys
+from robustseg.sections import Section, read_section
 
 if TYPE_CHECKING:  # planning alone needs no torch, which takes seconds
     from torch import nn
 
 
-@dataclass(frozen=True)
-class Throughput:
+Seconds: TypeAlias = Annotated[float, Field(gt=0, lt=86_400)]
+"""ASSUME: no pass of one image takes a day."""
+
+
+class Throughput(Section):
     """Seconds for each image and pass through one network.
 
     Attributes:
@@ -28,9 +32,9 @@ class Throughput:
         update_s: a forward and backward pass to the parameters, as in a training's update.
     """
 
-    forward_s: float
-    attack_s: float
-    update_s: float
+    forward_s: Seconds
+    attack_s: Seconds
+    update_s: Seconds
 
     def seconds(self, work: Work) -> float:
         """Return how long a piece of work takes."""
@@ -39,6 +43,15 @@ class Throughput:
             + work.attack * self.attack_s
             + work.update * self.update_s
         )
+
+
+class Measured(Section):
+    """A file of `write_throughput`; what else it says is for its reader."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    device: str
+    networks: dict[str, Throughput]
 
 
 def measure(network: Network, device: str, batch_size: int, rounds: int = 3) -> Throughput:
@@ -77,8 +90,9 @@ def measure_passes(
         model.zero_grad()
         model(images).sum().backward()
 
+    steps = {"forward_s": forward, "attack_s": attack, "update_s": update}
     return Throughput(
-        *(_seconds(step, device, rounds) / batch_size for step in (forward, attack, update))
+        **{name: _seconds(step, device, rounds) / batch_size for name, step in steps.items()}
     )
 
 
@@ -129,7 +143,7 @@ def write_throughput(
     """
     measured: dict[str, Any] = {}
     for network in progress.track(iter(networks), len(networks), "networks"):
-        measured[str(network)] = asdict(measure(network, device, batch_size))
+        measured[str(network)] = measure(network, device, batch_size).model_dump()
     text = {"device": device_name, "batch_size": batch_size, "networks": measured}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
@@ -143,22 +157,7 @@ def read_throughput(path: str | Path) -> tuple[str, dict[str, Throughput]]:
     """
     if not Path(path).exists():
         raise RobustsegError(f"{path} does not exist; `snakemake plan` measures one")
-    advice = "see docs/plan.md for its form"
-    content = read_keys(path, {"device": str, "networks": dict}, advice)
-    wanted = [field.name for field in fields(Throughput)]
-    for name, passes in content["networks"].items():
-        if not isinstance(passes, dict) or sorted(passes) != sorted(wanted):
-            raise RobustsegError(
-                f"{path}: networks.{name} should have just {', '.join(wanted)}; {advice}"
-            )
-        for key, seconds in passes.items():
-            # ASSUME: no pass of one image takes a day.
-            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if not number or not 0 < seconds < 86_400:
-                raise RobustsegError(
-                    f"{path}: networks.{name}.{key} is {shown(seconds)}, not the seconds of a "
-                    f"pass; {advice}"
-                )
+    content = read_section(path, Measured, "see docs/plan.md for its form")
     networks = {name: Throughput(**passes) for name, passes in content["networks"].items()}
     return content["device"], networks
 
