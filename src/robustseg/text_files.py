@@ -56,17 +56,13 @@ def read_text(
         raise RobustsegError(f"{name} is not text ({error}); {advice}") from error
 
 
-def read_json(path: str | Path, advice: str = MEND) -> Any:
+def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file; NaN and infinity, which JSON has not, are refused.
-
-    Args:
-        path: the file.
-        advice: what to do if it is not JSON.
 
     Raises:
         RobustsegError: it cannot be read, is not UTF-8, or not JSON.
     """
-    return parse_json(read_text(path, advice=advice), str(path), advice)
+    return parse_json(read_text(path), str(path))
 
 
 def parse_json(text: str, name: str, advice: str = MEND) -> Any:
