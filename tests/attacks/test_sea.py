@@ -17,7 +17,7 @@ from robustseg.attacks import ensemble
 from robustseg.attacks.ensemble import sea
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import attack_and_count, count, measure
-from robustseg.attacks.spec import AttackSpec, suite_attacks
+from robustseg.attacks.spec import AttackSpec, specs_of
 from robustseg.errors import RobustsegError
 from robustseg.evaluation import over_batches
 from robustseg.evaluation.over_batches import evaluate_clean, on_itself, rows_of_dataset
@@ -29,7 +29,8 @@ from tests.attacks.toys import Counting, Pointwise
 
 EPS_255 = 12.0
 IDENTITY = {"dataset": "toy", "model": "pointwise", "training_seed": 0, "suite": "sea"}
-SPECS = suite_attacks(SEA_LOSSES, "apgd", ["reduced"], [10], None, EPS_255)
+SEA = {"losses": SEA_LOSSES, "schedules": ["reduced"], "iterations": [10]}
+SPECS = specs_of(SEA, EPS_255)
 
 
 @dataclass

@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from robustseg.attacks.schedules import slots
-from robustseg.attacks.spec import AttackSpec, check_radius, suite_attacks
+from robustseg.attacks.spec import AttackSpec, check_radius, specs_of
 from robustseg.errors import RobustsegError
+
+PLAIN = {"losses": ["ce"], "schedules": ["constant"], "iterations": [10]}
 
 
 def test_name_says_what_the_attack_is() -> None:
@@ -33,7 +35,8 @@ def test_impossible_attacks_are_refused(arguments: tuple, sentence: str) -> None
 
 
 def test_suite_is_every_combination_in_order() -> None:
-    attacks = suite_attacks(["js", "ce"], "apgd", ["constant", "reduced"], [10, 20], None, 4)
+    suite = {"losses": ["js", "ce"], "schedules": ["constant", "reduced"], "iterations": [10, 20]}
+    attacks = specs_of(suite, 4)
     assert [attack.name for attack in attacks] == [
         f"apgd-{loss}-{schedule}-{budget}"
         for schedule in ("constant", "reduced")
@@ -43,16 +46,16 @@ def test_suite_is_every_combination_in_order() -> None:
 
 
 def test_pgd_takes_its_step_size_by_radius() -> None:
-    steps = {4: 4e-3, 0.5: 1e-3}
-    assert suite_attacks(["ce"], "pgd", ["constant"], [10], steps, 4.0)[0].step_size == 4e-3
-    assert suite_attacks(["ce"], "pgd", ["constant"], [10], steps, 0.5)[0].step_size == 1e-3
+    suite = PLAIN | {"optimizer": "pgd", "step_size": {4: 4e-3, 0.5: 1e-3}}
+    assert specs_of(suite, 4.0)[0].step_size == 4e-3
+    assert specs_of(suite, 0.5)[0].step_size == 1e-3
     with pytest.raises(RobustsegError, match=r"no step_size at eps_255 8 .*0\.5, 4"):
-        suite_attacks(["ce"], "pgd", ["constant"], [10], steps, 8)
+        specs_of(suite, 8)
 
 
 def test_an_attack_named_twice_is_refused() -> None:
     with pytest.raises(RobustsegError, match="apgd-ce-constant-10 is in the suite twice"):
-        suite_attacks(["ce", "js", "ce"], "apgd", ["constant"], [10], None, 4)
+        specs_of(PLAIN | {"losses": ["ce", "js", "ce"]}, 4)
 
 
 @pytest.mark.parametrize(

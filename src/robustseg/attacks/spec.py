@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from numbers import Real
@@ -226,62 +226,37 @@ class SquareSpec:
 Spec = AttackSpec | SquareSpec
 
 
-def suite_attacks(
-    losses: Sequence[str],
-    optimizer: str,
-    schedules: Sequence[str],
-    iterations: Sequence[int],
-    step_size_by_eps: Mapping[float, float] | None,
-    eps_255: float,
-    choices: Sequence[str] = (DEFAULT_CHOICE,),
-) -> tuple[AttackSpec, ...]:
+def specs_of(suite: Mapping[str, Any], eps_255: float) -> tuple[AttackSpec, ...]:
     """Return the attacks of a suite at one radius, in the order choice, schedule, iterations, loss.
 
     Args:
-        losses, schedules, iterations, choices: every combination is an attack; losses are members.
-        optimizer: of all of them.
-        step_size_by_eps: PGD's step sizes in [0, 1] image units, by radius in 1/255 (B.1, C.1).
-        eps_255: the radius in 1/255.
+        suite: its section, as plain data; every combination of `losses` (members), `schedules`,
+            `iterations` and `choices` is an attack. That of a transfer has no `optimizer`: APGD.
+        eps_255: the radius in 1/255, by which `step_size` says PGD's steps (B.1, C.1).
 
     Raises:
         RobustsegError: PGD without a step size at this radius, an attack named twice, or anything
             that AttackSpec refuses.
     """
-    step_size = None
+    optimizer, step_size = suite.get("optimizer", "apgd"), None
     if optimizer == "pgd":
-        by_eps = {float(eps): step for eps, step in (step_size_by_eps or {}).items()}
+        by_eps = {float(eps): step for eps, step in (suite.get("step_size") or {}).items()}
         if float(eps_255) not in by_eps:
             raise RobustsegError(
                 f"pgd has no step_size at eps_255 {eps_255:g} (there are some at: "
                 f"{', '.join(f'{eps:g}' for eps in sorted(by_eps)) or 'none'}); add one"
             )
         step_size = by_eps[float(eps_255)]
+    parts = (suite.get("choices", [DEFAULT_CHOICE]), suite["schedules"], suite["iterations"])
     attacks = tuple(
         AttackSpec(member, optimizer, schedule, budget, step_size, choice)
-        for choice, schedule, budget, member in product(choices, schedules, iterations, losses)
+        for choice, schedule, budget, member in product(*parts, suite["losses"])
     )
     names = [attack.name for attack in attacks]
     for name in names:
         if names.count(name) > 1:
             raise RobustsegError(f"attack {name} is in the suite twice; name it once")
     return attacks
-
-
-def specs_of(suite: Mapping[str, Any], eps_255: float) -> tuple[AttackSpec, ...]:
-    """Return the attacks of a suite's section at one radius; those of a transfer use APGD.
-
-    Raises:
-        RobustsegError: what `suite_attacks` refuses.
-    """
-    return suite_attacks(
-        suite["losses"],
-        suite.get("optimizer", "apgd"),
-        suite["schedules"],
-        suite["iterations"],
-        suite.get("step_size"),
-        eps_255,
-        suite.get("choices", [DEFAULT_CHOICE]),
-    )
 
 
 def check_radius(eps_255: float) -> None:
