@@ -152,20 +152,25 @@ class Numbers:
         row |= {"table": self.exhibit.id, "suites": suites}
         return {name: value for name, value in row.items() if value is not None}
 
-    def write(self, path: Path, about: Mapping[str, str]) -> None:
+    def write(self, path: Path, evidence: Sequence[str], **about: str) -> None:
         """Write the long form, each number with the runs behind it, as Parquet.
 
         Args:
             path: the file.
+            evidence: the files it was made from, which its metadata names with their provenance.
             about: what its metadata says besides.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        from robustseg.evidence.reading import merged_provenance
+
+        made_by = {key: ", ".join(values) for key, values in merged_provenance(evidence).items()}
+        said = made_by | about | {"evidence": "\n".join(evidence)}
         table = pa.Table.from_pandas(self.frame(), preserve_index=False)
         runs = [[run._asdict() for run in one.runs] for one in self.entries]
         table = table.append_column("runs", pa.array(runs))
-        pq.write_table(table.replace_schema_metadata(dict(about)), path)
+        pq.write_table(table.replace_schema_metadata(said), path)
 
 
 def _mean(numbers: Sequence[Number]) -> Number:

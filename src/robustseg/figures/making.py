@@ -40,7 +40,6 @@ def make_figure(
     import matplotlib as mpl
 
     from robustseg.evidence.queries import Evidence
-    from robustseg.evidence.reading import merged_provenance
 
     mpl.use("Agg")
     paths = sorted(map(str, evidence_paths))
@@ -49,8 +48,7 @@ def make_figure(
     numbers = collect(figure, Sources(evidence, models))
     others = dict(out_paths)
     if "parquet" in others:
-        made_from = {key: ", ".join(v) for key, v in merged_provenance(paths).items()}
         with atomic_path(others.pop("parquet")) as temporary:
-            numbers.write(temporary, made_from | {"evidence": "\n".join(paths)})
+            numbers.write(temporary, paths)
     with mpl.rc_context(style(figure.id)):
         write_drawing(figure.draw(numbers.over_training_seeds()), numbers.frame(), others)

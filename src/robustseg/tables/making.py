@@ -48,8 +48,6 @@ def make_table(
     Raises:
         RobustsegError: evidence is missing, incomplete or damaged; the sentence says which.
     """
-    from robustseg.evidence.reading import merged_provenance
-
     paths = sorted(map(str, evidence_paths))
     numbers = _numbers(table, paths, reads, models, reported_folder, manifests or {})
     layout = with_reported(replace(table.layout(numbers.over_training_seeds()), label=table.label))
@@ -63,9 +61,7 @@ def make_table(
     for kind, path in out_paths.items():
         with atomic_path(path) as temporary:
             if kind == "parquet":
-                made_from = {key: ", ".join(v) for key, v in merged_provenance(paths).items()}
-                about = {"caption": layout.caption, "evidence": "\n".join(paths)}
-                numbers.write(temporary, made_from | about)
+                numbers.write(temporary, paths, caption=layout.caption)
             else:
                 temporary.write_text(texts[kind](), encoding="utf-8")
 
