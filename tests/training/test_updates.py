@@ -308,6 +308,15 @@ def test_a_ratio_needs_two_parts():
         parameter_groups(network(), 10.0)
 
 
+@pytest.mark.parametrize(("optimizer", "needed"), [("adamw", "betas"), ("sgd", "momentum")])
+def test_an_optimizer_without_its_setting_is_refused(optimizer, needed):
+    recipe = SimpleNamespace(
+        optimizer=optimizer, betas=None, momentum=None, weight_decay_of="all", learning_rate_ratio=1
+    )
+    with pytest.raises(RobustsegError, match=f"the optimizer {optimizer} needs {needed}; add it"):
+        build_optimizer(network(), recipe)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_steps_are_those_of_torchs_unfused_optimizers(optimizer):
     """They read memory as it lies, whatever the layout: a network's weights are channels last."""

@@ -14,6 +14,14 @@ from robustseg.errors import RobustsegError
 from robustseg.names import TRAINING_OPTIMIZERS
 from robustseg.training.settings import TrainingSettings
 
+OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], str]] = {
+    "adamw": (torch.optim.AdamW, "betas"),
+    "sgd": (torch.optim.SGD, "momentum"),
+}
+"""By name, each with the setting that it cannot do without."""
+if tuple(OPTIMIZERS) != TRAINING_OPTIMIZERS:
+    raise AssertionError(f"{tuple(OPTIMIZERS)} differ from names {TRAINING_OPTIMIZERS}")
+
 
 def build_optimizer(model: nn.Module, recipe: TrainingSettings) -> torch.optim.Optimizer:
     """Return the recipe's optimizer over all parameters of a model.
@@ -23,12 +31,20 @@ def build_optimizer(model: nn.Module, recipe: TrainingSettings) -> torch.optim.O
     # not say what decays.
 
     Raises:
-        RobustsegError: the decoder is to have a learning rate of its own and there is none.
+        RobustsegError: the decoder is to have a learning rate of its own and there is none, or the
+            optimizer lacks a setting.
     """
     groups = parameter_groups(model, recipe.learning_rate_ratio)
     if recipe.weight_decay_of == "matrices":
         groups = [part for group in groups for part in _only_matrices_decay(group)]
-    return OPTIMIZERS[recipe.optimizer](groups, recipe)
+    optimizer, needed = OPTIMIZERS[recipe.optimizer]
+    value = getattr(recipe, needed)
+    if value is None:
+        raise RobustsegError(
+            f"the optimizer {recipe.optimizer} needs {needed}; add it to the training's settings"
+        )
+    own = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, needed: value}
+    return optimizer(groups, fused=True, **own)
 
 
 def _only_matrices_decay(group: dict[str, Any]) -> list[dict[str, Any]]:
@@ -41,38 +57,6 @@ def _only_matrices_decay(group: dict[str, Any]) -> list[dict[str, Any]]:
         parts[parameter.ndim in (2, 4)].append(parameter)
     decaying, others = ({**group, "params": parts[is_matrix]} for is_matrix in (True, False))
     return [part for part in (decaying, others | {"weight_decay": 0.0}) if part["params"]]
-
-
-def _adamw(groups: list[dict[str, Any]], recipe: TrainingSettings) -> torch.optim.Optimizer:
-    if recipe.betas is None:
-        raise RobustsegError("the optimizer adamw needs betas; add them to the training's settings")
-    return torch.optim.AdamW(
-        groups,
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
-
-
-def _sgd(groups: list[dict[str, Any]], recipe: TrainingSettings) -> torch.optim.Optimizer:
-    if recipe.momentum is None:
-        raise RobustsegError("the optimizer sgd needs momentum; add it to the training's settings")
-    return torch.optim.SGD(
-        groups,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
-
-
-OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], TrainingSettings], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "sgd": _sgd,
-}
-if tuple(OPTIMIZERS) != TRAINING_OPTIMIZERS:
-    raise AssertionError(f"{tuple(OPTIMIZERS)} differ from names {TRAINING_OPTIMIZERS}")
 
 
 def parameter_groups(model: nn.Module, ratio: float) -> list[dict[str, Any]]:
