@@ -51,7 +51,8 @@ def check_arguments(
         check_counts(iterations=iterations, at_most=MOST_PASSES)
     if not is_whole(pictures) or pictures < 0:
         raise RobustsegError(f"pictures must be a whole number of at least 0; got {pictures!r}")
-    check_seed(seed)
+    if not is_whole(seed) or not 0 <= seed <= LARGEST_SEED:
+        raise RobustsegError(f"seed must be a whole number from 0 to {LARGEST_SEED}; got {seed!r}")
     check_shard(shard)
     called = [] if class_names is None else list(map(str, class_names))
     if len(set(called)) < len(called):
@@ -62,20 +63,10 @@ def radii_of(eps_255: float | Sequence[float]) -> list[float]:
     """Return radii in 1/255, ascending, each once.
 
     Raises:
-        RobustsegError: none, 0, more than six digits, or what is no radius.
+        RobustsegError: none, 0, more than six digits, or one that no attack has.
     """
     plain: Any = eps_255.tolist() if hasattr(eps_255, "tolist") else eps_255  # of NumPy, torch
     values = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
-    check_radii(values)
-    return sorted({_in_six_digits(float(value)) for value in values})
-
-
-def check_radii(values: list[Any]) -> None:
-    """Refuse no radius at all, and each that no attack has.
-
-    Raises:
-        RobustsegError: naming the value.
-    """
     if not values:
         raise RobustsegError("eps_255 is empty; name at least one radius, in 1/255")
     for value in values:
@@ -84,6 +75,7 @@ def check_radii(values: list[Any]) -> None:
             raise RobustsegError("eps_255 is 0: the clean score is always taken; name a radius")
         if value < SMALLEST_RADIUS_255:
             raise RobustsegError(f"eps_255 must be at least {SMALLEST_RADIUS_255}; got {value!r}")
+    return sorted({_in_six_digits(float(value)) for value in values})
 
 
 def _in_six_digits(value: float) -> float:
@@ -102,16 +94,6 @@ def _in_six_digits(value: float) -> float:
         f"eps_255 is {value!r}, but file names keep six digits; write {named:g}{meant}: radii are "
         "in 1/255"
     )
-
-
-def check_seed(seed: Any) -> None:
-    """Refuse what is no seed.
-
-    Raises:
-        RobustsegError: it is none.
-    """
-    if not is_whole(seed) or not 0 <= seed <= LARGEST_SEED:
-        raise RobustsegError(f"seed must be a whole number from 0 to {LARGEST_SEED}; got {seed!r}")
 
 
 def check_names(**names: str) -> None:
