@@ -49,7 +49,7 @@ def draw(numbers: Numbers) -> Drawing:
         for axis, eps_255 in zip(row, radii, strict=False):
             at = [one for one in numbers.find(model=model) if one.eps_255 == eps_255]
             axis.set_title(f"{model}, ε = {radius(eps_255)}")
-            _draw_suites(axis, numbers, at, suites)
+            _draw_suites(axis, at, suites)
             lines |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     handles = [lines[suite] for suite in suites]
     canvas.legend(handles, suites, loc="outside lower center", ncols=min(4, len(suites)))
@@ -74,7 +74,7 @@ PLACES = ((4, 3), (4, -8), (-11, 3), (-11, -8))
 """Where the iterations stand beside a point, in 1/72 inch, so that those of two can be read."""
 
 
-def _draw_suites(axis: Axes, numbers: Numbers, at: Sequence[Number], suites: Sequence[str]) -> None:
+def _draw_suites(axis: Axes, at: Sequence[Number], suites: Sequence[str]) -> None:
     """Draw the lines of one model and radius; `suites` choose colours and markers."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
