@@ -96,13 +96,21 @@ def test_what_has_little_noise_or_none(result: pd.Series, verdict: str) -> None:
     assert result.low <= result.margin <= result.high
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(2, "supported"), (60, "undecided")])
-def test_what_no_image_shows_is_no_larger_than_what_others_show(gain: float, verdict: str) -> None:
-    """One more run finds nothing here where another finds something in one image of 32."""
+@pytest.mark.parametrize(
+    ("gain", "here", "verdict"),
+    [(2, 0, "contradicted"), (20, 0, "undecided"), (20, 7, "undecided"), (20, 8, "contradicted")],
+)
+def test_few_images_do_not_tell_how_much_others_gain(gain: float, here: int, verdict: str) -> None:
+    """One more run finds next to nothing where another finds something in one image of 32."""
     left = np.full(32, 60.0)
-    images = {("sea", 4.0): [left], ("js", 4.0): [left], ("ce", 4.0): [left + gain * ONE_BELOW]}
-    apart = sides("close", {"attack": "sea"}, {"attack": ["js", "ce"]}, within=3)
-    assert evaluate(apart, [images], nested=True)["verdict"].tolist() == [verdict]
+    next_to_nothing = left + 0.01 * (np.arange(32) < here)
+    images = {
+        ("sea", 4.0): [left],
+        ("js", 4.0): [next_to_nothing],
+        ("ce", 4.0): [left + gain * ONE_BELOW],
+    }
+    both = sides("lower", {"attack": "sea"}, {"attack": ["js", "ce"]}, by_at_least=0.75)
+    assert evaluate(both, [images], nested=True)["verdict"].tolist() == [verdict]
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

@@ -39,8 +39,8 @@ class Gap:
         images: how many images the numbers are about; None where images do not tell.
         least, most: what it cannot be beyond, whatever the images.
         share: where it is a share of images beside a constant, that share, in [0, 1].
-        unseen: where one number is a worst case over more runs than the other, by how much images
-            may be worse for it that are like none of those seen.
+        unseen: where one number is a worst case over more runs than the other, and few images are
+            worse for it, by how much those may be that are like none of the images seen.
         deviation: where it is a standard deviation over attack seeds beside a constant, that
             deviation and the number of these seeds.
         alone: whether it is of one training seed, where the claim is about the mean over several.
