@@ -39,8 +39,17 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "17179869184")
 # took a tenth of its time.
 gc.set_threshold(200_000, 20, 100)
 
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
-from robustseg.clusters import ask, check_image, check_slurm, explain, left_jobs, too_long
+from robustseg.clusters import (
+    ask,
+    check_image,
+    check_slurm,
+    explain,
+    left_jobs,
+    too_long,
+    work_of,
+)
 from robustseg.bounds import LARGEST_SEED
 from robustseg.claims.language import read_claims
 from robustseg.config import load_config
@@ -164,7 +173,8 @@ onstart:
             }
             check_slurm(sorted(filter(None, asked)))
             comments = comments_of(workflow.dag.needrun_jobs())
-            say_left(left_jobs(workflow.workdir_init, comments))
+            say_left(left_jobs(workflow.workdir_init, CONFIG.run, comments))
+            logger.info(work_of(CONFIG.run))
             limits = ask("sinfo", "--noheader", "--format=%P %l")
             for sentence in too_long(sent(workflow.dag.needrun_jobs()), limits):
                 print(f"[run] {sentence}", file=sys.stderr)

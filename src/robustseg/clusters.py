@@ -129,13 +129,20 @@ def _minutes(limit: str) -> float:
     return int(days or 0) * 24 * 60 + seconds / 60
 
 
-def left_jobs(folder: str | Path, comments: Collection[str]) -> list[str]:
+def work_of(run: str) -> str:
+    """Return by what Snakemake's log tells the run; several may be under way in one folder."""
+    return f"[run] the jobs that are sent make results/{run}/"
+
+
+def left_jobs(folder: str | Path, run: str, comments: Collection[str]) -> list[str]:
     """Return the names of SLURM's jobs that an earlier Snakemake has left, which was killed.
 
-    Those that are being ended are not among them.
+    Those that are being ended are not among them, nor those of another run in the folder, which may
+    be under way: a job tells neither its run nor its files, but its name is in Snakemake's log.
 
     Args:
         folder: in which Snakemake was started.
+        run: its name.
         comments: of the jobs that are to be sent.
 
     Raises:
@@ -143,11 +150,14 @@ def left_jobs(folder: str | Path, comments: Collection[str]) -> list[str]:
     """
     asked = ("squeue", f"--user={getpass.getuser()}", "--noheader", "--format=%t|%j|%k|%Z")
     jobs = [line.split("|", 3) for line in ask(*asked).splitlines()]
-    return [
+    found = [
         name
         for state, name, comment, started_in in jobs
         if state != "CG" and comment in comments and started_in == str(folder)
     ]
+    logs = [_read(path) for path in Path(folder, ".snakemake", "log").glob("*.log") if found]
+    of_run = "\n".join(log for log in logs if work_of(run) in log)
+    return [name for name in found if name in of_run]
 
 
 def ask(*command: str) -> str:

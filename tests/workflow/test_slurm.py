@@ -98,6 +98,11 @@ def running(cluster: Mapping[str, str], rule: str) -> str:
     return job
 
 
+def waiting(cluster: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the jobs that wait for a node and make data."""
+    return [job for job in jobs(cluster, "generate_data") if job["JobState"] == "PENDING"]
+
+
 def newest(cluster: Mapping[str, str]) -> str:
     """Return the id of the attack that was sent last."""
     return jobs(cluster, "attack_model")[-1]["JobId"]
@@ -198,6 +203,23 @@ def test_a_job_without_enough_memory(clone: Path, cluster: Mapping[str, str]) ->
     few = ["--retries", "0", "--set-resources", f"{RULE}:mem_mb=50"]
     output = fail(start(clone, cluster, *few, "--", WEIGHTS))
     assert "[run] error: a job ran out of memory: retries ask for more each time" in output
+
+
+def test_two_runs_in_one_folder(clone: Path, cluster: Mapping[str, str]) -> None:
+    """One is waiting in the queue when the other comes and goes."""
+    node = f"NodeName={NODE}"
+    ask("scontrol", "update", node, "State=drain", "Reason=test", environment=cluster)
+    runs = []
+    for name in ("first", "second"):
+        config = matchbox(clone, f"{name}.yaml", run=name)
+        data = f"results/{name}/data/scenes/train.npz"
+        runs.append(start(clone, cluster, "--retries", "0", "--configfile", config, "--", data))
+        wait_until(lambda: len(waiting(cluster)) == len(runs), "it was never sent")
+    first, second = runs
+    second.send_signal(signal.SIGINT)
+    assert "an earlier Snakemake was killed" not in fail(second)
+    ask("scontrol", "update", node, "State=resume", environment=cluster)
+    finish(first)
 
 
 def test_killed_attacks_continue_to_the_same_bytes(clone: Path, cluster: Mapping[str, str]) -> None:
