@@ -36,6 +36,8 @@ CAUSES = {
     "partition, or change what its rule asks for under set-resources in the profile",
     r"died with <Signals\.SIGKILL: 9>": "a job was killed, probably because the machine ran out of "
     "memory: run fewer jobs at a time (--cores), or give attacks a smaller batch_size",
+    r"No space left on device|Disk quota exceeded": "a disk is full, or your quota on it is used "
+    "up: the logs of the jobs that failed name the file; free some space",
     r"missing after \d+ seconds": "results of a job that ended well did not appear here: if the "
     "file system is shared and slow, raise latency-wait in the profile",
 }

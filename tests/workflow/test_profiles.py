@@ -311,6 +311,7 @@ def test_commands_of_profiles_can_be_run(name: str) -> None:
         ("Requested time limit is invalid (missing or exceeds some", "no job of that length"),
         ("Requested node configuration is not available", "no node of the partition has the GPU"),
         ("Job 3 completed, but files missing after 120 seconds", "raise latency-wait in the prof"),
+        ("error: could not write w.safetensors: No space left on device; free", "a disk is full"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "attack_model:batch_size=4"),
     ],
 )
