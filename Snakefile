@@ -79,6 +79,12 @@ from robustseg.plan.limits import (
 )
 from robustseg.tables.registry import TABLES
 
+# In a job that was sent to a cluster. Not in `onstart`, which Snakemake leaves out where another
+# workflow uses this file as a module.
+if workflow.remote_exec:
+    os.environ[CLUSTER] = "1"
+
+
 # A configuration named on the command line replaces the default instead of being merged into it.
 # Both are looked at before Snakemake reads them: profiles/default/config.yaml.
 if not workflow.overwrite_configfiles:
@@ -163,8 +169,6 @@ onstart:
             os.environ[SLOTS] = str(workflow.global_resources["gpu"].value)
         if not seem_there():
             say_without_gpu(workflow.dag.needrun_jobs())
-    else:
-        os.environ[CLUSTER] = workflow.executor_plugin.name
     try:
         refuse_unwritable(path for job in workflow.dag.needrun_jobs() for path in job.output)
         if workflow.executor_plugin.name == "slurm":

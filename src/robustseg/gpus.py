@@ -18,7 +18,7 @@ from robustseg.progress import Progress
 SLOTS = "ROBUSTSEG_GPU_SLOTS"
 """Environment variable: how many GPUs the jobs on this machine take together."""
 CLUSTER = "ROBUSTSEG_CLUSTER"
-"""Environment variable: which of Snakemake's executors has sent the jobs to a cluster."""
+"""Environment variable: set in a job that was sent to a cluster."""
 ALLOW_CPU = "ROBUSTSEG_ALLOW_CPU"
 """Environment variable: set, if jobs on a cluster may compute on CPUs all the same."""
 GIVEN = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")

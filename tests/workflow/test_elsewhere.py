@@ -49,6 +49,22 @@ def test_another_workflow_plans_it_as_a_module(tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
+def test_a_job_of_a_module_on_a_cluster_must_get_its_gpu(tmp_path: Path) -> None:
+    text = OUTER.format(snakefile=ROOT / "Snakefile", config=MATCHBOX)
+    (tmp_path / "Snakefile").write_text(text)
+    here = ["--snakefile", tmp_path / "Snakefile", "--directory", tmp_path, "--cores", "1"]
+    sent = ["--mode", "remote", "--", "results/matchbox/plan/throughput.json"]
+    run = subprocess.run(
+        [sys.executable, "-m", "snakemake", *map(str, [*here, *sent])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**environment(), "CUDA_VISIBLE_DEVICES": ""},
+        timeout=100,
+    )
+    assert "this job asked for 1 GPU and torch sees none on" in run.stdout
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Return a second checkout whose library says that it is another."""
