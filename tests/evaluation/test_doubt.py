@@ -23,6 +23,7 @@ from robustseg.errors import RobustsegError, UnwritableError
 from robustseg.evaluation.doubting import attacks as doubt_attacks
 from robustseg.evaluation.doubting import run as doubting
 from robustseg.evaluation.doubting.figure import Figure, choose_images
+from robustseg.evaluation.resume import digest_of_weights
 from robustseg.evidence.enumerator import doubt_passes
 from robustseg.evidence.findings import (
     CHECKS,
@@ -429,6 +430,23 @@ def test_without_another_image_nothing_is_unbounded(monkeypatch: pytest.MonkeyPa
     assert "unbounded" not in named(said)  # another image in its place is as right
 
 
+@pytest.mark.parametrize("said", [{}, {"num_classes": 4}])
+@pytest.mark.parametrize("again", [{}, {"num_classes": 4}])
+def test_a_run_knows_its_number_of_classes(
+    said: dict[str, int], again: dict[str, int], tmp_path: Path
+) -> None:
+    quick: dict[str, Any] = FEW | {"iterations": 5}
+    del quick["images"]
+    evaluate(NET, scenes(), 8, folder=tmp_path, **quick, **said)
+    options: dict[str, Any] = {"images": 2, "progress": False, "folder": tmp_path}
+    assert len(doubt(NET, scenes(), **options, **again).opinions) == 1
+
+
+def test_a_scale_is_the_same_as_a_whole_number() -> None:
+    whole, real = (robustseg.wrap(NET, scale=scale) for scale in (255, 255.0))
+    assert digest_of_weights([whole]) == digest_of_weights([real])
+
+
 # Bad input.
 
 
@@ -436,6 +454,8 @@ def test_what_is_not_of_the_run_is_one_sentence(tmp_path: Path) -> None:
     evaluate(NET, scenes(), 2, folder=tmp_path, **(FEW | {"images": None}))
     with pytest.raises(RobustsegError, match="other weights"):
         doubt(nn.Conv2d(3, 4, 1), scenes(), folder=tmp_path, progress=False)
+    with pytest.raises(RobustsegError, match="has 4 classes, and the model was given 3"):
+        doubt(NET, scenes(), folder=tmp_path, num_classes=3, progress=False)
     with pytest.raises(RobustsegError, match=r"image \d of the run is not in the data"):
         doubt(NET, scenes()[:2], folder=tmp_path, progress=False)
     with pytest.raises(RobustsegError, match="no attack at 4/255"):

@@ -426,7 +426,7 @@ def wrap(
         model,
         mean=mean,
         std=std,
-        scale=scale,
+        scale=float(scale),  # by its digest, 255 would be another model than 255.0
         output=output,
         classes=classes,
         num_classes=num_classes,

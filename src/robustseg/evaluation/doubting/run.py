@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,14 +136,34 @@ def doubt(
                 search = ["blackbox"]
                 evaluate(wrapped, data, eps_255, suites=search, iterations=iterations, **first)
         records = read_records(root)
-        if is_there and records[0]["weights"] != digest_of_weights([wrapped]):
-            raise RobustsegError(
-                f"the model has other weights, buffers or another normalisation than the one that "
-                f"{root} was made with; pass that one, or evaluate this one into a folder of "
-                "its own"
-            )
+        if is_there:
+            wrapped = _as_in_the_run(wrapped, records[0], root)
         opinions = _opinions(root, records, wrapped, data, eps_255, images, others, progress)
         return Doubt(Path(folder) if folder else None, records[0]["name"], opinions)
+
+
+def _as_in_the_run(model: WrappedModel, record: dict[str, Any], root: Path) -> WrappedModel:
+    """Return the model with the run's number of classes, which it may not have been told.
+
+    Raises:
+        RobustsegError: another number was said; other weights or settings than the run's.
+    """
+    classes = record["num_classes"]
+    if model.data_classes not in (None, classes):
+        raise RobustsegError(
+            f"the run in {root} has {classes} classes, and the model was given "
+            f"{model.data_classes}; leave num_classes out"
+        )
+    told = with_num_classes(model, classes)
+    untold = copy.copy(told)
+    untold.data_classes = None
+    for one in (told, untold):
+        if digest_of_weights([one]) == record["weights"]:
+            return one
+    raise RobustsegError(
+        f"the model has other weights, buffers or another normalisation than the one that "
+        f"{root} was made with; pass that one, or evaluate this one into a folder of its own"
+    )
 
 
 def _opinions(
