@@ -228,3 +228,11 @@ def test_levelled_logits_have_one_margin_whatever_the_temperature() -> None:
     assert torch.allclose(*slopes, rtol=1e-3, atol=1e-4)
     same = torch.ones(2, 3, 4, 4)
     assert torch.equal(LevelledModel(lambda _: same, 10)(same), same)
+
+
+def test_a_look_in_training_mode_draws_nothing_and_moves_no_statistics() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert not hiding(net, IMAGES).random
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert net.training

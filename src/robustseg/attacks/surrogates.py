@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from robustseg.attacks.attacked_model import Model
+from robustseg.attacks.attacked_model import Model, frozen
 from robustseg.attacks.search_model import exact
 from robustseg.errors import RobustsegError
 
@@ -289,7 +289,7 @@ def hiding(model: Model, images: Tensor) -> StraightThrough:
     """
     surrogate = StraightThroughModel(model)
     try:
-        with torch.enable_grad():
+        with frozen(model), torch.enable_grad():
             surrogate(images.detach().requires_grad_())
     except (RuntimeError, TypeError, ValueError, RobustsegError):
         return StraightThrough()
