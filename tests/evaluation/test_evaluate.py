@@ -33,6 +33,7 @@ SQUARE = {"kind": "square", "iterations": 5, "p_init": 0.8}
 ALMA = {"kind": "alma", "threshold": 0.9, "iterations": 5}
 OWN = {"losses": ["ce"], "schedules": ["constant"]}
 FEW = {"iterations": 4, "progress": False}
+UNEQUAL = [(torch.zeros(3, px, 4), torch.zeros(px, 4, dtype=torch.int64)) for px in (4, 6)]
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -681,6 +682,8 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"suites": {"own": {"kind": "objects"}}}, "kind 'objects'; known are white_box"),
         ({"data": 3}, "must be a loader"),
         ({"data": []}, "no images"),
+        ({"data": DataLoader(UNEQUAL, batch_size=2)}, r"different sizes .* \(loader\.dataset\)"),
+        ({"data": DataLoader(UNEQUAL, 2, num_workers=1)}, r"different sizes .* batch_size=1"),
         ({"data": [torch.rand(3, 4, 4)]}, "not \\(images, labels\\)"),
         ({"data": [{"x": 1}]}, "has the keys x"),
         (

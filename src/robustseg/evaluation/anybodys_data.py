@@ -22,6 +22,8 @@ IMAGE_KEYS = ("pixel_values", "image", "images", "img")
 LABEL_KEYS = ("labels", "label", "mask", "masks", "semantic_map", "gt")
 ID_KEYS = ("image_id", "image_ids", "id", "ids", "name", "names", "file_name")
 
+UNEQUAL_SIZES = ("each tensor to be equal size", "storage that is not resizable")
+"""What torch's `default_collate` says of tensors that are not of one size."""
 ALL_IGNORED = (
     "all pixels of all images are ignored; check the labels, and what is ignored in them "
     "(ignore_index; --classes, --values and --ignore)"
@@ -148,7 +150,7 @@ def _of_batches(
 ) -> Iterator[Batch]:
     """Yield every `parts`-th batch of an iterable, from `own` on, until there are enough images."""
     seen = 0
-    for number, item in enumerate(data):
+    for number, item in enumerate(_batches_of(data)):
         one, labels, ids = _parts(item, f"batch {number}")
         if _dimensions(one) == 3 and not isinstance(one, list | tuple):
             raise RobustsegError(
@@ -171,6 +173,23 @@ def _of_batches(
             yield from _grouped(pairs, len(pairs), ignore_index)
         if images is not None and seen >= images:
             return
+
+
+def _batches_of(data: Iterable[Any]) -> Iterator[Any]:
+    """Yield what a loader gives.
+
+    Raises:
+        RobustsegError: it cannot put images of different sizes into one batch.
+    """
+    try:
+        yield from data
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in UNEQUAL_SIZES):
+            raise
+        raise RobustsegError(
+            "the data's loader cannot put images of different sizes into a batch: pass its data "
+            "set in its place (loader.dataset), or give it batch_size=1"
+        ) from error
 
 
 def _grouped(
