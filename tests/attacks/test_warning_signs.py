@@ -15,7 +15,7 @@ from robustseg.attacks.alma_prox import alma_prox
 from robustseg.attacks.ensemble import SeaResult, sea
 from robustseg.attacks.run import AttackResult
 from robustseg.attacks.targeted import targeted_attack
-from robustseg.attacks.warning_signs import RobustsegWarning
+from robustseg.attacks.warning_signs import SEEN_ALONE, RobustsegWarning, WarningSigns
 from robustseg.errors import RobustsegError
 from robustseg.models.wrap import wrap
 from robustseg.training.inner_attack import TrainingAttack, perturb
@@ -255,6 +255,22 @@ def test_logits_of_another_image_than_the_first_that_depend_on_the_batch() -> No
         return torch.cat([logits[:1], (logits[1:] + logits[:-1]) / 2])
 
     assert "an image's logits depend on the others of its batch" in said(film)
+
+
+def test_of_a_large_batch_some_images_are_seen_alone() -> None:
+    alone = 0
+
+    def film(images: Tensor) -> Tensor:
+        nonlocal alone
+        alone += len(images) == 1
+        logits = NET(images)
+        return torch.cat([logits[:1], (logits[1:] + logits[:-1]) / 2])
+
+    images, labels = scenes(2 * SEEN_ALONE + 1, seed=1)
+    signs = WarningSigns(film, [])
+    signs.look((images, labels, list(map(str, range(len(images))))))
+    assert "depend on the others of its batch" in signs.found()[0]
+    assert 1 < alone <= SEEN_ALONE
 
 
 def test_logits_that_depend_on_the_batch() -> None:

@@ -56,11 +56,6 @@ class Gap:
     deviation: tuple[float, int] | None = None
     alone: bool = False
 
-    @property
-    def is_unseen(self) -> bool:
-        """Whether none of the images is worse where others may be."""
-        return bool(self.unseen) and not self.pulls.any()
-
 
 def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
     """Return intervals of true differences.
@@ -74,7 +69,9 @@ def band(gaps: Mapping[K, Gap], chances: int) -> dict[K, Ends]:
     counts = [gap.images for gap in gaps.values() if gap.images is not None]
     q = np.inf
     # What none or all of the images show pulls nothing and may be wrong all the same.
-    bare = any(gap.share in (0.0, 1.0) or gap.is_unseen for gap in gaps.values())
+    bare = any(
+        gap.share in (0.0, 1.0) or (gap.unseen and not gap.pulls.any()) for gap in gaps.values()
+    )
     if chances > 1 and counts and not bare:
         q = joint_quantile(np.stack([gap.pulls for gap in gaps.values()]), min(counts) - 1)
     return {name: _ends(gap, q, tail) for name, gap in gaps.items()}

@@ -2,7 +2,7 @@
 
 timm and its torchvision load `torch._dynamo` to say which of their functions it must leave alone,
 and to ask it, once they are called, what it can compile. They need neither there and then, and it
-takes a third of the time in which an attack's job starts.
+takes nearly a third of the time in which an attack's job starts.
 """
 
 import importlib
