@@ -172,15 +172,13 @@ onstart:
     try:
         refuse_unwritable(path for job in workflow.dag.needrun_jobs() for path in job.output)
         if workflow.executor_plugin.name == "slurm":
-            asked = {
-                job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()
-            }
-            check_slurm(sorted(filter(None, asked)))
+            to_send = sent(workflow.dag.needrun_jobs())
+            check_slurm(sorted({partitions for _, partitions, _ in to_send if partitions}))
             comments = comments_of(workflow.dag.needrun_jobs())
             say_left(left_jobs(workflow.workdir_init, CONFIG.run, comments))
             logger.info(work_of(CONFIG.run))
             limits = ask("sinfo", "--noheader", "--format=%P %l")
-            for sentence in too_long(sent(workflow.dag.needrun_jobs()), limits):
+            for sentence in too_long(to_send, limits):
                 print(f"[run] {sentence}", file=sys.stderr)
         if IN_CONTAINER:
             check_image(IMAGE)
