@@ -69,7 +69,7 @@ from robustseg.evidence.enumerator import (
 )
 from robustseg.figures.registry import EXHIBITS, FIGURES, PICTURES
 from robustseg.files import refuse_unwritable
-from robustseg.gpus import CLUSTER, SLOTS, seem_there
+from robustseg.gpus import CLUSTER, SLOTS, check_shares, seem_there
 from robustseg.plan.limits import (
     attack_minutes,
     clean_minutes,
@@ -171,6 +171,8 @@ onstart:
             say_without_gpu(workflow.dag.needrun_jobs())
     try:
         refuse_unwritable(path for job in workflow.dag.needrun_jobs() for path in job.output)
+        if not workflow.local_exec or seem_there():
+            check_trainings(workflow.dag.needrun_jobs())
         if workflow.executor_plugin.name == "slurm":
             to_send = sent(workflow.dag.needrun_jobs())
             check_slurm(sorted({partitions for _, partitions, _ in to_send if partitions}))

@@ -348,6 +348,24 @@ def say_without_gpu(jobs):
         )
 
 
+# Said before trainings wait for several GPUs, for which their jobs would then have no use.
+
+
+def check_trainings(jobs):
+    for job in jobs:
+        if job.name in ("train_model", "pretrain_backbone") and job.resources.get("gpu"):
+            training = job.params.training
+            batch_size = training["batch_size"]
+            try:
+                check_shares(
+                    job.resources.gpu, batch_size, training["images_per_pass"] or batch_size
+                )
+            except RobustsegError as error:
+                raise RobustsegError(
+                    f"{job.rule.name} of {'/'.join(job.wildcards)}: {error}"
+                ) from None
+
+
 # What is sent to a cluster.
 
 

@@ -77,6 +77,31 @@ def check_cluster(count: int, visible: bool) -> None:
         )
 
 
+def check_shares(count: int, batch_size: int, images_per_pass: int) -> None:
+    """Refuse a training on GPUs among which the passes of a batch cannot be divided.
+
+    Args:
+        count: GPUs, or processes on a CPU.
+        batch_size: images of an update.
+        images_per_pass: images that go through the network together; it divides the batch.
+
+    Raises:
+        RobustsegError: they cannot.
+    """
+    passes = batch_size // images_per_pass
+    if passes % count == 0:
+        return
+    smaller = [n for n in range(1, images_per_pass) if batch_size % (n * count) == 0]
+    advice = [
+        f"give the training 1 GPU{f' or a number that divides {passes}' if passes > 1 else ''}",
+        *(f"lower images_per_pass to {n}" for n in smaller[-1:]),
+    ]
+    raise RobustsegError(
+        f"{count} GPUs cannot share a batch of {passes} pass{'es' if passes > 1 else ''} of "
+        f"{images_per_pass} images; {', or '.join(advice)}"
+    )
+
+
 def seem_there() -> bool:
     """Return whether this machine seems to have a GPU that may be used, without loading torch."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")

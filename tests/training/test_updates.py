@@ -222,7 +222,7 @@ def test_passes_must_divide_the_batch(tmp_path):
 
 
 def test_processes_must_be_able_to_share_a_batch(tmp_path):
-    with pytest.raises(RobustsegError, match="2 GPUs cannot share the 1 passes of 8 images"):
+    with pytest.raises(RobustsegError, match="2 GPUs cannot share a batch of 1 pass of 8 images"):
         trained(tmp_path, processes=2)
 
 

@@ -14,9 +14,9 @@ import yaml
 from robustseg.workflow_job import choose_device
 from robustseg.clusters import explain, too_long
 from robustseg.errors import RobustsegError
-from robustseg.gpus import ALLOW_CPU, CLUSTER, GIVEN, SLOTS, take_gpus
+from robustseg.gpus import ALLOW_CPU, CLUSTER, GIVEN, SLOTS, check_shares, take_gpus
 from robustseg.progress import Progress
-from tests.workflow.running import MATCHBOX, ROOT, command, environment
+from tests.workflow.running import MATCHBOX, ROOT, command, environment, snakemake
 
 BACKBONES = ("convnext_clean", "convnext_robust")
 RUN = Path("results", "matchbox")
@@ -200,6 +200,39 @@ def test_another_cluster_whose_file_system_is_late(tmp_path: Path) -> None:
     assert "-M 4000MB -R rusage[mem=4000MB] -W 30 -gpu num=1:" in training
     assert " -q night " in training
     assert (folder / weights).exists()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "images_per_pass", "advice"),
+    [
+        (2, 8, "give the training 1 GPU, or lower images_per_pass to 4"),
+        (3, 8, "give the training 1 GPU"),
+        (4, 4, "give the training 1 GPU or a number that divides 2, or lower images_per_pass to 2"),
+    ],
+)
+def test_advice_for_gpus_that_cannot_share_a_batch(
+    gpus: int, images_per_pass: int, advice: str
+) -> None:
+    with pytest.raises(RobustsegError) as error:
+        check_shares(gpus, 8, images_per_pass)
+    assert str(error.value).partition("; ")[2] == advice
+    if lower := advice.partition("images_per_pass to ")[2]:
+        check_shares(gpus, 8, int(lower))
+    check_shares(1, 8, images_per_pass)
+
+
+def test_gpus_that_cannot_share_a_batch_are_refused_before_a_job_is_sent(tmp_path: Path) -> None:
+    chosen = ["--profile", ROOT / "profiles" / "lsf", "--configfile", MATCHBOX]
+    weights = RUN / "models" / "at_5" / "seed0" / "weights.safetensors"
+    outcome = snakemake(
+        *chosen, "--set-resources", "train_model:gpu=2", "--", weights, folder=tmp_path
+    )
+    assert outcome.returncode
+    assert (
+        "train_model of at_5/0: 2 GPUs cannot share a batch of 1 pass of 4 images; give the "
+        "training 1 GPU, or lower images_per_pass to 2"
+    ) in outcome.stdout
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch import Tensor
 from robustseg.data.batching import batches_of, labelled_images
 from robustseg.data.interface import IGNORE_LABEL, Dataset
 from robustseg.errors import RobustsegError
+from robustseg.gpus import check_shares
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
 from robustseg.training.batch_norm import RunningStatistics
@@ -88,12 +89,7 @@ class Trainer:
         self.batches = batches_per_epoch(train, recipe.batch_size)
         self._first_labelled("training", train)
         self.first_val = self._first_labelled("validation", val)
-        if recipe.passes % group.size:
-            raise RobustsegError(
-                f"{group.size} GPUs cannot share the {recipe.passes} passes of "
-                f"{recipe.images_per_pass} images that make a batch; give the training 1 GPU or a "
-                f"number that divides {recipe.passes}, or change images_per_pass"
-            )
+        check_shares(group.size, recipe.batch_size, recipe.images_per_pass)
         self.loader = Loader(train, recipe.training_seed, loaders)
         self.view_size_px = self.loader.view_size_px()
         self.optimizer = build_optimizer(task.model, recipe)
