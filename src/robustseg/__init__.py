@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from robustseg.errors import RobustsegError
     from robustseg.evaluation.doubting.run import Doubt, doubt
     from robustseg.evaluation.evaluate import Evaluation, evaluate
+    from robustseg.models.references import load_model
     from robustseg.models.wrap import WrappedModel, wrap
     from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
     from robustseg.training.own_loop import perturb_batch
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "doubt",
     "evaluate",
+    "load_model",
     "perturb_batch",
     "sea",
     "wrap",
@@ -47,6 +49,7 @@ _HOMES = {
     "Evaluation": "evaluation.evaluate",
     "IMAGENET_MEAN": "names",
     "IMAGENET_STD": "names",
+    "load_model": "models.references",
     "WrappedModel": "models.wrap",
     "wrap": "models.wrap",
     "perturb_batch": "training.own_loop",

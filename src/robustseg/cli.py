@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 MODEL_HELP = (
     "the model: file.py:name or package.module:name (a module, a function of images, or a function "
-    "without arguments that makes one), hf:NAME, torchvision:NAME, smp:NAME"
+    "without arguments that makes one), hf:NAME, torchvision:NAME, smp:NAME, "
+    "trained:FILE (weights.safetensors of this project) or released:NAME (of docs/weights.md)"
 )
 DATA_HELP = (
     "a folder of images and one of masks with the same names; or ade20k:FOLDER or voc:FOLDER "

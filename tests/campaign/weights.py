@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from robustseg.models.checkpoints import load_model
+from robustseg.models.checkpoints import load_network
 from robustseg.models.inert_pickle import read_inertly
 from robustseg.models.unpickling import read_checkpoint
 from tests.campaign.cases import WRONG, CaseClass, Verdict, judged
@@ -107,7 +107,7 @@ def script(content: bytes, folder: Path, source: random.Random) -> Verdict:
     """Read a TorchScript file, whole or damaged, where a state dict is wanted."""
     path = folder / "w.pt"
     path.write_bytes(content if source.random() < 0.1 else mutated(content, source))
-    read = source.choice((own, published, lambda path: load_model(path)[0].state_dict()))
+    read = source.choice((own, published, lambda path: load_network(path)[0].state_dict()))
     return judged(lambda: read(path), r"w\.pt", lambda found: "a program was taken for weights")
 
 

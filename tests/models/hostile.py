@@ -14,7 +14,7 @@ from robustseg.models.build import (
     build_segmentation_model,
     classifier_architecture,
 )
-from robustseg.models.checkpoints import load_backbone, load_model, load_strictly, save_weights
+from robustseg.models.checkpoints import load_backbone, load_network, load_strictly, save_weights
 from robustseg.models.inert_pickle import MOST_STEPS
 from robustseg.models.own_weights import load_weights
 from robustseg.models.unpickling import read_checkpoint
@@ -114,7 +114,7 @@ FILES = {
     "old, own": ("w.pt", save_old, own, False),
     "safetensors, published": ("w.safetensors", save_safetensors, published, False),
     "safetensors, own": ("w.safetensors", save_safetensors, own, False),
-    "model": ("w.safetensors", save_model, lambda path: load_model(path)[0].state_dict(), False),
+    "model": ("w.safetensors", save_model, lambda path: load_network(path)[0].state_dict(), False),
     "backbone": ("w.safetensors", save_classifier, backbone, False),
     "training": ("checkpoint.pt", save_training, resumed, True),
 }

@@ -16,7 +16,7 @@ from robustseg.models.build import (
 )
 from robustseg.models.checkpoints import (
     load_backbone,
-    load_model,
+    load_network,
     load_strictly,
     read_weights,
     save_weights,
@@ -46,7 +46,7 @@ def classifier_weights(tmp_path):
 
 
 def test_a_model_comes_back_from_its_file_alone(model, weights):
-    loaded, metadata = load_model(weights)
+    loaded, metadata = load_network(weights)
     images = torch.rand(1, 3, 32, 32)
     assert metadata["note"] == "täst"
     assert not loaded.training
@@ -54,7 +54,7 @@ def test_a_model_comes_back_from_its_file_alone(model, weights):
 
 
 def test_a_classifier_comes_back_too(classifier_weights):
-    loaded, _ = load_model(classifier_weights)
+    loaded, _ = load_network(classifier_weights)
     assert loaded(torch.rand(2, 3, 32, 32)).shape == (2, 9)
 
 
@@ -83,16 +83,16 @@ def test_same_weights_same_bytes(model, weights, tmp_path):
 def test_truncated_file_gets_one_sentence(weights, share):
     os.truncate(weights, int(weights.stat().st_size * share))
     with pytest.raises(RobustsegError, match=r"weights\.safetensors is truncated") as caught:
-        load_model(weights)
+        load_network(weights)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_file_and_foreign_file(tmp_path):
     with pytest.raises(RobustsegError, match=r"absent does not exist"):
-        load_model(tmp_path / "absent")
+        load_network(tmp_path / "absent")
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
     with pytest.raises(RobustsegError, match=r"foreign does not say which network"):
-        load_model(tmp_path / "foreign")
+        load_network(tmp_path / "foreign")
 
 
 def test_a_key_too_few_too_many_or_of_another_shape_is_named(model, weights):

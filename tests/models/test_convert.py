@@ -14,7 +14,7 @@ from timm import create_model
 
 from robustseg.errors import RobustsegError
 from robustseg.files import sha256
-from robustseg.models.checkpoints import load_model
+from robustseg.models.checkpoints import load_network
 from robustseg.models.convert import Conversion, write_report
 from robustseg.models.convert import convert as convert_verified
 from robustseg.models.interpolation import resize
@@ -47,7 +47,7 @@ def test_every_key_of_a_released_model_is_used(weights, tmp_path):
     torch.save(state if plain else content, tmp_path / "file")
     conversion = convert(weights, tmp_path / "file", target)
     accounted(conversion, state if plain else content["state_dict"])
-    model, metadata = load_model(target)
+    model, metadata = load_network(target)
     assert metadata["published"] == {
         "weights": weights,
         "file": "file",
@@ -115,7 +115,7 @@ def test_ddc_at_takes_images_in_0_1_and_its_archive_as_it_is(tmp_path):
     packed = convert(weights, tmp_path / "all.zip", tmp_path / "packed.safetensors")
     bare = convert(weights, tmp_path / "one.pth", tmp_path / "bare.safetensors")
     assert packed.renamed == bare.renamed
-    model, metadata = load_model(tmp_path / "packed.safetensors")
+    model, metadata = load_network(tmp_path / "packed.safetensors")
     assert metadata["architecture"]["mean"] == [0.485, 0.456, 0.406]
     assert (tmp_path / "one.pth").stat().st_size > 2**20
 
@@ -166,7 +166,7 @@ def test_classifiers_keep_all_weights_and_know_their_input(weights, tmp_path):
     accounted(conversion, state)
     assert len(conversion.dropped) == 2 * len(normaliser)
     assert (conversion.input_mean is not None) == bool(normaliser)
-    classifier, _ = load_model(tmp_path / "weights")
+    classifier, _ = load_network(tmp_path / "weights")
     for key, tensor in classifier.state_dict().items():
         assert torch.equal(tensor, state[prefix + key])
 
@@ -177,7 +177,7 @@ def test_timms_vit_reads_what_timm_reads(tmp_path):
     save_file(timms.state_dict(), tmp_path / "model.safetensors")
     conversion = convert("vit_s_clean", tmp_path / "model.safetensors", tmp_path / "weights")
     assert conversion.renamed == conversion.dropped == {}
-    own, _ = load_model(tmp_path / "weights")
+    own, _ = load_network(tmp_path / "weights")
     images = torch.rand(1, 3, 224, 224)
     with torch.no_grad():
         assert torch.allclose(own(images), timms(images * 2 - 1), atol=1e-4)
@@ -215,7 +215,7 @@ def test_salmans_checkpoint_is_read_and_its_functions_are_not_made(zipped, tmp_p
     accounted(conversion, content["model"])
     assert conversion.input_std == pytest.approx([0.229, 0.224, 0.225])
     assert conversion.dropped["module.attacker.model.conv1.weight"].startswith("a second copy")
-    classifier, _ = load_model(tmp_path / "weights")
+    classifier, _ = load_network(tmp_path / "weights")
     assert torch.equal(classifier.fc.bias, content["model"]["module.model.fc.bias"])
 
 

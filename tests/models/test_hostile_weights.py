@@ -26,7 +26,7 @@ from robustseg.models.build import (
     build_segmentation_model,
     classifier_architecture,
 )
-from robustseg.models.checkpoints import load_backbone, load_model
+from robustseg.models.checkpoints import load_backbone, load_network
 from robustseg.models.convert import checkpoint_in
 from robustseg.models.inert_pickle import UnreadableError, read_inertly
 from robustseg.models.own_weights import load_weights
@@ -489,23 +489,23 @@ METADATA = {
 def test_metadata_of_no_network(name, tmp_path):
     path = tmp_path / "w.safetensors"
     with_metadata(path, METADATA[name])
-    assert sentence(path, lambda path: load_model(path)[0].state_dict())
+    assert sentence(path, lambda path: load_network(path)[0].state_dict())
     assert sentence(path, backbone)
 
 
 def test_a_flat_tensor_does_not_make_a_giant(tmp_path):
     path = tmp_path / "w.safetensors"
     with_metadata(path, described(num_classes=10**7), {"a": torch.zeros(10**7, dtype=torch.uint8)})
-    assert "num_classes" in sentence(path, load_model)
+    assert "num_classes" in sentence(path, load_network)
 
 
 def test_a_network_of_another_kind(tmp_path):
     path = tmp_path / "w.safetensors"
     save_classifier(path)
-    assert "kind classifier" in sentence(path, lambda path: load_model(path, "cpu", "segmentation"))
+    assert "kind classifier" in sentence(path, lambda path: load_network(path, kind="segmentation"))
     save_model(path)
     assert "kind segmentation" in sentence(path, backbone)
-    assert "kind segmentation" in sentence(path, lambda path: load_model(path, "cpu", "classifier"))
+    assert "kind segmentation" in sentence(path, lambda path: load_network(path, kind="classifier"))
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (1, 1, 48), (1, 4, 48), (1, 17, 47), (2, 17, 48)])

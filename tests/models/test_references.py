@@ -7,10 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import robustseg
 from robustseg.errors import RobustsegError
+from robustseg.files import sha256
+from robustseg.models.build import build_segmentation_model
+from robustseg.models.checkpoints import save_weights
+from robustseg.models.convert import convert
+from robustseg.models.published import FILES, MODELS, PublishedFile
 from robustseg.models.references import UNSAID, load_reference, own_model
 from robustseg.models.wrap import WrappedModel, wrap
 from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
+from tests.models.published_keys import published_state
+from tests.serving import serve
 
 MODEL = """
 import torch
@@ -79,8 +87,89 @@ def test_what_a_wrapped_network_would_not_do_is_refused(here: Path) -> None:
     assert own_model(settings("mine.py:wrapped"), 3).data_classes == 3
     with pytest.raises(RobustsegError, match=r"already wrapped .* no use for normalise, divisor"):
         own_model(settings("mine.py:wrapped", normalise="imagenet", divisor=8), 3)
-    with pytest.raises(RobustsegError, match="num_classes is 4, and the model was wrapped with 3"):
+    words = r"the data has 4 classes \(num_classes\), and the model was wrapped for 3"
+    with pytest.raises(RobustsegError, match=words):
         own_model(settings("mine.py:three"), 4)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]:
+    path = tmp_path_factory.mktemp("trained") / "weights.safetensors"
+    torch.manual_seed(0)
+    net = build_segmentation_model("convnext_demo", "upernet_demo", 5, [0.1, 0.2, 0.3], [1, 2, 4])
+    save_weights(path, net, {"architecture": net.architecture})
+    return path, net.eval()
+
+
+def test_a_model_of_this_project_s_is_its_file(trained: tuple[Path, nn.Module]) -> None:
+    path, net = trained
+    images = torch.rand(2, 3, 40, 56)
+    model = robustseg.load_model(f"trained:{path}")
+    assert model.data_classes == 5
+    assert torch.equal(model(images), net(images))
+    assert torch.equal(own_model(settings(f"trained:{path}"), 5)(images), net(images))
+    assert not model.training
+
+
+def test_a_model_of_this_project_s_needs_nothing_said(trained: tuple[Path, nn.Module]) -> None:
+    path, _ = trained
+    with pytest.raises(RobustsegError, match=r"the data has 4 classes .* was wrapped for 5"):
+        own_model(settings(f"trained:{path}"), 4)
+    with pytest.raises(RobustsegError, match="already wrapped and has no use for normalise"):
+        own_model(settings(f"trained:{path}", normalise="imagenet"), 5)
+    with pytest.raises(RobustsegError, match=r"names the weights already: leave out other\.pth"):
+        robustseg.load_model(f"trained:{path}", weights="other.pth")
+    with pytest.raises(RobustsegError, match=r"absent\.safetensors does not exist"):
+        robustseg.load_model("trained:absent.safetensors")
+
+
+RELEASED = "pir_at_5_128ep_segmenter_vit_s"
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file as it is published, with random values, beside nothing else."""
+    path = tmp_path_factory.mktemp("served") / MODELS[RELEASED].file
+    torch.save(published_state(RELEASED), path)
+    return path
+
+
+def test_a_released_model_is_downloaded_once(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    kept = tmp_path / "hub" / "robustseg" / released.name
+    images = torch.rand(1, 3, 33, 49)
+    with serve(released.parent) as server:
+        urls = (server.url(released.name),)
+        monkeypatch.setitem(FILES, released.name, PublishedFile(urls, sha256(released)))
+        first = robustseg.load_model(f"released:{RELEASED}")
+        assert kept.read_bytes() == released.read_bytes()
+    assert first.data_classes == 151
+    again = robustseg.load_model(f"released:{RELEASED}", num_classes=151)
+    assert torch.equal(again(images), first(images))
+    kept.write_bytes(b"something else")
+    with pytest.raises(RobustsegError, match=f"could not download {released.name}"):
+        robustseg.load_model(f"released:{RELEASED}")
+    own_copy = robustseg.load_model(f"released:{RELEASED}", weights=released)
+    assert torch.equal(own_copy(images), first(images))
+
+
+def test_a_released_model_computes_what_the_workflow_s_conversion_does(
+    released: Path, tmp_path: Path
+) -> None:
+    convert(RELEASED, released, tmp_path / "weights.safetensors", sha256(released))
+    images = torch.rand(1, 3, 33, 49)
+    converted = robustseg.load_model(f"trained:{tmp_path / 'weights.safetensors'}")
+    model = robustseg.load_model(f"released:{RELEASED}", weights=released)
+    assert torch.equal(model(images), converted(images))
+
+
+def test_a_released_model_that_nobody_knows(tmp_path: Path) -> None:
+    with pytest.raises(RobustsegError, match=rf"no model 'x' is released; known are .*{RELEASED}"):
+        robustseg.load_model("released:x")
+    with pytest.raises(RobustsegError, match=r"absent\.pth does not exist"):
+        robustseg.load_model(f"released:{RELEASED}", weights=tmp_path / "absent.pth")
 
 
 @pytest.mark.parametrize("saved", ["network", "wrapped model", "parallel network"])

@@ -21,7 +21,10 @@ PACKAGES = packages_distributions()
 OTHERS = {"transformers", "segmentation-models-pytorch", "segmentation_models_pytorch"}
 """Libraries of models, which a person installs who names one of their models."""
 UNREACHED = {
-    "envs/report.yaml": {"numba", "timm", "torch", "torchvision", "safetensors", *OTHERS},
+    "envs/report.yaml": {
+        *("numba", "requests", "safetensors", "timm", "torch", "torchvision", "urllib3"),
+        *OTHERS,
+    },
     "envs/robustseg.yaml": OTHERS,
 }
 """By environment, what is imported only in functions that its jobs do not call."""

@@ -253,6 +253,9 @@ def _own_problems(config: Config, name: str, model: OwnModel) -> Iterator[tuple[
         if not Path(path).exists() and not (path == model.weights and config.fetched_of(name)):
             field = "weights" if path == model.weights else "load"
             yield f"{key}.{field}", f"names {path}, which does not exist"
+    kind, _, weights = model.load.partition(":")
+    if kind == "released":
+        yield f"{key}.load", f"is {model.load}: write `kind: released` and `weights: {weights}`"
     data = config.data.get(model.dataset)
     known = getattr(data, "num_classes", None) or len((data and known_classes(data)) or ())
     for place, label in enumerate(model.classes or ()):

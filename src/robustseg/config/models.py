@@ -216,7 +216,8 @@ class OwnModel(Section):
     kind: Literal["own"] = Field(description="`own`: see docs/own_model.md")
     load: Reference = Field(
         description="where it is: `file.py:name`, `package.module:name`, `hf:NAME`, "
-        "`torchvision:NAME` or `smp:NAME`; the code that this names is run"
+        "`torchvision:NAME`, `smp:NAME` or `trained:FILE` (`weights.safetensors` of another run); "
+        "the code that this names is run"
     )
     dataset: Name = Field(description="segmentation set, one of `data`")
     weights: FilePath | None = Field(
@@ -251,8 +252,9 @@ class OwnModel(Section):
     @property
     def files(self) -> list[str]:
         """The files that it is made of, as far as they are known."""
-        file, _, _ = self.load.partition(":")
-        return [path for path in (file if file.endswith(".py") else None, self.weights) if path]
+        kind, _, name = self.load.partition(":")
+        file = kind if kind.endswith(".py") else name if kind == "trained" else None
+        return [path for path in (file, self.weights) if path]
 
 
 AnyBackbone: TypeAlias = Annotated[

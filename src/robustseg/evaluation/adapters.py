@@ -67,12 +67,12 @@ def load_pair(
     Raises:
         RobustsegError: a file is missing or damaged.
     """
-    from robustseg.models.checkpoints import load_model  # models of one's own need no timm
+    from robustseg.models.checkpoints import load_network  # models of one's own need no timm
 
     dataset = load_split(split)
     if own is not None:
         return own_model(own, dataset.num_classes, device), dataset
-    model, metadata = load_model(str(weights), device)
+    model, metadata = load_network(str(weights), device)
     if metadata["architecture"]["kind"] == "classifier":
         return OnePixel(model), one_pixel(dataset)
     return model, dataset
@@ -125,10 +125,10 @@ def load_sources(
     Raises:
         RobustsegError: a file is missing or damaged.
     """
-    from robustseg.models.checkpoints import load_model
+    from robustseg.models.checkpoints import load_network
 
     return {
-        name: load_model(source, device, "segmentation")[0]
+        name: load_network(source, device, "segmentation")[0]
         if isinstance(source, str)
         else own_model(source, num_classes, device)
         for name, source in sources.items()

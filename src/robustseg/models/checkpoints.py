@@ -139,7 +139,7 @@ def _unclear(path: str | Path, why: str) -> RobustsegError:
     return RobustsegError(f"{path} does not say what network it is of: {why}; make it again")
 
 
-def load_model(
+def load_network(
     path: str | Path, device: str | torch.device = "cpu", kind: str | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Build the network that a weights file describes and load it strictly.
@@ -168,7 +168,7 @@ def load_backbone(path: str | Path, into: SegmentationModel) -> KeyReport:
     """Start a segmentation model's backbone from a classifier's weights.
 
     Raises:
-        RobustsegError: as `load_model`, or the classifier is of another architecture.
+        RobustsegError: as `load_network`, or the classifier is of another architecture.
     """
     tensors, metadata = read_weights(path)
     architecture = _described(tensors, metadata, path)

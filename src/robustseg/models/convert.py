@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
@@ -58,14 +58,26 @@ class Conversion:
         return f"{used} weights used ({len(self.renamed)} renamed), {len(self.dropped)} dropped"
 
 
-def convert(weights: str, source: str | Path, target: str | Path, digest: str) -> Conversion:
-    """Read published weights, strictly and without executing anything, and write them anew.
+@dataclass(frozen=True)
+class Read:
+    """Published weights in the network that they are of."""
+
+    network: nn.Module
+    """In eval mode; takes images in [0, 1]."""
+    architecture: dict[str, Any]
+    """What `build.build` made it of."""
+    names: dict[str, str]
+    """New name by old, of what the network has."""
+    dropped: dict[str, str]
+    """Reason by old name, of what it has not."""
+
+
+def read_published(weights: str, source: str | Path) -> Read:
+    """Read published weights, strictly and without executing anything.
 
     Args:
         weights: a name of `published.CLASSIFIERS` or `published.MODELS`.
         source: the published file, or the archive that it comes in.
-        target: safetensors, see `checkpoints.save_weights`.
-        digest: SHA-256 of `source`, which was verified (`downloads.verify`).
 
     Raises:
         RobustsegError: truncated file, a pickle with more than weights in it, or a key
@@ -83,18 +95,38 @@ def convert(weights: str, source: str | Path, target: str | Path, digest: str) -
     network = build(architecture)
     old_names = {new: old for old, new in naming.new_names.items()}
     load_strictly(network, renamed, source, old_names)
-    origin = {"weights": weights, "file": source.name, "sha256": digest}
-    save_weights(target, network, {"architecture": architecture, "published": origin})
-    used = {old: new for old, new in naming.new_names.items() if new in renamed}
+    inside = {old_names[key]: "part of the architecture" for key in (MEAN, STD) if key in old_names}
+    return Read(
+        network.eval(),
+        architecture,
+        {old: new for old, new in naming.new_names.items() if new in renamed},
+        naming.dropped | inside,
+    )
+
+
+def convert(weights: str, source: str | Path, target: str | Path, digest: str) -> Conversion:
+    """Read published weights and write them anew.
+
+    Args:
+        weights: a name of `published.CLASSIFIERS` or `published.MODELS`.
+        source: the published file, or the archive that it comes in.
+        target: safetensors, see `checkpoints.save_weights`.
+        digest: SHA-256 of `source`, which was verified (`downloads.verify`).
+
+    Raises:
+        RobustsegError: as `read_published`, or the target cannot be written.
+    """
+    read = read_published(weights, source)
+    origin = {"weights": weights, "file": Path(source).name, "sha256": digest}
+    save_weights(target, read.network, {"architecture": read.architecture, "published": origin})
     return Conversion(
         **origin,
-        renamed={old: new for old, new in used.items() if old != new},
-        kept=[old for old, new in used.items() if old == new],
-        dropped=naming.dropped
-        | {old_names[new]: "part of the architecture" for new in (MEAN, STD) if new in old_names},
-        fresh=sorted(set(network.state_dict()) - set(renamed)),
-        input_mean=mean,
-        input_std=std,
+        renamed={old: new for old, new in read.names.items() if old != new},
+        kept=[old for old, new in read.names.items() if old == new],
+        dropped=read.dropped,
+        fresh=sorted(set(read.network.state_dict()) - set(read.names.values())),
+        input_mean=read.architecture.get("mean"),
+        input_std=read.architecture.get("std"),
     )
 
 

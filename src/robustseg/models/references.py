@@ -32,7 +32,10 @@ UNSAID: dict[str, Any] = {
 }
 """What may be said of how a model is wrapped, and the value of each that says nothing."""
 
-EXTRAS = {"hf": "transformers", "torchvision": "torchvision", "smp": "segmentation_models_pytorch"}
+EXTRAS = {
+    **{"hf": "transformers", "torchvision": "torchvision", "smp": "segmentation_models_pytorch"},
+    **{"trained": "timm", "released": "requests"},
+}
 """The package that a kind of reference needs; an extra of the same name brings it."""
 
 SAY_IT = (
@@ -46,7 +49,10 @@ LOADERS_OF_FILES = {
 }
 """By the ending of a file: what loads a whole network from it."""
 
-FORMS = "file.py:name, package.module:name, hf:MODEL, torchvision:NAME or smp:MODEL"
+FORMS = (
+    "file.py:name, package.module:name, hf:MODEL, torchvision:NAME, smp:MODEL, trained:FILE or "
+    "released:NAME"
+)
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,13 @@ def load_reference(
     returns either when it is called without arguments. `hf:` is a model of transformers, by its
     name on the hub or by its folder; `smp:` one that segmentation_models_pytorch has saved;
     `torchvision:` one of its segmentation models by name. Code that a reference names is run.
+    `trained:` is a file of weights that this project has made, by training or conversion, and
+    `released:` one of `published.MODELS`, which is downloaded into a folder of `torch.hub`'s.
 
     Args:
         reference: the line.
-        weights: a state dict (.pth, .pt, .safetensors) to load into it, strictly.
+        weights: a state dict (.pth, .pt, .safetensors) to load into it, strictly; with `released:`
+            the published file, which then is not downloaded.
         num_classes: for `torchvision:` with weights of one's own.
 
     Raises:
@@ -93,6 +102,9 @@ def load_reference(
         )
     if not name or not reference.isprintable():
         raise RobustsegError(f"the model {shown(reference)} is not a reference; write {FORMS}")
+    if kind in ("trained", "released"):
+        _need("trained")
+        return _trained(name, weights) if kind == "trained" else _released(name, weights)
     if kind in EXTRAS:
         _need(kind)
         referred = _LOADERS[kind](name, weights is not None, num_classes)
@@ -106,12 +118,38 @@ def load_reference(
     return referred
 
 
-def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu") -> WrappedModel:
+def load_model(
+    reference: str,
+    *,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    device: str = "cpu",
+) -> WrappedModel:
+    """Return a model by a reference in one line, wrapped for images in [0, 1], in eval mode.
+
+    Args:
+        reference: `released:NAME`, a model of the paper's (docs/weights.md lists them);
+            `trained:FILE`, a `weights.safetensors` of this project; `hf:`, `torchvision:` or `smp:`
+            and a name; `file.py:name` or `package.module:name`, whose code is run.
+        weights: a state dict to load into it, strictly; with `released:` the published file, which
+            is then not downloaded.
+        num_classes: of the data.
+        device: of torch.
+
+    Raises:
+        RobustsegError: nothing there, or it does not fit; one sentence.
+    """
+    return own_model(UNSAID | {"load": reference, "weights": weights}, num_classes, device)
+
+
+def own_model(
+    settings: Mapping[str, Any], num_classes: int | None, device: str = "cpu"
+) -> WrappedModel:
     """Return the model that a configuration's section `own` describes, in eval mode.
 
     Args:
         settings: `load`, `weights`, and all of UNSAID.
-        num_classes: K of its data set.
+        num_classes: K of its data set; None: as many as it has outputs.
         device: of torch.
 
     Raises:
@@ -123,7 +161,7 @@ def own_model(settings: Mapping[str, Any], num_classes: int, device: str = "cpu"
         if useless:
             raise RobustsegError(
                 f"{settings['load']} is already wrapped and has no use for {', '.join(useless)}; "
-                "say it in its wrap(...)"
+                "leave that out, or, if the model is your own, say it in its wrap(...)"
             )
         model = with_num_classes(referred.net, num_classes)
     else:
@@ -225,6 +263,38 @@ def _need(kind: str) -> None:
         raise RobustsegError(
             f"{kind}: models need the package {package}: pip install 'robustseg[{kind}]'"
         )
+
+
+def _trained(path: str, weights: str | Path | None) -> Referred:
+    """Return a segmentation model that this project has trained or converted."""
+    from robustseg.models.checkpoints import load_network
+
+    if weights is not None:
+        raise RobustsegError(f"trained:{path} names the weights already: leave out {weights}")
+    net, metadata = load_network(path, kind="segmentation")
+    return Referred(wrap(net, num_classes=metadata["architecture"]["num_classes"]))
+
+
+def _released(name: str, file: str | Path | None) -> Referred:
+    """Return a published segmentation model, from its file or downloaded."""
+    from robustseg.models.convert import read_published
+    from robustseg.models.published import FILES, MODELS
+    from robustseg.progress import Progress
+
+    if name not in MODELS:
+        raise RobustsegError(f"no model {shown(name)} is released; known are {', '.join(MODELS)}")
+    published = MODELS[name]
+    if file is None:
+        _need("released")
+        from robustseg.downloads import Expected, fetch
+
+        known = FILES[published.file]
+        file = Path(torch.hub.get_dir(), "robustseg", published.file)
+        expected = Expected(known.sha256, size_bytes=known.size_bytes)
+        fetch(file, known.urls, expected, progress=Progress(f"download {published.file}"))
+    elif not Path(file).is_file():
+        raise RobustsegError(f"{file} does not exist")
+    return Referred(wrap(read_published(name, file).network, num_classes=published.num_classes))
 
 
 def _of_transformers(name: str, has_weights: bool, num_classes: int | None) -> Referred:

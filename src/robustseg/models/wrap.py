@@ -494,7 +494,8 @@ def with_num_classes(model: WrappedModel, num_classes: int | None) -> WrappedMod
         return model
     if model.data_classes is not None:
         raise RobustsegError(
-            f"num_classes is {num_classes}, and the model was wrapped with {model.data_classes}"
+            f"the data has {num_classes} classes (num_classes), and the model was wrapped for "
+            f"{model.data_classes}"
         )
     _check_whole("num_classes", num_classes)
     own = copy.copy(model)
