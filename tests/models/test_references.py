@@ -119,6 +119,8 @@ def test_a_model_of_this_project_s_needs_nothing_said(trained: tuple[Path, nn.Mo
         own_model(settings(f"trained:{path}", normalise="imagenet"), 5)
     with pytest.raises(RobustsegError, match=r"names the weights already: leave out other\.pth"):
         robustseg.load_model(f"trained:{path}", weights="other.pth")
+    with pytest.raises(RobustsegError, match=r"if this project made it, write trained:w\.safet"):
+        robustseg.load_model("w.safetensors")
     with pytest.raises(RobustsegError, match=r"absent\.safetensors does not exist"):
         robustseg.load_model("trained:absent.safetensors")
 

@@ -100,6 +100,11 @@ def load_reference(
             f"`import torch` and `net = {loader}({reference!r})` and name file.py:net, or, if it "
             "holds weights alone, name their network and give the file as --weights"
         )
+    if not name and Path(reference).suffix == ".safetensors":
+        raise RobustsegError(
+            f"the model {shown(reference)} is a file of weights: if this project made it, write "
+            f"trained:{reference}; otherwise name their network and give the file as --weights"
+        )
     if not name or not reference.isprintable():
         raise RobustsegError(f"the model {shown(reference)} is not a reference; write {FORMS}")
     if kind in ("trained", "released"):
