@@ -72,7 +72,8 @@ def one_process():
     distributed.destroy_process_group()
 
 
-def test_gradients_are_still_added_up_over_processes(one_process):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_are_still_added_up_over_processes(one_process, compiled):
     """What the processes share of an update would be learnt from the attack's passes."""
     torch.manual_seed(0)
     net = DistributedDataParallel(nn.Conv2d(3, 4, 3, padding=1), static_graph=True)
@@ -85,7 +86,8 @@ def test_gradients_are_still_added_up_over_processes(one_process):
         return done
 
     net.register_comm_hook(None, note)
-    model, (images, labels) = robustseg.wrap(net), batch()
+    whole = torch.compile(net, backend="eager") if compiled else net
+    model, (images, labels) = robustseg.wrap(whole), batch()
     for updates in (1, 2):
         perturbed = robustseg.perturb_batch(model, images, labels, EPS_255)
         functional.cross_entropy(model(perturbed), labels).backward()

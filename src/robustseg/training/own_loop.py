@@ -95,13 +95,14 @@ def perturb_batch(
 
 
 def _of_one_process(model: WrappedModel) -> WrappedModel:
-    """Return the model without DistributedDataParallel around its network.
+    """Return the model without DistributedDataParallel around its network, compiled or not.
 
     That learns from a pass how to add up gradients, and one of the attack, which has none for
     parameters, would mislead it: with `static_graph` no update would be shared.
     """
-    if not isinstance(model.net, DistributedDataParallel):
+    around = getattr(model.net, "_orig_mod", model.net)  # torch.compile's name of what it compiled
+    if not isinstance(around, DistributedDataParallel):
         return model
     own = copy.copy(model)
-    own._modules = {**model._modules, "net": model.net.module}
+    own._modules = {**model._modules, "net": around.module}
     return own
