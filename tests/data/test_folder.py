@@ -1,5 +1,6 @@
 """Anybody's images and masks, from real files of every kind; and what is refused of them."""
 
+import os
 import re
 import struct
 import zlib
@@ -712,17 +713,52 @@ def test_the_same_files_give_the_same_split_and_others_another(root: Path) -> No
     assert prepared(root, settings)["val"].read_bytes() != first["val"]
 
 
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_a_file_that_was_exchanged_since_it_was_prepared_is_refused(root: Path, part: str) -> None:
+    """Of the same name, size and time, which only its content tells."""
+    (root / part / "a.png").unlink()
+    pixels = {"images": np.zeros((*SIZES["a"], 3), np.uint8), "masks": labels(SIZES["a"])}[part]
+    path = root / part / "a.bmp"
+    save(path, pixels)
+    settings, about = section(root), path.stat()
+    paths = prepared(root, settings)
+    first, dataset = paths["val"].read_bytes(), load_split(paths["val"])
+    place = dataset.image_ids.index("a")
+    dataset.batch([place])
+    save(path, (pixels + 1) % 3)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert path.stat().st_size == about.st_size
+    with pytest.raises(RobustsegError, match=f"{part}/a.bmp is another file than when the data"):
+        dataset.batch([place])
+    assert prepared(root, settings)["val"].read_bytes() != first
+    load_split(paths["val"]).batch([place])
+
+
+def test_a_split_of_an_earlier_version_is_read_as_it_is(root: Path) -> None:
+    path = prepared(root, section(root))["val"]
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["content"]), path)
+    dataset = load_split(path)
+    save(root / "images" / "a.png", np.zeros((*SIZES["a"], 3), np.uint8))
+    dataset.batch([dataset.image_ids.index("a")])
+
+
 def test_the_fingerprint_follows_files_and_lists(root: Path) -> None:
     (root / "ids.txt").write_text("a\n")
     settings = section(root, ids=str(root / "ids.txt"))
     seen = {settings_fingerprint(settings)}
     (root / "ids.txt").write_text("b\n")
     seen.add(settings_fingerprint(settings))
-    save(root / "masks" / "new.png", labels((9, 9)))
-    seen.add(settings_fingerprint(settings))
-    assert len(seen) == 3
+    save(root / "masks" / "b.png", labels((9, 9)))
+    last = settings_fingerprint(settings)
+    assert len({*seen, last}) == 3
     (root / "images" / "notes.txt").write_text("other files do not count")
-    assert settings_fingerprint(settings) in seen
+    save(root / "masks" / "a.png", labels((9, 9)))
+    save(root / "images" / "unlisted.png", picture((9, 9)))
+    assert settings_fingerprint(settings) == last
+    everything = settings_fingerprint(section(root))
+    (root / "images" / "unlisted.png").unlink()
+    assert settings_fingerprint(section(root)) != everything
 
 
 def test_what_is_evaluated_and_trained_on_may_differ(

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustseg.data.classes import Classes
-from robustseg.data.image_files import image_size_px, read_mask, read_pair
+from robustseg.data.image_files import content_of, image_size_px, read_mask, read_pair
 from robustseg.data.interface import IGNORE_BYTE, IGNORE_LABEL
 from robustseg.data.labels import LabelPolicy
 from robustseg.data.manifest import SPLIT_SCHEMA, Columns, Shared, open_rows, read_known_mask
@@ -45,7 +45,9 @@ class DiskDataset:
             int32 with -1.
         views: sizes.
         own_sizes_px: height and width of each image file; None: looked up when they are needed.
-        size_of: from the path of an image to these, where they are looked up.
+        contents: of each image and its mask when they were prepared, see `content_of`; None: of
+            unprepared ones, and in splits of earlier versions.
+        size_of: from the path of an image to its size, where it is looked up.
     """
 
     root: Path
@@ -57,6 +59,7 @@ class DiskDataset:
     read_labels: Callable[[Path], NDArray[Any]]
     views: Views | Whole
     own_sizes_px: list[Size] | None = None
+    contents: list[str | None] | None = None
     size_of: Callable[[Path], Size] = image_size_px
     _readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(min(MOST_READERS, _cores())), repr=False
@@ -150,7 +153,25 @@ class DiskDataset:
                 f"{in_one_line(paths[0])} has {image.width}x{image.height} pixels, and had another "
                 "size when the data set was prepared; prepare it again"
             )
+        if self.contents and (content := self.contents[index]) is not None:
+            _refuse_exchanged(paths, content)
         return image, Image.fromarray(labels)
+
+
+def _refuse_exchanged(paths: tuple[Path, Path], content: str) -> None:
+    """Refuse an image or a mask that is not the one whose content was written down.
+
+    Results of both would stand side by side, and a training would go on with others than it began.
+    """
+    now = content_of(*paths)
+    if now != content:
+        changed = paths[now[:16] == content[:16]]
+        raise RobustsegError(
+            f"{in_one_line(changed)} is another file than when the data set was prepared; restore "
+            "it, or prepare the data set again (your snakemake command with `--forcerun "
+            "prepare_folder prepare_data -- data` in place of its targets), after which all that "
+            "follows from it is made again"
+        )
 
 
 def _cores() -> int:
@@ -187,6 +208,7 @@ def _dataset(columns: Columns, shared: Shared) -> DiskDataset:
         read_labels=read_labels,
         views=views,
         own_sizes_px=list(zip(columns["height"], columns["width"], strict=True)),
+        contents=columns["content"],
     )
 
 

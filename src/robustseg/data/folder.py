@@ -12,8 +12,8 @@ from robustseg.data.classes import Classes, ignored_values, read_classes
 from robustseg.data.disk import DiskDataset, mask_labels
 from robustseg.data.image_files import read_pair, resized_px, unturned_size_px
 from robustseg.data.labels import palette
-from robustseg.data.listing import Ids, Pair, examples, fingerprint, list_pairs
-from robustseg.data.manifest import MANIFEST_SCHEMA, SPLIT_SCHEMA, check_each, write_rows
+from robustseg.data.listing import Ids, Pair, examples, list_pairs
+from robustseg.data.manifest import MANIFEST_SCHEMA, check_each, write_rows, write_split
 from robustseg.data.masks import MaskLabels
 from robustseg.data.transforms import Views, Whole
 from robustseg.errors import RobustsegError, in_one_line
@@ -129,10 +129,8 @@ def write_splits(
         _refuse_large(split, rows[split], shared)
     write_rows(outputs["manifest"], [*rows["train"], *rows["val"]], MANIFEST_SCHEMA, shared)
     for split in SPLITS:
-        # Files of other sizes make another split, although their names are the same.
-        state = fingerprint(path for pair in pairs[split] for path in (pair.image, pair.mask))
-        about = shared | {"split": split, "files": state}
-        write_rows(outputs[split], rows[split], SPLIT_SCHEMA, about)
+        about = shared | {"split": split}
+        write_split(outputs[split], rows[split], about, Path(shared["root"]), threads)
         progress.say(f"{split}: {len(rows[split])} images")
 
 

@@ -4,6 +4,7 @@ What cannot be read, or not without a guess, ends in one sentence with the file'
 """
 
 import errno
+import hashlib
 import io
 import re
 import struct
@@ -184,6 +185,19 @@ def read_pair(
     image, labels = read_image(image_path), read_labels(mask_path)
     refuse_other_size(image_path, image, mask_path, labels)
     return image, labels
+
+
+def content_of(image_path: Path, mask_path: Path) -> str:
+    """Return 32 hexadecimal digits, 16 of the bytes of an image and 16 of those of its mask.
+
+    Raises:
+        RobustsegError: one of them is missing or may not be read.
+    """
+    digits = ""
+    for path in (image_path, mask_path):
+        with _reading(path), open_regular(path, MOST_BYTES) as file:
+            digits += hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return digits
 
 
 def refuse_other_size(

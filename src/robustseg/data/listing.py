@@ -247,15 +247,16 @@ def settings_fingerprint(settings: Mapping[str, Any]) -> str:
     Raises:
         RobustsegError: a folder or a list is missing.
     """
-    folders = ("images", "masks", "train_images", "train_masks")
-    files = [
-        path
-        for key in folders
-        if settings[key]
-        for paths in files_by_id(settings[key]).values()
-        for path in paths
-    ]
-    lists = [read_ids(settings[key]) for key in ("ids", "train_ids") if settings[key]]
+    files: list[Path] = []
+    lists: list[list[str]] = []
+    for prefix in ("", "train_"):
+        ids = settings[f"{prefix}ids"]
+        wanted = read_ids(ids) if ids else None
+        lists += [] if wanted is None else [wanted]
+        for folder in filter(None, (settings[f"{prefix}images"], settings[f"{prefix}masks"])):
+            there = files_by_id(folder)
+            listed = there if wanted is None else there.keys() & set(wanted)
+            files += [path for image_id in listed for path in there[image_id]]
     return fingerprint(files, str(lists))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from robustseg.data.image_files import read_image, read_mask, refuse_other_size
+from robustseg.data.image_files import content_of, read_image, read_mask, refuse_other_size
 from robustseg.data.labels import LabelPolicy
 from robustseg.errors import RobustsegError, in_one_line, reason_of
 from robustseg.files import atomic_path
@@ -43,10 +43,15 @@ MANIFEST_SCHEMA = pa.schema(
 """One row an image. Paths are relative to the `root` in the file's metadata. `mask` is the data
 set's own, `sbd_mask` SBD's. `lists` are those of the archives that name the image (for example
 sbd_train and voc_val), `splits` the named splits that follow from them."""
+CONTENT = "content"
 SPLIT_SCHEMA = pa.schema(
-    [MANIFEST_SCHEMA.field(name) for name in ("image_id", "image", "mask", "height", "width")]
+    [
+        *(MANIFEST_SCHEMA.field(name) for name in ("image_id", "image", "mask", "height", "width")),
+        pa.field(CONTENT, pa.string()),
+    ]
 )
-"""The images of one split, each with the mask that the split uses."""
+"""The images of one split, each with the mask that the split uses, and the `content` of both files,
+see `image_files.content_of`. Splits of earlier versions do not have it."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,22 @@ def write_rows(
         pq.write_table(pa.Table.from_pylist(list(rows), described), temporary)
 
 
+def write_split(
+    path: str | Path, rows: Sequence[Mapping[str, Any]], shared: Shared, root: Path, threads: int
+) -> None:
+    """Write the rows of a split, each with the content of its files below `root`.
+
+    Raises:
+        RobustsegError: a file is gone, or the split cannot be written.
+    """
+
+    def with_content(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**row, CONTENT: content_of(root / row["image"], root / row["mask"])}
+
+    with ThreadPoolExecutor(threads) as pool:
+        write_rows(path, list(pool.map(with_content, rows)), SPLIT_SCHEMA, shared)
+
+
 def open_rows(
     path: Path, schema: pa.Schema, load: Callable[[Columns, Shared], Loaded], what: str, make: str
 ) -> Loaded:
@@ -168,7 +189,10 @@ def open_rows(
     if not path.exists():
         raise RobustsegError(f"{path} does not exist; {make} first")
     try:
-        table = pq.read_table(path).select(schema.names)
+        table = pq.read_table(path)
+        if CONTENT in schema.names and CONTENT not in table.column_names:
+            table = table.append_column(schema.field(CONTENT), pa.nulls(len(table), pa.string()))
+        table = table.select(schema.names)
         if table.schema.types != schema.types:
             raise TypeError("its columns are of other types")
         shared = json.loads((table.schema.metadata or {})[METADATA_KEY])

@@ -9,10 +9,10 @@ from robustseg.data.ade20k import ade20k_entries, ade20k_lists, ade20k_objects
 from robustseg.data.labels import LabelPolicy, ade20k_policy, palette, voc_policy
 from robustseg.data.manifest import (
     MANIFEST_SCHEMA,
-    SPLIT_SCHEMA,
     Entry,
     check_entries,
     write_rows,
+    write_split,
 )
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, Split
 from robustseg.data.voc import voc_entries, voc_lists
@@ -74,7 +74,7 @@ def prepare(
     for part, split in (("train", source.splits[settings["train_split"]]), ("val", source.val)):
         name = settings[f"{part}_split"]
         chosen = _rows_of(name, split, rows)
-        write_rows(outputs[part], chosen, SPLIT_SCHEMA, shared | {"split": name})
+        write_split(outputs[part], chosen, shared | {"split": name}, root, threads)
         progress.say(f"{name}: {len(chosen)} images")
     leak = len(splits["val_in_training"])
     progress.say(f"{leak} of {len(splits['val'])} validation images are in the training split")
