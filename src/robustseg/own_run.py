@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from robustseg.evaluation.run_folder import (
     PICTURES,
-    doubt_file,
+    doubt_files,
     evidence_files,
     own_models,
     read_records,
@@ -61,7 +60,7 @@ def report(folder: str | Path) -> Path:
         suites = at_radii if wanted == [] else wanted
         if suites is None or (suites and set(suites) <= set(first["suites"])):
             add(name, evidence_files(root, records, suites), reads_of(records, suites))
-    doubts = _doubts(root, first)
+    doubts = doubt_files(root, records)
     if doubts:
         clean, read = evidence_files(root, records, []), reads_of(records, [])[0]
         doubted = {**read, "suites": [SUITE], "eps_255": list(doubts)}
@@ -86,9 +85,3 @@ def report(folder: str | Path) -> Path:
         numbers=numbers.values(),
     )
     return page
-
-
-def _doubts(root: Path, record: Mapping[str, Any]) -> dict[float, Path]:
-    """Return the evidence of second opinions that is there, by radius in 1/255."""
-    files = {eps_255: root / doubt_file(record, eps_255) for eps_255 in record["eps_255"]}
-    return {eps_255: path for eps_255, path in files.items() if path.exists()}

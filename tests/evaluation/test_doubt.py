@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ from robustseg.evidence.findings import (
     from_text,
 )
 from robustseg.evidence.reading import read_evidence
+from robustseg.own_run import report
+from robustseg.page.submission import make_submissions
 from tests.cli.test_cli import DATA, here  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
@@ -413,6 +416,30 @@ def test_an_opinion_of_what_was_there_before_goes_with_it(tmp_path: Path) -> Non
     assert path.exists()  # the same rows
     evaluate(NET, scenes(), 2, folder=tmp_path, iterations=20, progress=False)
     assert not path.exists()
+
+
+def test_an_opinion_goes_when_a_suite_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "attacks/doubt/model/seed0/eps2/seed0-shard0.parquet"
+    quick: dict[str, Any] = {"folder": tmp_path, "iterations": 5, "progress": False}
+    evaluate(NET, scenes(), 2, suites=["sea"], **quick)
+    doubt(NET, scenes(), folder=tmp_path, images=2, progress=False)
+    evaluate(NET, scenes(), 2, suites=["sea", "losses"], **quick)
+    assert not path.exists()
+
+
+def test_an_opinion_on_another_run_is_refused(tmp_path: Path) -> None:
+    for name, iterations in (("own", 5), ("other", 6)):
+        few: dict[str, Any] = {"iterations": iterations, "progress": False}
+        evaluate(NET, scenes(), [1, 2], folder=tmp_path / name, **few)
+        doubt(NET, scenes(), folder=tmp_path / name, images=3, progress=False)
+    own, other = (tmp_path / name / "attacks" / "doubt" for name in ("own", "other"))
+    report(tmp_path / "own")
+    make_submissions(tmp_path / "own")
+    shutil.rmtree(own)
+    shutil.copytree(other, own)
+    for make in (report, make_submissions):
+        with pytest.raises(RobustsegError, match=r"eps1/.* is on another figure than that of the"):
+            make(tmp_path / "own")
 
 
 def test_without_another_image_nothing_is_unbounded(monkeypatch: pytest.MonkeyPatch) -> None:

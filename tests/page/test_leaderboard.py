@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from robustseg import doubt, evaluate
+from robustseg.attacks.warning_signs import WarningSigns
 from robustseg.cli import main
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.evaluate import read_evaluation
@@ -98,6 +99,14 @@ def opinion(acc: float, found: float, rating: str = TOO_HIGH) -> dict[str, Any]:
         **{"images": 4, "acc_percent": acc, "found_percent": found, "rating": rating},
         **{"overestimated_by_points": points, "verdict": verdict_of(rating, points)},
     }
+
+
+def ask(one: Any, said: dict[str, Any] | None) -> None:
+    """Change the second opinion of a submission, and whether its evidence has one."""
+    others = [file for file in one["evidence"] if not file["path"].startswith("attacks/doubt/")]
+    path = others[1]["path"].replace("/sea/", "/doubt/")
+    file = {"path": path, "sha256": others[1]["sha256"][::-1]}
+    one.update(doubt=said, evidence=[*others, file] if said else others)
 
 
 def at_radius(one: Any, eps_255: float) -> None:
@@ -254,7 +263,8 @@ def board(runs: Path) -> Path:
 
     def doubted(one: Any) -> None:
         one.update(worst=figures(75, 60), clean=figures(95, 85), warnings=["it rounds"])
-        one["attack"].update(seeds=[1], passes_an_image={"forward": 1000.0, "backward": 1.0})
+        one["attack"].update(passes_an_image={"forward": 1000.0, "backward": 1.0}, iterations=[50])
+        one["attack"]["attacks"] = [f"{name}0" for name in one["attack"]["attacks"]]
         one["doubt"] = opinion(70.0, 10.0)
 
     changes = {"colours": honest, "rounds": doubted}
@@ -278,7 +288,7 @@ def test_a_line_of_the_csv_is_the_submission(board: Path) -> None:
     doubted = {
         **{"position": "2", "model": "rounds", "file": "rounds", "passes_an_image": "1001.0"},
         **{"ranked_percent": "10.0", "separated_from_above": "True"},
-        **{"second_opinion": "too high", "overestimated_by_points": "60.0"},
+        **{"second_opinion": "too high", "overestimated_by_points": "60.0", "iterations": "50"},
     }
     columns = ("worst_case_acc", "worst_case_miou", "clean_acc", "clean_miou")
     for one, values in ((honest, (50, 40, 90, 80)), (doubted, (75, 60, 95, 85))):
@@ -296,7 +306,7 @@ def test_a_line_in_markdown_is_the_submission(board: Path) -> None:
         "| 90.0 | 80.0 | sea: 4 × 5 iterations | 42 |",
         "| 2. ✗ ! rounds | ≤ 10.0 | – | ✗ too high by\N{NO-BREAK SPACE}≥\N{NO-BREAK SPACE}60.0 "
         "| not there "
-        "| 95.0 | 85.0 | sea: 4 × 5 iterations | 1,001 |",
+        "| 95.0 | 85.0 | sea: 4 × 50 iterations | 1,001 |",
     ]
 
 
@@ -377,7 +387,7 @@ def test_a_figure_with_a_second_opinion_of_its_own_has_no_mark_of_another(runs: 
     acc = read_submission(file_of("rounds", 8.0)).worst.acc_percent.value
     asked = spoil(
         file_of("rounds", 8.0),
-        lambda one: one.update(doubt=opinion(acc, acc, SOUND)),
+        lambda one: ask(one, opinion(acc, acc, SOUND)),
         Path("asked.json"),
     )
     (at_8, _) = rank([asked, file_of("rounds")])
@@ -457,7 +467,7 @@ def test_without_an_interval_a_model_is_separated_from_none(runs: Path) -> None:
 
     def certain(one: Any) -> None:
         one["worst"]["acc_percent"] = measured(50.0)
-        one["doubt"] = None
+        ask(one, None)
 
     paths = [
         spoil(file_of("colours"), lone, Path("lone")),
@@ -539,11 +549,15 @@ def test_the_paper_is_left_out_where_it_is_of_something_else(runs: Path, key: st
             lambda one: one["worst"]["acc_percent"].update(low=1.0, value=2.0),
         ),
         ("clean.miou_percent.low", lambda one: one["clean"]["miou_percent"].update(low=1.0)),
-        ("attack.iterations[0]", lambda one: one["attack"].update(iterations=[300])),
+        ("attack", lambda one: one["attack"].update(iterations=[300])),
+        (
+            "attack.passes_an_image.forward",
+            lambda one: one["attack"]["passes_an_image"].update(forward=9.5),
+        ),
         ("model", lambda one: one.update(model="resnet")),
         ("warnings", lambda one: one.update(warnings=[])),
-        ("doubt", lambda one: one.update(doubt=None)),
-        ("evidence", lambda one: one["evidence"].pop()),
+        ("doubt", lambda one: ask(one, None)),
+        ("evidence", lambda one: one.update(doubt=None)),
         ("architecture", lambda one: one.update(architecture="another")),
         ("evidence[1].sha256", lambda one: one["evidence"][1].update(sha256="0" * 64)),
         ("eps_255", lambda one: one.update(eps_255=7.0)),
@@ -567,6 +581,13 @@ def test_evidence_that_is_gone_or_another_is_found_out(runs: Path) -> None:
     sea.unlink()
     with pytest.raises(RobustsegError, match=r"evidence\[1\].path is .*, which is gone"):
         rank([file_of("rounds")])
+
+
+def test_a_warning_taken_out_of_the_record_is_found_out(runs: Path) -> None:
+    (record,) = runs.glob("rounds/run-*.json")
+    spoil(record, lambda one: one.update(warnings=one["warnings"][1:]))
+    with pytest.raises(RobustsegError, match=r"clean/.* has other warnings than .*run-shard0"):
+        make_submissions(runs / "rounds")
 
 
 def test_a_file_away_from_its_evidence_is_not_taken_for_compared(runs: Path) -> None:
@@ -606,13 +627,10 @@ def test_a_folder_of_the_page_s_name_is_not_replaced(runs: Path) -> None:
 
 
 def test_no_cell_of_the_csv_is_a_formula(runs: Path) -> None:
-    def formula(one: Any) -> None:
-        one["attack"]["suites"] = ["=HYPERLINK(1)"]
-
-    path = spoil(file_of("colours"), formula, Path("-1+1.json"))
+    path = spoil(file_of("colours"), lambda one: None, Path("-1+1.json"))
     make_leaderboard([path], "board.html")
     (row,) = rows_of("board.csv")
-    assert (row["suites"], row["file"]) == ("'=HYPERLINK(1)", "'-1+1.json")
+    assert row["file"] == "'-1+1.json"
     assert float(row["eps_255"]) == EPS_255
 
 
@@ -623,8 +641,8 @@ def many(count: int) -> list[Path]:
         return lambda one: (
             rename(one, f"m{'x' * 90}{place:03d}"),
             one["worst"].update(acc_percent=measured(68.0 - place / 10)),
+            ask(one, opinion(70.0, 9.5) if place == 1 else None),
             [file.update(sha256=f"{place:060d}{n:04d}") for n, file in enumerate(one["evidence"])],
-            one.update(doubt=opinion(70.0, 9.5) if place == 1 else None),
         )
 
     return [spoil(file_of("rounds"), named(n), Path(f"{n}.json")) for n in range(count)]
@@ -704,6 +722,19 @@ DAMAGED: dict[str, tuple[str, object]] = {
     "provenance has the key 'file'; known here: config_hash, ": ("provenance", {"file": ["a"]}),
     "provenance.torch[0] should have at most 300": ("provenance", {"torch": ["a" * 301]}),
     "attack.passes_an_image.forward should be less": ("attack.passes_an_image.forward", 1e308),
+    "attack has passes_an_image.forward 0, where each of its 4": (
+        *("attack.passes_an_image.forward", 0.0),
+    ),
+    "attack has the attack apgd-bal_ce-reduced-5, which is of none of its iterations": (
+        *("attack.iterations", [300]),
+    ),
+    "attack has iterations 300, of which none of its": ("attack.iterations", [5, 300]),
+    "attack has the attack apgd-bal_ce-reduced-5, which is of none of its losses": (
+        *("attack.losses", ["js"]),
+    ),
+    "attack.suites has sea_plus, of which": ("attack.suites", ["sea", "sea_plus"]),
+    "attack.seeds has 1, of which evidence": ("attack.seeds", [0, 1]),
+    "evidence has a second opinion, and doubt has none": ("doubt", None),
     "evidence[0].sha256 should": ("evidence", [{"path": "a", "sha256": "12"}]),
     "evidence[0] has the path": ("evidence", [{"path": "../a", "sha256": "0" * 64}]),
     "evidence needs at least 1 entry": ("evidence", []),
@@ -745,6 +776,15 @@ def test_damage_is_one_sentence_with_file_and_key(
             "evidence lists a file twice, by its sha256",
             lambda files: [*files, {**files[0], "path": files[0]["path"].replace("0-sh", "1-sh")}],
         ),
+        (
+            "evidence has not all 1 shards of sea",
+            lambda files: [
+                *files[:2],
+                {"path": files[1]["path"].replace("shard0", "shard2"), "sha256": "0" * 64},
+                *files[2:],
+            ],
+        ),
+        ("doubt has a second opinion, and evidence has none", lambda files: files[:2]),
         ("evidence has no file of an attack", lambda files: [files[0], files[2]]),
         ("evidence has no file of the clean images", lambda files: files[1:]),
         (
@@ -779,9 +819,8 @@ def test_a_run_with_long_names_hands_on_what_a_submission_holds(
 ) -> None:
     text = "a\N{RIGHT-TO-LEFT OVERRIDE}" + "b" * 400
     monkeypatch.setattr(colours, "__name__", text)
+    monkeypatch.setattr(WarningSigns, "found", lambda signs: [text])
     evaluate(colours, DATA, EPS_255, folder=tmp_path, iterations=3, pictures=0, progress=False)
-    (record,) = tmp_path.glob("run-shard*.json")
-    spoil(record, lambda one: one.update(warnings=[text]))
     (path,) = make_submissions(tmp_path)
     one = read_submission(path)
     for shown in (one.architecture, *one.warnings):
@@ -790,11 +829,13 @@ def test_a_run_with_long_names_hands_on_what_a_submission_holds(
     assert rank([path])[0].entries[0].compared
 
 
-def test_a_run_of_more_than_a_submission_holds_is_one_sentence(runs: Path) -> None:
-    (record,) = runs.glob("colours/run-shard*.json")
-    spoil(record, lambda one: one.update(warnings=[f"{n}" for n in range(101)]))
-    with pytest.raises(RobustsegError, match=r"^runs/colours: warnings has room for 100 entries"):
-        make_submissions(runs / "colours")
+def test_a_run_of_more_than_a_submission_holds_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WarningSigns, "found", lambda signs: [f"{n}" for n in range(101)])
+    evaluate(colours, DATA, EPS_255, folder=tmp_path, iterations=3, pictures=0, progress=False)
+    with pytest.raises(RobustsegError, match=": warnings has room for 100 entries"):
+        make_submissions(tmp_path)
 
 
 @pytest.mark.parametrize(

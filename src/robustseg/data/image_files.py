@@ -196,7 +196,7 @@ def content_of(image_path: Path, mask_path: Path) -> str:
     digits = ""
     for path in (image_path, mask_path):
         with _reading(path), open_regular(path, MOST_BYTES) as file:
-            digits += hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            digits += hashlib.sha256(file.read()).hexdigest()[:16]
     return digits
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from pydantic import ConfigDict, Field
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import EvidenceRow
 from robustseg.evaluation.suite_kinds import OwnSuite
-from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius
+from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius, radius_of
 from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import hash_settings, provenance, said
 from robustseg.files import atomic_path
@@ -255,13 +256,16 @@ def evidence_files(
             f"{len(missing)} of {len(files)} files of evidence are missing, first {missing[0]}; "
             "run the same command again, which continues from what is kept"
         )
+    again = "run the same command again, which continues from what is kept"
     for path, record in zip(files, itertools.cycle(records)):
-        if read_provenance(path).get("config_hash") != _hash_of(record):
+        made_by, where = read_provenance(path), folder / RECORD.format(**record)
+        if made_by.get("config_hash") != _hash_of(record):
             raise RobustsegError(
-                f"{path} is of another run than {folder / RECORD.format(**record)}, of other "
-                "weights, images or settings: it was copied here, or a run was stopped while it "
-                "was writing; run the same command again, which continues from what is kept"
+                f"{path} is of another run than {where}, of other weights, images or settings: it "
+                f"was copied here, or a run was stopped while it was writing; {again}"
             )
+        if made_by.get("warnings") != said(record["warnings"]).get("warnings"):
+            raise RobustsegError(f"{path} has other warnings than {where}; {again}")
     return files
 
 
@@ -276,6 +280,38 @@ def _hash_of(record: Mapping[str, Any]) -> str:
 def doubt_file(record: Mapping[str, Any], eps_255: float) -> str:
     """Return where the evidence of a second opinion lies in a run's folder."""
     return EvidenceJob(SUITE, record["name"], 0, eps_255, record["seed"], 0).path
+
+
+def doubt_files(folder: Path, records: Sequence[Mapping[str, Any]]) -> dict[float, Path]:
+    """Return the evidence of the second opinions on a run that are there, by radius in 1/255.
+
+    Raises:
+        RobustsegError: one doubts another figure than the run's.
+    """
+    from robustseg.evaluation.doubting.figure import Figure
+    from robustseg.evidence.reading import read_evidence, read_opinions
+
+    first = records[0]
+    paths = {eps_255: folder / doubt_file(first, eps_255) for eps_255 in first["eps_255"]}
+    found = {eps_255: path for eps_255, path in paths.items() if path.exists()}
+    if not found:
+        return found
+    suites = [name for name, suite in first["suites"].items() if radius_of(suite) is None]
+    frame = read_evidence(evidence_files(folder, records, suites), counts=False)
+    for eps_255, path in found.items():
+        looked_at = read_evidence([path], counts=False)["image_id"].unique()
+        acc = Figure.of(frame, suites, eps_255).accuracy_on(looked_at)
+        said = [one.acc for one in read_opinions(path) if one.eps_255 == eps_255]
+        if not any(isclose(one, acc, abs_tol=SAME_PERCENT) for one in said):
+            raise RobustsegError(
+                f"the second opinion {path} is on another figure than that of the run in {folder}; "
+                f"repeat `robustseg doubt {folder}`, or delete the file"
+            )
+    return found
+
+
+SAME_PERCENT = 1e-6
+"""Two percentages are the same: libraries differ in the last digits of their sums."""
 
 
 def own_models(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -314,7 +350,7 @@ def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]
     for job, some in by_job.items():
         before = _rows_in(root / job.path)
         write_evidence(root / job.path, some, made_by, record["class_names"])
-        if before is not None and before != _rows_in(root / job.path):  # it was of another figure
+        if before is None or before != _rows_in(root / job.path):  # it was of another figure
             (root / doubt_file(record, job.eps_255)).unlink(missing_ok=True)
     path = root / RECORD.format(shard=record["shard"], shards=record["shards"])
     with atomic_path(path) as temporary:

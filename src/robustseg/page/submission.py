@@ -132,6 +132,26 @@ class Attack(Section):
     seeds: Annotated[list[Seed], OneOrMore]
     passes_an_image: Passes
 
+    @model_validator(mode="after")
+    def _agrees_with_its_names(self) -> Attack:
+        """Compare what is said with the attacks' names: {optimizer}-{loss}-...-{iterations}."""
+        words = [{word.partition("@")[0] for word in one.split("-")} for one in self.attacks]
+        for key in ("losses", "iterations"):
+            said = [*map(str, getattr(self, key))]
+            for name, own in zip(self.attacks, words, strict=True):
+                if not own.intersection(said):
+                    raise ValueError(f"has the attack {name}, which is of none of its {key}")
+            for one in said:
+                if not any(one in own for own in words):
+                    raise ValueError(f"has {key} {one}, of which none of its attacks is")
+        forward, least = self.passes_an_image.forward, len(self.attacks)
+        if forward < least:
+            raise ValueError(
+                f"has passes_an_image.forward {forward:g}, where each of its {least} attacks takes "
+                "at least one"
+            )
+        return self
+
 
 class Doubt(Section):
     """The second opinion: accuracy on its images, and what its attacks leave of that."""
@@ -266,6 +286,30 @@ class Submission(Section):
             raise ValueError("evidence has no file of the clean images")
         if not any(job.eps_255 and job.suite != SUITE for job in jobs):
             raise ValueError("evidence has no file of an attack")
+        return self
+
+    @model_validator(mode="after")
+    def _names_its_evidence(self) -> Submission:
+        jobs = [one.job for one in self.evidence]
+        attacked = [job for job in jobs if job.suite not in (CLEAN_SUITE, SUITE)]
+        for key in ("suite", "seed"):
+            there = {getattr(job, key) for job in attacked}
+            lacking = next(
+                (one for one in getattr(self.attack, f"{key}s") if one not in there), None
+            )
+            if lacking is not None:
+                raise ValueError(f"attack.{key}s has {lacking}, of which evidence has no file")
+        parts: dict[EvidenceJob, list[int]] = {}
+        for job in jobs:
+            parts.setdefault(job._replace(shard=None), []).append(job.shard or 0)
+        shards = len(next(found for job, found in parts.items() if job.suite == CLEAN_SUITE))
+        for job, found in parts.items():
+            if job.suite != SUITE and sorted(found) != list(range(shards)):
+                raise ValueError(f"evidence has not all {shards} shards of {job.suite}")
+        doubted = any(job.suite == SUITE for job in jobs)
+        if doubted != (self.doubt is not None):
+            has, lacks = ("evidence", "doubt") if doubted else ("doubt", "evidence")
+            raise ValueError(f"{has} has a second opinion, and {lacks} has none")
         return self
 
     @model_validator(mode="after")
@@ -411,7 +455,7 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
 
 def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission]:
     """Yield the submission of each radius, its figures those of the robustness table."""
-    from robustseg.evaluation.run_folder import doubt_file, evidence_files, read_run
+    from robustseg.evaluation.run_folder import doubt_files, evidence_files, read_run
 
     run = read_run(folder)
     first = run.records[0]
@@ -419,6 +463,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
     clean = [of_model["clean", 0.0, metric] for metric in ("acc", "miou")]
     looked_at = run.evidence.outcomes(clean[0].runs[0])
     of_run = evidence_files(folder, run.records)
+    doubts = doubt_files(folder, run.records)
     for eps_255 in run.radii_255:
         if not fits_a_name(eps_255):
             raise RobustsegError(
@@ -426,9 +471,9 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
                 f"run again with {eps_255:g}, in another folder"
             )
         worst = [of_model["worst", eps_255, metric] for metric in ("acc", "miou")]
-        doubt = folder / doubt_file(first, eps_255)
+        doubt = doubts.get(eps_255)
         files = [path for path in of_run if jobs_of_file(path)[0].eps_255 in (0.0, eps_255)]
-        files += [doubt] if doubt.exists() else []
+        files += [doubt] if doubt else []
         provenance = {
             key: list(map(in_one_line, values))
             for key, values in merged_provenance(files).items()
@@ -447,7 +492,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             clean=_scores(clean),
             worst=_scores(worst),
             attack=_attack(worst[0]),
-            doubt=_doubt(doubt, eps_255) if doubt.exists() else None,
+            doubt=_doubt(doubt, eps_255) if doubt else None,
             warnings=list(map(in_one_line, run.warnings)),
             provenance=provenance,
             evidence=[

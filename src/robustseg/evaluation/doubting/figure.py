@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from robustseg.attacks.losses import LOSSES
@@ -86,6 +88,14 @@ class Figure:
     def image_ids(self) -> list[str]:
         """The images with a labelled pixel that were attacked, in the order of their ids."""
         return sorted(name for name in self.worst if self.clean[name][0])
+
+    def accuracy_on(self, image_ids: Iterable[str]) -> float:
+        """Return the ACC in percent of the figure on some images; NaN if one was not attacked."""
+        own = set(self.image_ids)
+        shares = [
+            self.worst[name] / self.clean[name][0] if name in own else nan for name in image_ids
+        ]
+        return percent(fmean(shares))
 
 
 def _by_radius(rows: pd.DataFrame) -> dict[str, dict[float, float]]:
