@@ -68,7 +68,7 @@ from robustseg.evidence.enumerator import (
     radii_to_path,
 )
 from robustseg.figures.registry import EXHIBITS, FIGURES, PICTURES
-from robustseg.files import refuse_unwritable
+from robustseg.files import refuse_from_the_future, refuse_unwritable
 from robustseg.gpus import CLUSTER, SLOTS, check_shares, seem_there
 from robustseg.plan.limits import (
     attack_minutes,
@@ -164,20 +164,22 @@ include: "rules/plan.smk"
 
 
 onstart:
+    to_run = list(workflow.dag.needrun_jobs())
     if workflow.local_exec:
         if "gpu" in workflow.global_resources:
             os.environ[SLOTS] = str(workflow.global_resources["gpu"].value)
         if not seem_there():
-            say_without_gpu(workflow.dag.needrun_jobs())
+            say_without_gpu(to_run)
     try:
-        refuse_unwritable(path for job in workflow.dag.needrun_jobs() for path in job.output)
+        made = {path for job in to_run for path in job.output}
+        refuse_unwritable(sorted(made))
+        refuse_from_the_future(sorted({path for job in to_run for path in job.input} - made))
         if not workflow.local_exec or seem_there():
-            check_trainings(workflow.dag.needrun_jobs())
+            check_trainings(to_run)
         if workflow.executor_plugin.name == "slurm":
-            to_send = sent(workflow.dag.needrun_jobs())
+            to_send = sent(to_run)
             check_slurm(sorted({partitions for _, partitions, _ in to_send if partitions}))
-            comments = comments_of(workflow.dag.needrun_jobs())
-            say_left(left_jobs(workflow.workdir_init, CONFIG.run, comments))
+            say_left(left_jobs(workflow.workdir_init, CONFIG.run, comments_of(to_run)))
             logger.info(work_of(CONFIG.run))
             limits = ask("sinfo", "--noheader", "--format=%P %l")
             for sentence in too_long(to_send, limits):

@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from robustseg.errors import RobustsegError
-from robustseg.files import alone, atomic_path, refuse_unwritable
+from robustseg.files import alone, atomic_path, refuse_from_the_future, refuse_unwritable
 
 ROOT = Path(__file__).parents[1]
 WRITES = """
@@ -25,6 +26,17 @@ with alone(path, print) if sys.argv[2] == "alone" else atomic_path(path) as temp
     print(flush=True)
     time.sleep(60)
 """
+
+
+def test_a_file_from_the_future_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.touch()
+    for ahead_s in (-3600, 0, 30):
+        os.utime(path, (0, time.time() + ahead_s))
+        refuse_from_the_future([path, tmp_path / "missing"])
+    os.utime(path, (0, time.time() + 600))
+    with pytest.raises(RobustsegError, match=r"x.parquet was changed 10 minutes ahead of this"):
+        refuse_from_the_future([path])
 
 
 def test_a_file_takes_its_name_only_when_whole(tmp_path: Path) -> None:

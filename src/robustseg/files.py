@@ -6,15 +6,20 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from robustseg.errors import UnwritableError
+from robustseg.errors import RobustsegError, UnwritableError
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file can hold: the same bytes whenever an archive is written."""
+
+
+CLOCKS_APART_S = 60.0
+"""ASSUME: seconds by which the clocks of machines that share a folder may differ."""
 
 
 class UnfitFileError(ValueError):
@@ -56,6 +61,26 @@ def refuse_unwritable(paths: Iterable[str | Path]) -> None:
                 f"{path} is to be made, but nothing can be written to {there.absolute()}; correct "
                 "its permissions, or choose another place"
             )
+
+
+def refuse_from_the_future(paths: Iterable[str | Path]) -> None:
+    """Refuse files that are younger than now: whatever is made from them would seem out of date.
+
+    Snakemake says so after a job has run, and removes what it made.
+
+    Raises:
+        RobustsegError: one is, by more than clocks of one network differ.
+    """
+    now = time.time()
+    for path in dict.fromkeys(map(Path, paths)):
+        with suppress(OSError):
+            ahead_s = path.stat().st_mtime - now
+            if ahead_s > CLOCKS_APART_S:
+                raise RobustsegError(
+                    f"{path} was changed {ahead_s / 60:,.0f} minutes ahead of this machine's "
+                    "clock, and what jobs make from it would be thrown away as older; correct the "
+                    f"clock, or `touch {path}`, which makes nothing out of date"
+                )
 
 
 @contextmanager

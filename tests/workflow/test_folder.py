@@ -3,8 +3,10 @@
 The tests share one folder and follow one another.
 """
 
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,18 @@ def test_the_plan_counts_images_and_cuts_no_more_shards_than_batches(finished: P
     # Trained on crops of 32; resized to 50x36 twice and 43x36: a square of 41 is as large.
     assert "2classes-32px" in throughput
     assert "2classes-41px" in throughput
+
+
+def test_nothing_is_computed_from_a_file_of_the_future(finished: Path) -> None:
+    """Snakemake would remove what was made from it."""
+    made, evidence = finished / RUN / "data" / "mine" / "val.parquet", finished / EVIDENCE
+    evidence.unlink()
+    os.utime(made, (0, time.time() + 7200))
+    refused = run("--", EVIDENCE, folder=finished)
+    assert "val.parquet was changed 120 minutes ahead of this machine" in refused.stdout
+    assert "Evaluate at_5" not in refused.stdout
+    made.touch()
+    assert run("--", EVIDENCE, folder=finished).returncode == 0
 
 
 def test_new_files_are_noticed(finished: Path) -> None:
