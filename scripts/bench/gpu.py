@@ -56,7 +56,7 @@ from robustseg.models import interpolation
 from robustseg.models.build import SegmentationModel, build_segmentation_model
 from robustseg.plan.memory import Peak, line, peak_of
 from robustseg.plan.networks import BIGGER, PAPER, Network
-from robustseg.plan.throughput import measure_passes
+from robustseg.plan.passes import measure_passes
 from robustseg.progress import Progress
 from robustseg.text_files import read_json
 from robustseg.training import inner_attack
@@ -122,7 +122,7 @@ def throughput(network: Network, device: str) -> Cases:
 
     def passes() -> Record:
         model = build(network, device)
-        return measure_passes(model, network, device, TRAINING_BATCH).model_dump()
+        return measure_passes(model, network, device, TRAINING_BATCH)
 
     return {"passes": passes}
 
@@ -165,7 +165,7 @@ def training(network: Network, device: str) -> Cases:
     passes = cache(lambda: measure_passes(model(), network, device, TRAINING_BATCH))
 
     def case(steps: int) -> Record:
-        least_s = steps * passes().attack_s + passes().update_s
+        least_s = steps * passes()["attack_s"] + passes()["update_s"]
         update = partial(trainer(model(), steps), *data(network, TRAINING_BATCH, device))
         update_s = seconds(update, device) / TRAINING_BATCH
         return {"efficiency": least_s / update_s, "images_per_s": 1 / update_s}

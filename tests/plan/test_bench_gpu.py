@@ -1,6 +1,7 @@
 """The benchmark of the paper's sizes, of a small network, on a CPU."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,16 @@ def failing(
     monkeypatch.setitem(
         bench.PARTS, part, lambda *network_and_device: {**cases(*network_and_device), case: fail}
     )
+
+
+def test_it_needs_neither_snakemake_nor_pydantic() -> None:
+    """Machines with a GPU often have torch and little else."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['snakemake', 'pydantic', 'numba'])); "
+        f"sys.path.insert(0, {str(ROOT / 'scripts' / 'bench')!r}); import gpu"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_each_case_is_kept_and_not_measured_again(

@@ -15,9 +15,10 @@ from robustseg.config.schema import Config
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.suite_kinds import AnySuite
 from robustseg.evidence.enumerator import radii_of_path
-from robustseg.plan import costs, throughput
+from robustseg.plan import costs
 from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of
 from robustseg.plan.networks import Network, Work
+from robustseg.plan.passes import _seconds
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
 from robustseg.plan.throughput import Throughput, read_throughput, write_throughput
 from robustseg.progress import Progress
@@ -244,5 +245,5 @@ def test_a_pass_is_over_once_its_gpu_is_done(monkeypatch: pytest.MonkeyPatch) ->
     done: list[str] = []
     monkeypatch.setattr("torch.cuda.synchronize", done.append)
     for device in ("cpu", "cuda", "cuda:1"):
-        throughput._seconds(lambda: None, device, rounds=1)
+        _seconds(lambda: None, device, rounds=1)
     assert done == ["cuda", "cuda", "cuda:1", "cuda:1"]
