@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustseg import __version__
 from robustseg.bounds import LARGEST_PX, MOST_AT_ONCE, MOST_ITEMS, MOST_PASSES, NUMBER
-from robustseg.errors import RobustsegError, shown
+from robustseg.errors import RobustsegError, is_of_full_gpu, shown
 from robustseg.names import amount
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("robustseg: stopped; the same command continues from what is kept", file=sys.stderr)
         return 130
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be loaded
+        if is_of_full_gpu(error):
             print(
                 "robustseg: error: the GPU's memory is full; lower --batch-size, or end what else "
                 "uses it. The same command continues from what is kept",

@@ -1,6 +1,7 @@
 """Exceptions that carry a sentence for the person at the keyboard."""
 
 import os
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from unicodedata import category
 
 NO_PRINT = ("Cc", "Cs", "Zl", "Zp")
 """Kinds of characters: of control, halves of others (bytes that are not UTF-8), line breaks."""
+FULL_GPU = r"CUDA error: out of memory|(?:ALLOC|ALLOCATION)_FAILED"
+"""How CUDA, cuBLAS and cuDNN say that they got no memory."""
 LONGEST_REASON = 200
 """Characters; some libraries quote whole files."""
 
@@ -22,6 +25,19 @@ class GradientError(RobustsegError):
 
 class UnwritableError(RobustsegError):
     """A result could not be kept, whatever it is a result of: a full disk, missing permissions."""
+
+
+class FullGpuError(RobustsegError):
+    """A GPU has too little memory for what was asked for, whatever the model is worth."""
+
+
+def is_of_full_gpu(error: BaseException) -> bool:
+    """Return whether an error says so: torch's own kind, or one of NVIDIA's libraries in torch's.
+
+    Of those that do not go through torch's allocator, only the words tell.
+    """
+    own = type(error).__name__ == "OutOfMemoryError"  # torch's, which may not be loaded
+    return own or (isinstance(error, RuntimeError) and bool(re.search(FULL_GPU, str(error))))
 
 
 def in_one_line(text: object) -> str:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, is_of_full_gpu
 from robustseg.files import alone
 from robustseg.gpus import check_cluster, seem_there, take_gpus
 from robustseg.progress import Progress
@@ -26,6 +26,12 @@ gc.disable()
 
 OUTLIVED = "waits for the same job of an earlier run, which has not ended yet"
 """What a job says that has to wait for another process."""
+
+FULL = (
+    "the GPU's memory is full; end what else uses it, or lower batch_size "
+    "(`--set-resources attack_model:batch_size=4`, with the name of the rule that failed)"
+)
+"""What a job says that ran out of it elsewhere than in a pass of the model or in a training."""
 
 _done: list[str] = []
 """The job of this process, once it has ended well."""
@@ -79,7 +85,9 @@ def job(what: str, log: str | Path) -> Iterator[Progress]:
     except KeyboardInterrupt:
         _say(f"[{what}] stopped by Ctrl-C; the same command continues from what is kept", file)
         raise SystemExit(130) from None
-    except Exception:
+    except Exception as error:
+        if is_of_full_gpu(error):
+            _fail(what, FULL, file)
         _keep_traceback(file)
         raise
     finally:

@@ -18,7 +18,7 @@ from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec, SquareSpec
 from robustseg.attacks.square import square
 from robustseg.attacks.targeted import targeted_attack
-from robustseg.errors import RobustsegError
+from robustseg.errors import FullGpuError, RobustsegError
 from robustseg.models.wrap import wrap
 
 CLASSES = 4
@@ -548,6 +548,29 @@ def test_a_backward_pass_that_fails_is_one_sentence(run: Callable[[Any], Any]) -
 
     said = sentence(lambda: run(lambda images: NET(Broken.apply(images))))
     assert said == "the model's backward pass failed: no way back"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA error: out of memory",
+    ],
+)
+def test_a_gpu_that_is_full_is_no_model_without_gradients(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVIDIA's libraries have other words than torch, and get memory of their own."""
+
+    def full(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch.autograd, "grad", full)
+    with pytest.raises(FullGpuError, match=r"backward pass ran out .*; lower batch_size"):
+        attack()
+    with pytest.raises(FullGpuError, match="images at a time; lower batch_size"):
+        wrap(full)(IMAGES)
 
 
 def test_helpers_keep_the_precision_of_images() -> None:

@@ -20,7 +20,7 @@ import robustseg
 from robustseg import doubt, evaluate
 from robustseg.attacks import outcomes
 from robustseg.cli import main
-from robustseg.errors import RobustsegError, UnwritableError
+from robustseg.errors import FullGpuError, RobustsegError, UnwritableError
 from robustseg.evaluation.doubting import attacks as doubt_attacks
 from robustseg.evaluation.doubting import run as doubting
 from robustseg.evaluation.doubting.figure import Figure, choose_images
@@ -354,6 +354,17 @@ def test_a_full_disk_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("robustseg.evaluation.resume.atomic_path", full)
     with pytest.raises(UnwritableError, match="No space left"):
+        doubt(NET, scenes(), folder=tmp_path, images=4, progress=False)
+
+
+def test_a_full_gpu_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate(NET, scenes(), 2, folder=tmp_path, **FEW)
+
+    def full(*given: Any, **options: Any) -> Any:
+        raise FullGpuError("the model ran out of the GPU's memory")
+
+    monkeypatch.setattr(outcomes, "run_attack", full)
+    with pytest.raises(FullGpuError, match="the GPU's memory"):
         doubt(NET, scenes(), folder=tmp_path, images=4, progress=False)
 
 

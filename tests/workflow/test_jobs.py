@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import robustseg
 from robustseg.workflow_job import OUTLIVED, job
@@ -26,6 +27,17 @@ def test_progress_goes_to_the_terminal_and_to_the_log(
     with job("attack", log) as progress:
         progress.say("half done")
     assert log.read_text() == capsys.readouterr().err == "[attack] half done\n"
+
+
+def test_a_full_gpu_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where it is not the model that asks for more, but a loss, or the measuring of passes."""
+    with pytest.raises(SystemExit), job("attack", tmp_path / "job.log"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    said = capsys.readouterr().err
+    assert said.startswith("[attack] error: the GPU's memory is full; ")
+    assert "attack_model:batch_size=4" in said
+    assert said.count("\n") == 1
+    assert "CUDA out of memory" in (tmp_path / "job.log").read_text()
 
 
 def test_garbage_is_left_until_the_job_begins(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from robustseg.attacks.pixel_losses import (
     refuse_images,
 )
 from robustseg.attacks.search_model import exact
-from robustseg.errors import GradientError, RobustsegError, first_line
+from robustseg.errors import FullGpuError, GradientError, first_line, is_of_full_gpu
 from robustseg.models.wrap import WrappedModel
 
 NO_GRADIENT = (
@@ -148,15 +148,15 @@ def backward(outputs: Tensor, images: Tensor, weights: Tensor | None = None) -> 
 
     Raises:
         GradientError: the model's backward pass fails.
-        RobustsegError: it runs out of memory.
+        FullGpuError: it runs out of memory.
     """
     try:
         return torch.autograd.grad(outputs, images, weights, allow_unused=True)[0]
-    except torch.cuda.OutOfMemoryError as error:
-        raise RobustsegError(
-            "the model's backward pass ran out of the GPU's memory; lower batch_size"
-        ) from error
     except RuntimeError as error:
+        if is_of_full_gpu(error):
+            raise FullGpuError(
+                "the model's backward pass ran out of the GPU's memory; lower batch_size"
+            ) from error
         raise GradientError(f"the model's backward pass failed: {first_line(error)}") from error
 
 

@@ -23,7 +23,7 @@ from robustseg.attacks.attacked_model import (
 from robustseg.attacks.logit_distance import near_best, unit_of
 from robustseg.attacks.outcomes import predict
 from robustseg.attacks.search_model import exact
-from robustseg.errors import RobustsegError
+from robustseg.errors import FullGpuError, RobustsegError
 
 NUMBERS = 32
 """That a sketch has."""
@@ -86,6 +86,8 @@ def _gradient(model: Model, images: Tensor) -> Tensor:
         with frozen(model), full_precision(images.device.type), torch.enable_grad():
             logits = exact(model)(images)
             gradient = backward((logits * _signs(logits)).sum(), images)
+    except FullGpuError:
+        raise
     except RobustsegError:  # what is wrong is said where a gradient is needed
         gradient = None
     return torch.zeros_like(images) if gradient is None else gradient.nan_to_num(0, 0, 0)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.parameter import is_lazy
 
 from robustseg.bounds import LARGEST_NUMBER, SMALLEST_NUMBER
-from robustseg.errors import RobustsegError, said_by
+from robustseg.errors import FullGpuError, RobustsegError, is_of_full_gpu, said_by
 from robustseg.models.interpolation import Coarse, EnlargingModel, run_coarsely
 from robustseg.models.modules_behind import modules_behind
 
@@ -210,9 +210,9 @@ class WrappedModel(EnlargingModel):
             return run_coarsely(self.net, values) if self.output is None else self.net(values)
         except RobustsegError:
             raise
-        except torch.cuda.OutOfMemoryError as error:
-            raise _out_of_memory(values) from error
         except (Exception, SystemExit) as error:
+            if is_of_full_gpu(error):
+                raise _out_of_memory(values) from error
             raise RobustsegError(
                 f"the model failed on images {tuple(values.shape)} {values.dtype} on "
                 f"{values.device}: {said_by(error)}{self._other_precision(values.dtype)}"
@@ -337,12 +337,14 @@ def _interpolate(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def _enlarge(by: Enlarge, logits: Tensor, size: tuple[int, int]) -> Tensor:
     try:
         return by(logits, size)
-    except torch.cuda.OutOfMemoryError as error:
-        raise _out_of_memory(logits) from error
+    except RuntimeError as error:
+        if is_of_full_gpu(error):
+            raise _out_of_memory(logits) from error
+        raise
 
 
-def _out_of_memory(images: Tensor) -> RobustsegError:
-    return RobustsegError(
+def _out_of_memory(images: Tensor) -> FullGpuError:
+    return FullGpuError(
         f"the model ran out of the GPU's memory on {len(images)} images at a time; lower batch_size"
     )
 

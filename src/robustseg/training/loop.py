@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robustseg.data.batching import batches_of, labelled_images
 from robustseg.data.interface import IGNORE_LABEL, Dataset
-from robustseg.errors import RobustsegError
+from robustseg.errors import FullGpuError, RobustsegError, is_of_full_gpu
 from robustseg.gpus import check_shares
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
@@ -140,8 +140,10 @@ class Trainer:
         """Say what to change where a GPU has too little memory, in an update or in validation."""
         try:
             yield
-        except torch.cuda.OutOfMemoryError as error:
-            raise RobustsegError(
+        except RuntimeError as error:
+            if not is_of_full_gpu(error):
+                raise
+            raise FullGpuError(
                 "a GPU has too little memory to train with passes of "
                 f"{self.recipe.images_per_pass} images; lower images_per_pass (a divisor of the "
                 f"batch_size {self.recipe.batch_size}), or crop_px and resize_px of the data set"

@@ -30,7 +30,7 @@ from robustseg.attacks.surrogates import (
     ScaledModel,
     StraightThroughModel,
 )
-from robustseg.errors import GradientError, RobustsegError, UnwritableError
+from robustseg.errors import FullGpuError, GradientError, RobustsegError, UnwritableError
 from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, on_device, rows_of_batches
@@ -112,7 +112,7 @@ class Doubter:
             found = rows_of_batches(
                 [Planned(shared, seeded)], self.model, self.batches, len(self.batches), self.kept
             )
-        except UnwritableError:  # says nothing of the model
+        except (UnwritableError, FullGpuError):  # says nothing of the model
             raise
         except RobustsegError as error:
             self.failures[check] = str(error)
