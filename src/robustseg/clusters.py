@@ -18,9 +18,9 @@ CAUSES = {
     "the profile",
     r"SLURM status is: 'TIMEOUT'": "a job ran out of time: retries ask for more each time; if that "
     "is not enough, raise its rule's runtime (minutes) under set-resources in the profile",
-    r"CUDA out of memory": "a GPU ran out of memory: give attacks a smaller batch "
-    "(`--set-resources attack_model:batch_size=4` leaves finished evidence as it is), or trainings "
-    "a lower images_per_pass",
+    r"CUDA out of memory|the GPU's memory|a GPU has too little memory": "a GPU ran out of memory: "
+    "give attacks a smaller batch (`--set-resources attack_model:batch_size=4` leaves finished "
+    "evidence as it is), or trainings a lower images_per_pass",
     r"SLURM status is: 'CANCELLED'": "a job was cancelled",
     r"SLURM status is: '(?:NODE_FAIL|BOOT_FAIL)'": "a node of the cluster failed",
     r"Invalid account|account .* appears to be invalid": "the cluster does not know the account: "

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robustseg.workflow_job import choose_device
+from robustseg.workflow_job import FULL, choose_device
 from robustseg.clusters import explain, too_long
 from robustseg.errors import RobustsegError
 from robustseg.gpus import ALLOW_CPU, CLUSTER, GIVEN, SLOTS, check_shares, take_gpus
@@ -346,6 +346,7 @@ def test_commands_of_profiles_can_be_run(name: str) -> None:
         ("Job 3 completed, but files missing after 120 seconds", "raise latency-wait in the prof"),
         ("error: could not write w.safetensors: No space left on device; free", "a disk is full"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried", "attack_model:batch_size=4"),
+        (FULL, "attack_model:batch_size=4"),
     ],
 )
 def test_failures_are_explained(said: str, sentence: str, tmp_path: Path) -> None:
