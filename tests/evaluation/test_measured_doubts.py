@@ -19,11 +19,6 @@ LIGHT = ("demo_at_long", "lraspp", "linknet_at", "segformer", "unet")
 """Half of those that take about a minute each; all honest networks are in docs/doubt.md."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("zoo")
-
-
 def test_the_docs_show_what_was_measured() -> None:
     assert as_markdown(REFERENCE) in (ROOT / "docs" / "doubt.md").read_text(encoding="utf-8")
 

@@ -18,11 +18,6 @@ EIGHT = MANY[0][:8], MANY[1][:8]
 IMAGES, LABELS = MANY[0][:4], MANY[1][:4]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("weights")
-
-
 @pytest.fixture
 def net(folder: Path) -> nn.Module:
     return zoo.honest("demo_clean", folder)
@@ -98,9 +93,9 @@ def test_weights_are_kept(net: nn.Module, folder: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(not EVERYTHING, reason="trains for minutes; ROBUSTSEG_TEST_ALL asks for it")
 @pytest.mark.parametrize("name", zoo.HONEST)
-def test_each_is_far_better_than_a_guess(name: str, tmp_path: Path) -> None:
+def test_each_is_far_better_than_a_guess(name: str, folder: Path) -> None:
     assert (MANY[1] == 0).float().mean() < 0.4  # what always saying background gets right
-    assert accuracy(zoo.honest(name, tmp_path)) > 0.55
+    assert accuracy(zoo.honest(name, folder)) > 0.55
 
 
 @pytest.mark.parametrize("name", zoo.DEFECTS)

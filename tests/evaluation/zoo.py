@@ -24,7 +24,7 @@ from torchvision.models import segmentation as torchvision
 
 from robustseg.data.scenes import SCENE_CLASSES, generate_scenes
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
+from robustseg.files import alone, atomic_path
 from robustseg.models.build import build_segmentation_model
 from robustseg.models.wrap import wrap
 from robustseg.seeds import derive_seed
@@ -134,7 +134,7 @@ def honest(name: str, folder: Path) -> nn.Module:
     recipe = HONEST[name]
     seed = derive_seed("zoo", name, recipe.steps, recipe.training_eps_255, recipe.learning_rate)
     path = folder / f"{name}-{seed:016x}.safetensors"
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), alone(path, print):
         torch.manual_seed(seed)
         net = recipe.build()
         if not path.exists():
