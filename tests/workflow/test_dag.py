@@ -185,18 +185,8 @@ def test_the_ablation_trains_and_attacks_each_of_its_models(tmp_path: Path) -> N
     }
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "tabel1",
-        "tabel1.md",
-        "tables/table1",
-        "results/matchbox/tables/table99.md",
-        "results/matchbox/figures/figure2b.png",
-        "results/matchbox/attacks/sea/nobody/seed0/eps4/seed0-shard0.parquet",
-    ],
-)
-def test_an_unknown_target_gets_a_list_of_the_known(target: str, tmp_path: Path) -> None:
+def test_an_unknown_target_gets_a_list_of_the_known(tmp_path: Path) -> None:
+    target = "tables/table1"
     run = snakemake("--dry-run", "--configfile", MATCHBOX, "--", target, folder=tmp_path)
     assert run.returncode == 1
     known = "known are plan, data, backbones, models, attacks,"

@@ -14,7 +14,7 @@ import yaml
 
 from robustseg.bounds import LARGEST_SEED
 from robustseg.claims.language import parse_claims
-from robustseg.config import check_typed, json_schema, load_config
+from robustseg.config import check_typed, json_schema, load_config, read_config
 from robustseg.errors import RobustsegError
 from tests.test_text_files import BOMB
 from tests.workflow.hostile import changed
@@ -211,7 +211,7 @@ def said(run: subprocess.CompletedProcess[str]) -> str:
 WRONG_FILES: list[tuple[bytes, str]] = [
     (b"run: caf\xe9", "is not UTF-8 text"),
     (b"", "is empty; write keys and values"),
-    (b"- a", "holds ['a']; write keys and values"),
+    (b"- a", r"holds \['a'\]; write keys and values"),
     (b"a: [", "is not YAML"),
     (BOMB.encode(), "unfolds to more than"),
     (b"[" * 3000 + b"]" * 3000, "is nested deeper than"),
@@ -219,15 +219,23 @@ WRONG_FILES: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize(("content", "sentence"), WRONG_FILES, ids=range(len(WRONG_FILES)))
-def test_a_file_that_is_no_configuration_is_refused_before_snakemake_reads_it(
+def test_a_file_that_is_no_configuration_is_refused(
     content: bytes, sentence: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_bytes(content)
+    with pytest.raises(RobustsegError, match=sentence) as refusal:
+        read_config(path)
+    assert str(path) in str(refusal.value)
+
+
+def test_it_is_refused_before_snakemake_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(BOMB)  # which Snakemake would never have read
     run = snakemake("--dry-run", "--configfile", MATCHBOX, path, "--", "table5", folder=tmp_path)
     (line,) = [line for line in said(run).splitlines() if "robustseg: error:" in line]
     assert str(path) in line
-    assert sentence in line
+    assert "unfolds to more than" in line
 
 
 def test_the_file_that_a_profile_names_is_looked_at_too(tmp_path: Path) -> None:
