@@ -136,8 +136,7 @@ class Exhibit(Shown):
     Attributes:
         metrics: what it has numbers of; the first are the columns below each head.
         select: the runs behind each number, in order; None for one that reads no evidence.
-        measure: the numbers of a selection; None for ACC and mIoU of the image-wise worst case,
-            see `evidence.numbers.worst_case_numbers`.
+        measure: the numbers of a selection; None for ACC and mIoU of the image-wise worst case.
         scores: the score of each image behind a number (image ids, percent), where the number is
             their mean; claims take intervals from it. None for numbers that are no such mean.
         tell: what the page says first of its long form, a sentence for each model; None: nothing.

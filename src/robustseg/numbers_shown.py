@@ -60,12 +60,16 @@ class Numbers:
         """Return one number, None where there is none."""
         return self._by_what.get((model, attack, eps_255, metric))
 
-    def find(self, *attacks: str, model: str | None = None) -> list[Number]:
-        """Return the numbers of some attacks (of all, if none is named), and of one model."""
+    def find(
+        self, *attacks: str, model: str | None = None, eps_255: float | None = None
+    ) -> list[Number]:
+        """Return the numbers of some attacks (of all, if none is named), a model and a radius."""
         return [
             one
             for one in self.entries
-            if (not attacks or one.attack in attacks) and model in (None, one.model)
+            if (not attacks or one.attack in attacks)
+            and model in (None, one.model)
+            and eps_255 in (None, one.eps_255)
         ]
 
     @cached_property

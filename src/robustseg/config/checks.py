@@ -238,7 +238,7 @@ def _released_problems(config: Config, key: str, model: ReleasedModel) -> Iterat
         yield f"{key}.dataset", problem
         return
     wanted = MODELS[model.weights].num_classes
-    if getattr(config.data[model.dataset], "num_classes", None) != wanted:
+    if config.data[model.dataset].num_classes != wanted:
         yield (
             f"{key}.dataset",
             f"is {model.dataset!r}, which has not the {wanted} classes of {model.weights}",
@@ -257,7 +257,7 @@ def _own_problems(config: Config, name: str, model: OwnModel) -> Iterator[tuple[
     if kind == "released":
         yield f"{key}.load", f"is {model.load}: write `kind: released` and `weights: {weights}`"
     data = config.data.get(model.dataset)
-    known = getattr(data, "num_classes", None) or len((data and known_classes(data)) or ())
+    known = data.num_classes if data else 0
     for place, label in enumerate(model.classes or ()):
         if known and label is not None and label >= known:
             yield (

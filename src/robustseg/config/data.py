@@ -12,6 +12,7 @@ from robustseg.data.labels import VOC_CLASSES
 from robustseg.data.listing import count_images
 from robustseg.data.scenes import OBJECT_NAMES, SCENE_CLASSES
 from robustseg.data.splits import (
+    ADE20K_CLASSES,
     ADE20K_SPLITS,
     ADE20K_VAL,
     CAMVID_CLASSES,
@@ -182,7 +183,7 @@ class Ade20k(Downloaded):
     @property
     def num_classes(self) -> int:
         """Objects, and background where it is a class."""
-        return 151 if self.background == "class" else 150
+        return ADE20K_CLASSES[self.background]
 
 
 class Folder(Section):

@@ -8,12 +8,10 @@ from robustseg.data.archives import VOC
 from robustseg.data.disk import DiskDataset, read_by_policy
 from robustseg.data.labels import ade20k_policy, palette, voc_policy
 from robustseg.data.manifest import Entry, read_list
+from robustseg.data.splits import ADE20K_CLASSES
 from robustseg.data.transforms import Whole
 from robustseg.data.voc import LISTS
 from robustseg.errors import RobustsegError
-
-ADE20K_CLASSES = {150: "ignore", 151: "class"}
-"""What becomes of ADE20K's pixels of no object, by number of classes."""
 
 
 def open_published(
@@ -33,10 +31,11 @@ def open_published(
     """
     top = Path(root)
     if kind == "ade20k":
-        if (num_classes or 150) not in ADE20K_CLASSES:
+        background = {count: word for word, count in ADE20K_CLASSES.items()}
+        if (num_classes or 150) not in background:
             raise RobustsegError(f"ade20k has 150 or 151 classes, not {num_classes}")
         folders = {"ade20k": ""}
-        policy = ade20k_policy(ADE20K_CLASSES[num_classes or 150], ade20k_objects(top, folders))
+        policy = ade20k_policy(background[num_classes or 150], ade20k_objects(top, folders))
         entries = ade20k_entries(folders, ade20k_lists(top, folders) | {"train": []})
     else:
         policy = voc_policy("ignore")

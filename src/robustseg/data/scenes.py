@@ -112,9 +112,7 @@ def generate_scenes(
     return _generate(("scenes", split, seed), count, size_px, layout, look)
 
 
-def generate_shapes(
-    split: str, count: int, size_px: int, seed: int, look: Look = LOOK
-) -> tuple[Bytes, Bytes]:
+def generate_shapes(split: str, count: int, size_px: int, seed: int) -> tuple[Bytes, Bytes]:
     """Generate a classification set: one object an image.
 
     Arguments as for `generate_scenes`.
@@ -124,7 +122,7 @@ def generate_shapes(
     """
     radius = (size_px * 9 // 32, size_px * 15 // 32)
     layout = Layout(objects=(1, 1), radius=radius, margin=size_px * 10 // 32)
-    images, labels = _generate(("shapes", split, seed), count, size_px, layout, look)
+    images, labels = _generate(("shapes", split, seed), count, size_px, layout, LOOK)
     return images, labels.reshape(count, -1).max(axis=1) - np.uint8(1)
 
 

@@ -56,6 +56,8 @@ ADE20K_SPLITS = {
     "train": Split(("train",), lambda lists: set(lists["train"]), 20210, own_masks="train"),
 }
 ADE20K_VAL = Split(("val",), lambda lists: set(lists["val"]), 2000, own_masks="val")
+ADE20K_CLASSES = {"ignore": 150, "class": 151}
+"""How many there are, by what becomes of the pixels of no object."""
 CAMVID_IMAGES = {"train": 367, "test": 233}
 """SegNet's choice of CamVid's photographs (arXiv 1511.00561)."""
 CAMVID_CLASSES = (

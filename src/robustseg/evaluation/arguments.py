@@ -17,8 +17,8 @@ from robustseg.bounds import (
 from robustseg.errors import RobustsegError, shown
 from robustseg.evaluation.standard_suites import Suite
 from robustseg.evidence.enumerator import CLEAN_SUITE
+from robustseg.sections import NAME
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 FLOAT32_NOISE = 2.0**-23
 """By which share of it float32 may change a number."""
 
@@ -103,7 +103,7 @@ def check_names(**names: str) -> None:
         RobustsegError: the first such name.
     """
     for what, name in names.items():
-        if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > MOST_LETTERS:
+        if not isinstance(name, str) or not re.fullmatch(NAME, name) or len(name) > MOST_LETTERS:
             raise RobustsegError(
                 f"{what} is {shown(name)}; use at most {MOST_LETTERS} letters, digits and _ only, "
                 "beginning with a letter"

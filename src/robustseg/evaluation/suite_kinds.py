@@ -1,7 +1,7 @@
 """What each kind of suite may say, in a configuration and for a model of one's own."""
 
 from itertools import product
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
@@ -11,11 +11,11 @@ from robustseg.attacks.spec import (
     DEFAULT_CHOICE,
     OPTIMIZERS,
     SCHEDULES,
-    UNBOUNDED_255,
     AttackSpec,
     Member,
 )
 from robustseg.errors import RobustsegError
+from robustseg.evidence.enumerator import radius_of
 from robustseg.sections import Count, InName, Name, Passes, Radius, Section, Step, tag_of
 
 
@@ -34,8 +34,12 @@ LossMember: TypeAlias = Annotated[str, AfterValidator(_is_member)]
 class SuiteKind(Section):
     """What all kinds of suites have in common."""
 
-    own_radius: ClassVar[float | None] = None
-    """The one radius of its evidence, whatever a table asks for; None: those asked for."""
+    kind: str
+
+    @property
+    def own_radius(self) -> float | None:
+        """The one radius of its evidence, whatever a table asks for; None: those asked for."""
+        return radius_of({"kind": self.kind})
 
     def attacks(self) -> list[AttackSpec]:
         """Return the combinations of a loss, an optimizer and a schedule that it is made of."""
@@ -110,8 +114,6 @@ class Transfer(SuiteKind):
 class Alma(SuiteKind):
     """ALMA prox, which looks for the smallest perturbation and has no radius."""
 
-    own_radius: ClassVar[float | None] = UNBOUNDED_255
-
     kind: Literal["alma"] = Field(description="`alma`")
     threshold: Annotated[InName, Field(le=1)] = Field(
         description="share of an image's pixels to misclassify"
@@ -154,8 +156,6 @@ class Doubt(SuiteKind):
 
 class Objects(SuiteKind):
     """No attack: the model scored on the classes but the background, whose logit is left out."""
-
-    own_radius: ClassVar[float | None] = 0.0
 
     kind: Literal["objects"] = Field(description="`objects`")
 

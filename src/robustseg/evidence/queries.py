@@ -88,7 +88,7 @@ def outcomes(rows: pd.DataFrame, counts: CountsReader | None = None) -> Outcomes
     """Return the outcomes of evidence rows of one attack, one row an image.
 
     Args:
-        rows: see records.read_evidence.
+        rows: see `read_evidence`.
         counts: reads the counts of rows that were read without; if None, K is 0 for such rows.
 
     Raises:

@@ -47,7 +47,7 @@ def draw(numbers: Numbers) -> Drawing:
         for axis in row[len(radii) :]:
             axis.set_visible(False)
         for axis, eps_255 in zip(row, radii, strict=False):
-            at = [one for one in numbers.find(model=model) if one.eps_255 == eps_255]
+            at = numbers.find(model=model, eps_255=eps_255)
             axis.set_title(f"{model}, ε = {radius(eps_255)}")
             _draw_suites(axis, at, suites)
             lines |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))

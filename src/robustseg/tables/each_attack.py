@@ -31,7 +31,7 @@ def layout(numbers: Numbers) -> Layout:
     for model in numbers.models:
         acc, miou = (one.text for one in cells(numbers, model, "clean", 0.0))
         for eps_255 in numbers.radii(model):
-            found = [one.attack for one in numbers.find(model=model) if one.eps_255 == eps_255]
+            found = (one.attack for one in numbers.find(model=model, eps_255=eps_255))
             attacks = [attack for attack in dict.fromkeys(found) if attack != "worst"]
             shown = best([c for a in attacks for c in cells(numbers, model, a, eps_255)], 2)
             lines = [

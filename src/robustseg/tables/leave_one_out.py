@@ -68,7 +68,7 @@ def layout(numbers: Numbers) -> Layout:
     groups = []
     for model in numbers.models:
         for eps_255 in numbers.radii(model):
-            at = [one for one in numbers.find(model=model) if one.eps_255 == eps_255]
+            at = numbers.find(model=model, eps_255=eps_255)
             rows = []
             for attack in dict.fromkeys(one.attack for one in at):
                 loss = attack.removeprefix("without_")

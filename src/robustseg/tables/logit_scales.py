@@ -111,7 +111,7 @@ def layout(numbers: Numbers) -> Layout:
     groups = []
     for model in numbers.models:
         for eps_255 in numbers.radii(model):
-            at = [one for one in numbers.find(model=model) if one.eps_255 == eps_255]
+            at = numbers.find(model=model, eps_255=eps_255)
             for setting in dict.fromkeys(Setting.of(one.runs[0]) for one in at):
                 found = [one for one in at if Setting.of(one.runs[0]) == setting]
                 title = f"{numbers.title(model)}, {radius(eps_255)}: {setting.label}"

@@ -86,8 +86,8 @@ def layout(numbers: Numbers) -> Layout:
             worst = [numbers.get(model, "worst", eps_255, metric) for metric in METRICS]
             alone = [
                 one
-                for one in numbers.find(model=model)
-                if one.eps_255 == eps_255 and one.attack != "worst" and one.metric == "acc"
+                for one in numbers.find(model=model, eps_255=eps_255)
+                if one.attack != "worst" and one.metric == "acc"
             ]
             strongest = min(alone, key=lambda one: one.value)
             cells = [

@@ -43,7 +43,7 @@ def layout(numbers: Numbers) -> Layout:
     groups = []
     for model in numbers.models:
         for eps_255 in numbers.radii(model):
-            at = [one for one in numbers.find(model=model) if one.eps_255 == eps_255]
+            at = numbers.find(model=model, eps_255=eps_255)
             rows = [
                 _row(numbers, model, attack, eps_255)
                 for attack in dict.fromkeys(one.attack for one in at)

@@ -166,7 +166,7 @@ LINES: dict[str, dict[str, Callable[[Training], str]]] = {
         "Optimizer": lambda training: OPTIMIZER_LABELS[training["optimizer"]],
         "Base learning rate": lambda training: f"{training['learning_rate']:g}",
         "Weight decay": _decay,
-        "Batch size": lambda training: _batch(training),
+        "Batch size": _batch,
         "Epochs": lambda training: str(training["epochs"]),
         "Warmup epochs": lambda training: f"{_warmup(training):g}",
         "Momentum": lambda training: ", ".join(f"{value:g}" for value in _momenta(training)),

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import METRIC_LABELS, radius, training
+from robustseg.evidence.wording import radius, training
 from robustseg.exhibits import LOSSES_NEEDED
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
-from robustseg.tables.table import Table, cells
+from robustseg.tables.table import Table, cells, columns
 
 SUBSETS = {"all_losses": PAPER_LOSSES, "four_losses": SEA_LOSSES}
 
@@ -25,7 +25,7 @@ def select(runs: Runs) -> Iterator[Selection]:
 
 def layout(numbers: Numbers) -> Layout:
     """Lay out a line a subset, for each model below heads of its own radii."""
-    metrics = [METRIC_LABELS[metric] for metric in numbers.exhibit.metrics]
+    metrics = numbers.exhibit.metrics
     places = max(len(numbers.radii(model)) for model in numbers.models)
     groups = []
     for model, settings in numbers.models.items():
@@ -44,7 +44,7 @@ def layout(numbers: Numbers) -> Layout:
         f"{numbers.iterations()} iterations, and over the four losses of SEA alone. "
         f"{numbers.about()}",
         ("Subset",),
-        tuple((metric,) for _ in range(places) for metric in metrics),
+        columns(numbers, [()] * places),
         tuple(groups),
         numbers.notes(),
     )
