@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from robustseg.workflow_job import job
 from robustseg.downloads import record_hash
 from robustseg.evaluation.accuracy import check_accuracy
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 
 if TYPE_CHECKING:
     from robustseg.workflow_job import snakemake
@@ -24,5 +24,4 @@ if __name__ == "__main__":
             report = json.loads(Path(snakemake.input.report).read_text(encoding="utf-8"))
             record_hash(file, report["sha256"], file.with_name("hashes.json"), progress)
         result = {"accuracy": accuracy, "least": params.least, "reported": params.reported}
-        with atomic_path(Path(snakemake.output.checked)) as temporary:
-            temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+        write_text(snakemake.output.checked, json.dumps(result) + "\n")

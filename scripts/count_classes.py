@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from robustseg.workflow_job import job
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.data.opening import load_split
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 from robustseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ def count_classes(splits: Sequence[str], pixels: str, progress: Progress) -> Non
     for index in progress.track(range(len(dataset)), len(dataset), "images"):
         _, labels, _ = dataset.batch([index])
         total += labels[labels != IGNORE_LABEL].bincount(minlength=dataset.num_classes)
-    with atomic_path(Path(pixels)) as temporary:
-        temporary.write_text(json.dumps(total.tolist()) + "\n", "utf-8")
+    write_text(pixels, json.dumps(total.tolist()) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from robustseg.workflow_job import job
+from robustseg.files import write_text
 from robustseg.plan.costs import PlannedJob
-from robustseg.plan.prices import price, rows_of, to_markdown, write_plan
+from robustseg.plan.prices import price, rows_of, to_markdown
 from robustseg.plan.throughput import read_throughput
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def make_plan(
     device, throughputs = read_throughput(throughput)
     priced = {name: price(some, throughputs, throughput) for name, some in jobs.items()}
     text = to_markdown(rows_of(priced), device)
-    write_plan(plan, text)
+    write_text(plan, text)
     return text
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from robustseg.workflow_job import job
 from robustseg.data.unpacking import unpack
 from robustseg.downloads import Expected, record_hash, verify
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 
 if TYPE_CHECKING:
     from robustseg.workflow_job import snakemake
@@ -27,5 +27,4 @@ if __name__ == "__main__":
         if expected.strongest and expected.sha256 is None:
             # Files can be made that have a SHA-1 or MD5 of one's choice.
             record_hash(file, digest, record, progress)
-        with atomic_path(snakemake.output.done) as temporary:
-            temporary.write_text(f"{folder}\n", encoding="utf-8")
+        write_text(snakemake.output.done, f"{folder}\n")

@@ -185,3 +185,11 @@ def test_those_who_wait_come_one_after_the_other(tmp_path: Path) -> None:
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert path.read_text() == "600"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_text_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    code = "import sys; from robustseg.files import write_text; write_text(sys.argv[1], chr(949))"
+    path = tmp_path / "made" / "text.md"
+    latin = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code, path], env=latin, check=True)
+    assert path.read_bytes() == "ε".encode()

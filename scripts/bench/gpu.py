@@ -50,7 +50,7 @@ from robustseg.attacks.run import run_attack
 from robustseg.attacks.search_model import SearchModel
 from robustseg.attacks.spec import AttackSpec
 from robustseg.errors import RobustsegError, first_line
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 from robustseg.metrics import mean_accuracy
 from robustseg.models import interpolation
 from robustseg.models.build import SegmentationModel, build_segmentation_model
@@ -495,8 +495,7 @@ def write(folder: Path, record: Record) -> None:
     if rates:
         texts[f"{stem}-throughput.json"] = json.dumps(of_plan, indent=1) + "\n"
     for name, text in texts.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
 
 
 def begun(folder: Path, device: str) -> Record:

@@ -480,12 +480,11 @@ def _attack(options: argparse.Namespace) -> None:
 def _remember(options: argparse.Namespace) -> None:
     """Keep beside a run how its model and data are opened."""
     from robustseg.evaluation.run_folder import COMMAND, Command
-    from robustseg.files import atomic_path
+    from robustseg.files import write_text
 
     kept = {name: getattr(options, name) for name in Command.model_fields if name != "cwd"}
     kept["cwd"] = str(Path.cwd())
-    with atomic_path(options.out / COMMAND) as temporary:
-        temporary.write_text(json.dumps(kept, indent=1, default=str) + "\n", "utf-8")
+    write_text(options.out / COMMAND, json.dumps(kept, indent=1, default=str) + "\n")
 
 
 def _doubt(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustseg.errors import RobustsegError, shown
-from robustseg.files import alone, atomic_path
+from robustseg.files import alone, write_text
 from robustseg.files import sha256 as file_sha256
 from robustseg.progress import Progress
 from robustseg.receiving import PATIENT, Download, Patience, UnusableError, Wanted, remove_partials
@@ -130,8 +130,7 @@ def record_hash(path: str | Path, sha256: str, record: str | Path, progress: Pro
         if name in hashes:
             return
         text = json.dumps(hashes | {name: sha256}, indent=2, sort_keys=True)
-        with atomic_path(record) as temporary:
-            temporary.write_text(f"{text}\n", encoding="utf-8")
+        write_text(record, f"{text}\n")
     progress.say(f"{name} has sha256 {sha256}, which {record} now expects")
 
 

@@ -116,6 +116,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ) from error
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all, as `atomic_path` does."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Keep other processes from making `path` while the block runs, where there are locks.

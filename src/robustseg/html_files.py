@@ -1,6 +1,10 @@
-"""A part of the page as a file of its own, which any browser and server shows as it is meant."""
+"""Pages from templates, and parts of a page as files of their own, for any browser and server."""
 
 from html import escape
+from pathlib import Path
+from typing import Any
+
+from robustseg.names import amount
 
 STYLE = """\
 :root { color-scheme: light dark; }
@@ -27,3 +31,13 @@ def html_document(title: str, part: str) -> str:
         f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
         f"{part}</body>\n</html>\n"
     )
+
+
+def render(template: Path, **values: Any) -> str:
+    """Return what a template becomes; it escapes what it is not told to trust."""
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent), autoescape=True, trim_blocks=True
+    )
+    return environment.get_template(template.name).render(amount=amount, **values)

@@ -352,7 +352,7 @@ def test_a_full_disk_is_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise UnwritableError(f"could not write {path}: No space left on device")
         yield path
 
-    monkeypatch.setattr("robustseg.evaluation.resume.atomic_path", full)
+    monkeypatch.setattr("robustseg.files.atomic_path", full)
     with pytest.raises(UnwritableError, match="No space left"):
         doubt(NET, scenes(), folder=tmp_path, images=4, progress=False)
 

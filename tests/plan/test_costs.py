@@ -244,6 +244,7 @@ def test_throughputs_that_are_none_are_refused(
 def test_a_pass_is_over_once_its_gpu_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr("torch.cuda.synchronize", done.append)
+    monkeypatch.setattr("robustseg.plan.passes.ROUNDS", 1)
     for device in ("cpu", "cuda", "cuda:1"):
-        _seconds(lambda: None, device, rounds=1)
+        _seconds(lambda: None, device)
     assert done == ["cuda", "cuda", "cuda:1", "cuda:1"]

@@ -21,12 +21,13 @@ from robustseg.evidence.enumerator import Read
 from robustseg.evidence.reported import read_reported
 from robustseg.evidence.wording import MISSING, printed, signed
 from robustseg.files import atomic_path
-from robustseg.html_files import html_document
+from robustseg.html_files import html_document, render
 from robustseg.tables.layout import Cell, Group, Layout, Row, to_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TEMPLATE = Path(__file__).with_name("claims.html.j2")
 MEASURED, REPORTED = "this run", "the paper's own numbers"
 
 SEEDS_CAPTION = (
@@ -92,20 +93,13 @@ def claims_html(results: pd.DataFrame, names: str = "") -> str:
         results: as `make_claims` writes them.
         names: id of the page's section on the names that decide this run's verdicts; "": has none.
     """
-    from jinja2 import Environment, FileSystemLoader
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-    )
     parts = {
         key: _part(key, numbers, results[results["numbers"] == numbers])
         for key, numbers in (("run", MEASURED), ("paper", REPORTED))
     }
     parts["run"]["names"] = names
     several_seeds = bool((results["seeds"] > 1).any())
-    return environment.get_template("claims.html.j2").render(
-        signs=SIGNS, several_seeds=several_seeds, **parts
-    )
+    return render(TEMPLATE, signs=SIGNS, several_seeds=several_seeds, **parts)
 
 
 def _part(key: str, numbers: str, results: pd.DataFrame) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from robustseg import __version__
 from robustseg.attacks.attacked_model import Model
 from robustseg.attacks.outcomes import Outcome
 from robustseg.evaluation.probing import Probe, probe, same
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 from robustseg.metrics import PixelCounts
 from robustseg.progress import Progress
 
@@ -90,14 +90,13 @@ class FinishedParts:
                 return outcome
         outcome = compute()
         lists = json.dumps(_as_lists(outcome) | {"probes": origin.probes})
-        with atomic_path(path) as temporary:
-            temporary.write_text(f"{_digest(path.stem, lists)}\n{lists}")
+        write_text(path, f"{_digest(path.stem, lists)}\n{lists}")
         return outcome
 
     def _read(self, path: Path, origin: Origin) -> Outcome | None:
         """Return a kept outcome, None if the file is damaged, another part's or other models'."""
         try:
-            digest, _, lists = path.read_text().partition("\n")
+            digest, _, lists = path.read_text(encoding="utf-8").partition("\n")
             if digest == _digest(path.stem, lists):
                 kept = json.loads(lists)
                 return _of_lists(kept) if origin.probes_are(kept["probes"]) else None

@@ -18,7 +18,7 @@ from robustseg.evaluation.suite_kinds import OwnSuite
 from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius, radius_of
 from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import hash_settings, provenance, said
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 from robustseg.sections import (
     AtOnce,
     Count,
@@ -353,8 +353,7 @@ def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]
         if before is None or before != _rows_in(root / job.path):  # it was of another figure
             (root / doubt_file(record, job.eps_255)).unlink(missing_ok=True)
     path = root / RECORD.format(shard=record["shard"], shards=record["shards"])
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def _rows_in(path: Path) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 from robustseg.models.build import build, classifier_architecture
 from robustseg.models.checkpoints import is_normalisation, load_strictly, save_weights
 from robustseg.models.inert_pickle import shown
@@ -152,8 +152,7 @@ def write_report(path: str | Path, conversion: Conversion) -> None:
     Raises:
         RobustsegError: the file cannot be written.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(asdict(conversion), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(conversion), indent=2) + "\n")
 
 
 @contextmanager

@@ -15,22 +15,22 @@ from robustseg.errors import RobustsegError
 from robustseg.evidence.findings import SUITE, TOO_HIGH
 from robustseg.evidence.reported import reported_label, reported_numbers
 from robustseg.evidence.wording import MISSING, listed, printed, radius, with_interval
-from robustseg.files import atomic_path, sha256
+from robustseg.files import atomic_path, sha256, write_text
+from robustseg.html_files import render
 from robustseg.names import amount
 from robustseg.page.doubts import SIGNS
-from robustseg.page.page import render
 from robustseg.page.submission import (
     FOLDER,
     Figure,
     Submission,
-    in_one_line,
+    as_line,
     is_of_its_run,
     read_submission,
 )
 from robustseg.tables.layout import Cell, Group, Layout, Row, to_html, to_markdown
 from robustseg.tables.table import loss_label
 
-TEMPLATE = "leaderboard.html.j2"
+TEMPLATE = Path(__file__).with_name("leaderboard.html.j2")
 REPORTED = Path(__file__).parents[3] / "config" / "paper"
 """The paper's numbers, in a checkout; an installed package has none."""
 PAPER_CLASSES = {"voc": 21, "ade20k": 151}
@@ -168,11 +168,8 @@ def make_leaderboard(sources: Iterable[str | Path], out: str | Path) -> list[Ran
         mark=MARKS[".html"],
     )
     rows = [row for one in rankings for row in _rows(one)]
-    with atomic_path(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    with atomic_path(files[".md"]) as temporary:
-        parts = [f"{MARKS['.md']}\n", *map(to_markdown, layouts)]
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+    write_text(page, text)
+    write_text(files[".md"], "\n".join([f"{MARKS['.md']}\n", *map(to_markdown, layouts)]))
     with (
         atomic_path(files[".csv"]) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
@@ -218,7 +215,7 @@ def rank(paths: Sequence[Path]) -> list[Ranking]:
             too_high_at.setdefault(one.run, []).append(one.eps_255)
     for path, one in read.items():
         named_twice = names.count((one.model, _setting(one))) > 1
-        where = in_one_line(str(_where(path)))
+        where = as_line(str(_where(path)))
         label = f"{one.model} ({where})" if named_twice else one.model
         elsewhere = [] if one.doubt else too_high_at.get(one.run, [])
         entry = Entry(path, one, is_of_its_run(path, one, made, hash_of), label, elsewhere)
@@ -491,7 +488,7 @@ def _details(entry: Entry) -> dict[str, Any]:
     """Return where a figure is from, as lines of a listing."""
     one = entry.of
     said = [
-        ("file", in_one_line(str(entry.path))),
+        ("file", as_line(str(entry.path))),
         ("architecture", one.architecture),
         ("attacks", _attack_note(one)),
         *((key, ", ".join(values)) for key, values in one.provenance.items()),
@@ -523,7 +520,7 @@ def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
             "overestimated_by_points": doubt.overestimated_by_points if doubt else "",
             "too_high_at_255": " ".join(f"{eps_255:g}" for eps_255 in entry.too_high_at),
             "evidence_compared": entry.compared,
-            "file": in_one_line(str(entry.path)),
+            "file": as_line(str(entry.path)),
         }
     for model, figures in ranking.reported.items():
         named = {"sea": "worst_case", "clean": "clean"}

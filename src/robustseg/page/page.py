@@ -20,8 +20,9 @@ from robustseg.evidence.wording import radius
 from robustseg.exhibits import QUESTIONS, Shown
 from robustseg.figures.figure import GRID, INK
 from robustseg.figures.registry import EXHIBITS, FIGURES, PICTURES
-from robustseg.files import atomic_path
-from robustseg.names import SCHEME_LABELS, amount
+from robustseg.files import write_text
+from robustseg.html_files import render
+from robustseg.names import SCHEME_LABELS
 from robustseg.page.attack_viewer import encode_gallery
 from robustseg.page.claim_names import key_of
 from robustseg.page.doubts import doubts_of
@@ -33,7 +34,7 @@ from robustseg.text_files import LONGEST_LIST_BYTES, read_csv, read_json, read_t
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPLATE = "page.html.j2"
+TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
 class Cost(NamedTuple):
@@ -142,18 +143,7 @@ def make_page(
         measured=(len(measured), len(listed)),
         passes=read_passes(paths),
     )
-    with atomic_path(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def render(template: str, **values: Any) -> str:
-    """Return what a template of this folder becomes; it escapes what it is not told to trust."""
-    from jinja2 import Environment, FileSystemLoader
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-    )
-    return environment.get_template(template).render(amount=amount, **values)
+    write_text(out, page)
 
 
 def _names(
@@ -178,7 +168,7 @@ def _long_form(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Return the numbers of several tables and figures, without the runs behind them."""
     import pandas as pd
 
-    columns = [name for name in LONG_COLUMNS if name != "runs"]
+    columns = list(LONG_COLUMNS)
     frames = [pd.read_parquet(path, columns=columns) for path in paths]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 

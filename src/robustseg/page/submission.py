@@ -24,7 +24,7 @@ from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, SUITE, TOO_HIGH
 from robustseg.evidence.numbers import Number
 from robustseg.evidence.reading import merged_provenance, read_opinions
 from robustseg.evidence.schema import PROVENANCE_KEYS, VERSION_KEY
-from robustseg.files import atomic_path, sha256
+from robustseg.files import sha256, write_text
 from robustseg.sections import (
     HASH,
     Count,
@@ -45,13 +45,13 @@ FOLDER = Path("report", "submissions")
 CLOSE = 1e-6
 """Two percentages are the same: libraries differ in the last digits of their sums."""
 
-MOST_LETTERS = 300
+LONGEST_LINE = 300
 """ASSUME: of a line of text; the longest warning of this code has fewer."""
 MOST_ENTRIES = 100
 """ASSUME: of a list that a page prints; a run has tens of attacks."""
 MOST_FILES = 10_000
 """ASSUME: of evidence: a run of a thousand shards has a few thousand files."""
-MOST_PASSES = 2.0**31
+LARGEST_COUNT = 2.0**31
 """Of an image, in all attacks: evidence counts those of each in an int32."""
 
 RATINGS = (SOUND, DOUBTFUL, TOO_HIGH)
@@ -64,12 +64,12 @@ def _is_hidden(character: str) -> bool:
     return category(character) in (*NO_PRINT, "Cf")
 
 
-def in_one_line(text: str) -> str:
+def as_line(text: str) -> str:
     """Return text as a submission may hold it: hidden characters as their codes, the rest cut."""
     line = "".join(
         one.encode("unicode_escape").decode() if _is_hidden(one) else one for one in text
     )
-    return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…"
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
 
 
 def _visible(text: str) -> str:
@@ -80,11 +80,11 @@ def _visible(text: str) -> str:
 
 
 Hash = Annotated[str, Field(pattern=HASH)]
-Line = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS), AfterValidator(_visible)]
+Line = Annotated[str, Field(min_length=1, max_length=LONGEST_LINE), AfterValidator(_visible)]
 Lines = Annotated[list[Line], Field(max_length=MOST_ENTRIES)]
 OneOrMore = Field(min_length=1, max_length=MOST_ENTRIES)
 Points = Annotated[float, Field(ge=0, le=100)]
-Passed = Annotated[float, Field(ge=0, le=MOST_PASSES)]
+Passed = Annotated[float, Field(ge=0, le=LARGEST_COUNT)]
 
 
 class Figure(Section):
@@ -374,8 +374,7 @@ def make_submissions(folder: str | Path) -> list[Path]:
     paths = []
     for one in made:
         paths.append(place / f"{one.model}_eps{one.eps_255:g}.json")
-        with atomic_path(paths[-1]) as temporary:
-            temporary.write_text(json.dumps(one.model_dump(), indent=1) + "\n", encoding="utf-8")
+        write_text(paths[-1], json.dumps(one.model_dump(), indent=1) + "\n")
     for earlier in {*place.glob(f"{made[0].model}_eps*.json")} - {*paths}:
         earlier.unlink()
     return paths
@@ -475,14 +474,14 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
         files = [path for path in of_run if jobs_of_file(path)[0].eps_255 in (0.0, eps_255)]
         files += [doubt] if doubt else []
         provenance = {
-            key: list(map(in_one_line, values))
+            key: list(map(as_line, values))
             for key, values in merged_provenance(files).items()
             if key in MADE_BY
         }
         yield Submission(
             format="robustseg submission 2",
             model=first["name"],
-            architecture=in_one_line(first["model"]),
+            architecture=as_line(first["model"]),
             dataset=first["dataset"],
             images=len(looked_at.image_ids),
             images_sha256=_images_hash(looked_at),
@@ -493,7 +492,7 @@ def _of_run(folder: Path, hash_of: Callable[[Path], str]) -> Iterator[Submission
             worst=_scores(worst),
             attack=_attack(worst[0]),
             doubt=_doubt(doubt, eps_255) if doubt else None,
-            warnings=list(map(in_one_line, run.warnings)),
+            warnings=list(map(as_line, run.warnings)),
             provenance=provenance,
             evidence=[
                 EvidenceFile(path=path.relative_to(folder).as_posix(), sha256=hash_of(path))

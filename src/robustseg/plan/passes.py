@@ -13,21 +13,23 @@ from robustseg.plan.networks import OWN, Network
 if TYPE_CHECKING:  # planning alone needs no torch, which takes seconds
     from torch import nn
 
+ROUNDS = 3
+"""How often a pass is timed; one more warms up."""
 
-def measure(network: Network, device: str, batch_size: int, rounds: int = 3) -> dict[str, float]:
+
+def measure(network: Network, device: str, batch_size: int) -> dict[str, float]:
     """Return the fields of a `Throughput`: on random images, the median of some rounds each.
 
     Args:
         network: what to build, with random weights.
         device: of torch.
         batch_size: images at a time, at least 2, which BatchNorm needs.
-        rounds: how often; one more warms up.
     """
-    return measure_passes(_built(network).to(device), network, device, batch_size, rounds)
+    return measure_passes(_built(network).to(device), network, device, batch_size)
 
 
 def measure_passes(
-    model: "nn.Module", network: Network, device: str, batch_size: int, rounds: int = 3
+    model: "nn.Module", network: Network, device: str, batch_size: int
 ) -> dict[str, float]:
     """Do the same with a model that is built already, and on the device."""
     import torch
@@ -51,7 +53,7 @@ def measure_passes(
         model(images).sum().backward()
 
     steps = {"forward_s": forward, "attack_s": attack, "update_s": update}
-    return {name: _seconds(step, device, rounds) / batch_size for name, step in steps.items()}
+    return {name: _seconds(step, device) / batch_size for name, step in steps.items()}
 
 
 def _built(network: Network) -> "nn.Module":
@@ -67,12 +69,12 @@ def _built(network: Network) -> "nn.Module":
     return build_classifier(network.architecture, network.num_classes)
 
 
-def _seconds(step: Callable[[], None], device: str, rounds: int) -> float:
+def _seconds(step: Callable[[], None], device: str) -> float:
     """Return the median time of a step, in seconds."""
     import torch
 
     times = []
-    for _ in range(rounds + 1):
+    for _ in range(ROUNDS + 1):
         start = time.perf_counter()
         step()
         if torch.device(device).type == "cuda":

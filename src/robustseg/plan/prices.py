@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustseg.files import atomic_path
 from robustseg.plan.costs import PlannedJob
 from robustseg.plan.throughput import Throughput, lookup
 
@@ -129,9 +128,3 @@ def to_markdown(rows: Sequence[PriceRow], device: str) -> str:
 def _hours(hours: float) -> str:
     """Return hours with two digits, or 0."""
     return f"{hours:.0f}" if hours >= 100 or hours == 0 else f"{hours:.2g}"
-
-
-def write_plan(path: str | Path, text: str) -> None:
-    """Write the table."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import ConfigDict, Field
 
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 from robustseg.plan.networks import Network, Work
 from robustseg.plan.passes import measure
 from robustseg.progress import Progress
@@ -71,8 +71,7 @@ def write_throughput(
     for network in progress.track(iter(networks), len(networks), "networks"):
         measured[str(network)] = measure(network, device, batch_size)
     text = {"device": device_name, "batch_size": batch_size, "networks": measured}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(text, indent=1) + "\n")
 
 
 def read_throughput(path: str | Path) -> tuple[str, dict[str, Throughput]]:

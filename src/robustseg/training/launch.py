@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from robustseg.errors import RobustsegError
-from robustseg.files import atomic_path
+from robustseg.files import write_text
 from robustseg.progress import Progress
 from robustseg.text_files import read_json
 from robustseg.training.train import Files, Machine, train_classifier, train_segmentation
@@ -54,9 +54,7 @@ class TrainingJob:
         Raises:
             RobustsegError: the file cannot be written.
         """
-        text = json.dumps(asdict(self), default=str, indent=2)
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, json.dumps(asdict(self), default=str, indent=2))
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainingJob":
