@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import sem, t
 
 from robustseg.errors import RobustsegError
+from robustseg.evidence.wording import signed
 from robustseg.figures import making
 from robustseg.figures.figure import Drawing
 from robustseg.figures.making import make_figure
@@ -368,7 +369,7 @@ def check_choice(
     assert value["more_often"] == pytest.approx(100 * more / len(pairs))
     texts = [f"{one:.1f}" for one in (before, after)]
     marked = [f"**{text}**" if text == min(texts) else text for text in texts]
-    gap = f"{after - before:+.2f} ± {error:.2f}".replace("-", "−")
+    gap = f"{signed(after - before, 2)} ± {error:.2f}"
     line = f"{' | '.join(marked)} | {gap} | {more} of {len(pairs)} |"
     assert line in printed
     return line
@@ -422,10 +423,10 @@ def test_a_choice_that_changes_nothing_has_one_line(tmp_path: Path) -> None:
         lines.index(next(line for line in lines if f"**{label}, red" in line and "lambda" in line))
         for label in ("Bal-CE", "JS")
     )
-    assert re.fullmatch(r"\| all \| .*\+0\.00 ± 0\.00 \| 0 of 4 \|", lines[bal_ce + 1])
+    assert re.fullmatch(r"\| all \| .* 0\.00 ± 0\.00 \| 0 of 4 \|", lines[bal_ce + 1])
     assert lines[bal_ce + 2].startswith("| **JS")
     assert "| 1/255 |" in lines[js + 1]
-    assert "+0.00 ± 0.00 | 0 of 2 |" in lines[js + 1]
+    assert "| 0.00 ± 0.00 | 0 of 2 |" in lines[js + 1]
     assert lines[js + 3].startswith("| all |")
 
 

@@ -240,7 +240,7 @@ def _label(comparison: Comparison, seeds: tuple[float, ...]) -> str:
     """
     predicate, pair = comparison.predicate, comparison.deciding
     left, right = pair.lefts[0], pair.rights[0]
-    of_left, of_right = (f"{round(number, 2):g}" for number in _numbers(comparison))
+    of_left, of_right = (f"{round(number, 2):zg}" for number in _numbers(comparison))
     if isinstance(right, Cell):
         shared = shared_by(predicate)
         own = [name for name in DIMENSIONS if name not in shared]

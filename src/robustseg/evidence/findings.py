@@ -333,4 +333,4 @@ def _finding(check: str, status: str, figure: float | None, note: str) -> Findin
 
 def shown(figure: float) -> str:
     """Return a figure with what matters of it."""
-    return f"{figure:.2g}" if abs(figure) < 0.95 else f"{figure:.1f}".removesuffix(".0")
+    return f"{figure:z.2g}" if abs(figure) < 0.95 else f"{figure:.1f}".removesuffix(".0")

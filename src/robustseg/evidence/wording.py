@@ -50,8 +50,8 @@ def percent(fraction: float) -> float:
 
 
 def printed(value: float) -> str:
-    """Return a percentage as it is printed: one decimal."""
-    return f"{value:.1f}"
+    """Return a percentage as it is printed: one decimal, and no sign at what rounds to 0."""
+    return f"{value:z.1f}"
 
 
 def with_interval(shown: str, low: float | None, high: float | None) -> str:
@@ -60,8 +60,12 @@ def with_interval(shown: str, low: float | None, high: float | None) -> str:
 
 
 def signed(value: float, decimals: int = 1) -> str:
-    """Return a difference as it is printed: one decimal, if nothing else is said, and a sign."""
-    return f"{value:+.{decimals}f}".replace("-", "−")
+    """Return a difference as it is printed: one decimal, if nothing else is said, and a sign.
+
+    What rounds to 0 has none, as if it were on one side.
+    """
+    shown = f"{value:z.{decimals}f}"
+    return f"{value:+.{decimals}f}".replace("-", "−") if float(shown) else shown
 
 
 def member_label(member: Member) -> str:
