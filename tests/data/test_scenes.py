@@ -19,13 +19,58 @@ SHAPES = SCENES | {"kind": "shapes"}
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (SCENES, "a5dbdfbe4c32837170eaae2373ee5702366aa52c157d436bbf6b271e19053ca7"),
-        (SHAPES, "4dce2048474d8bacdec69fd1995dbb227f44d428160cbbeb05a410041af42c65"),
+        (SCENES, "87fe06ecde54d70af6b3721b5948fca87153e0aa0b7d30a2ad323cf42ec12e3e"),
+        (SHAPES, "f91b3e02b4bcd7b13c3abbcec1130ff25e677f8f3e11f07b95b3d852b9cf3ce1"),
     ],
 )
 def test_files_have_the_same_bytes_everywhere(tmp_path, settings, expected):
     save_split(tmp_path / "a.npz", generate_split(settings, "train"))
     assert sha256(tmp_path / "a.npz") == expected
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.
+BLINDNESS = {
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+TO_XYZ = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+)
+
+
+def cielab(linear):
+    xyz = np.clip(linear, 0, 1) @ TO_XYZ.T / TO_XYZ.sum(1)
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def test_colours_of_classes_are_apart_for_every_reader():
+    """Red plain and green plain were once 1.7 apart under deuteranopia."""
+    colours = np.array(generate_split(SCENES, "val").palette) / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = {name: cielab(linear @ np.array(matrix).T) for name, matrix in BLINDNESS.items()}
+    full = cielab(linear)
+    places = np.triu_indices(len(colours), 1)
+    for name, lab in {**seen, "full colour": full, "grey": full * (1, 0, 0)}.items():
+        apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)[places]
+        assert apart.min() > (6 if name == "grey" else 17), name
 
 
 def test_an_image_does_not_depend_on_how_many_follow():

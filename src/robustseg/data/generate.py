@@ -8,12 +8,13 @@ from robustseg.data.arrays import ArrayDataset, save_split
 from robustseg.data.scenes import OBJECT_NAMES, SCENE_CLASSES, generate_scenes, generate_shapes
 from robustseg.errors import RobustsegError
 
+BACKGROUND_COLOUR = (80, 80, 80)
 OBJECT_PALETTE = [
-    (228, 87, 86), (84, 162, 75), (76, 120, 168),
-    (255, 157, 152), (136, 210, 122), (158, 202, 233),
-    (157, 39, 57), (30, 92, 46), (31, 64, 122),
+    (230, 85, 54), (93, 171, 85), (72, 120, 170),
+    (254, 156, 151), (150, 252, 149), (162, 206, 239),
+    (170, 56, 52), (1, 45, 1), (22, 63, 121),
 ]  # fmt: skip
-"""Hue by colour, lightness by structure."""
+"""Hue by colour, lightness by structure, and apart for colour-blind readers and on grey paper."""
 GENERATORS = {"scenes": generate_scenes, "shapes": generate_shapes}
 
 
@@ -43,7 +44,7 @@ def generate_split(settings: Mapping[str, Any], split: str) -> ArrayDataset:
         labels=labels,
         image_ids=[f"{split}-{index:05d}" for index in range(count)],
         class_names=list(SCENE_CLASSES if background else OBJECT_NAMES),
-        palette=[(64, 64, 64)] * background + OBJECT_PALETTE,
+        palette=[BACKGROUND_COLOUR] * background + OBJECT_PALETTE,
     )
 
 
