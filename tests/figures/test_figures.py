@@ -11,6 +11,7 @@ from robustseg.errors import RobustsegError
 from robustseg.figures import making
 from robustseg.figures.making import make_figure
 from robustseg.figures.registry import FIGURES
+from tests.figures.reading import readable
 from tests.synthetic import MODELS, READS, slow_acc, synthetic_rows, write_jobs
 
 FORMATS = ("pdf", "png", "svg", "csv", "json", "parquet")
@@ -49,6 +50,25 @@ def test_every_figure_is_drawn_in_every_format(drawn, figure):
     root = ElementTree.fromstring(outputs["svg"].read_text(encoding="utf-8"))
     assert root.tag == f"{SVG}svg"
     assert len(list(root.iter(f"{SVG}path"))) > 10
+
+
+@pytest.mark.parametrize("figure", MADE)
+def test_a_figure_can_be_read_in_a_column_of_text(jobs, drawn, monkeypatch, tmp_path, figure):
+    """As wide as the text of a paper, so that it is not made smaller there."""
+    monkeypatch.setattr(making, "write_drawing", lambda drawing, *_: readable(drawing.canvas))
+    draw(figure, tmp_path, jobs[figure])
+    pdf = drawn[figure]["pdf"].read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+
+
+@pytest.mark.parametrize(
+    ("figure", "eps_255"), [("figure2", [8]), ("figure2", [4, 8, 12]), ("figure4", [0.25, 0.5])]
+)
+def test_any_number_of_panels_can_be_read(monkeypatch, tmp_path, figure, eps_255):
+    monkeypatch.setattr(making, "write_drawing", lambda drawing, *_: readable(drawing.canvas))
+    reads = [READS[figure][0] | {"eps_255": eps_255}]
+    draw(figure, tmp_path, write_jobs(tmp_path / "e", reads), reads)
 
 
 def test_the_same_evidence_gives_the_same_bytes(jobs, drawn, tmp_path):

@@ -8,9 +8,11 @@ import pytest
 
 from robustseg.errors import RobustsegError
 from robustseg.evidence.attacked_images import save_arrays
+from robustseg.figures import picture
 from robustseg.figures.by_radius import most_varied
 from robustseg.figures.picture import colours, make_picture
 from robustseg.figures.registry import PICTURES
+from tests.figures.reading import TEXT_WIDTH_INCHES, readable
 
 MODELS = {
     "clean": {"scheme": "clean", "dataset": "scenes"},
@@ -27,14 +29,15 @@ SHOWN = {
 }
 
 
-def gallery(path):
-    radii = np.array([0.0, 4.0, 8.0])
+def gallery(path, eps_255=(0.0, 4.0, 8.0)):
+    radii = np.array(eps_255)
+    count = len(radii)
     arrays = {
         **SHOWN,
         "eps_255": radii,
-        "perturbation": np.zeros((3, 3, 8, 8, 3), np.float16),
-        "prediction": RANDOM.integers(0, 3, (3, 3, 8, 8), dtype=np.uint8),
-        "accuracy": np.arange(9).reshape(3, 3) / 10,
+        "perturbation": np.zeros((count, 3, 8, 8, 3), np.float16),
+        "prediction": RANDOM.integers(0, 3, (count, 3, 8, 8), dtype=np.uint8),
+        "accuracy": np.arange(3 * count).reshape(count, 3) / 3 / count,
         "loss": np.array("js"),
     }
     arrays["labels"] = SHOWN["labels"].copy()
@@ -43,10 +46,10 @@ def gallery(path):
     return arrays
 
 
-def targeted(path, eps_255=2.0):
+def targeted(path, eps_255=2.0, targets=("red", "green")):
     arrays = {
         **SHOWN,
-        "targets": np.array(["red", "green"]),
+        "targets": np.array(targets),
         "eps_255": np.array(eps_255),
         "perturbation": np.zeros((2, 3, 8, 8, 3), np.float16),
         "prediction": RANDOM.integers(0, 3, (2, 3, 8, 8), dtype=np.uint8),
@@ -96,6 +99,27 @@ def test_figure1_prints_the_share_of_each_model_and_target(tmp_path):
     text = outputs["svg"].read_text()
     assert "PIR-AT model" in text
     assert "→ green" in text
+
+
+@pytest.mark.parametrize("count", [3, 8, 11])
+def test_accuracies_at_many_radii_can_be_read(tmp_path, monkeypatch, count):
+    """Of up to seven radii in a column of text; more make a wider figure."""
+    wide = max(TEXT_WIDTH_INCHES, 0.62 * (1 + count))
+    monkeypatch.setattr(
+        picture, "write_drawing", lambda drawing, *_: readable(drawing.canvas, wide)
+    )
+    gallery(tmp_path / "clean.npz", eps_255=np.linspace(0, 16, count).round(1))
+    draw("figure7", {"clean": tmp_path / "clean.npz"}, tmp_path)
+
+
+def test_long_names_of_classes_can_be_read(tmp_path, monkeypatch):
+    names = [f"{word} " + "of a very long kind " * 3 for word in ("ground", "car", "lamp")]
+    monkeypatch.setattr(picture, "write_drawing", lambda drawing, *_: readable(drawing.canvas))
+    monkeypatch.setitem(SHOWN, "class_names", np.array(names))
+    shots = {model: tmp_path / f"{model}.npz" for model in MODELS}
+    for path in shots.values():
+        targeted(path, targets=names[1:])
+    draw("figure1", shots, tmp_path)
 
 
 def test_the_same_images_give_the_same_bytes(tmp_path):

@@ -34,7 +34,7 @@ def draw(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing, pd.D
 
     shots = read_shots(path)
     places = most_varied(shots.labels, SHOWN_IMAGES)
-    canvas, axes = grid(2 * len(places), 1 + len(shots.eps_255))
+    canvas, axes = grid(2 * len(places), 1 + len(shots.eps_255), shots.labels.shape[1:])
     rows = []
     for line, place in enumerate(places):
         pictures, maps = axes[2 * line], axes[2 * line + 1]

@@ -10,17 +10,17 @@ from robustseg.attacks.spec import SCHEDULES
 from robustseg.evidence.numbers import Number
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import METRIC_LABELS, a_model_of, printed, radius, scheme
-from robustseg.figures.figure import GRID, INK, Drawing, axis_label, spoken
+from robustseg.figures.figure import GRID, INK, Drawing, axis_label, legend_outside, panels, spoken
 from robustseg.numbers_shown import Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"constant": "#56b4e9", "restarts": "#e69f00", "reduced": "#0072b2"}
-"""The schedules that are compared: the paper's."""
+COLOURS = {"constant": "#a9d6f0", "restarts": "#d98a00", "reduced": "#0072b2"}
+"""The schedules that are compared: the paper's. Each is darker than the one before."""
 ON_BAR = {"constant": "#000000", "restarts": "#000000", "reduced": "#ffffff"}
 WORST = "worst"
-BARS = {**{loss: LOSSES[loss].label for loss in SEA_LOSSES}, WORST: "worst case"}
+BARS = {**{loss: LOSSES[loss].label for loss in SEA_LOSSES}, WORST: "worst\ncase"}
 """What is drawn, from left to right, and how it is labelled."""
 
 
@@ -38,17 +38,13 @@ def select(runs: Runs) -> Iterator[Selection]:
 
 def draw(numbers: Numbers) -> Drawing:
     """Draw the bars of one model."""
-    import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 
     (model, settings), *_ = numbers.models.items()
     metrics = numbers.exhibit.metrics
-    panels = [(eps_255, metric) for eps_255 in numbers.radii() for metric in metrics]
-    size = (4.2 * len(panels), 3.1)
-    canvas, axes = plt.subplots(
-        1, len(panels), figsize=size, layout="constrained", squeeze=False, sharey=True
-    )
-    for axis, (eps_255, metric) in zip(axes[0], panels, strict=True):
+    shown = [(eps_255, metric) for eps_255 in numbers.radii() for metric in metrics]
+    canvas, axes = panels(len(shown), 2.3, sharey=True)
+    for axis, (eps_255, metric) in zip(axes, shown, strict=True):
         drawn = {
             (loss, schedule): numbers.get(model, f"{loss}/{schedule}", eps_255, metric)
             for loss in BARS
@@ -57,8 +53,8 @@ def draw(numbers: Numbers) -> Drawing:
         _bars(axis, {key: one for key, one in drawn.items() if one}, axis_label(metric))
         axis.set_title(f"ε = {radius(eps_255)}")
     names = " and ".join(METRIC_LABELS[metric] for metric in metrics)
-    handles = [Patch(color=COLOURS[s], label=SCHEDULES[s].label) for s in COLOURS]
-    canvas.legend(handles=handles, loc="outside upper center", ncols=len(COLOURS))
+    handles = [Patch(color=colour) for colour in COLOURS.values()]
+    legend_outside(canvas, True, handles, [SCHEDULES[name].label for name in COLOURS])
     return Drawing(
         canvas,
         f"Constant against reduced radius: {names} of {a_model_of(scheme(settings))}",
@@ -99,7 +95,7 @@ def _bars(axis: Axes, drawn: dict[tuple[str, str], Number], label: str) -> None:
     axis.axvline(len(SEA_LOSSES) - 0.5, color=GRID, linewidth=0.8)
     axis.set(xlabel="", ylabel=label)
     axis.yaxis.label.set_visible(True)  # seaborn hides those of panels that share a scale
-    axis.tick_params(axis="x", length=0, labelsize=8)
+    axis.tick_params(axis="x", length=0, labelsize=7)
     axis.tick_params(axis="y", labelleft=True)
 
 
@@ -114,6 +110,6 @@ def _write_value(axis: Axes, centre: float, value: float, high: float, on_bar: s
         ha="center",
         va="bottom",
         rotation=90,
-        fontsize=7,
+        fontsize=6.5,
         color=on_bar if inside else INK,
     )

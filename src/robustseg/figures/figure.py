@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,17 @@ from robustseg.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
     from robustseg.evidence.numbers import Number
     from robustseg.numbers_shown import Numbers
+
+WIDTH_INCHES = 5.5
+"""Of a figure, like the text of a paper: there its letters are as large as they say here."""
+TITLE_LETTERS = 76
+"""Letters of a title that fit across a figure."""
 
 INK = "#1b1e23"
 GRID = "#c9ced6"
@@ -51,6 +58,51 @@ class Figure(Exhibit):
     draw: Callable[[Numbers], Drawing]
 
 
+def panels(
+    count: int, height_inches: float, columns: int = 2, **shared: Any
+) -> tuple[Canvas, list[Axes]]:
+    """Return a canvas with that many axes, in lines of at most `columns`."""
+    import matplotlib.pyplot as plt
+
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    size = (WIDTH_INCHES, height_inches * rows)
+    canvas, axes = plt.subplots(
+        rows, columns, figsize=size, layout="constrained", squeeze=False, **shared
+    )
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return canvas, list(axes.flat[:count])
+
+
+def entitle(axis: Axes, title: str) -> None:
+    """Write a title above an axis, on as many lines as it takes."""
+    axis.set_title(textwrap.fill(title, TITLE_LETTERS // columns_beside(axis)))
+
+
+def columns_beside(axis: Axes) -> int:
+    """Return how many axes stand beside each other on an axis's canvas."""
+    spec = axis.get_subplotspec()
+    return 1 if spec is None else spec.get_gridspec().ncols
+
+
+def legend_outside(
+    canvas: Canvas, above: bool, handles: Sequence[Artist], labels: Sequence[str]
+) -> None:
+    """Name what is drawn, above or below all axes, on as few lines as the width allows."""
+    names = [textwrap.fill(label, TITLE_LETTERS) for label in labels]
+    for columns in range(len(names), 0, -1):
+        legend = canvas.legend(
+            handles,
+            names,
+            loc="outside upper center" if above else "outside lower center",
+            ncols=columns,
+        )
+        if columns == 1 or legend.get_window_extent().width <= canvas.bbox.width:
+            return
+        legend.remove()
+
+
 def axis_label(metric: str) -> str:
     """Return a metric as an axis names it."""
     return f"{METRIC_LABELS[metric]} (%)"
@@ -67,9 +119,9 @@ def draw_points(axis: Axes, places: Any, points: list[Number], index: int, label
         yerr=[below, above],
         color=LINE_COLOURS[index % len(LINE_COLOURS)],
         marker=LINE_MARKERS[index % len(LINE_MARKERS)],
-        markersize=5,
-        linewidth=1.6,
-        elinewidth=0.9,
+        markersize=4,
+        linewidth=1.3,
+        elinewidth=0.8,
         capsize=2,
         label=label,
         clip_on=False,
@@ -95,8 +147,11 @@ def style(salt: str) -> Any:
         "svg.fonttype": "none",
         "pdf.fonttype": 42,
         "font.family": "sans-serif",
-        "font.size": 9,
-        "axes.titlesize": 9,
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.axisbelow": True,

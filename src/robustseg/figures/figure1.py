@@ -15,7 +15,16 @@ from robustseg.evidence.runs import Models
 from robustseg.evidence.wording import percent, printed, radius
 from robustseg.exhibits import PICTURES
 from robustseg.figures.figure import Drawing
-from robustseg.figures.picture import Picture, colours, grid, legend, name_lines, show
+from robustseg.figures.picture import (
+    LETTERS_PT,
+    Picture,
+    colours,
+    grid,
+    legend,
+    name_lines,
+    on_lines,
+    show,
+)
 from robustseg.names import SCHEME_LABELS
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ def draw(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing, pd.D
     _check_alike(paths, kept)
     targets = [str(name) for name in first["targets"]]
     columns = [(model, index) for model in kept for index in range(len(targets))]
-    canvas, axes = grid(2 * len(first["image_ids"]), 1 + len(columns))
+    canvas, axes = grid(2 * len(first["image_ids"]), 1 + len(columns), first["labels"].shape[1:])
     rows: list[dict[str, Any]] = []
     for place, image_id in enumerate(first["image_ids"]):
         pictures, maps = axes[2 * place], axes[2 * place + 1]
@@ -46,7 +55,8 @@ def draw(paths: Mapping[str, str | Path], models: Models) -> tuple[Drawing, pd.D
             head = f"{SCHEME_LABELS[models[model]['scheme']]} model\n→ {targets[index]}"
             show(pictures[column], perturbed(one["images"][place], one["perturbation"][at]), head)
             show(maps[column], colours(one["prediction"][at], one["palette"]))
-            maps[column].set_xlabel(f"{printed(share)} % on target", fontsize=7.5, labelpad=3)
+            said = on_lines(maps[column], f"{printed(share)} % on target")
+            maps[column].set_xlabel(said, fontsize=LETTERS_PT, labelpad=3)
             about = {"model": model, "image_id": str(image_id), "target": targets[index]}
             rows.append({**about, "eps_255": float(one["eps_255"]), "value": share, "clean": clean})
     seen = [first["labels"], *(one["prediction"] for one in kept.values())]

@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import radius
 from robustseg.exhibits import ITERATIONS_SPENT
-from robustseg.figures.figure import Drawing, Figure, axis_label, draw_points, spoken
+from robustseg.figures.figure import (
+    Drawing,
+    Figure,
+    axis_label,
+    draw_points,
+    legend_outside,
+    panels,
+    spoken,
+)
 from robustseg.numbers_shown import Numbers
 
 
@@ -21,10 +29,8 @@ def select(runs: Runs) -> Iterator[Selection]:
 
 def draw(numbers: Numbers) -> Drawing:
     """Draw a line a radius over the iterations."""
-    import matplotlib.pyplot as plt
-
     model, *_ = numbers.models
-    canvas, axes = plt.subplots(1, 2, figsize=(7.2, 2.9), layout="constrained")
+    canvas, axes = panels(2, 2.3)
     budgets = sorted({one.runs[0].iterations for one in numbers.entries})
     for axis, metric in zip(axes, numbers.exhibit.metrics, strict=True):
         for index, eps_255 in enumerate(numbers.radii()):
@@ -37,8 +43,7 @@ def draw(numbers: Numbers) -> Drawing:
         axis.set(xlabel="iterations for each loss", ylabel=axis_label(metric))
         axis.set_xticks(budgets)
         axis.set_ylim(bottom=0)
-    handles, labels = axes[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    legend_outside(canvas, False, *axes[0].get_legend_handles_labels())
     return Drawing(
         canvas,
         "Influence of the number of iterations in SEA",

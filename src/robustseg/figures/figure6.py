@@ -22,7 +22,15 @@ from robustseg.evidence.numbers import (
 from robustseg.evidence.runs import Run, Runs, Selection
 from robustseg.evidence.wording import percent, training
 from robustseg.exhibits import EXISTING_ATTACKS
-from robustseg.figures.figure import Drawing, Figure, draw_points, spoken
+from robustseg.figures.figure import (
+    Drawing,
+    Figure,
+    draw_points,
+    entitle,
+    legend_outside,
+    panels,
+    spoken,
+)
 from robustseg.numbers_shown import Numbers
 
 if TYPE_CHECKING:
@@ -85,17 +93,12 @@ def scores(sources: Sources, one: Number) -> ImageScores:
 
 def draw(numbers: Numbers) -> Drawing:
     """Draw a line an attack over the radii, a panel a model."""
-    import matplotlib.pyplot as plt
-
     models = dict.fromkeys(one.model for one in numbers.entries)
-    size = (3.6 * len(models), 3.1)
-    canvas, axes = plt.subplots(1, len(models), figsize=size, layout="constrained", squeeze=False)
-    for axis, model in zip(axes[0], models, strict=True):
+    canvas, axes = panels(len(models), 2.3)
+    for axis, model in zip(axes, models, strict=True):
         _draw_model(axis, numbers, model)
-        axis.set_title(f"{numbers.data_set(model)}{training(numbers.models[model])}")
-    axes[0][0].set_ylabel("robust images (%)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=len(LABELS))
+        entitle(axis, f"{numbers.data_set(model)}{training(numbers.models[model])}")
+    legend_outside(canvas, False, *axes[0].get_legend_handles_labels())
     alma = [run for one in numbers.find("alma") for run in one.runs]
     thresholds = sorted({percent(aimed_share(run)) for run in alma})
     return Drawing(
@@ -120,7 +123,7 @@ def _draw_model(axis: Axes, numbers: Numbers, model: str) -> None:
         beside = 0.09 * (index - (len(LABELS) - 1) / 2)
         draw_points(axis, np.arange(len(radii)) + beside, points, index, label)
     axis.set_xticks(range(len(radii)), [f"{eps:g}" for eps in radii])
-    axis.set(xlabel="ε (1/255)", ylim=(0, 100))
+    axis.set(xlabel="ε (1/255)", ylabel="robust images (%)", ylim=(0, 104))
 
 
 FIGURE = Figure(

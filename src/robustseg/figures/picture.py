@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,26 @@ from robustseg.errors import RobustsegError
 from robustseg.evidence.attacked_images import IGNORE_COLOUR
 from robustseg.evidence.runs import Models
 from robustseg.exhibits import Shown
-from robustseg.figures.figure import Drawing, style, write_drawing
+from robustseg.figures.figure import (
+    WIDTH_INCHES,
+    Drawing,
+    columns_beside,
+    legend_outside,
+    style,
+    write_drawing,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-PANEL_INCHES = 1.15
-LEGEND_INCHES = 1.3
-"""Sizes on paper: width of a panel and of an entry of the legend."""
+LEAST_PANEL_INCHES = 0.62
+"""Room for an accuracy; a figure whose panels would be narrower is wider than others."""
+HEAD_INCHES = 0.17
+"""Height of a line above or below a panel, a part of them having two."""
+LETTERS_PT, LETTERS_AN_INCH = 6.5, 18
+"""Of what stands beside a panel: how large, and how many take an inch."""
 PANEL_PX = 300
 """Pixels that a panel has room for; more would only make files larger."""
 LEGEND_CLASSES = 24
@@ -79,11 +90,13 @@ def colours(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[n
     return np.asarray(table[classes])
 
 
-def grid(rows: int, columns: int) -> tuple[Canvas, Any]:
-    """Return a canvas and its axes, (rows, columns)."""
+def grid(rows: int, columns: int, shape: Sequence[int]) -> tuple[Canvas, Any]:
+    """Return a canvas and its axes, (rows, columns), for pictures of a shape (height, width)."""
     import matplotlib.pyplot as plt
 
-    size = (PANEL_INCHES * columns, (PANEL_INCHES - 0.04) * rows + 0.7)
+    width = max(WIDTH_INCHES, LEAST_PANEL_INCHES * columns)
+    panel = (width - HEAD_INCHES) / columns * shape[0] / shape[1]
+    size = (width, (panel + HEAD_INCHES) * rows + 0.55)
     return plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
 
 
@@ -96,13 +109,20 @@ def show(axis: Axes, picture: NDArray[np.uint8], title: str = "") -> None:
     axis.grid(False)
     axis.spines[:].set_visible(False)
     if title:
-        axis.set_title(title, fontsize=7.5, pad=3)
+        axis.set_title(on_lines(axis, title), fontsize=LETTERS_PT, pad=3)
+
+
+def on_lines(axis: Axes, text: str) -> str:
+    """Return what stands above or below a panel on lines no wider than it."""
+    inches = axis.figure.get_figwidth() / columns_beside(axis)  # type: ignore[union-attr]
+    most = int(inches * LETTERS_AN_INCH)
+    return "\n".join(textwrap.fill(line, most) for line in text.split("\n"))
 
 
 def name_lines(picture: Axes, classes: Axes) -> None:
     """Write beside two lines what they show."""
     for axis, name in ((picture, "image"), (classes, "segmentation")):
-        axis.set_ylabel(name, fontsize=7.5)
+        axis.set_ylabel(name, fontsize=LETTERS_PT)
 
 
 def legend(canvas: Canvas, kept: Any, seen: Sequence[NDArray[np.uint8]]) -> None:
@@ -114,13 +134,10 @@ def legend(canvas: Canvas, kept: Any, seen: Sequence[NDArray[np.uint8]]) -> None
     pixels = np.sum([np.bincount(maps.ravel(), minlength=256) for maps in seen], axis=0)
     present = np.flatnonzero(pixels)
     shown = sorted(sorted(present, key=lambda label: -pixels[label])[:LEGEND_CLASSES])
-    handles = [
-        Patch(color=tuple(palette[label] / 255), label=str(names[label]))
-        if label != IGNORE_BYTE
-        else Patch(color=tuple(np.array(IGNORE_COLOUR) / 255), label="not labelled")
-        for label in shown
-    ]
+    inks = [IGNORE_COLOUR if label == IGNORE_BYTE else palette[label] for label in shown]
+    handles = [Patch(color=tuple(np.array(ink) / 255)) for ink in inks]
+    labels = ["not labelled" if label == IGNORE_BYTE else str(names[label]) for label in shown]
     if len(present) > len(shown):
-        handles.append(Patch(alpha=0, label=f"and {len(present) - len(shown)} more"))
-    columns = max(1, int(canvas.get_figwidth() / LEGEND_INCHES))
-    canvas.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=7.5)
+        handles.append(Patch(alpha=0))
+        labels.append(f"and {len(present) - len(shown)} more")
+    legend_outside(canvas, False, handles, labels)

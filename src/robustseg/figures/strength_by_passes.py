@@ -11,7 +11,16 @@ from robustseg.evidence.numbers import Number, Sources, evidence_in
 from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import printed, radius
 from robustseg.exhibits import ITERATIONS_SPENT
-from robustseg.figures.figure import LINE_COLOURS, Drawing, Figure, axis_label, draw_points
+from robustseg.figures.figure import (
+    LINE_COLOURS,
+    Drawing,
+    Figure,
+    axis_label,
+    draw_points,
+    entitle,
+    legend_outside,
+    panels,
+)
 from robustseg.numbers_shown import Numbers
 
 if TYPE_CHECKING:
@@ -34,25 +43,16 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
 
 
 def draw(numbers: Numbers) -> Drawing:
-    """Draw a line a suite over its budgets; a row of panels a model, a panel a radius."""
-    import matplotlib.pyplot as plt
-
-    panels = {model: numbers.radii(model) for model in numbers.models}
-    shape = (len(panels), max(map(len, panels.values())))
-    size = (3.6 * shape[1], 2.9 * shape[0])
-    canvas, axes = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)
+    """Draw a line a suite over its budgets; a panel a model and radius."""
+    shown = [(model, eps_255) for model in numbers.models for eps_255 in numbers.radii(model)]
+    canvas, axes = panels(len(shown), 2.3)
     suites = list(dict.fromkeys(map(_suite, numbers.entries)))
     lines: dict[str, Any] = {}
-    for row, (model, radii) in zip(axes, panels.items(), strict=True):
-        for axis in row[len(radii) :]:
-            axis.set_visible(False)
-        for axis, eps_255 in zip(row, radii, strict=False):
-            at = numbers.find(model=model, eps_255=eps_255)
-            axis.set_title(f"{model}, ε = {radius(eps_255)}")
-            _draw_suites(axis, at, suites)
-            lines |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    handles = [lines[suite] for suite in suites]
-    canvas.legend(handles, suites, loc="outside lower center", ncols=min(4, len(suites)))
+    for axis, (model, eps_255) in zip(axes, shown, strict=True):
+        entitle(axis, f"{model}, ε = {radius(eps_255)}")
+        _draw_suites(axis, numbers.find(model=model, eps_255=eps_255), suites)
+        lines |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    legend_outside(canvas, False, [lines[suite] for suite in suites], suites)
     return Drawing(
         canvas,
         "Strength of sets of attacks by their cost",
