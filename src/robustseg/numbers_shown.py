@@ -21,6 +21,7 @@ from robustseg.evidence.numbers import (
 from robustseg.evidence.runs import Models, Selection
 from robustseg.evidence.wording import (
     HALF_AT_NOTE,
+    alike,
     architecture,
     counted,
     mean_and_spread,
@@ -90,11 +91,24 @@ class Numbers:
         return f"{self.models[model]['dataset']}, " if len(self.images) > 1 else ""
 
     def title(self, model: str) -> str:
-        """Return what a model is: its data set, if it is not alone, architecture and training."""
+        """Return what a model is: its data set, if it is not alone, architecture and training.
+
+        Where that is the same of two models, their names follow.
+        """
+        titles = {name: self.title_alone(name) for name in self.models}
+        return f"{titles[model]}, {model}" if model in alike(titles) else titles[model]
+
+    def title_alone(self, model: str) -> str:
+        """Return a model's title as it is if no other is like it."""
         settings = self.models[model]
         if settings["scheme"] == "own":
             return f"{self.data_set(model)}{model}"
         return f"{self.data_set(model)}{architecture(settings)}, {training(settings)}"
+
+    def trained(self, model: str) -> str:
+        """Return a model's title without its architecture."""
+        words = {n: f"{self.data_set(n)}{training(one)}" for n, one in self.models.items()}
+        return f"{words[model]}, {model}" if model in alike(words) else words[model]
 
     def notes(self) -> tuple[str, ...]:
         """Return what must be said of the models shown."""

@@ -326,3 +326,19 @@ def test_a_table_needs_neither_torch_nor_drawing_nor_templates():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("table", ["table2", "table3", "table4", "table8"])
+def test_models_that_are_alike_have_their_names(tmp_path, table):
+    """Others have none, as in the paper."""
+    models = {**MODELS, "fake_clean": MODELS["fake_pir_5"]}
+    for all_models, named in ((MODELS, 0), (models, 1)):
+        reads = [
+            read | {"model": model}
+            for read in READS[table][:1]
+            for model in ("fake_clean", "fake_pir_5")
+        ]
+        made = make(table, tmp_path, write_jobs(tmp_path / "e", reads), reads, all_models)
+        text = made["md"].read_text("utf-8")
+        for model in ("fake\\_clean", "fake\\_pir\\_5"):
+            assert text.count(f", {model}") == named

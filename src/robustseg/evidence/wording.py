@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -114,6 +115,12 @@ def architecture(settings: Settings) -> str:
     backbone = settings.get("architecture", settings["backbone"])
     decoder = DECODER_LABELS.get(settings["decoder"], settings["decoder"])
     return f"{decoder} + {ARCHITECTURE_LABELS.get(backbone, backbone)}"
+
+
+def alike(words: Mapping[str, Hashable]) -> set[str]:
+    """Return the models whose words are also those of another, so that their names must be said."""
+    counts = Counter(words.values())
+    return {model for model, said in words.items() if counts[said] > 1}
 
 
 def listed(values: Iterable[Any]) -> str:

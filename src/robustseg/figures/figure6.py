@@ -20,7 +20,7 @@ from robustseg.evidence.numbers import (
     mean_number,
 )
 from robustseg.evidence.runs import Run, Runs, Selection
-from robustseg.evidence.wording import percent, training
+from robustseg.evidence.wording import percent
 from robustseg.exhibits import EXISTING_ATTACKS
 from robustseg.figures.figure import (
     Drawing,
@@ -97,7 +97,7 @@ def draw(numbers: Numbers) -> Drawing:
     canvas, axes = panels(len(models), 2.3)
     for axis, model in zip(axes, models, strict=True):
         _draw_model(axis, numbers, model)
-        entitle(axis, f"{numbers.data_set(model)}{training(numbers.models[model])}")
+        entitle(axis, numbers.trained(model))
     legend_outside(canvas, False, *axes[0].get_legend_handles_labels())
     alma = [run for one in numbers.find("alma") for run in one.runs]
     thresholds = sorted({percent(aimed_share(run)) for run in alma})

@@ -19,7 +19,7 @@ def select(runs: Runs) -> Iterator[Selection]:
 
 def layout(numbers: Numbers) -> Layout:
     """Lay out a line a model, those of one architecture and training together."""
-    titles = {model: numbers.title(model) for model in numbers.models}
+    titles = {model: numbers.title_alone(model) for model in numbers.models}
     groups = {
         title: [
             Row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from robustseg.evidence.wording import MISSING, Settings, radius
+from robustseg.evidence.wording import MISSING, Settings, alike, radius
 from robustseg.names import ROBUST_START
 from robustseg.tables.layout import Cell, Group, Row
 from robustseg.tables.table import cells
@@ -46,14 +46,16 @@ def clean_and_sea_groups(
     radii: Sequence[float],
 ) -> tuple[Group, ...]:
     """Return a line a model, without an attack (radius 0) and under SEA at each radius."""
+    stubs = {model: (title(one), *stub(one)) for model, one in numbers.models.items()}
+    unnamed = alike(stubs)
+
+    def row(model: str) -> Row:
+        _, first, *others = stubs[model]
+        said = f"{first}, {model}" if model in unnamed else first
+        return Row((said, *others), clean_and_sea_cells(numbers, model, radii))
+
     return tuple(
-        Group(
-            heading,
-            tuple(
-                Row(stub(numbers.models[model]), clean_and_sea_cells(numbers, model, radii))
-                for model in models
-            ),
-        )
+        Group(heading, tuple(map(row, models)))
         for heading, models in _grouped(numbers, title).items()
     )
 

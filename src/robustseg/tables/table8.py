@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from robustseg.attacks.losses import PAPER_LOSSES, SEA_LOSSES
 from robustseg.evidence.runs import Runs, Selection
-from robustseg.evidence.wording import radius, training
+from robustseg.evidence.wording import radius
 from robustseg.exhibits import LOSSES_NEEDED
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Cell, Group, Layout, Row
@@ -28,7 +28,7 @@ def layout(numbers: Numbers) -> Layout:
     metrics = numbers.exhibit.metrics
     places = max(len(numbers.radii(model)) for model in numbers.models)
     groups = []
-    for model, settings in numbers.models.items():
+    for model in numbers.models:
         radii = numbers.radii(model)
         empty = len(metrics) * (places - len(radii))
         lines = []
@@ -36,7 +36,7 @@ def layout(numbers: Numbers) -> Layout:
             shown = [c for eps_255 in radii for c in cells(numbers, model, word, eps_255)]
             lines.append(Row((word.replace("_", " "),), (*shown, *[Cell("")] * empty)))
         heads = [*(radius(eps_255) for eps_255 in radii for _ in metrics), *[""] * empty]
-        title = f"model: {numbers.data_set(model)}{training(settings)}"
+        title = f"model: {numbers.trained(model)}"
         groups.append(Group(title, tuple(lines), tuple(heads)))
     return Layout(
         "Loss selection for SEA",
