@@ -200,3 +200,12 @@ def test_the_legend_covers_no_line(jobs, monkeypatch, tmp_path):
 
     monkeypatch.setattr(making, "write_drawing", look)
     draw("figure5", tmp_path, jobs["figure5"])
+
+
+def test_no_two_of_many_lines_look_alike(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(making, "write_drawing", lambda drawing, *_: seen.append(drawing.canvas))
+    reads = [READS["figure5"][0] | {"eps_255": [0.25, 0.5, 1, 2, 4, 8, 12, 16]}]
+    draw("figure5", tmp_path, write_jobs(tmp_path / "e", reads), reads)
+    lines = [box.lines[0] for box in seen[0].axes[0].containers]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 8

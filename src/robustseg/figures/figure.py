@@ -118,7 +118,7 @@ def draw_points(axis: Axes, places: Any, points: list[Number], index: int, label
         values,
         yerr=[below, above],
         color=LINE_COLOURS[index % len(LINE_COLOURS)],
-        marker=LINE_MARKERS[index % len(LINE_MARKERS)],
+        marker=LINE_MARKERS[(index + index // len(LINE_COLOURS)) % len(LINE_MARKERS)],
         markersize=4,
         linewidth=1.3,
         elinewidth=0.8,
