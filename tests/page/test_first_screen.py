@@ -5,9 +5,13 @@ import pandas as pd
 import pytest
 
 from robustseg.evidence.attacked_images import read_shots
+from robustseg.evidence.numbers import LONG_COLUMNS
 from robustseg.page.attack_viewer import encode_gallery
 from robustseg.page.first_screen import answers_of, picture_of
+from robustseg.page.page import MOST_ANSWERS, make_page
+from tests.page.parts import CONFIG
 from tests.page.test_attack_viewer import shots, write
+from tests.synthetic import READS, write_jobs
 
 SCORES = {  # (attack, eps_255): ACC, low, high, mIoU
     ("clean", 0): (91.04, 88.0, 93.5, 61.2),
@@ -167,3 +171,17 @@ def test_no_gallery_no_picture():
 def test_the_viewer_names_the_loss(tmp_path):
     path = write(tmp_path / "net.npz")
     assert encode_gallery({"net": path})["models"][0]["loss"] == str(read_shots(path).loss)
+
+
+@pytest.mark.parametrize("count", [MOST_ANSWERS, 40])
+def test_of_many_models_the_first_are_told_and_the_others_folded_away(tmp_path, count):
+    models = {f"net_{number}": {**CONFIG["models"]["fake_clean"]} for number in range(count)}
+    told = pd.concat(map(robustness, models)).reindex(columns=list(LONG_COLUMNS))
+    told.to_parquet(tmp_path / "robustness.parquet")
+    evidence = write_jobs(tmp_path / "e", READS["table2"][:1])
+    config = CONFIG | {"models": models}
+    out = tmp_path / "index.html"
+    make_page({}, {}, config, evidence, [], out, numbers=[tmp_path / "robustness.parquet"])
+    first, *folded = out.read_text("utf-8").split("</main>")[0].split("<summary>28 more</summary>")
+    assert first.count("How robust is") == MOST_ANSWERS
+    assert [part.count("How robust is") for part in folded] == [28] * (count > MOST_ANSWERS)

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
+MOST_ANSWERS = 12
+"""That stand open: the paper's eight questions and a few models; a run may have forty."""
+
+
 class Cost(NamedTuple):
     """What the jobs of one stage took, from Snakemake's benchmark files."""
 
@@ -119,6 +123,7 @@ def make_page(
         over_seeds=over_seeds,
         has_seeds=bool(config.get("seeds")),
         answers=answers,
+        most_answers=MOST_ANSWERS,
         counts=Counter(one.verdict for of_one in answers for one in of_one if one.verdict),
         places=list(dict.fromkeys(one.place for of_one in answers for one in of_one if one.place)),
         signs=SIGNS,
