@@ -461,6 +461,35 @@ def test_models_whose_intervals_overlap_are_marked(runs: Path) -> None:
     assert separated == ["", "True", "False"]
 
 
+def test_equal_models_share_their_place(runs: Path) -> None:
+    """At a large radius many keep nothing, and none of them leads."""
+
+    def at(place: int, value: float) -> Callable[[Any], object]:
+        return lambda one: (
+            one["worst"].update(acc_percent=measured(value, 0.0)),
+            rename(one, f"model_{place}"),
+            one["evidence"][0].update(sha256=f"{place:064d}"),
+        )
+
+    def board(*values: float) -> str:
+        paths = [
+            spoil(file_of("colours"), at(*one), Path(f"{one[0]}")) for one in enumerate(values)
+        ]
+        make_leaderboard(paths, "board.html")
+        assert re.findall(r"^\| (\d)\.", Path("board.md").read_text(), re.M) == places()
+        return Path("board.html").read_text()
+
+    def places() -> list[str]:
+        return [row["position"] for row in rows_of("board.csv")]
+
+    page = board(0.0, 0.0, 0.0)
+    assert places() == ["1", "1", "1"]
+    assert "model_0 and 2 others keep 0.0 %, the most of 3 models" in page
+    page = board(0.0, 7.0, 0.0, 6.0)
+    assert places() == ["1", "2", "3", "3"]
+    assert "model_1 keeps 7.0 % (7.0 to 7.0), the most of 4 models" in page
+
+
 def test_without_an_interval_a_model_is_separated_from_none(runs: Path) -> None:
     def lone(one: Any) -> None:
         one["worst"]["acc_percent"] = {"value": 40.0, "low": None, "high": None}

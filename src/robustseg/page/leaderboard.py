@@ -121,6 +121,11 @@ class Ranking:
     together: Sequence[bool]
     reported: Mapping[str, Mapping[tuple[str, str], float]]
 
+    def position(self, place: int) -> int:
+        """Return how many entries rank above the one at a place, and one: equal ones share it."""
+        ranked = [one.of.ranked_percent for one in self.entries]
+        return 1 + sum(one > ranked[place] for one in ranked)
+
 
 def make_leaderboard(sources: Iterable[str | Path], out: str | Path) -> list[Ranking]:
     """Rank submissions by accuracy in the worst case, each setting by itself, and write the page.
@@ -378,7 +383,7 @@ def _placed(place: int, ranking: Ranking) -> str:
     marks += [SIGNS[TOO_HIGH]] if entry.of.overestimated else []
     marks += [ELSEWHERE] if entry.too_high_at else []
     marks += ["!"] if entry.of.warnings else []
-    return " ".join([f"{place + 1}.", *marks, entry.label])
+    return " ".join([f"{ranking.position(place)}.", *marks, entry.label])
 
 
 def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
@@ -458,13 +463,20 @@ def _answer(ranking: Ranking) -> str:
     """Return what the page says first of a ranking: who leads, with what, and how surely."""
     first = ranking.entries[0]
     figure = first.of.worst.acc_percent
+    models = len(ranking.entries)
+    leaders = [one for place, one in enumerate(ranking.entries) if ranking.position(place) == 1]
+    if len(leaders) > 1:
+        others = amount(len(leaders) - 1, "other")
+        at_most = "at most " if any(one.of.overestimated for one in leaders) else ""
+        keep = f"keep {at_most}{printed(first.of.ranked_percent)} %"
+        return f"{first.label} and {others} {keep}, the most of {models} models"
     if first.of.overestimated:
         keeps = f"at most {printed(first.of.ranked_percent)} %"
     else:
         keeps = with_interval(f"{printed(figure.value)} %", figure.low, figure.high)
     parts = [f"{first.label} keeps {keeps}"]
-    if len(ranking.entries) > 1:
-        parts.append(f"the most of {len(ranking.entries)} models")
+    if models > 1:
+        parts.append(f"the most of {models} models")
         parts += ["not separated from the second"] if ranking.together[1] else []
     else:
         parts.append("the only model here")
@@ -504,7 +516,7 @@ def _rows(ranking: Ranking) -> Iterable[dict[str, Any]]:
         one, doubt = entry.of, entry.of.doubt
         yield {
             **shared,
-            "position": place + 1,
+            "position": ranking.position(place),
             "source": "measured",
             "model": one.model,
             "ranked_percent": one.ranked_percent,
