@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +273,7 @@ def test_shards_are_the_whole(tmp_path: Path) -> None:
     with pytest.raises(RobustsegError, match=r"holds a run with eps_255 8\.0, which this one"):
         evaluate(network(), data, 4, **some, **FEW)
     evaluate(network(), data, [4, 8], **some, **FEW)
-    with pytest.raises(RobustsegError, match="another eps_255"):
+    with pytest.raises(RobustsegError, match="other eps_255"):
         read_evaluation(tmp_path / "parts")
 
 
@@ -366,8 +366,43 @@ def test_shards_that_were_run_differently_are_not_merged(tmp_path: Path, other: 
     for own, changes in ((0, {}), (1, other)):
         evaluate(**{**first, **FEW, **changes}, folder=tmp_path, shard=(own, 2))
     what = "weights" if "model" in other else next(iter(other))
-    with pytest.raises(RobustsegError, match=f"another {what}"):
+    with pytest.raises(RobustsegError, match=f"other {what}"):
         read_evaluation(tmp_path)
+
+
+def other_masks(data: list) -> list:
+    return [(image, (label + 1) % 2) for image, label in data]
+
+
+def smaller(data: list) -> list:
+    return [(image[:, ::2, ::2], label[::2, ::2]) for image, label in data]
+
+
+@pytest.mark.parametrize("changed", [other_masks, smaller, lambda data: [*data, data[0]]])
+@pytest.mark.parametrize("given", [list, lambda data: DataLoader(data, batch_size=2)])
+def test_parts_of_different_data_are_not_one_run(
+    tmp_path: Path, changed: Callable, given: Callable
+) -> None:
+    """As where --data, --values or --resize differ, or images came between the two commands."""
+    for own, data in enumerate((pairs(), changed(pairs()))):
+        where = {"folder": tmp_path, "batch_size": 2, "shard": (own, 2)}
+        evaluate(network(), given(data), 8, **where, **FEW)
+    for read in (read_evaluation, report):
+        with pytest.raises(RobustsegError, match="shard 1 was run with other data than shard 0"):
+            read(tmp_path)
+    evaluate(network(), given(pairs()), 8, **where, **FEW)  # as the sentence says
+    report(tmp_path)
+
+
+def test_parts_of_a_version_that_did_not_look_at_the_data_are_read(tmp_path: Path) -> None:
+    for own in (0, 1):
+        where = {"folder": tmp_path, "batch_size": 2, "shard": (own, 2)}
+        evaluate(network(), iter([*DataLoader(pairs(), batch_size=2)]), 8, **where, **FEW)
+    assert "data" not in json.loads((tmp_path / "run-shard1-of-2.json").read_text())
+    whole = read_evaluation(tmp_path)
+    evaluate(network(), DataLoader(pairs(), batch_size=2), 8, **where, **FEW)
+    assert "data" in json.loads((tmp_path / "run-shard1-of-2.json").read_text())
+    assert read_evaluation(tmp_path).robust == whole.robust
 
 
 class Counting(nn.Module):

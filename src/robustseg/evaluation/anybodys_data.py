@@ -39,12 +39,15 @@ class Source:
         total: how many batches there are; None: unknown.
         class_names: of the data set, if it says so.
         warnings: what is doubtful about it.
+        ids: of the images of all parts, where they are known before they are read; else how many
+            there are.
     """
 
     batches: Iterator[Batch]
     total: int | None
     class_names: list[str] | None
     warnings: list[str]
+    ids: list[str] | int | None
 
 
 def source_of(
@@ -84,7 +87,7 @@ def source_of(
         whole = -(-len(places) // batch_size)
         pairs = ((data[at], at) for at in places)
         batches = _grouped(pairs, batch_size, ignore_index)
-        return Source(batches, whole, _classes_of(data), [])
+        return Source(batches, whole, _classes_of(data), [], count)
     if named or not isinstance(data, Iterable):
         raise RobustsegError(
             f"data must be a loader, a data set or a list of (image, label), not "
@@ -112,7 +115,8 @@ def source_of(
             "the loader leaves out the images behind its last whole batch; use drop_last=False"
         )
     own_part = len(range(own, total, parts)) if known and total is not None else None
-    return Source(batches, own_part, _classes_of(getattr(data, "dataset", data)), said)
+    ids = total if there is None else there
+    return Source(batches, own_part, _classes_of(getattr(data, "dataset", data)), said, ids)
 
 
 def counted_pixels(data: Any, *, ignore_index: int | None, images: int | None) -> list[int]:
@@ -138,7 +142,8 @@ def _of_dataset(data: Any, batch_size: int, shard: tuple[int, int], images: int 
     count = min(len(data), images or len(data))
     chosen = batches_of(data, images_of_shard(count, *shard, unit=batch_size), batch_size)
     batches = (data.batch(some) for some in chosen)
-    return Source(batches, len(chosen), list(data.class_names), [])
+    ids = list(data.image_ids[:count])
+    return Source(batches, len(chosen), list(data.class_names), [], ids)
 
 
 def _of_batches(

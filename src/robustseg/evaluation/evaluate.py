@@ -27,7 +27,7 @@ from robustseg.evaluation.anybodys_data import (
 from robustseg.evaluation.arguments import check_arguments, names_or_suites, radii_of
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
 from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
-from robustseg.evaluation.resume import FinishedParts, digest_of_weights
+from robustseg.evaluation.resume import FinishedParts, digest_of_data, digest_of_weights
 from robustseg.evaluation.run_folder import PICTURES, read_run, refuse_to_hide, write_run
 from robustseg.evaluation.standard_suites import Suite, losses_of, named_suites
 from robustseg.evaluation.suites import planned_attacks
@@ -177,13 +177,15 @@ def evaluate(
         data,
         batch_size=batch_size,
         ignore_index=ignore_index,
-        shard=shard,
         images=images,
     )
-    source = opened()
+    source = opened(shard=shard)
     batches = source.batches
     if not isinstance(data, Iterator):  # of which the end will tell
-        batches = unless_ignored(batches, lambda: opened().batches)
+        batches = unless_ignored(batches, lambda: opened(shard=shard).batches)
+    # By which parts tell whether they are of the same data; what can be read once is not looked at.
+    in_parts = shard[1] > 1 and not isinstance(data, Iterator)
+    first_batch = next(opened().batches, None) if in_parts else None
     signs = WarningSigns(wrapped, radii, ignore_index, losses_of(chosen))
     signs.said += source.warnings
     if class_pixels is None and ask_for_class_pixels(
@@ -237,6 +239,8 @@ def evaluate(
             "warnings": signs.found(),
             "runtime_s": round(time.monotonic() - started, 1),
         }
+        if first_batch is not None:
+            record["data"] = digest_of_data(source.ids, first_batch)
         if shard[0] == 0:
             path, attack = root / PICTURES.format(name=name), attack_to_show(chosen)
             called = names or list(map(str, range(classes)))

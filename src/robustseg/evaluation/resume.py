@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustseg import __version__
 from robustseg.attacks.attacked_model import Model
-from robustseg.attacks.outcomes import Outcome
+from robustseg.attacks.outcomes import Batch, Outcome
 from robustseg.evaluation.probing import Probe, probe, same
 from robustseg.files import write_text
 from robustseg.metrics import PixelCounts
@@ -135,6 +135,15 @@ def _weights(model: Model) -> Iterator[str | Tensor]:
 def digest_of_weights(models: Sequence[Model]) -> str:
     """Return what tells modules apart by their weights; functions are all alike."""
     return _digest(*(part for one in models for part in _weights(one)))
+
+
+def digest_of_data(ids: Sequence[str] | int | None, first: Batch) -> str:
+    """Return what tells data apart: the ids or number of the images, and the first batch.
+
+    Of images only the size counts: decoders of JPEG round differently.
+    """
+    images, labels, names = first
+    return _digest(json.dumps([ids, images.shape, names]), labels)
 
 
 def _digest(*parts: str | Tensor) -> str:

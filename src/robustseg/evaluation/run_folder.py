@@ -64,6 +64,7 @@ class Record(Section):
     shards: AtOnce
     warnings: list[str]
     runtime_s: Annotated[float, Field(ge=0)]
+    data: str | None = None  # of parts alone, and not of those of earlier versions
 
 
 COMMAND = "command.json"
@@ -172,9 +173,9 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
     own = ("shard", "warnings", "runtime_s", "device")
     for record in records[1:]:
         for key, value in records[0].items():
-            if key not in own and record.get(key) != value:
+            if key not in own and record.get(key, value) != value:
                 raise RobustsegError(
-                    f"{folder}: shard {record['shard']} was run with another {key} than shard "
+                    f"{folder}: shard {record['shard']} was run with other {key} than shard "
                     f"{records[0]['shard']}; run both with the same settings"
                 )
     return records
