@@ -1,5 +1,6 @@
 """Downloads from a real server that breaks, stalls, lies or is not there."""
 
+import errno
 import hashlib
 import json
 import os
@@ -647,6 +648,21 @@ def test_a_file_that_a_person_put_there_is_checked(tmp_path: Path) -> None:
         verify(path, Expected(size_bytes=7))
     with pytest.raises(RobustsegError, match=f"has md5 {found}, but 0123 is expected; delete it"):
         verify(path, Expected(md5="0123", size_bytes=len(CONTENT)))
+
+
+def test_a_file_in_a_folder_that_may_only_be_read_is_taken(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path, say: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{path}.lock")
+
+    monkeypatch.setattr("robustseg.downloads.alone", read_only)
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    assert fetch(path, [], EXPECTED, progress=PROGRESS) == path
+    path.write_bytes(CONTENT[::-1])
+    with pytest.raises(RobustsegError, match=r"could not write .*file\.bin\.lock: Read-only file"):
+        fetch(path, [], EXPECTED, progress=PROGRESS)
 
 
 def test_a_file_that_cannot_be_written(server: Server, tmp_path: Path) -> None:

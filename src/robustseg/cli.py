@@ -511,6 +511,7 @@ def _doubt(options: argparse.Namespace) -> None:
         iterations=None,
         batch_size=record["batch_size"],
     )
+    sources = [_from_here(name) for name in options.source]
     there = Path(kept["cwd"])
     with chdir(there if there.is_dir() else Path()):
         try:
@@ -529,7 +530,7 @@ def _doubt(options: argparse.Namespace) -> None:
                 setup.dataset.num_classes,
                 str(setup.model.device or "cpu"),
             )
-            for number, name in enumerate(options.source)
+            for number, name in enumerate(sources)
         }
         found = doubt(
             setup.model,
@@ -547,9 +548,10 @@ def _from_here(named: Any) -> Any:
     if isinstance(named, list):
         return [_from_here(one) for one in named]
     before, colon, after = str(named).partition(":")
-    for path, rest in ((str(named), ""), (before, colon + after)):
-        if Path(path).exists():
-            return f"{Path(path).resolve()}{rest}"
+    if Path(str(named)).exists():
+        return str(Path(str(named)).resolve())
+    if Path(before).is_file():  # a folder would be one that is called as a kind is, such as ade20k
+        return f"{Path(before).resolve()}{colon}{after}"
     if colon and Path(after).exists():
         return f"{before}:{Path(after).resolve()}"
     return named
@@ -621,8 +623,17 @@ def _normalised(model: WrappedModel) -> str:
     said = [f"times {model.scale:g}"] if model.scale != 1 else []
     for what, buffer in (("mean", model.mean), ("deviation", model.std)):
         if buffer is not None:
-            said.append(f"{what} {', '.join(f'{one:.4g}' for one in buffer.flatten().tolist())}")
+            said.append(f"{what} {_listed(buffer.flatten().tolist())}")
+    own = getattr(model.net, "architecture", None)  # of this project's networks
+    if not said and isinstance(own, dict) and own.get("mean"):
+        return (
+            f"by the network itself: mean {_listed(own['mean'])}; deviation {_listed(own['std'])}"
+        )
     return "; ".join(said) or "no: the network gets images in [0, 1]"
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{one:.4g}" for one in values)
 
 
 def _number_or_text(text: str | None) -> Any:

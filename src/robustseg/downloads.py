@@ -79,6 +79,8 @@ def fetch(
                     problems.append(error)
                     progress.say(f"{url} {error}")
     except OSError as error:
+        if path.is_file() and not wanted.problem(path):  # in a folder that is only to be read
+            return path
         raise RobustsegError(
             f"could not write {error.filename or path}: {error.strerror or error}; free some "
             "space or check the permissions, then run again: the download is continued"

@@ -16,6 +16,8 @@ from PIL import Image
 from robustseg import __version__
 from robustseg.cli import _time_passes, main
 from robustseg.evaluation.run_folder import read_run
+from robustseg.models.build import build_segmentation_model
+from robustseg.models.checkpoints import save_weights
 from robustseg.models.wrap import wrap
 from tests.workflow.running import ROOT
 
@@ -492,6 +494,16 @@ def test_check_says_how_images_are_normalised(
     assert f"normalised    {known}" in capsys.readouterr().out
     assert main([*command, "9,8,7/6,5,4", "--scale", "255"]) == 0
     assert "normalised    times 255; mean 9, 8, 7; deviation 6, 5, 4" in capsys.readouterr().out
+
+
+def test_check_says_how_a_network_of_this_project_normalises_images(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = build_segmentation_model("resnet_demo", "pspnet_demo", 3, [0.1, 0.2, 0.3], [1, 2, 4])
+    save_weights("w.safetensors", net, {"architecture": net.architecture})
+    assert main(["check", "trained:w.safetensors", *DATA, "--images", "1"]) == 0
+    known = "by the network itself: mean 0.1, 0.2, 0.3; deviation 1, 2, 4"
+    assert f"normalised    {known}" in capsys.readouterr().out
 
 
 def test_radii_are_in_255ths(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 import robustseg
 from robustseg import doubt, evaluate
 from robustseg.attacks import outcomes
+from robustseg.cli import _from_here as from_here
 from robustseg.cli import main
 from robustseg.errors import FullGpuError, RobustsegError, UnwritableError
 from robustseg.evaluation.doubting import attacks as doubt_attacks
@@ -564,6 +565,32 @@ def test_a_run_is_doubted_by_its_folder(
     assert "model at 8/255: no sign of overestimation" in said.out
     assert re.search(r"4 images, at most [\d,]+ forward and backward passes of each", said.err)
     assert Path.cwd() == here / "elsewhere"
+
+
+def test_a_source_is_looked_for_here_and_then_where_the_run_was_made(
+    here: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert main(attack("mymodels.py:net")) == 0
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    Path("other.py").write_text("def net(images):\n    return 2 * images\n")
+    sources = ("--source", "other.py:net", "--source", "mymodels.py:net")
+    assert main(["doubt", "../runs/net", "--images", "1", *sources]) == 0
+    assert "transfer-source_1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["ade20k:ade20k", "trained:trained/w.safetensors"])
+def test_a_folder_called_like_a_kind_is_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kind, _, path = named.partition(":")
+    Path(kind).mkdir()
+    if path != kind:
+        Path(path).write_bytes(b"")
+    assert from_here(named) == f"{kind}:{tmp_path / path}"
 
 
 def test_what_cannot_be_doubted_is_one_sentence(

@@ -1,5 +1,6 @@
 """Models by reference: what a line leads to, with the settings of a section `own`."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def test_what_a_wrapped_network_would_not_do_is_refused(here: Path) -> None:
     words = r"the data has 4 classes \(num_classes\), and the model was wrapped for 3"
     with pytest.raises(RobustsegError, match=words):
         own_model(settings("mine.py:three"), 4)
+    with pytest.raises(RobustsegError, match="num_classes must be a whole number"):
+        robustseg.load_model("mine.py:three", num_classes="3")  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,22 @@ def test_a_model_of_this_project_s_needs_nothing_said(trained: tuple[Path, nn.Mo
         robustseg.load_model("w.safetensors")
     with pytest.raises(RobustsegError, match=r"absent\.safetensors does not exist"):
         robustseg.load_model("trained:absent.safetensors")
+
+
+@pytest.mark.parametrize("reference", [None, Path("w.safetensors"), ["trained:w"]])
+def test_what_is_no_line_is_no_reference(reference: Any) -> None:
+    with pytest.raises(RobustsegError, match="is not a reference; write "):
+        robustseg.load_model(reference)
+
+
+@pytest.mark.parametrize("kind", ["trained", "released"])
+def test_a_package_that_is_missing_is_told_by_the_extra_of_the_kind(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "timm" else name)
+    words = rf"{kind}: models need the package timm: pip install 'robustseg\[{kind}\]'"
+    with pytest.raises(RobustsegError, match=words):
+        robustseg.load_model(f"{kind}:x")
 
 
 RELEASED = "pir_at_5_128ep_segmenter_vit_s"

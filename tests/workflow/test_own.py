@@ -184,6 +184,7 @@ def test_a_changed_model_is_evaluated_again(finished: Path) -> None:
     [
         ({"load": "nowhere.py:net"}, r"models.net.load names nowhere.py, which does not exist"),
         ({"load": "trained:w.safetensors"}, r"models.net.load names w.safetensors, which does not"),
+        ({"load": "trained:w.pth"}, r"models.net.weights has no use beside trained:w.pth"),
         ({"load": "released:x"}, r"models.net.load is released:x: write `kind: released` and"),
         ({"load": "net"}, r"models.net.load should be `file.py:name` or another of the forms"),
         ({"classes": [0, 1, 9]}, r"models.net.classes\[2\] is 9, but .* has the classes 0 to"),

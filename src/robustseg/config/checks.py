@@ -256,6 +256,13 @@ def _own_problems(config: Config, name: str, model: OwnModel) -> Iterator[tuple[
     kind, _, weights = model.load.partition(":")
     if kind == "released":
         yield f"{key}.load", f"is {model.load}: write `kind: released` and `weights: {weights}`"
+    if kind == "trained":
+        said = model.model_dump(exclude={"kind", "load", "dataset"}, exclude_defaults=True)
+        for idle in said:
+            yield (
+                f"{key}.{idle}",
+                f"has no use beside {model.load}, which says it itself: leave it out",
+            )
     data = config.data.get(model.dataset)
     known = data.num_classes if data else 0
     for place, label in enumerate(model.classes or ()):

@@ -33,10 +33,13 @@ UNSAID: dict[str, Any] = {
 """What may be said of how a model is wrapped, and the value of each that says nothing."""
 
 EXTRAS = {
-    **{"hf": "transformers", "torchvision": "torchvision", "smp": "segmentation_models_pytorch"},
-    **{"trained": "timm", "released": "requests"},
+    "hf": ("transformers",),
+    "torchvision": ("torchvision",),
+    "smp": ("segmentation_models_pytorch",),
+    "trained": ("timm",),
+    "released": ("timm", "requests"),
 }
-"""The package that a kind of reference needs; an extra of the same name brings it."""
+"""The packages that a kind of reference needs; an extra of the same name brings them."""
 
 SAY_IT = (
     "say how images are normalised: with --normalise on the command line, with `normalise`, or "
@@ -92,6 +95,8 @@ def load_reference(
     Raises:
         RobustsegError: anything that is not there or does not fit; one sentence.
     """
+    if not isinstance(reference, str):
+        raise RobustsegError(f"the model {shown(reference)} is not a reference; write {FORMS}")
     kind, _, name = reference.partition(":")
     loader = LOADERS_OF_FILES.get(Path(reference).suffix)
     if not name and loader:
@@ -107,11 +112,11 @@ def load_reference(
         )
     if not name or not reference.isprintable():
         raise RobustsegError(f"the model {shown(reference)} is not a reference; write {FORMS}")
-    if kind in ("trained", "released"):
-        _need("trained")
-        return _trained(name, weights) if kind == "trained" else _released(name, weights)
     if kind in EXTRAS:
         _need(kind)
+    if kind in ("trained", "released"):
+        return _trained(name, weights) if kind == "trained" else _released(name, weights)
+    if kind in EXTRAS:
         referred = _LOADERS[kind](name, weights is not None, num_classes)
     else:
         referred = Referred(_named_object(kind, name, reference))
@@ -263,11 +268,11 @@ def _module(name: str, reference: str) -> ModuleType:
 
 
 def _need(kind: str) -> None:
-    package = EXTRAS[kind]
-    if importlib.util.find_spec(package) is None:
-        raise RobustsegError(
-            f"{kind}: models need the package {package}: pip install 'robustseg[{kind}]'"
-        )
+    for package in EXTRAS[kind]:
+        if importlib.util.find_spec(package) is None:
+            raise RobustsegError(
+                f"{kind}: models need the package {package}: pip install 'robustseg[{kind}]'"
+            )
 
 
 def _trained(path: str, weights: str | Path | None) -> Referred:
@@ -290,7 +295,6 @@ def _released(name: str, file: str | Path | None) -> Referred:
         raise RobustsegError(f"no model {shown(name)} is released; known are {', '.join(MODELS)}")
     published = MODELS[name]
     if file is None:
-        _need("released")
         from robustseg.downloads import Expected, fetch
 
         known = FILES[published.file]

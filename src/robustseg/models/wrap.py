@@ -494,12 +494,12 @@ def with_num_classes(model: WrappedModel, num_classes: int | None) -> WrappedMod
     """
     if num_classes is None or model.data_classes == num_classes:
         return model
+    _check_whole("num_classes", num_classes)
     if model.data_classes is not None:
         raise RobustsegError(
             f"the data has {num_classes} classes (num_classes), and the model was wrapped for "
             f"{model.data_classes}"
         )
-    _check_whole("num_classes", num_classes)
     own = copy.copy(model)
     own.data_classes = _data_classes(None, num_classes)
     return own
