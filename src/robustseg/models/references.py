@@ -114,9 +114,11 @@ def load_reference(
         raise RobustsegError(f"the model {shown(reference)} is not a reference; write {FORMS}")
     if kind in EXTRAS:
         _need(kind)
-    if kind in ("trained", "released"):
-        return _trained(name, weights) if kind == "trained" else _released(name, weights)
-    if kind in EXTRAS:
+    if kind == "trained":
+        return _trained(name, weights)
+    if kind == "released":
+        return _released(name, weights)
+    if kind in _LOADERS:
         referred = _LOADERS[kind](name, weights is not None, num_classes)
     else:
         referred = Referred(_named_object(kind, name, reference))
