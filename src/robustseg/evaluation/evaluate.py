@@ -19,6 +19,7 @@ from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns,
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import (
     ALL_IGNORED,
+    Source,
     counted_pixels,
     source_of,
     unless_ignored,
@@ -183,9 +184,9 @@ def evaluate(
     batches = source.batches
     if not isinstance(data, Iterator):  # of which the end will tell
         batches = unless_ignored(batches, lambda: opened(shard=shard).batches)
-    # By which parts tell whether they are of the same data; what can be read once is not looked at.
+    # What can be read but once is not looked at.
     in_parts = shard[1] > 1 and not isinstance(data, Iterator)
-    first_batch = next(opened().batches, None) if in_parts else None
+    of_data = _of_data(opened()) if in_parts else {}
     signs = WarningSigns(wrapped, radii, ignore_index, losses_of(chosen))
     signs.said += source.warnings
     if class_pixels is None and ask_for_class_pixels(
@@ -238,9 +239,8 @@ def evaluate(
             "shards": shard[1],
             "warnings": signs.found(),
             "runtime_s": round(time.monotonic() - started, 1),
+            **of_data,
         }
-        if first_batch is not None:
-            record["data"] = digest_of_data(source.ids, first_batch)
         if shard[0] == 0:
             path, attack = root / PICTURES.format(name=name), attack_to_show(chosen)
             called = names or list(map(str, range(classes)))
@@ -280,6 +280,12 @@ def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> 
         warnings=run.warnings,
         runtime_s=sum(record["runtime_s"] for record in run.records),
     )
+
+
+def _of_data(whole: Source) -> dict[str, str]:
+    """Return by what the records of parts tell whether they are of the same data."""
+    first = next(whole.batches, None)
+    return {} if first is None else {"data": digest_of_data(whole.ids, first)}
 
 
 def _attacks_of(
