@@ -9,7 +9,7 @@ from unicodedata import category
 
 NO_PRINT = ("Cc", "Cs", "Zl", "Zp")
 """Kinds of characters: of control, halves of others (bytes that are not UTF-8), line breaks."""
-FULL_GPU = r"CUDA error: out of memory|(?:ALLOC|ALLOCATION)_FAILED"
+FULL_GPU = r"CUDA error: out of memory|(?<!HOST_)ALLOC(?:ATION)?_FAILED"
 """How CUDA, cuBLAS and cuDNN say that they got no memory."""
 LONGEST_REASON = 200
 """Characters; some libraries quote whole files."""

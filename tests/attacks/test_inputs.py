@@ -18,7 +18,7 @@ from robustseg.attacks.run import run_attack
 from robustseg.attacks.spec import AttackSpec, SquareSpec
 from robustseg.attacks.square import square
 from robustseg.attacks.targeted import targeted_attack
-from robustseg.errors import FullGpuError, RobustsegError
+from robustseg.errors import FullGpuError, RobustsegError, is_of_full_gpu
 from robustseg.models.wrap import wrap
 
 CLASSES = 4
@@ -571,6 +571,11 @@ def test_a_gpu_that_is_full_is_no_model_without_gradients(
         attack()
     with pytest.raises(FullGpuError, match="images at a time; lower batch_size"):
         wrap(full)(IMAGES)
+
+
+def test_a_machine_without_memory_is_no_full_gpu() -> None:
+    said = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"
+    assert not is_of_full_gpu(RuntimeError(said))
 
 
 def test_helpers_keep_the_precision_of_images() -> None:
