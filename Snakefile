@@ -77,6 +77,7 @@ from robustseg.plan.limits import (
     training_minutes,
     training_priority,
 )
+from robustseg.plan.makespan import TRAINING
 from robustseg.tables.registry import TABLES
 
 # In a job that was sent to a cluster. Not in `onstart`, which Snakemake leaves out where another

@@ -353,7 +353,7 @@ def say_without_gpu(jobs):
 
 def check_trainings(jobs):
     for job in jobs:
-        if job.name in ("train_model", "pretrain_backbone") and job.resources.get("gpu"):
+        if job.name in TRAINING and job.resources.get("gpu"):
             training = job.params.training
             batch_size = training["batch_size"]
             try:

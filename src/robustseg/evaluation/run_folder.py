@@ -67,6 +67,9 @@ class Record(Section):
     data: str | None = None  # of parts alone, and not of those of earlier versions
 
 
+SAME_PERCENT = 1e-6
+"""Two percentages are the same: libraries differ in the last digits of their sums."""
+AGAIN = "run the same command again, which continues from what is kept"
 COMMAND = "command.json"
 """How the model and data of a run of the command line are opened, in the run's folder."""
 
@@ -255,18 +258,17 @@ def evidence_files(
     if missing:
         raise RobustsegError(
             f"{len(missing)} of {len(files)} files of evidence are missing, first {missing[0]}; "
-            "run the same command again, which continues from what is kept"
+            f"{AGAIN}"
         )
-    again = "run the same command again, which continues from what is kept"
     for path, record in zip(files, itertools.cycle(records)):
         made_by, where = read_provenance(path), folder / RECORD.format(**record)
         if made_by.get("config_hash") != _hash_of(record):
             raise RobustsegError(
                 f"{path} is of another run than {where}, of other weights, images or settings: it "
-                f"was copied here, or a run was stopped while it was writing; {again}"
+                f"was copied here, or a run was stopped while it was writing; {AGAIN}"
             )
         if made_by.get("warnings") != said(record["warnings"]).get("warnings"):
-            raise RobustsegError(f"{path} has other warnings than {where}; {again}")
+            raise RobustsegError(f"{path} has other warnings than {where}; {AGAIN}")
     return files
 
 
@@ -302,17 +304,13 @@ def doubt_files(folder: Path, records: Sequence[Mapping[str, Any]]) -> dict[floa
     for eps_255, path in found.items():
         looked_at = read_evidence([path], counts=False)["image_id"].unique()
         acc = Figure.of(frame, suites, eps_255).accuracy_on(looked_at)
-        said = [one.acc for one in read_opinions(path) if one.eps_255 == eps_255]
-        if not any(isclose(one, acc, abs_tol=SAME_PERCENT) for one in said):
+        doubted = [one.acc for one in read_opinions(path) if one.eps_255 == eps_255]
+        if not any(isclose(one, acc, abs_tol=SAME_PERCENT) for one in doubted):
             raise RobustsegError(
                 f"the second opinion {path} is on another figure than that of the run in {folder}; "
                 f"repeat `robustseg doubt {folder}`, or delete the file"
             )
     return found
-
-
-SAME_PERCENT = 1e-6
-"""Two percentages are the same: libraries differ in the last digits of their sums."""
 
 
 def own_models(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -351,7 +349,7 @@ def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]
     for job, some in by_job.items():
         before = _rows_in(root / job.path)
         write_evidence(root / job.path, some, made_by, record["class_names"])
-        if before is None or before != _rows_in(root / job.path):  # it was of another figure
+        if before != _rows_in(root / job.path):  # it was of another figure
             (root / doubt_file(record, job.eps_255)).unlink(missing_ok=True)
     path = root / RECORD.format(shard=record["shard"], shards=record["shards"])
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

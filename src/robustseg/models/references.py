@@ -17,8 +17,10 @@ from torch import nn
 
 from robustseg.errors import RobustsegError, first_line, said_by, shown
 from robustseg.models.own_weights import load_weights
+from robustseg.models.published import FILES, MODELS
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
 from robustseg.names import IMAGENET_MEAN, IMAGENET_STD
+from robustseg.progress import Progress
 
 NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
@@ -290,8 +292,6 @@ def _trained(path: str, weights: str | Path | None) -> Referred:
 def _released(name: str, file: str | Path | None) -> Referred:
     """Return a published segmentation model, from its file or downloaded."""
     from robustseg.models.convert import read_published
-    from robustseg.models.published import FILES, MODELS
-    from robustseg.progress import Progress
 
     if name not in MODELS:
         raise RobustsegError(f"no model {shown(name)} is released; known are {', '.join(MODELS)}")
