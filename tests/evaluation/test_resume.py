@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robustseg import evaluate
 from robustseg.attacks.logit_distance import distance, unit_of
+from robustseg.errors import FullGpuError
 from robustseg.evaluation.probing import probe, same
 from robustseg.evaluation.resume import digest_of_weights
 from tests.evaluation.test_evaluate import FEW, network, pairs
@@ -167,3 +168,12 @@ def test_weights_of_any_type_have_a_digest() -> None:
     for of in change:
         assert digest(of(values)) == digest(of(values.clone())) != digest(of(values + 3))
     assert len({digest(of(values)) for of in change}) == len(change)
+
+
+def test_a_full_gpu_is_no_gradient_of_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.autograd, "grad", full)
+    with pytest.raises(FullGpuError, match="lower batch_size"):
+        probe(network(), torch.rand(2, 3, 8, 8))
