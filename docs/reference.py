@@ -39,6 +39,7 @@ def command_line() -> str:
         "",
         "0: done. 1: something that you can fix; one sentence says what. 2: wrong usage.",
         "130: stopped by Ctrl-C; the same command continues.",
+        "141: nobody reads what is printed any more, as after `| head`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,9 @@ import argparse
 import io
 import json
 import math
+import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -35,12 +37,15 @@ DATA_HELP = (
     "a folder of images and one of masks with the same names; or ade20k:FOLDER or voc:FOLDER "
     "with the archive's folders in it"
 )
+NOBODY_READS = 128 + signal.SIGPIPE
+"""The exit status where what is printed goes to a process that has ended, as `head` does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0; 1 for what a person can mend; 130 for Ctrl-C.
 
-    Wrong usage ends the process with status 2, as argparse does.
+    Where nobody reads what is printed any more, it ends in silence, with `NOBODY_READS`. Wrong
+    usage ends the process with status 2, as argparse does.
     """
     known = parser()
     options, unknown = known.parse_known_args(arguments)
@@ -49,10 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")  # they are said at the end, with the result
     try:
         options.run(options)
+        if sys.stdout:  # None if it is closed
+            sys.stdout.flush()  # else what cannot be printed is found when Python ends
     except RobustsegError as error:
         # What somebody typed may hold line breaks, and an error is one line.
         print(f"robustseg: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        return NOBODY_READS
     except OSError as error:
         where = error.filename or "what was to be printed or kept"
         print(f"robustseg: error: {where}: {error.strerror or error}", file=sys.stderr)
@@ -89,7 +98,19 @@ def console() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # None if it is closed
         sys.stdout.reconfigure(errors="replace")
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        _drop_unprinted()
+
+
+def _drop_unprinted() -> None:
+    """Let go of what could not be printed: Python would try again when it ends, and complain."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -575,15 +596,14 @@ def _report(options: argparse.Namespace) -> None:
     """Make the tables and the page of a run, of all its shards."""
     from robustseg.evaluation.evaluate import read_evaluation
     from robustseg.own_run import report
+    from robustseg.page.submission import make_submissions
 
     page = report(options.folder)
+    submissions = make_submissions(options.folder) if options.submit else []
     print(read_evaluation(options.folder))
     print(f"Tables: {options.folder / 'tables'}; page: {page}")
-    if options.submit:
-        from robustseg.page.submission import make_submissions
-
-        for path in make_submissions(options.folder):
-            print(f"Submission: {path}")
+    for path in submissions:
+        print(f"Submission: {path}")
 
 
 def _rank(options: argparse.Namespace) -> None:

@@ -213,13 +213,47 @@ def test_terminals_that_lack_letters_or_take_nothing_lose_nothing(
     done = subprocess.run(report, env=ascii_alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "page: run/report/index.html" in done.stdout
-    with Path("/dev/full").open("w") as full:
+    for at_once in ("1", ""):  # without, Python prints when it has much to say, or ends
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                report,
+                env=os.environ | {"PYTHONUNBUFFERED": at_once},
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert done.returncode == 1
+        said = "robustseg: error: what was to be printed or kept: No space left on device\n"
+        assert done.stderr == said
+
+
+def test_it_ends_in_silence_where_nobody_reads_any_more(here: Path) -> None:
+    """As after `| head`; what it was asked to make is made all the same."""
+    command = ["attack", "mymodels.py:colours", *DATA, "--eps", "4", "--iterations", "3"]
+    assert main([*command, "--out", "run"]) == 0
+    report = ["report", "run", "--submit"]
+    submission = Path("run/report/submissions/model_eps4.json")
+    for arguments, at_once, status in (
+        (["--help"], "", 0),
+        (report, "1", 141),
+        (report, "", 141),
+        (["rank", "run", "--out", "board.html"], "", 141),
+    ):
+        if arguments == report:
+            submission.unlink(missing_ok=True)
+        reader, writer = os.pipe()
+        os.close(reader)
         done = subprocess.run(
-            [sys.executable, "-u", *report[1:]], stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "robustseg", *arguments],
+            env=os.environ | {"PYTHONUNBUFFERED": at_once},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-    assert done.returncode == 1
-    assert "error: what was to be printed or kept: No space left on device\n" in done.stderr
-    assert "None" not in done.stderr
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (status, ""), arguments
+        assert arguments == ["--help"] or submission.exists()
+    assert Path("board.html").exists()
 
 
 def test_a_report_shows_second_opinions_where_there_are_some(
