@@ -75,6 +75,22 @@ def test_a_folder_that_cannot_be_written_is_said(
         refuse_unwritable(["y.txt", tmp_path / "not" / "there" / "x.txt"])
 
 
+def test_a_link_to_a_disk_that_is_not_there_is_said(tmp_path: Path) -> None:
+    disk, results = tmp_path / "disk", tmp_path / "results"
+    results.symlink_to(disk / "results")
+    says = f"but {results} is a link to {disk}/results, which is not there; mount its disk"
+    with pytest.raises(RobustsegError, match=says):
+        refuse_unwritable([results / "demo" / "x.txt"])
+    (disk / "results").mkdir(parents=True)
+    refuse_unwritable([results / "demo" / "x.txt"])
+
+
+def test_a_file_where_a_folder_is_to_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    with pytest.raises(RobustsegError, match=f"but {tmp_path}/results is no folder; rename it"):
+        refuse_unwritable([tmp_path / "results" / "demo" / "x.txt"])
+
+
 @contextmanager
 def another_process(path: Path, how: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a process that is in the middle of writing `path`, and kill it at the end."""

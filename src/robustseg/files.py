@@ -51,16 +51,24 @@ def refuse_unwritable(paths: Iterable[str | Path]) -> None:
 
     Raises:
         UnwritableError: a folder, or where it is not there yet the one above it, may not be written
-            to.
+            to, is a file, or a link to what is not there, such as a disk that is not mounted.
     """
     first = {Path(path).parent: path for path in paths}
     for folder, path in first.items():
-        there = next(above for above in (folder, *folder.parents) if above.exists())
-        if not os.access(there, os.W_OK):
-            raise UnwritableError(
-                f"{path} is to be made, but nothing can be written to {there.absolute()}; correct "
-                "its permissions, or choose another place"
+        there = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
+        where, problem = there.absolute(), ""
+        if there.is_symlink() and not os.access(there, os.F_OK):
+            aim = os.path.realpath(there)
+            problem = f"{where} is a link to {aim}, which is not there; mount its disk, or make it"
+        elif not there.is_dir():
+            problem = f"{where} is no folder; rename it, or choose another place"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            problem = (
+                f"nothing can be written to {where}; correct its permissions, or choose another "
+                "place"
             )
+        if problem:
+            raise UnwritableError(f"{path} is to be made, but {problem}")
 
 
 def refuse_from_the_future(paths: Iterable[str | Path]) -> None:

@@ -345,8 +345,9 @@ def test_a_wrapped_model_takes_the_classes_of_the_data(
     command = ["attack", "mymodels.py:wrapped", *DATA, "--iterations", "3", "--out"]
     assert main([*command, "run"]) == 0
     assert json.loads(Path("run/run-shard0-of-1.json").read_text())["num_classes"] == 3
-    assert main([*command, "mymodels.py"]) == 1
-    assert "mymodels.py is a file; name a folder" in capsys.readouterr().err
+    for folder in ("mymodels.py", "mymodels.py/run"):
+        assert main([*command, folder]) == 1
+        assert "mymodels.py is no folder; rename it" in capsys.readouterr().err
 
 
 def test_a_name_that_is_not_utf_8_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,6 +149,8 @@ def test_both_recipes_of_the_container_do_the_same() -> None:
     (base,) = re.findall(r"^FROM docker.io/library/(.*)$", docker, re.M)
     assert f"\nFrom: {base}\n" in apptainer
     assert re.search(r"^USER 1000:1000$", docker, re.M)
+    # Whom /etc/passwd does not know, and Snakemake asks for by name.
+    assert re.search(r"^ENV .*\bUSER=\w+", docker, re.M)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

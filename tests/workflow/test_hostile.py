@@ -238,6 +238,18 @@ def test_it_is_refused_before_snakemake_reads_it(tmp_path: Path) -> None:
     assert "unfolds to more than" in line
 
 
+def test_a_home_that_cannot_be_written_to_is_said_before_snakemake_writes(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.touch()
+    run = snakemake(
+        *("--dry-run", "--configfile", MATCHBOX, "--", "table5"),
+        folder=tmp_path,
+        HOME=str(home),
+        XDG_CACHE_HOME="",
+    )
+    assert f"{home} is no folder" in said(run)
+
+
 def test_the_file_that_a_profile_names_is_looked_at_too(tmp_path: Path) -> None:
     profile = tmp_path / "profile"
     profile.mkdir()

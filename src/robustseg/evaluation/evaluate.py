@@ -34,6 +34,7 @@ from robustseg.evaluation.standard_suites import Suite, losses_of, named_suites
 from robustseg.evaluation.suites import planned_attacks
 from robustseg.evidence.enumerator import CLEAN_SUITE, radius_of
 from robustseg.evidence.schema import device_name
+from robustseg.files import refuse_unwritable
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
 from robustseg.names import amount
 from robustseg.progress import Progress
@@ -201,8 +202,7 @@ def evaluate(
     ]
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
-        if root.exists() and not root.is_dir():
-            raise RobustsegError(f"{root} is a file; name a folder for the evidence")
+        refuse_unwritable([root / "parts"])
         refuse_to_hide(root, name=[name], eps_255=radii, suites=list(chosen), seed=[seed])
         known = list(signs.said)
         warn(known)
