@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustseg import evaluate
+from robustseg import commit, evaluate
 from robustseg.attacks.logit_distance import distance, unit_of
 from robustseg.errors import FullGpuError
+from robustseg.evaluation import resume
 from robustseg.evaluation.probing import probe, same
 from robustseg.evaluation.resume import digest_of_weights
 from tests.evaluation.test_evaluate import FEW, network, pairs
@@ -79,6 +80,22 @@ def test_what_was_kept_for_a_model_that_is_almost_the_same_is_not_taken(
     assert other.robust != fresh.robust
     kept = evaluate(second, data, 8, batch_size=1, folder=tmp_path, **FEW)
     assert kept.robust == fresh.robust
+
+
+def test_parts_that_another_commit_left_are_taken_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = {"iterations": 4, "folder": tmp_path}
+    monkeypatch.setattr(commit, "git_commit", lambda: "this")
+    for left_by, said in (("that", 0), ("this", 1), ("this", 1)):
+        monkeypatch.setattr(resume, "git_commit", lambda left_by=left_by: left_by)
+        evaluate(network(), pairs(), 8, batch_size=1, **few)
+        told = capsys.readouterr().err
+        sentence = "takes finished parts, which commit that left, and this code is this; "
+        assert told.count(sentence) == said
+    monkeypatch.setattr(commit, "git_commit", lambda: "that")
+    evaluate(network(), pairs(), 8, batch_size=1, **few)
+    assert "takes finished parts" not in capsys.readouterr().err
 
 
 def test_pictures_of_a_mended_model_are_made_again(tmp_path: Path) -> None:

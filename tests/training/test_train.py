@@ -17,11 +17,13 @@ import pytest
 import torch
 
 import robustseg
+from robustseg import commit
 from robustseg.data.generate import generate
 from robustseg.errors import RobustsegError
 from robustseg.files import sha256
 from robustseg.models.checkpoints import read_weights
 from robustseg.progress import Progress
+from robustseg.training import checkpoint
 from robustseg.training.batches import Loader, epoch_passes, flip
 from robustseg.training.checkpoint import load_checkpoint, save_checkpoint
 from robustseg.training.train import (
@@ -307,6 +309,20 @@ def test_a_checkpoint_of_other_settings_is_not_used_and_that_is_said(data, tmp_p
     train_segmentation(PIR_AT, TRAINING, "convnext_demo", made, 0, listener)
     assert any("other settings" in line for line in listener.said)
     assert tensor_hash(made.weights) == expected
+
+
+def test_a_checkpoint_of_another_commit_is_used_and_that_is_said(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    monkeypatch.setattr(checkpoint, "git_commit", lambda: "that")
+    save_checkpoint(path, {"w": torch.zeros(1)}, "a")
+    for this, said in (
+        ("this", f"continues from {path}, which commit that left, and this code is this; remove"),
+        ("that", f"continues from {path}"),
+    ):
+        monkeypatch.setattr(commit, "git_commit", lambda this=this: this)
+        state, sentence = load_checkpoint(path, "a")
+        assert state is not None
+        assert sentence.removesuffix(" it to train anew") == said
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robustseg import __version__
 from robustseg.attacks.attacked_model import Model
 from robustseg.attacks.outcomes import Batch, Outcome
+from robustseg.commit import git_commit, other_code
 from robustseg.evaluation.probing import Probe, probe, same
 from robustseg.files import write_text
 from robustseg.metrics import PixelCounts
@@ -62,6 +63,8 @@ class FinishedParts:
             __version__, repr(settings), *(part for one in models for part in _weights(one))
         )
         self._probes: dict[str, list[Probe]] = {}
+        self._commit = git_commit()
+        self._other_code: set[str] = set()
 
     def origin(self, batches: Sequence[tuple[Tensor, ...]], *settings: object) -> Origin:
         """Return what results follow from: images (B, C, H, W), other tensors, models, settings."""
@@ -89,7 +92,8 @@ class FinishedParts:
             if outcome is not None:
                 return outcome
         outcome = compute()
-        lists = json.dumps(_as_lists(outcome) | {"probes": origin.probes})
+        about = {"probes": origin.probes, "git_commit": self._commit}
+        lists = json.dumps(_as_lists(outcome) | about)
         write_text(path, f"{_digest(path.stem, lists)}\n{lists}")
         return outcome
 
@@ -99,12 +103,23 @@ class FinishedParts:
             digest, _, lists = path.read_text(encoding="utf-8").partition("\n")
             if digest == _digest(path.stem, lists):
                 kept = json.loads(lists)
-                return _of_lists(kept) if origin.probes_are(kept["probes"]) else None
+                if not origin.probes_are(kept["probes"]):
+                    return None
+                self._say_other_code(other_code(kept.get("git_commit")))
+                return _of_lists(kept)
         except (OSError, UnicodeDecodeError):
             pass
         if self.progress:
             self.progress.say(f"the finished part {path} is damaged and is computed again")
         return None
+
+    def _say_other_code(self, other: str) -> None:
+        """Say once of each commit that its parts are taken."""
+        if other and other not in self._other_code and self.progress:
+            self.progress.say(
+                f"takes finished parts, {other}; to attack all anew, remove {self.folder} first"
+            )
+        self._other_code.add(other)
 
 
 def _as_lists(outcome: Outcome) -> dict[str, list[Any]]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +19,7 @@ import pyarrow as pa
 from robustseg import __version__
 from robustseg.attacks.losses import LOSSES
 from robustseg.attacks.spec import CHOICES, CORNERS, OPTIMIZERS, RIGHT_PIXELS, SCHEDULES, SQUARE
+from robustseg.commit import git_commit
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import ALMA_PROX, MARGIN, NONE
 
@@ -123,7 +122,7 @@ def provenance(config_hash: str, device: str, precision: str) -> dict[str, str]:
         precision: of the attack's passes, for example "float32".
     """
     versions = {name: _version(name) for name in ("torch", "timm", "numpy")}
-    made_by = {"robustseg": __version__, "git_commit": _git_commit(), "config_hash": config_hash}
+    made_by = {"robustseg": __version__, "git_commit": git_commit(), "config_hash": config_hash}
     return made_by | versions | {"device": device, "precision": precision}
 
 
@@ -156,23 +155,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _git_commit() -> str:
-    """Return this code's commit, "-dirty" if edited since; "unknown" outside its repository."""
-    here = Path(__file__)
-    # Git refuses repositories of other people, whose hooks it could run; this one's code runs here.
-    git = ["git", "-c", "safe.directory=*"]
-    tracked = [*git, "ls-files", "--error-unmatch", here.name]
-    describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        for command in (tracked, describe):
-            answer = subprocess.run(command, cwd=here.parent, capture_output=True, text=True)
-            if answer.returncode:
-                return "unknown"
-    except OSError:
-        return "unknown"
-    return answer.stdout.strip()
 
 
 def matrix(table: pa.Table, name: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustseg.commit import git_commit, other_code
 from robustseg.errors import RobustsegError
 from robustseg.files import atomic_path
 from robustseg.models.inert_pickle import UnreadableError, read_inertly, shown
@@ -36,7 +37,7 @@ def save_checkpoint(path: str | Path, state: dict[str, Any], settings: str) -> N
     """
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         try:
-            torch.save({"settings": settings, "state": state}, file)
+            torch.save({"settings": settings, "git_commit": git_commit(), "state": state}, file)
         except RuntimeError as error:  # torch's words for a write that was cut off
             if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
@@ -65,7 +66,9 @@ def load_checkpoint(path: str | Path, settings: str) -> tuple[dict[str, Any] | N
         raise _damaged(path, "it has no settings and state")
     if found != settings:
         return None, f"starts from the beginning: {path} was made with other settings"
-    return state, f"continues from {path}"
+    other = other_code(entries.get("git_commit"))
+    advice = f", {other}; remove it to train anew" if other else ""
+    return state, f"continues from {path}{advice}"
 
 
 def check_state(
