@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler
 
 import robustseg
 from robustseg import evaluate, sea
@@ -125,9 +125,6 @@ def test_loaders_as_people_write_them(tmp_path: Path) -> None:
     assert set(frame["image_id"]) == set("01234")
     described = [(*pair, {"path": "a.png"}) for pair in pairs()]
     assert evaluate(network(), DataLoader(described, 2), 8, **FEW).robust == first.robust
-    shuffled = DataLoader(numbered, 2, shuffle=True)
-    with pytest.raises(RobustsegError, match="shuffles"):
-        evaluate(network(), shuffled, 8, shard=(0, 2), **FEW)
 
 
 def swapped_data() -> dict[str, Any]:
@@ -344,7 +341,7 @@ def test_sources_that_nothing_attacks_are_refused() -> None:
 
 def test_nothing_is_lost_where_warnings_are_errors(tmp_path: Path) -> None:
     def rounding(images: Tensor) -> Tensor:
-        return network()(images.round(decimals=2))
+        return 3 * network()(images.round(decimals=2))
 
     for folder in (None, tmp_path):
         with warnings.catch_warnings():
@@ -546,19 +543,122 @@ def test_masks_of_0_and_255_are_told() -> None:
 
 
 @pytest.mark.parametrize("kind", ["pairs", "loader", "arrays"])
-def test_data_without_a_label_is_refused_before_it_is_attacked(tmp_path: Path, kind: str) -> None:
+def test_data_without_a_label_is_refused_before_it_is_attacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     ignored: Any = [(image, torch.full_like(label, 255)) for image, label in pairs()]
     match kind:
         case "loader":
             ignored = DataLoader(ignored, batch_size=2)
         case "arrays":
             ignored = tuple(map(torch.stack, zip(*ignored, strict=True)))
-    net, passes = network(), []
-    net.register_forward_hook(lambda *_: passes.append(1))
+    monkeypatch.setattr(outcomes, "run_attack", None)
     with pytest.raises(RobustsegError, match="all pixels of all images are ignored; check"):
-        evaluate(net, ignored, 8, folder=tmp_path, **FEW)
-    assert len(passes) <= 2  # how many outputs there are
+        evaluate(network(), ignored, 8, folder=tmp_path, **FEW)
     assert not (tmp_path / "parts").exists()
+
+
+def no_number(images: Tensor) -> Tensor:
+    """Return logits that are no numbers of an image without a white pixel."""
+    whitest = images.flatten(1).amax(1).view(-1, 1, 1, 1)
+    return network()(images) * (whitest - 0.5).sqrt()
+
+
+LAST_IS_BAD: dict[str, tuple[Callable, Callable, str]] = {
+    "a label": (network(), lambda image, label: (image, label + 9, 4), "4 has the label"),
+    "an id": (network(), lambda image, label: (image, label, 0), "two images have the id 0"),
+    "a size": (network(), lambda image, label: (image, label[1:], 4), "bring them to one size"),
+    "a value": (network(), lambda image, label: (image + 7, label, 4), "4 has values outside"),
+    "logits": (no_number, lambda image, label: (image / 3, label, 4), "4 .*not finite"),
+}
+
+
+@pytest.mark.parametrize("what", LAST_IS_BAD)
+@pytest.mark.parametrize("by_loader", [False, True])
+def test_the_last_image_is_looked_at_before_the_first_is_attacked(
+    monkeypatch: pytest.MonkeyPatch, what: str, by_loader: bool
+) -> None:
+    """What is wrong with it would be told hours later, and without a folder all would be lost."""
+    monkeypatch.setattr(outcomes, "run_attack", None)
+    model, spoil, says = LAST_IS_BAD[what]
+    data = [(*pair, number) for number, pair in enumerate(pairs())]
+    data = [(image.clamp(max=0.9).put_(torch.tensor(0), torch.ones(())), *rest)
+            for image, *rest in data]  # fmt: skip
+    data[4] = spoil(*data[4][:2])
+    with pytest.raises(RobustsegError, match=says):
+        evaluate(model, DataLoader(data, 1) if by_loader else data, 8, batch_size=1, **FEW)
+
+
+def test_warnings_of_clean_images_are_said_before_the_first_is_attacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outcomes, "run_attack", None)
+    wrong = robustseg.wrap(lambda images: 9 * network()(images).roll(1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", robustseg.RobustsegWarning)
+        with pytest.raises(robustseg.RobustsegWarning, match="always predicting class"):
+            evaluate(wrong, pairs(), 8, batch_size=1, **FEW)
+
+
+class Mirrored(Mapped):
+    """A data set that mirrors some of its images, others each time."""
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        image, label = self.data[place]
+        return (image.flip(-1), label.flip(-1)) if torch.rand(()) < 0.5 else (image, label)
+
+
+class Shuffled(IterableDataset):
+    """A stream in an order of its own each time."""
+
+    def __init__(self) -> None:
+        self.data = pairs()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return (self.data[place] for place in torch.randperm(len(self.data)).tolist())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DataLoader(pairs(), 2, shuffle=True),
+        DataLoader(pairs(), 2, sampler=SubsetRandomSampler(range(5))),
+        DataLoader(Shuffled(), 2),
+        DataLoader(Mirrored(pairs()), 2),
+        Mirrored(pairs()),
+    ],
+    ids=["shuffles", "sampler", "stream", "loader of a random set", "random set"],
+)
+def test_data_that_are_others_each_time_are_told_before_they_are_attacked(
+    monkeypatch: pytest.MonkeyPatch, data: Any
+) -> None:
+    net = network()
+    net[2].weight.data *= 3  # else its best class is hardly ahead
+    torch.manual_seed(0)
+    result = evaluate(net, data, 8, **FEW)
+    (said,) = (one for one in result.warnings if "other images, or another order" in one)
+    assert said.endswith("use shuffle=False, and no transform that draws at random")
+    monkeypatch.setattr(outcomes, "run_attack", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", robustseg.RobustsegWarning)
+        with pytest.raises(robustseg.RobustsegWarning, match="other images, or another order"):
+            evaluate(net, data, 8, **FEW)
+    with pytest.raises(RobustsegError, match="shards would not be parts of one whole"):
+        evaluate(net, data, 8, batch_size=2, shard=(0, 2), **FEW)
+
+
+def test_data_that_can_be_read_once_are_told_how_to_be_handed_over() -> None:
+    class Once:
+        def __init__(self) -> None:
+            self.batches = iter(DataLoader(pairs(), 2))
+
+        def __iter__(self) -> Iterator[Any]:
+            return self.batches
+
+    with pytest.raises(RobustsegError, match=r"can be read only once, .* or iter\(\.\.\.\) of it"):
+        evaluate(network(), Once(), 8, **FEW)
+    expected = evaluate(network(), pairs(), 8, batch_size=2, **FEW)
+    assert evaluate(network(), iter(Once()), 8, **FEW).robust == expected.robust
 
 
 def test_images_without_a_label_may_come_first() -> None:

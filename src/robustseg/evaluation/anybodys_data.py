@@ -17,6 +17,7 @@ from robustseg.attacks.spec import images_of_shard
 from robustseg.data.batching import batches_of
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError, in_one_line
+from robustseg.evaluation.resume import digest_of_batch
 
 IMAGE_KEYS = ("pixel_values", "image", "images", "img")
 LABEL_KEYS = ("labels", "label", "mask", "masks", "semantic_map", "gt")
@@ -24,6 +25,9 @@ ID_KEYS = ("image_id", "image_ids", "id", "ids", "name", "names", "file_name")
 
 UNEQUAL_SIZES = ("each tensor to be equal size", "storage that is not resizable")
 """What torch's `default_collate` says of tensors that are not of one size."""
+CHANGES = "the data gives other images, or another order, each time it is read"
+"""What a loader does that shuffles, or whose data set draws at random."""
+STEADY = "use shuffle=False, and no transform that draws at random"
 ALL_IGNORED = (
     "all pixels of all images are ignored; check the labels, and what is ignored in them "
     "(ignore_index; --classes, --values and --ignore)"
@@ -98,17 +102,6 @@ def source_of(
     batches = _of_batches(data, own, parts, images, ignore_index)
     known = total is not None and images is None
     said = []
-    sampler = getattr(data, "sampler", None)
-    if isinstance(sampler, torch.utils.data.RandomSampler):
-        if parts > 1:
-            raise RobustsegError(
-                "the loader shuffles, so that shards would not be parts of one order; use "
-                "shuffle=False"
-            )
-        said.append(
-            "the loader shuffles: this run cannot be resumed, nor compared image by image where "
-            "images have no ids of their own; use shuffle=False"
-        )
     there, size = _length(getattr(data, "dataset", None)), getattr(data, "batch_size", None)
     if getattr(data, "drop_last", False) and (not there or not size or there % size):
         said.append(
@@ -281,35 +274,37 @@ def _is_pair(one: Any) -> bool:
     return len(image) != len(label) or (len(image) == 3 and image[0] > 1 == label[0])
 
 
-def unless_ignored(
-    batches: Iterator[Batch], again: Callable[[], Iterator[Batch]]
+def read_again(
+    batches: Iterator[Batch],
+    before: Sequence[str],
+    parts: int,
+    say: Callable[[str], None],
 ) -> Iterator[Batch]:
-    """Yield batches, unless all pixels of all of them are ignored.
-
-    Where the first has no label the others are looked through before it is yielded, since attacks
-    on what nothing counts take as long as others.
+    """Yield batches that were read before, and say so once if they are others now.
 
     Args:
-        batches: as they come.
-        again: begins them anew.
+        batches: as they come now.
+        before: their digests then, see `resume.digest_of_batch`.
+        parts: how many share the images.
+        say: is called with the sentence as soon as that is seen.
 
     Raises:
-        RobustsegError: so it is.
+        RobustsegError: there are none any more, or others where several parts share them.
     """
+    said = False
+    number = -1
     for number, batch in enumerate(batches):
-        if not number and not _has_label(batch):
-            break
+        if not said and before[number : number + 1] != [digest_of_batch(batch)]:
+            if parts > 1:
+                raise RobustsegError(f"{CHANGES}: shards would not be parts of one whole; {STEADY}")
+            said = True
+            say(f"{CHANGES}: this run cannot be resumed, doubted or compared by image; {STEADY}")
         yield batch
-    else:
-        return
-    if not any(map(_has_label, batches)):
-        raise RobustsegError(ALL_IGNORED)
-    yield from again()
-
-
-def _has_label(batch: Batch) -> bool:
-    """Return whether a pixel of a batch is not ignored."""
-    return bool((batch[1] != IGNORE_LABEL).any())
+    if before and number < 0:
+        raise RobustsegError(
+            "the data can be read only once, and it is looked at before it is attacked; hand over "
+            "something that can be read again, or iter(...) of it to do without the look"
+        )
 
 
 def without_repetition(batches: Iterable[Batch]) -> Iterator[Batch]:

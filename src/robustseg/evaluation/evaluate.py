@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from robustseg.attacks.outcomes import Batch, Outcome
+from robustseg.attacks.outcomes import Attack, Batch, Outcome, look_and_count
 from robustseg.attacks.spec import UNBOUNDED_255, ask_for_class_pixels
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.errors import RobustsegError
@@ -21,14 +21,25 @@ from robustseg.evaluation.anybodys_data import (
     ALL_IGNORED,
     Source,
     counted_pixels,
+    read_again,
     source_of,
-    unless_ignored,
     without_repetition,
 )
 from robustseg.evaluation.arguments import check_arguments, names_or_suites, radii_of
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
-from robustseg.evaluation.over_batches import EvidenceRow, Planned, clean_row, rows_of_batches
-from robustseg.evaluation.resume import FinishedParts, digest_of_data, digest_of_weights
+from robustseg.evaluation.over_batches import (
+    EvidenceRow,
+    Planned,
+    clean_row,
+    on_device,
+    rows_of_batches,
+)
+from robustseg.evaluation.resume import (
+    FinishedParts,
+    digest_of_batch,
+    digest_of_data,
+    digest_of_weights,
+)
 from robustseg.evaluation.run_folder import PICTURES, read_run, refuse_to_hide, write_run
 from robustseg.evaluation.standard_suites import Suite, losses_of, named_suites
 from robustseg.evaluation.suites import planned_attacks
@@ -105,6 +116,9 @@ def evaluate(
     progress: bool = True,
 ) -> Evaluation:
     """Attack a segmentation model on a whole data set, one batch in memory at a time.
+
+    All images are looked at before the first is attacked, so the data are read twice; an iterator,
+    which can be read only once, is looked at on the way.
 
     With a `folder`, the same call goes on where an interrupted one stopped, to the same evidence;
     what was kept for a model that computes something else is not used. A folder is of one run: a
@@ -183,11 +197,8 @@ def evaluate(
     )
     source = opened(shard=shard)
     batches = source.batches
-    if not isinstance(data, Iterator):  # of which the end will tell
-        batches = unless_ignored(batches, lambda: opened(shard=shard).batches)
-    # What can be read but once is not looked at.
-    in_parts = shard[1] > 1 and not isinstance(data, Iterator)
-    of_data = _of_data(opened()) if in_parts else {}
+    can_be_read_again = not isinstance(data, Iterator)
+    of_data = _of_data(opened()) if can_be_read_again and shard[1] > 1 else {}
     signs = WarningSigns(wrapped, radii, ignore_index, losses_of(chosen))
     signs.said += source.warnings
     if class_pixels is None and ask_for_class_pixels(
@@ -196,19 +207,29 @@ def evaluate(
         class_pixels = counted_pixels(data, ignore_index=ignore_index, images=images)
         signs.said.append(WEIGHED_BY_EVALUATION)
     identity: dict[str, str | int] = {"dataset": dataset, "model": name, "training_seed": 0}
-    attacks = [
-        Planned(clean_row(identity), signs.look),
-        *_attacks_of(chosen, wrapped, radii, seed, identity, others, class_pixels),
-    ]
+    attacks = _attacks_of(chosen, wrapped, radii, seed, identity, others, class_pixels)
+    known: list[str] = []
+
+    def say_now(sentence: str) -> None:
+        signs.said.append(sentence)
+        known.append(sentence)
+        warn([sentence])
+
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
         refuse_unwritable([root / "parts"])
         refuse_to_hide(root, name=[name], eps_255=radii, suites=list(chosen), seed=[seed])
-        known = list(signs.said)
-        warn(known)
         told = Progress(f"evaluate {name}") if progress else None
+        look: Attack = signs.look
+        if can_be_read_again:
+            before = _look_at_all(batches, wrapped, source.total, signs, told)
+            batches = read_again(opened(shard=shard).batches, before, shard[1], say_now)
+            look = partial(look_and_count, wrapped)
+        known += signs.found() if can_be_read_again else signs.said
+        warn(known)
         kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
         first = First(batches, pictures if folder and shard[0] == 0 else 0)
+        attacks.insert(0, Planned(clean_row(identity), look))
         rows = _run(attacks, wrapped, first, source.total, kept, signs, told)
         classes = len(rows[0]["union"])
         names = list(class_names or source.class_names or ())
@@ -280,6 +301,34 @@ def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> 
         warnings=run.warnings,
         runtime_s=sum(record["runtime_s"] for record in run.records),
     )
+
+
+def _look_at_all(
+    batches: Iterable[Batch],
+    model: WrappedModel,
+    total: int | None,
+    signs: WarningSigns,
+    progress: Progress | None,
+) -> list[str]:
+    """Look at all images before the first is attacked, and return the digest of each batch.
+
+    An attack takes thousands of passes of an image and this one: a label that is no class, logits
+    that are not finite or a wrong normalisation are not told hours later.
+
+    Raises:
+        RobustsegError: two images have one id, an image, label or logit does not fit, or nothing is
+            labelled.
+    """
+    once: Iterable[Batch] = without_repetition(batches)
+    if progress:
+        once = progress.track(once, total, "batches looked at")
+    digests = []
+    for batch in once:
+        digests.append(digest_of_batch(batch))
+        signs.look(next(on_device([batch], model)))
+    if digests and not signs.labels.any():
+        raise RobustsegError(ALL_IGNORED)
+    return digests
 
 
 def _of_data(whole: Source) -> dict[str, str]:

@@ -161,6 +161,12 @@ def digest_of_data(ids: Sequence[str] | int | None, first: Batch) -> str:
     return _digest(json.dumps([ids, images.shape, names]), labels)
 
 
+def digest_of_batch(batch: Batch) -> str:
+    """Return what tells a batch from any other: images, labels and ids."""
+    images, labels, ids = batch
+    return _digest(json.dumps(ids), images, labels)
+
+
 def _digest(*parts: str | Tensor) -> str:
     """Return a hash of texts and of tensors' shapes and values."""
     digest = hashlib.blake2b(digest_size=16)

@@ -6,6 +6,7 @@ import copy
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ import torch
 from robustseg.attacks.inputs import check_counts
 from robustseg.attacks.outcomes import Batch
 from robustseg.errors import GradientError, RobustsegError
-from robustseg.evaluation.anybodys_data import source_of
+from robustseg.evaluation.anybodys_data import CHANGES, STEADY, Source, source_of
 from robustseg.evaluation.arguments import radii_of
 from robustseg.evaluation.doubting.figure import Figure, choose_images
 from robustseg.evaluation.doubting.opinion import second_opinion
 from robustseg.evaluation.evaluate import evaluate
-from robustseg.evaluation.resume import FinishedParts, digest_of_weights
+from robustseg.evaluation.resume import FinishedParts, digest_of_batch, digest_of_weights
 from robustseg.evaluation.run_folder import RECORD, doubt_file, evidence_files, read_records
 from robustseg.evaluation.standard_suites import Suite
 from robustseg.evidence.enumerator import radius_of
@@ -116,6 +117,9 @@ def doubt(
             "the data can be read only once, and a doubt reads it again after the evaluation: hand "
             "over a list, a data set or a loader"
         )
+    twice = (source_of(data, batch_size=batch_size, ignore_index=ignore_index) for _ in range(2))
+    if len(set(map(_digest_of_first, twice))) > 1:
+        raise RobustsegError(f"{CHANGES}: it is not that of the run; {STEADY}")
     wrapped = with_num_classes(wrap(model), num_classes)
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")
@@ -202,6 +206,11 @@ def _opinions(
     return opinions
 
 
+def _digest_of_first(source: Source) -> str:
+    """Return what tells the first batch of data; "" if there is none."""
+    return "".join(map(digest_of_batch, islice(source.batches, 1)))
+
+
 def _batches(data: Any, record: Mapping[str, Any], wanted: Sequence[str]) -> list[Batch]:
     """Return the wanted images of a run's data, in batches.
 
@@ -214,10 +223,6 @@ def _batches(data: Any, record: Mapping[str, Any], wanted: Sequence[str]) -> lis
         ignore_index=record["ignore_index"],
         images=record["images"],
     )
-    if any("shuffles" in sentence for sentence in source.warnings):
-        raise RobustsegError(
-            "the loader shuffles, so that its images are not those of the run; use shuffle=False"
-        )
     left = set(wanted)
     found: list[Batch] = []
     for images, labels, ids in source.batches:
