@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,96 @@ def test_no_alarm_of_wrapped_and_exported_models_behind_a_function() -> None:
     assert said(lambda images: exported(images)) == ""
 
 
+class Keeps(nn.Module):
+    """A network that keeps others where `eval` does not reach them."""
+
+    def __init__(self, kept: Any) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(CLASSES, CLASSES, 1)
+        nn.init.dirac_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.kept = kept
+
+    def forward(self, images: Tensor) -> Tensor:
+        kept = self.kept
+        while isinstance(kept, list | dict):
+            kept = kept["net"] if isinstance(kept, dict) else kept[-1]
+        return self.head(kept(images))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda net: [NET, net],
+        lambda net: {"net": [net]},
+        lambda net: lambda images: net(images),
+        lambda net: partial(nn.Module.__call__, net),
+        lambda net: net.forward,
+    ],
+    ids=["list", "dict", "function", "partial", "method"],
+)
+def test_training_mode_where_eval_does_not_reach(way: Callable[[nn.Module], Any]) -> None:
+    """Of one image at a time nothing else tells: BatchNorm repeats itself."""
+    net = trained(layers(nn.ReLU, nn.BatchNorm2d(8)))
+    model = nn.Sequential(Keeps(way(net)))
+    one: dict[str, Any] = {"images": IMAGES[:1], "labels": LABELS[:1], "image_ids": None}
+    assert said(model, **one) == ""
+    net.train()
+    sentences = said(model, **one)
+    assert sentences.startswith("Sequential keeps Sequential where its eval() does not reach it")
+    assert "torch.nn.ModuleList" in sentences
+    model[0].registered = net  # now it does
+    assert said(model, **one) == ""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda logits: 50 * logits,
+        lambda logits: logits.flip(-1),
+        lambda logits: logits + 5 * torch.rand(logits.shape, generator=torch.Generator()),
+    ],
+    ids=["louder", "mirrored", "noisy"],
+)
+def test_a_model_that_computes_something_else_where_it_is_attacked(
+    other: Callable[[Tensor], Tensor],
+) -> None:
+    """It repeats itself in passes without gradients, which are the ones that count."""
+
+    def model(images: Tensor) -> Tensor:
+        return other(NET(images)) if images.requires_grad else NET(images)
+
+    assert "a pass whose gradient is taken gives other logits than one without" in said(model)
+
+
+def test_a_model_that_gives_no_gradient_is_not_said_to_compute_something_else() -> None:
+    @torch.no_grad()
+    def silent(images: Tensor) -> Tensor:
+        return NET(images)
+
+    def refuses(images: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise RuntimeError("no gradients here")
+        return NET(images)
+
+    for model in (silent, refuses):
+        signs = WarningSigns(wrap(model), [2])
+        signs.look((IMAGES, LABELS, IDS))
+        assert signs.found() == []
+
+
+def test_logits_that_are_larger_than_the_image() -> None:
+    """Those of a network that pads its images and forgets to cut them off again."""
+
+    def pads(images: Tensor) -> Tensor:
+        return NET(functional.pad(images, (0, 8, 0, 0)))
+
+    assert "logits of 24 x 32 pixels (height x width) for an image of 24 x 24, to" in said(pads)
+    assert "are shrunk" not in said(lambda images: pads(images)[..., :24])
+    assert "are shrunk" not in said(wrap(NET, divisor=32))
+    assert "are shrunk" not in said(wrap(NET, size_px=(30, 32)))
+
+
 def test_two_passes_that_differ() -> None:
     def model(images: Tensor) -> Tensor:
         return functional.dropout(NET(images), 0.3, training=True)
@@ -329,17 +420,28 @@ def test_a_radius_in_units_of_the_range() -> None:
     [
         (lambda u: u.softmax(1), NET),
         (lambda u: (4 * u).sigmoid(), NET),
+        (lambda u: (u / 4).sigmoid(), NET),
         (lambda u: (u[:, :1] * 4).sigmoid(), NET),
     ],
-    ids=["softmax", "sigmoid", "one channel"],
+    ids=["softmax", "sigmoid", "faint sigmoid", "one channel"],
 )
 def test_probabilities(outputs: Callable[[Tensor], Tensor], net: nn.Module) -> None:
     labels = LABELS if outputs(torch.zeros(1, 4, 1, 1)).shape[1] > 1 else (LABELS == 0).long()
-    assert "the model returns probabilities" in said(lambda x: outputs(net(x)), labels=labels)
+    sentences = said(lambda x: outputs(net(x)), labels=labels)
+    assert "the model returns probabilities" in sentences
+    of_one = labels is not LABELS
+    assert ("and one channel counts as class 1 wherever it is above 0" in sentences) == of_one
 
 
 @pytest.mark.parametrize(
-    "outputs", [lambda u: u, lambda u: u.log_softmax(1), lambda u: u.tanh(), lambda u: u.relu()]
+    "outputs",
+    [
+        lambda u: u,
+        lambda u: u.log_softmax(1),
+        lambda u: u.tanh(),
+        lambda u: u.relu(),
+        lambda u: u.relu() / 40,
+    ],
 )
 def test_no_probabilities(outputs: Callable[[Tensor], Tensor]) -> None:
     assert "probabilities" not in said(lambda images: outputs(NET(images)))

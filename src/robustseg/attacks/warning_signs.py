@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from robustseg.attacks.attacked_model import Model, data_classes
+from robustseg.attacks.attacked_model import Model, data_classes, frozen, full_precision
 from robustseg.attacks.gradient_checks import saturated
 from robustseg.attacks.logit_distance import distance, lead, unit_of
 from robustseg.attacks.outcomes import Batch, Outcome, clean_outcome, count_logits, predict
@@ -25,7 +25,7 @@ from robustseg.attacks.spec import Member
 from robustseg.attacks.surrogates import hiding
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
-from robustseg.models.modules_behind import modules_behind
+from robustseg.models.modules_behind import modules_behind, unregistered
 from robustseg.models.wrap import WrappedModel, is_exported
 
 WEIGHED_BY_EVALUATION = (
@@ -73,7 +73,8 @@ class WarningSigns:
     Attributes:
         said: the signs that do not depend on all that was seen.
         device: where the images were.
-        apart: by how many units of the logits, see `logit_distance`, two passes differ (`again`),
+        apart: by how many units of the logits, see `logit_distance`, two passes differ (`again`;
+            one of them may be one whose gradient is taken),
             and an image alone from itself in its batch (`alone`); of the first batch.
     """
 
@@ -92,6 +93,7 @@ class WarningSigns:
         self.labels: np.ndarray = np.zeros(0, dtype=np.int64)
         self.correct = self.ignored = 0
         self._probabilities: bool | None = None
+        self._one_channel = False
         self._unexplained: list[float] = []
         self._saturated: list[float] = []
         self._leads: list[float] = []
@@ -125,6 +127,7 @@ class WarningSigns:
         self.device = images.device
         self.largest = max(self.largest, float(images.max()))
         self._probabilities = (self._probabilities is not False) and _are_probabilities(logits)
+        self._one_channel = _is_one_channel(logits)
         certain = saturated(logits, labels)
         self._saturated += certain[~certain.isnan()].tolist()
         self._leads += lead(logits).flatten(1).mean(1).tolist()
@@ -171,11 +174,21 @@ class WarningSigns:
                 f"no pixel of any image is above {self.largest:.2g}: were images divided by 255 "
                 "twice?"
             )
+        model = exact(self.model)
+        if isinstance(model, WrappedModel) and model.shrunk:
+            sizes = [f"{height} x {width}" for height, width in model.shrunk]
+            said.append(
+                f"the model returned logits of {sizes[0]} pixels (height x width) for an image of "
+                f"{sizes[1]}, to which they are shrunk: if it pads its images inside, it must cut "
+                "its logits to their size"
+            )
         if self.probabilities:
             said.append(
                 "the model returns probabilities (from 0 to 1): pass the logits before the "
                 "softmax or sigmoid, else gradients vanish and the model may look more robust than "
                 "it is"
+                + self._one_channel
+                * ", and one channel counts as class 1 wherever it is above 0"
             )
         if self._unexplained and (share := float(np.mean(self._unexplained))) > ZEROS_TOLERATED:
             said.append(
@@ -233,7 +246,8 @@ class WarningSigns:
         if isinstance(model, WrappedModel):
             model.keeps_output = not memory.expired()  # type: ignore[no-untyped-call]
         again = max(distance(logits, predict(self.model, images), unit) for _ in range(2))
-        self.apart["again"] = again
+        followed = _distance_when_followed(self.model, images[:1], unit)
+        self.apart["again"] = max(again, followed if followed > ALONE else 0.0)
         if len(images) > 1:
             self.apart["alone"] = max(
                 distance(logits[at : at + 1], predict(self.model, images[at : at + 1]), unit)
@@ -245,6 +259,12 @@ class WarningSigns:
                 "class is ahead by): a random model, dropout in training mode, or one that keeps "
                 "something from pass to pass; attacks on one draw of it say little"
             ]
+        if followed > ALONE:
+            return [
+                "a pass whose gradient is taken gives other logits than one without (by up to "
+                f"{followed:.2g} times what the best class is ahead by): the attack follows "
+                "another model than the one that counts"
+            ]
         if self.apart["alone"] > ALONE:
             return [
                 "an image's logits depend on the others of its batch (by up to "
@@ -252,6 +272,20 @@ class WarningSigns:
                 "training mode? Results then depend on batch_size"
             ]
         return []
+
+
+def _distance_when_followed(model: Model, images: Tensor, unit: float) -> float:
+    """Return by how many units logits differ where a gradient is taken of the pass.
+
+    0 for a model that refuses such a pass: an attack that follows gradients says why.
+    """
+    net = exact(model)
+    try:
+        with frozen(net), torch.enable_grad(), full_precision(images.device.type):
+            logits = net(images.detach().clone().requires_grad_()).detach()
+    except RobustsegError:
+        return 0.0
+    return distance(predict(model, images), logits, unit)
 
 
 SEEN_ALONE = 16
@@ -275,13 +309,24 @@ def warn(sentences: list[str], result: object = None) -> None:
 
 
 def in_train_mode(model: Model) -> list[str]:
-    """Return a sentence if a function runs a module that is in training mode."""
+    """Return a sentence if a module is in training mode that the model's own `eval` cannot reach.
+
+    A function may run one, or a module that keeps it in a list or a function of its own.
+    """
     model = exact(model)
-    if not isinstance(model, WrappedModel) or isinstance(model.net, torch.nn.Module):
+    if not isinstance(model, WrappedModel):
         return []
-    names = [type(one).__name__ for one in modules_behind(model.net) if _trains(one)]
+    is_module = isinstance(model.net, torch.nn.Module)
+    behind = unregistered(model.net) if is_module else modules_behind(model.net)
+    names = [type(one).__name__ for one in behind if _trains(one)]
     if not names:
         return []
+    if is_module:
+        return [
+            f"{type(model.net).__name__} keeps {names[0]} where its eval() does not reach it, and "
+            "that is in training mode: keep modules in a torch.nn.ModuleList or ModuleDict, or "
+            "call eval() of each"
+        ]
     return [
         f"the function that was passed runs {names[0]} in training mode: call its eval(), or "
         "pass the module itself (robustseg.wrap takes logits out of what it returns)"
@@ -305,5 +350,10 @@ def _are_probabilities(logits: Tensor) -> bool:
     if low < 0 or high > 1:
         return False
     adds_up = bool((logits.sum(1) - 1).abs().max() < 1e-3)
-    one_channel = logits.shape[1] == 2 and not logits[:, 0].any()
-    return adds_up or one_channel or (low < 0.01 and high > 0.99)
+    # ReLU gives zeros, too; what a sigmoid gives is above 0 everywhere, or has reached both ends.
+    return adds_up or _is_one_channel(logits) or low > 0 or (low < 0.01 and high > 0.99)
+
+
+def _is_one_channel(logits: Tensor) -> bool:
+    """Return whether logits (B, K, h, w) are rather those of a head of one channel, see `wrap`."""
+    return logits.shape[1] == 2 and not bool(logits[:, 0].any())

@@ -3,14 +3,20 @@
 import gc
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from torch import nn
 
 MANY, MOST_OBJECTS = 1000, 20_000
 """Of what a function uses, so many first entries of a list and so many objects are looked at."""
+
+KEEPS = (list, tuple, dict, set, FunctionType, MethodType, partial)
+"""What a module may keep others in without counting them among its own."""
+OF_ANY_MODULE = frozenset(vars(nn.Module()))
+"""Attributes that torch gives every module, hooks among them."""
 
 
 def modules_behind(function: Any) -> Iterator[nn.Module]:
@@ -34,6 +40,18 @@ def modules_behind(function: Any) -> Iterator[nn.Module]:
             waiting += () if _is_of_torch(one) else _named_in(one)
         elif not isinstance(one, ModuleType) and not _is_of_torch(kind):
             waiting += filter(gc.is_tracked, islice(gc.get_referents(one), MANY))
+
+
+def unregistered(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that a module may run and does not count among its own.
+
+    `eval`, `to` and `parameters` do not reach what it keeps in a list, a dict or a function.
+    """
+    own = set(module.modules())
+    for one in module.modules():
+        for name, value in vars(one).items():
+            if name not in OF_ANY_MODULE and isinstance(value, KEEPS):
+                yield from (found for found in modules_behind(value) if found not in own)
 
 
 def _named_in(function: FunctionType) -> Iterator[Any]:

@@ -53,12 +53,14 @@ class WrappedModel(EnlargingModel):
             behind them take part in the prediction and are never right.
         keeps_output: whether the network was seen to keep what it returned, so that an attack must
             not write over it.
+        shrunk: sizes, height and width, of logits that were larger than the image, and of that.
     """
 
     mean: Tensor | None
     std: Tensor | None
     place: Tensor
     keeps_output = False
+    shrunk: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def __init__(
         self,
@@ -125,6 +127,9 @@ class WrappedModel(EnlargingModel):
         logits = self._logits(maps, len(images), padded)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         enlarge = partial(_enlarge, enlarge)
+        rows, columns = logits.shape[2:]
+        if rows > padded[0] or columns > padded[1]:
+            self.shrunk = ((rows, columns), padded)
         coarse = Coarse(logits, padded, (height, width), enlarge, align_corners)
         known = logits.shape[1]
         if self.classes is not None:
