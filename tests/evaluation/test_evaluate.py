@@ -127,6 +127,31 @@ def test_loaders_as_people_write_them(tmp_path: Path) -> None:
     assert evaluate(network(), DataLoader(described, 2), 8, **FEW).robust == first.robust
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_class_of_the_whole_image_is_not_taken_for_its_mask(batched: bool) -> None:
+    data: Any = [{"image": image, "label": 3, "mask": label} for image, label in pairs()]
+    expected = evaluate(network(), pairs(), 8, batch_size=2, **FEW)
+    found = evaluate(network(), DataLoader(data, 2) if batched else data, 8, batch_size=2, **FEW)
+    assert found.robust == expected.robust
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize(
+    ("third", "says"),
+    [
+        (lambda label: torch.rand(label.shape), r"there is a Tensor \(12, 10\); let it give"),
+        (lambda label: np.zeros(3), r"there is a (ndarray|Tensor) \(3,\); let it give"),
+        (lambda label: 7, "two images have the id 7; give each its own, or none: the third part"),
+    ],
+    ids=["weights", "numbers", "a class"],
+)
+def test_a_third_part_that_is_no_id_is_told(batched: bool, third: Callable, says: str) -> None:
+    """As in data sets that give weights, edges or a class beside image and mask."""
+    data: Any = [(image, label, third(label)) for image, label in pairs()]
+    with pytest.raises(RobustsegError, match=says):
+        evaluate(network(), DataLoader(data, 2) if batched else data, 8, **FEW)
+
+
 def swapped_data() -> dict[str, Any]:
     """Return data with labels before images, in all the forms that data may have."""
     from PIL import Image

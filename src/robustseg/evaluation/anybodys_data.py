@@ -210,7 +210,17 @@ def _single(pair: Any, place: int, ignore_index: int | None) -> tuple[Tensor, Te
 
 
 def _name(given: Any) -> str:
-    """Return an id as text; 3 is "3" as a number of NumPy or torch too."""
+    """Return an id as text; 3 is "3" as a number of NumPy or torch too.
+
+    Raises:
+        RobustsegError: it is an array or a picture, like weights or edges beside a mask.
+    """
+    shape = () if isinstance(given, list | tuple) else shape_of(given)
+    if shape:
+        raise RobustsegError(
+            f"where the data gives the id of an image there is a {type(given).__name__} "
+            f"{shape}; let it give (image, label) alone, or a text or number as third part"
+        )
     return str(given.item() if _dimensions(given) == 0 and hasattr(given, "item") else given)
 
 
@@ -235,15 +245,16 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
     """Return images, labels and ids (or None) of a batch or a pair."""
     if isinstance(item, Mapping):
         found = [
-            next((item[key] for key in keys if key in item), None)
-            for keys in (IMAGE_KEYS, LABEL_KEYS, ID_KEYS)
+            [item[key] for key in keys if key in item] for keys in (IMAGE_KEYS, LABEL_KEYS, ID_KEYS)
         ]
-        if found[0] is None or found[1] is None:
+        if not found[0] or not found[1]:
             raise RobustsegError(
                 f"{what} of the data has the keys {', '.join(map(str, item))}; images are looked "
                 f"for in {', '.join(IMAGE_KEYS)} and labels in {', '.join(LABEL_KEYS)}"
             )
-        return found[0], found[1], found[2]
+        # A class of the whole image may be a "label" beside the mask.
+        labels = next((one for one in found[1] if len(shape_of(one)) > 1), found[1][0])
+        return found[0][0], labels, next(iter(found[2]), None)
     if isinstance(item, list | tuple) and item and all(map(_is_pair, item)):
         raise RobustsegError(
             f"{what} of the data is a {type(item).__name__} of {len(item)} (image, label) and not "
@@ -317,7 +328,10 @@ def without_repetition(batches: Iterable[Batch]) -> Iterator[Batch]:
     for batch in batches:
         for name in batch[2]:
             if name in seen:
-                raise RobustsegError(f"two images have the id {name}; give each its own")
+                raise RobustsegError(
+                    f"two images have the id {name}; give each its own, or none: the third part "
+                    f"beside image and label, or {', '.join(ID_KEYS)} in a dict"
+                )
             seen.add(name)
         yield batch
 
