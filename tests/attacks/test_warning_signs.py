@@ -235,6 +235,29 @@ def test_a_model_that_computes_something_else_where_it_is_attacked(
     assert "a pass whose gradient is taken gives other logits than one without" in said(model)
 
 
+def test_no_alarm_of_attention_in_bfloat16() -> None:
+    """Without a gradient torch takes a faster way, to logits that differ by a tenth of a lead."""
+
+    class Transformer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 64, 4, 4), nn.Conv2d(64, CLASSES, 1)
+            layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True)
+            self.layers = nn.TransformerEncoder(layer, 12)
+
+        def forward(self, images: Tensor) -> Tensor:
+            found = self.stem(images)
+            tokens = self.layers(found.flatten(2).transpose(1, 2))
+            return self.head(tokens.transpose(1, 2).reshape(found.shape))
+
+    for seed in range(3):
+        torch.manual_seed(seed)
+        signs = WarningSigns(wrap(Transformer().bfloat16()), [2])
+        signs.look((IMAGES, LABELS, IDS))
+        assert not any("whose gradient is taken" in one for one in signs.said)
+        assert signs.apart["again"] == 0
+
+
 def test_a_model_that_gives_no_gradient_is_not_said_to_compute_something_else() -> None:
     @torch.no_grad()
     def silent(images: Tensor) -> Tensor:
