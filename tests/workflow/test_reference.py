@@ -57,7 +57,7 @@ def test_claims_are_counted_as_in_the_references() -> None:
     )
     claims, supported, contradicted, undecided, missing = counted("street")
     assert (
-        f"Of {claims} claims of the paper, the photographs support {supported} so far, "
+        f"Of {claims} claims of the paper, the photographs support {supported}, "
         f"contradict {contradicted}, leave {undecided} undecided (48 are few) "
         f"and cannot evaluate {missing}" in WORDS
     )
