@@ -18,7 +18,7 @@ DOCS = Path(__file__).parent
 REFERENCE = Path("results", "reference")
 RUNS = ("demo", "street", "strength", "camvid")
 """Runs of which a copy is kept, the first that has a table or figure is shown."""
-NOTE = "(`make docs` writes this page from the code.)"
+NOTE = "<!-- `make docs` writes this page from the code. -->"
 
 
 def command_line() -> str:

@@ -258,8 +258,8 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suites", "--attack", nargs="+", default=["sea"], metavar="NAME",
         help="sea (default); sea_plus: the strongest, at the same cost; sea_fast: as strong as "
-        "sea, at a sixth of its cost; also sea_eccv, losses, baselines, schedules, iterations, "
-        "alma, blackbox",
+        "sea, at a sixth of its cost; also sea_eccv, losses, baselines, baselines_100, schedules, "
+        "iterations, alma, blackbox",
     )  # fmt: skip
     parser.add_argument(
         "--iterations",

@@ -148,7 +148,7 @@ def sea(
         batch_size: images at a time; the result does not depend on it, up to rounding in the model.
         seed: of the random starts.
         ignore_index: label of pixels that are neither attacked nor counted; None: there are none.
-        class_pixels: pixels of each class in the training set, for losses that weigh by class;
+        class_pixels: pixels of each class in the training set, for losses that weight classes;
             None: those of `labels`, with a warning.
 
     Raises:

@@ -235,23 +235,23 @@ LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
         Loss("ce", "CE", "cross-entropy", _ce),
-        Loss("bal_ce", "Bal-CE", "CE, right and wrong pixels weighed by lambda(t)", _bal_ce),
-        Loss("cossim_ce", "CosSim-CE", "CE weighed by the cosine of sigmoid and label", _cossim_ce),
+        Loss("bal_ce", "Bal-CE", "CE, right and wrong pixels weighted by lambda(t)", _bal_ce),
+        Loss("cossim_ce", "CosSim-CE", "CE weighted by cosine of sigmoid and label", _cossim_ce),
         Loss("js", "JS", "Jensen-Shannon divergence of softmax and label", _js),
         Loss("mask_ce", "Mask-CE", "CE of the pixels that are still right", _mask_ce),
         Loss("mask_sph", "Mask-Sph.", "spherical loss of the pixels still right", _mask_sph),
-        Loss("tsallis", "Tsallis", "CE weighed by p_y^(1 - q), q growing from -2 to 1", _tsallis),
+        Loss("tsallis", "Tsallis", "CE weighted by p_y^(1 - q), q growing from -2 to 1", _tsallis),
         Loss(
             "mask_ce_balanced",
             "Mask-CE, bal.",
-            "Mask-CE weighed by one over the pixels of the class",
+            "Mask-CE weighted by one over the pixels of the class",
             _mask_ce_balanced,
             weighs_classes=True,
         ),
         Loss(
             "miou_ce",
             "mIoU-CE",
-            "Mask-CE weighed by what a pixel is worth to the IoU of two classes",
+            "Mask-CE weighted by what a pixel is worth to the IoU of two classes",
             _miou_ce,
             weighs_classes=True,
             compares_classes=True,

@@ -19,7 +19,10 @@ def describe() -> str:
         "# Configuration",
         "",
         "Every key of a configuration file. A key without a default is required.",
-        "Written by `make docs` from `src/robustseg/config/`; do not edit.",
+        "[`config/README.md`](../config/README.md) lists the project's configurations,",
+        "and says how several are combined.",
+        "",
+        "<!-- `make docs` writes this page from `src/robustseg/config/`. -->",
     ]
     for section in sections:  # grows while it is read
         lines += ["", f"## {section.__name__}", "", section.__doc__ or "", ""]

@@ -153,7 +153,7 @@ def evaluate(
         shard: (i, n): attack the i-th of n parts of the images, counted from 0, so that several
             machines share the work; the result is of the parts that are there.
         sources: models by name, that perturbations are carried over from.
-        class_pixels: pixels of each class in the training set, for losses that weigh by class;
+        class_pixels: pixels of each class in the training set, for losses that weight classes;
             None: those of the evaluation labels, with a warning.
         name, dataset: what model and data are called in evidence and tables.
         class_names: K names, for tables; None: those of the data, or numbers.
