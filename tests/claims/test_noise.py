@@ -9,7 +9,7 @@ from scipy.stats import binom, binomtest, t
 
 from robustseg import metrics
 from robustseg.claims.comparisons import NumberKey
-from robustseg.claims.gaps import joint_quantile
+from robustseg.claims.gaps import Gap, band, joint_quantile
 from robustseg.claims.noise import Scores
 from robustseg.claims.verdicts import evaluate_claims
 from robustseg.intervals import student_quantile
@@ -172,6 +172,19 @@ def test_the_joint_quantile_knows_what_goes_together() -> None:
     assert joint_quantile(np.repeat(pulls, 20, axis=0), 399) == pytest.approx(alone, rel=0.05)
     apart = joint_quantile(np.random.default_rng(1).normal(size=(20, 400)), 399)
     assert apart == pytest.approx(student_quantile(399, 0.025 / 20), rel=0.05)
+    one_is_noisy = np.concatenate([pulls, np.zeros((2, 400))])
+    assert joint_quantile(one_is_noisy, 399) == alone
+    assert joint_quantile(np.zeros((3, 400)), 399) == alone
+
+
+@pytest.mark.parametrize("unseen", [0.0, 1e-3])
+def test_errors_that_go_together_are_allowed_for_once(unseen: float) -> None:
+    """An image that neither number is about, with a pull of 0, changes nothing in that."""
+    pulls = np.append(np.random.default_rng(0).choice([-1.0, 1.0], 400), 0)
+    gap = Gap(np.array([5.0]), pulls, images=400, most=6.0, unseen=unseen)
+    ends = band({"one": gap, "same": gap}, 2)
+    half = student_quantile(399, 0.025) * np.sqrt(400)
+    assert 5 - ends["one"][0] == pytest.approx(half, rel=0.05)
 
 
 def test_the_error_of_miou_is_that_of_many_samples() -> None:
@@ -191,3 +204,5 @@ def test_pseudo_values_of_acc_would_be_its_scores() -> None:
     part, whole = np.array([[3], [1], [4]]), np.full((3, 1), 5)
     assert metrics.miou_pseudo_values(part, whole) == pytest.approx([0.6, 0.2, 0.8])
     assert metrics.miou_pseudo_values(part[:1], whole[:1]) == pytest.approx([0.6])
+    one_pixel_each = np.array([[1], [0]]), np.ones((2, 1), dtype=int)
+    assert metrics.miou_pseudo_values(*one_pixel_each) == pytest.approx([1, 0])

@@ -59,19 +59,23 @@ def test_the_margin_is_a_mean_with_its_standard_deviation() -> None:
     ("gaps", "verdict"),
     [
         ([4, 5, 6], "supported"),
+        ([4.9, 5.1], "supported"),
+        ([4, 6], "undecided"),
         ([1, 2, 9], "undecided"),
         ([-1, 9, 9], "undecided"),
         ([-5, -4, -6], "contradicted"),
     ],
 )
 def test_the_interval_without_images_is_students(gaps: list[float], verdict: str) -> None:
-    numbers = {("sea", 4.0): [30, 30, 30], ("js", 4.0): [30.5 + gap for gap in gaps]}
+    seeds = len(gaps)
+    of_both = {("sea", 4.0): [30.0] * seeds, ("js", 4.0): [30.5 + gap for gap in gaps]}
+    numbers = long_form(of_both, tuple(range(seeds)))
     for predicate in (
         sides("lower", SEA, JS, by_at_least=0.5),
         sides("higher", JS, SEA, by_at_least=0.5),
     ):
         result = evaluate(predicate, numbers)
-        half = t.isf(0.025, 2) * stdev(gaps) / np.sqrt(3)
+        half = t.isf(0.025, seeds - 1) * stdev(gaps) / np.sqrt(seeds)
         assert result.verdict == verdict
         assert (result.low, result.high) == pytest.approx((fmean(gaps) - half, fmean(gaps) + half))
 

@@ -16,8 +16,14 @@ def test_symmetric_images_have_students_interval() -> None:
     values = np.array([0.2, 0.4, 0.5, 0.6, 0.8])
     error = values.std(ddof=1) / np.sqrt(5)
     assert intervals.of_mean(values) == pytest.approx(stats.t.interval(0.95, 4, 0.5, error))
-    low, high = intervals.of_difference(values - 0.5) or (0, 0)
-    assert (low, high) == pytest.approx(stats.t.interval(0.95, 4, 0, error))
+    low, high = intervals.of_difference(values - 0.7) or (0, 0)
+    assert (low, high) == pytest.approx(stats.t.interval(0.95, 4, -0.2, error))
+
+
+def test_two_images_have_one_too() -> None:
+    error = 0.01 / 2  # their distance over two
+    two = intervals.of_mean(np.array([0.5, 0.51]))
+    assert two == pytest.approx(stats.t.interval(0.95, 1, 0.505, error))
 
 
 def test_it_is_longer_on_the_side_of_few_images_far_off() -> None:
@@ -53,6 +59,7 @@ def test_a_single_image_has_none() -> None:
 def test_those_of_miou_and_shares_come_of_leaving_each_image_out() -> None:
     whole = RANDOM.integers(1, 90, (12, 3))
     part = RANDOM.integers(0, 60, (12, 3)).clip(max=whole)
+    other_whole, other_part = whole + 9, part // 2
 
     def slow(score: Callable[[list[int]], float]) -> tuple[float, float]:
         every = list(range(12))
@@ -63,9 +70,17 @@ def test_those_of_miou_and_shares_come_of_leaving_each_image_out() -> None:
     def miou(chosen: list[int]) -> float:
         return float(np.mean([part[chosen, k].sum() / whole[chosen, k].sum() for k in range(3)]))
 
+    def gain(chosen: list[int]) -> float:
+        shares = other_part[chosen].sum(axis=0) / other_whole[chosen].sum(axis=0)
+        return miou(chosen) - float(shares.mean())
+
     q = stats.t.isf(0.025, 11)
     for found, (value, error) in (
         (intervals.of_miou([(part, whole)]), slow(miou)),
+        (
+            intervals.of_miou_difference((part, whole), (other_part, other_whole)),
+            slow(gain),
+        ),
         (
             intervals.of_share(part[:, 0], whole[:, 0]),
             slow(lambda chosen: float(part[chosen, 0].sum() / whole[chosen, 0].sum())),
