@@ -18,6 +18,14 @@ def test_checkpoints_of_the_paper() -> None:
     assert checkpoints(10) == [3, 5, 6, 7, 8, 9, 10, 10]
 
 
+def test_checkpoints_of_the_released_code_are_rounded_down() -> None:
+    assert checkpoints(10, floor=True) == [2, 4, 5, 7, 8, 8, 9, 9]
+    assert checkpoints(4, floor=True)[0] == 1
+    box = ball(torch.zeros(1, 3, 2, 2), 0.1)
+    assert Apgd(box, 0.1, 10, "checkpoints_floor").checkpoints == checkpoints(10, floor=True)
+    assert Apgd(box, 0.1, 10).checkpoints == checkpoints(10)
+
+
 def slow_apgd(f, gradient, x0: float, low: float, high: float, epsilon: float, n: int) -> list:
     """Algorithm 1 of arXiv 2003.01690 for one number; returns x^(0), ..., x^(n)."""
     p = [0.0, 0.22]

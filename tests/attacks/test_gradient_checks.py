@@ -78,6 +78,11 @@ def test_a_model_that_nothing_changes_has_no_agreement() -> None:
     assert seen.agreement.isnan().all()
 
 
+def test_logits_with_another_gradient_than_the_images_have_none() -> None:
+    seen = look_at_gradients(lambda images: NET(IMAGES), IMAGES, LABELS, IDS)
+    assert (seen.zeros == 1).all()
+
+
 def test_a_random_model_is_seen_with_the_same_draws() -> None:
     def noisy(images: Tensor) -> Tensor:
         return NET(images + 0.1 * torch.randn_like(images))

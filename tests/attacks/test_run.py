@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from robustseg.attacks import run
 from robustseg.attacks.attacked_model import FIRST, Evaluation, frozen
 from robustseg.attacks.losses import LOSSES, Moment
+from robustseg.attacks.pgd import Pgd
+from robustseg.attacks.projection import ball
 from robustseg.attacks.run import AttackResult
 from robustseg.attacks.spec import SCHEDULES, AttackSpec
 from robustseg.errors import RobustsegError
@@ -187,6 +189,16 @@ def test_pgd_returns_the_iterate_of_the_highest_loss() -> None:
     assert (right_pixels(model, result.adversarial, labels) > 0).all()
 
 
+def test_pgd_takes_steps_of_its_size_inside_the_box() -> None:
+    images = torch.tensor([0.5, 0.57, 0.02]).view(1, 3, 1, 1)
+    direction = torch.tensor([1.0, 1.0, -1.0]).view(1, 3, 1, 1)
+    centre = torch.tensor([0.5, 0.5, 0.02]).view(1, 3, 1, 1)
+    anything = torch.zeros(1)
+    evaluation = Evaluation(anything, anything.long(), direction, anything == 0)
+    moved = Pgd(ball(centre, 0.1), 0.05).step(images, evaluation)
+    assert moved.flatten().tolist() == pytest.approx([0.55, 0.6, 0.0])
+
+
 def test_apgd_returns_the_latest_iterate_of_the_lowest_accuracy() -> None:
     images, labels = scene()
     seen: list[tuple[Tensor, Tensor]] = []
@@ -295,6 +307,13 @@ def test_balancing_begins_anew_where_the_radius_shrinks(monkeypatch: pytest.Monk
     assert [at.lam for at in whole] == pytest.approx([t / 20 for t in range(10)])
     restarts = moments_of(AttackSpec("bal_ce", "apgd", "restarts", 6), monkeypatch)
     assert [at.lam for at in restarts] == pytest.approx([0, 1 / 4] * 3)
+
+
+def test_js_is_told_whether_it_steers_by_ce(monkeypatch: pytest.MonkeyPatch) -> None:
+    constant = ("apgd", "constant", 3)
+    by_ce = moments_of(AttackSpec("js", *constant, None, "js_by_ce"), monkeypatch)
+    assert [at.by_ce for at in by_ce] == [True] * 3
+    assert not any(at.by_ce for at in moments_of(AttackSpec("js", *constant), monkeypatch))
 
 
 def test_q_goes_from_begin_to_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from robustseg.attacks.ensemble import sea
 from robustseg.attacks.losses import SEA_LOSSES
 from robustseg.attacks.outcomes import attack_and_count, count, measure
 from robustseg.attacks.spec import AttackSpec, specs_of
+from robustseg.attacks.warning_signs import RobustsegWarning
 from robustseg.errors import RobustsegError
 from robustseg.evaluation import over_batches
 from robustseg.evaluation.over_batches import evaluate_clean, on_itself, rows_of_dataset
@@ -139,6 +140,13 @@ def test_an_image_without_labels_does_not_count(toys: ToySet) -> None:
     assert np.isnan(with_none.accuracy[3])
     assert with_none.acc == with_one.acc
     assert with_none.miou == with_one.miou
+
+
+def test_labels_may_be_the_first_class_alone() -> None:
+    images, labels = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64)
+    with pytest.warns(RobustsegWarning, match="always predicting class 0"):
+        result = sea(Pointwise(), images, labels, EPS_255, iterations=3)
+    assert result.counts.pixels.tolist() == [16, 16]
 
 
 def test_the_docstring_example_works() -> None:

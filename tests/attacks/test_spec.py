@@ -1,12 +1,13 @@
 """Names, budgets and the sentences for what cannot be run."""
 
+import math
 import subprocess
 import sys
 
 import pytest
 
 from robustseg.attacks.schedules import slots
-from robustseg.attacks.spec import AttackSpec, check_radius, specs_of
+from robustseg.attacks.spec import AttackSpec, SquareSpec, check_radius, specs_of
 from robustseg.errors import RobustsegError
 
 PLAIN = {"losses": ["ce"], "schedules": ["constant"], "iterations": [10]}
@@ -92,6 +93,13 @@ def test_a_member_names_loss_scale_and_q(
 def test_what_is_no_member_is_refused(member: str, says: str) -> None:
     with pytest.raises(RobustsegError, match=says):
         AttackSpec(member)
+
+
+@pytest.mark.parametrize(("iterations", "p_init"), [(0, 0.8), (1, 0), (1, math.inf), (1, True)])
+def test_square_needs_a_query_and_a_share(iterations: int, p_init: float) -> None:
+    with pytest.raises(RobustsegError, match="a query or more and a p_init above 0"):
+        SquareSpec(iterations, p_init)
+    assert SquareSpec(1, 1e-3).name == "square-right_pixels-0.001-1"
 
 
 @pytest.mark.parametrize("eps_255", [-0.1, 255.1, float("nan")])
