@@ -130,6 +130,13 @@ def test_the_gradient_of_a_prediction_is_that_of_the_softmax() -> None:
         torch.testing.assert_close(gradient(StraightThroughModel(model)), expected)
 
 
+def test_what_a_comparison_is_multiplied_with_keeps_its_own_gradient() -> None:
+    def masked(images: Tensor) -> Tensor:
+        return NET((images > 0.5) * images)
+
+    torch.testing.assert_close(gradient(StraightThroughModel(masked)), gradient(masked))
+
+
 def test_an_honest_model_is_as_it_was() -> None:
     surrogate = StraightThroughModel(NET)
     assert torch.equal(gradient(surrogate), gradient(NET))

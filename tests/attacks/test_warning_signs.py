@@ -603,6 +603,8 @@ def test_the_clean_image_is_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose(result.clean_accuracy, right)
     np.testing.assert_allclose(result.accuracy, right)
     assert (result.attack_accuracy > result.accuracy).any()
+    assert sum("its gradients lead nowhere" in one for one in result.warnings) == 2
+    assert not honest.warnings
     assert result.clean_acc == result.acc == pytest.approx(right.mean())
     assert result.clean_miou == result.miou
     clean = result.worst_attack == len(result.attacks)

@@ -130,6 +130,27 @@ def test_a_claim_without_evidence_goes_by_its_numbers() -> None:
     assert (result.verdict, np.isnan(result.low), np.isnan(result.high)) == ("supported", 1, 1)
 
 
+def test_a_claim_with_a_comparison_without_images_has_no_interval() -> None:
+    ids = np.array([f"i{n}" for n in range(9)], dtype=object)
+    keys = [
+        NumberKey("table3", "toy", "m0", 0, attack, eps_255, "acc")
+        for attack in ("sea", "js")
+        for eps_255 in (4.0, 8.0)
+    ]
+    scores = {key: Scores(ids, np.arange(9.0)) for key in keys if key.eps_255 == 4}
+    rows = [{**key._asdict(), "value": len(key.attack), "std": np.nan} for key in keys]
+    predicate = sides("higher", {"attack": "sea"}, {"attack": "js"})
+    (result,) = evaluate_claims(*parse(predicate), pd.DataFrame(rows), scores.get).itertuples()
+    assert (result.comparisons, result.verdict, result.margin) == (2, "supported", 1)
+    assert np.isnan([result.low, result.high]).all()
+
+
+def test_of_two_numbers_the_one_of_fewer_images_decides() -> None:
+    result = judged([10.0, 20.0, 30.0], np.full(300, 60.0))
+    half = t.isf(0.025, 2) * 10 / np.sqrt(3)
+    assert (result.low, result.high) == pytest.approx((40 - half, 40 + half))
+
+
 def judged_deviations(stds: np.ndarray) -> pd.DataFrame:
     """Return the results of "each std is at most 0.5" on stds (claims, attacks) of three seeds."""
     runs = [{"seed": seed} for seed in range(3)]

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from robustseg.attacks.spec import AttackSpec
 from robustseg.data.arrays import ArrayDataset
-from robustseg.data.batching import batches_of
+from robustseg.data.batching import batches_of, labelled_images
 from robustseg.data.relabelled import without_background
+from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import evaluate_clean, on_itself, rows_of_dataset
 
 SIZES = [(8, 8), (8, 8), (8, 8), (8, 10), (8, 10), (8, 8), (6, 9)]
@@ -61,6 +62,18 @@ def test_without_sizes_all_images_are_of_one() -> None:
     del dataset.sizes_px
     assert batches_of(dataset, range(7), 3) == [[0, 1, 2], [3, 4, 5], [6]]
     assert batches_of(without_background(dataset), range(7), 4) == [[0, 1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, True])
+def test_a_batch_size_that_is_none_is_refused(batch_size: Any) -> None:
+    with pytest.raises(RobustsegError, match=f"batch_size is {batch_size!r}; it must be a whole"):
+        batches_of(Mixed(), range(7), batch_size)
+
+
+def test_an_image_with_one_label_is_labelled() -> None:
+    dataset = Mixed([(2, 2)] * 3)
+    dataset.labels = [np.full((2, 2), -1), np.array([[-1, -1], [-1, 0]]), np.ones((2, 2), int)]
+    assert list(labelled_images(dataset)) == [1, 2]
 
 
 def test_a_split_in_memory_says_its_size() -> None:

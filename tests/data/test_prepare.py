@@ -16,6 +16,7 @@ from robustseg.data.labels import VOC_CLASSES, palette
 from robustseg.data.opening import load_split
 from robustseg.data.prepare import prepare
 from robustseg.data.relabelled import without_background
+from robustseg.data.splits import archives_of
 from robustseg.errors import RobustsegError
 from robustseg.progress import Progress
 from tests.data import archives
@@ -74,6 +75,14 @@ def centre(mask: archives.Mask) -> archives.Mask:
 def ignored(mask: archives.Mask) -> np.ndarray:
     """Return a mask with -1 where its value says that the pixel is ignored."""
     return np.where(mask == 255, -1, mask.astype(int))
+
+
+def test_a_data_set_needs_its_own_archives() -> None:
+    assert archives_of({"kind": "camvid"}) == ["segnet_camvid"]
+    assert archives_of({"kind": "ade20k"}) == ["ade20k"]
+    assert archives_of({"kind": "voc", "train_split": "paper_8498"}) == ["voc2012", "sbd"]
+    listed = archives_of({"kind": "voc", "train_split": "noleak_5623"})
+    assert listed == ["voc2012", "sbd", "train_noval"]
 
 
 def test_the_manifest_names_every_image_its_lists_and_splits(root: Path) -> None:

@@ -152,6 +152,16 @@ def test_a_third_part_that_is_no_id_is_told(batched: bool, third: Callable, says
         evaluate(network(), DataLoader(data, 2) if batched else data, 8, **FEW)
 
 
+@pytest.mark.parametrize("name", ["abc", "a"])
+def test_a_batch_has_a_list_of_ids_and_not_one(name: str) -> None:
+    def batches() -> Iterator[tuple[Tensor, Tensor, str]]:
+        for image, label in pairs():
+            yield image[None], label[None], name
+
+    with pytest.raises(RobustsegError, match=r"batch 0 of the data has 1 images; .* as many ids"):
+        evaluate(network(), batches(), 8, **FEW)
+
+
 def swapped_data() -> dict[str, Any]:
     """Return data with labels before images, in all the forms that data may have."""
     from PIL import Image

@@ -14,7 +14,12 @@ import pytest
 from robustseg.attacks.losses import LOSSES
 from robustseg.errors import RobustsegError
 from robustseg.evidence import schema
-from robustseg.evidence.reading import read_class_names, read_evidence, read_provenance
+from robustseg.evidence.reading import (
+    merged_provenance,
+    read_class_names,
+    read_evidence,
+    read_provenance,
+)
 from robustseg.evidence.schema import SCHEMA_VERSION, WORDS
 from robustseg.evidence.writing import write_evidence
 
@@ -299,6 +304,14 @@ def test_provenance_names_versions_and_commit():
     head = subprocess.run(git, cwd=ROOT, capture_output=True, text=True)
     assert made_by["git_commit"].removesuffix("-dirty") == head.stdout.strip()
     assert all(isinstance(value, str) and value for value in made_by.values())
+
+
+def test_provenance_of_several_files_lists_what_differs(tmp_path):
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path, device in zip(paths, ("gpu", "cpu", "gpu"), strict=True):
+        write_evidence(path, [row()], PROVENANCE | {"device": device})
+    merged = merged_provenance(paths)
+    assert (merged["robustseg"], merged["device"]) == (["1"], ["cpu", "gpu"])
 
 
 def test_class_names_stand_in_the_file_and_in_no_provenance(tmp_path):

@@ -45,6 +45,7 @@ WRONG = [
     ("attack_mode", "Eval", "one of eval, train"),
     ("attack_start", "noise", "one of image, random"),
     ("attack_loss", "dice", "one of ce, bal_ce,"),
+    ("attack_loss", "miou_ce", "one of ce, bal_ce,"),  # asks for the pixels of each class
     ("gradient_contamination", "no", "one of True, False"),
 ]
 

@@ -335,6 +335,27 @@ def test_a_truncated_checkpoint_stops_with_one_sentence_and_stays(data, tmp_path
     assert made.checkpoint.exists()
 
 
+CHANGES = {
+    "it is at epoch -1": lambda state: state.update(epoch=-1),
+    "its entries are not": lambda state: state.pop("rows"),
+    "its losses are no finite numbers": lambda state: state.update(losses=[float("nan")]),
+    "its rows are no metrics": lambda state: state.update(rows=[{"epoch": 1}]),
+    "its weights are those of another network": lambda state: state["model"].popitem(),
+    "not finite": lambda state: next(iter(state["model"].values())).fill_(float("nan")),
+    "its optimizer has no state": lambda state: state["optimizer"].update(state={}),
+}
+
+
+@pytest.mark.parametrize("why", CHANGES)
+def test_a_checkpoint_that_no_training_leaves_is_refused(data, tmp_path, why):
+    made = interrupted(data, tmp_path)
+    content = torch.load(made.checkpoint, weights_only=True)
+    CHANGES[why](content["state"])
+    torch.save(content, made.checkpoint)
+    with pytest.raises(RobustsegError, match=rf"no checkpoint of this training \(.*{why}"):
+        train(data, tmp_path)
+
+
 class CutOff(io.BytesIO):
     """A file that Ctrl-C meets in the middle of a write."""
 
