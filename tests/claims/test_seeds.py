@@ -92,6 +92,11 @@ def test_the_lowest_is_that_of_the_means() -> None:
     assert (result.comparisons, result.seeds) == (1, 3)
     assert result.right == pytest.approx(fmean([31, 40, 33]))
     assert result.detail == "sea 30 against js 34.67 (weak, 4/255, acc)"
+    # It is above a margin by its own error alone, and below it by that of either.
+    gaps = np.array([[1, 10, 3], [10, 2, 10]])
+    means, errors = gaps.mean(axis=1), gaps.std(axis=1, ddof=1) / np.sqrt(3)
+    assert result.low == pytest.approx((means - t.isf(0.025, 2) * errors).min())
+    assert result.high == pytest.approx((means + t.isf(0.025 / 2, 2) * errors).min())
 
 
 def test_seeds_that_not_all_sides_have_are_left_out_and_it_is_said() -> None:

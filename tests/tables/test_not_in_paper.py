@@ -41,7 +41,7 @@ def worst_rows(eps_255: float) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("eps_255", [0.0, 4.0, 8.0])
 def test_shares_by_class_are_those_of_a_slow_loop(tmp_path: Path, eps_255: float) -> None:
-    frame, _ = long("by_class", tmp_path)
+    frame, printed = long("by_class", tmp_path)
     found = frame[frame["eps_255"] == eps_255].set_index("metric")
     rows = worst_rows(eps_255)
     means = {"iou": "miou", "class_acc": "macc"}
@@ -57,6 +57,8 @@ def test_shares_by_class_are_those_of_a_slow_loop(tmp_path: Path, eps_255: float
             assert one["high"] - one["low"] > 0
         assert found.loc[means[metric], "value"] == pytest.approx(sum(shares) / CLASSES)
     assert len(found) == 2 * (CLASSES + 1)
+    (line,) = (line for line in printed.splitlines() if line.startswith("| mean"))
+    assert f"| {found.loc['miou', 'value']:.1f} | {found.loc['macc', 'value']:.1f} |" in line
 
 
 def test_a_class_that_is_nowhere_has_no_line_and_weighs_nothing(tmp_path: Path) -> None:

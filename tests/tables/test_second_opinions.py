@@ -113,7 +113,9 @@ def test_several_models_stand_side_by_side(tmp_path: Path) -> None:
     assert set(frame["model"]) == {MODEL, OTHER}
     verdict = next(line for line in printed.splitlines() if line.startswith("| verdict"))
     assert verdict.endswith("| **may be too high** | no sign |")  # as the models are listed
-    assert len(list(TABLES["second_opinions"].tell(frame))) == 2
+    tolds = list(TABLES["second_opinions"].tell(frame))
+    own = [{f"{radius}/255", f"{radius}/255 at most"} for radius in ("0.5", "4")]
+    assert [set(told.bars) for told in tolds] == own
 
 
 def test_one_opinion_stands_at_a_place(tmp_path: Path) -> None:
