@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import Dropout, LayerNorm, functional
+from torch.nn import Dropout, LayerNorm, Linear, functional
 
 from robustseg.models.build import build_classifier, build_segmentation_model
 from robustseg.models.vit import resize_position_embeddings
@@ -15,6 +15,15 @@ def model():
     for parameter in model.parameters():  # away from the small start, so that every layer counts
         parameter.data += 0.2 * torch.randn_like(parameter)
     return model
+
+
+def test_the_decoder_begins_with_weights_of_its_width():
+    torch.manual_seed(0)
+    head = build_segmentation_model("vit_demo", "segmenter", 4).decode_head
+    for weight in (layer.weight for layer in head.modules() if isinstance(layer, Linear)):
+        assert weight.std().item() == pytest.approx(0.02, rel=0.1)
+    for projection in (head.project_patches, head.project_classes):
+        assert projection.std().item() == pytest.approx(len(projection) ** -0.5, rel=0.1)
 
 
 def slow_block(block, tokens, heads):
