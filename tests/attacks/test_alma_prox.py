@@ -89,7 +89,7 @@ def test_norms_are_those_of_its_authors() -> None:
     """What `alma_prox` of their adversarial-library 0.2.8 finds on the same images."""
     images, labels = scene(11, 0.02)
     found = alma_prox(linear_model, images, labels, threshold=0.8)
-    assert found.linf.tolist() == pytest.approx([0.012103, 0.012950], rel=0.01)
+    assert found.linf.tolist() == pytest.approx([0.012103, 0.012950], rel=0.02)
 
 
 def test_result_is_what_it_says() -> None:
