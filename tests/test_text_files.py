@@ -8,7 +8,7 @@ import pytest
 
 from robustseg.errors import RobustsegError
 from robustseg.text_files import LARGEST_BYTES, read_csv, read_json, read_text
-from robustseg.yaml_files import DEEPEST, read_yaml
+from robustseg.yaml_files import DEEPEST, parse_yaml, read_yaml
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
@@ -92,7 +92,8 @@ def test_yaml_means_what_yaml_says(text: str, meant: object, tmp_path: Path) -> 
         ("a: " + "9" * 5000, "line 1 is not YAML: Exceeds the limit"),
         ("a: 0x" + "f" * 300, "line 1: '0xf+… is too large"),
         ('a: "\\0"', "has a character NUL"),
-        ('a: "\\ud800"', "is not YAML.*line 1"),
+        ('a: "\\ud800"', "line 1 is not YAML"),
+        ("a: 1\t# Snakemake, which reads it afterwards, refuses the tab", "is not YAML.*line 1"),
         ("? [a]\n: 1", r"a key is \['a'\]"),
     ],
 )
@@ -103,6 +104,11 @@ def test_yaml_that_is_none_or_too_much_is_refused(text: str, says: str, tmp_path
     assert str(refusal.value).startswith(str(tmp_path / "file"))
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 600
+
+
+def test_bytes_that_are_no_text_on_a_command_line_are_refused() -> None:
+    with pytest.raises(RobustsegError, match="--config run is not YAML"):
+        parse_yaml(b"my\xff".decode(errors="surrogateescape"), "--config run")
 
 
 @pytest.mark.parametrize(

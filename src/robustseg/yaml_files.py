@@ -12,8 +12,6 @@ DEEPEST = 50
 MOST_VALUES = 200_000
 """ASSUME: what people write is far from both: config/claims.yaml has 9 levels and 2,673 values, all
 aliases written out. Far beyond, stack and memory end first."""
-MOST_COLUMNS, MOST_BRACKETS = 1000, 4000
-"""ASSUME: neither is met by what people write, either."""
 MOST_BITS = 1000
 """ASSUME: of a whole number; what does not fit a float, and Python does not print, is a slip."""
 MERGE = "tag:yaml.org,2002:merge"
@@ -36,7 +34,7 @@ def parse_yaml(text: str, name: str) -> Any:
         RobustsegError: as `read_yaml`.
     """
     try:
-        loader = _loader(text)
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return None
@@ -49,18 +47,6 @@ def parse_yaml(text: str, name: str) -> Any:
         raise RobustsegError(
             f"{name} is not YAML: {' '.join(str(error).split())}; correct it there"
         ) from error
-
-
-def _loader(text: str) -> yaml.SafeLoader:
-    """Return a reader: libyaml's, ten times as fast, unless a text may be nested deeply.
-
-    libyaml ends the process there (seen from 50,000 levels on). Levels come from brackets, or else
-    from columns.
-    """
-    columns = max(map(len, text.splitlines()), default=0)
-    if columns > MOST_COLUMNS or text.count("[") + text.count("{") > MOST_BRACKETS:
-        return yaml.SafeLoader(text)
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
 
 
 def _too_deep(name: str) -> RobustsegError:
