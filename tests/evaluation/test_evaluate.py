@@ -100,6 +100,10 @@ def test_every_kind_of_data_gives_the_same() -> None:
         "arrays": (stacked[0].numpy(), stacked[1].numpy()),
         "tensors": stacked,
         "dicts": [{"pixel_values": image, "labels": label} for image, label in data],
+        "dicts with None": [
+            {"pixel_values": None, "image": image, "labels": None, "mask": label}
+            for image, label in data
+        ],
         "pictures": pictures,
         "generator": (batch for batch in DataLoader(Mapped(data), batch_size=3)),
     }
@@ -680,6 +684,18 @@ def test_data_that_are_others_each_time_are_told_before_they_are_attacked(
             evaluate(net, data, 8, **FEW)
     with pytest.raises(RobustsegError, match="shards would not be parts of one whole"):
         evaluate(net, data, 8, batch_size=2, shard=(0, 2), **FEW)
+
+
+def test_data_that_give_less_when_they_are_read_again_are_told() -> None:
+    class Fewer:
+        def __init__(self) -> None:
+            self.readings = iter([5, 3])
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(DataLoader(pairs()[: next(self.readings)], 1))
+
+    (said,) = (one for one in evaluate(network(), Fewer(), 8, **FEW).warnings if "other" in one)
+    assert said.startswith("the data gives other images, or another order, each time it is read")
 
 
 def test_data_that_can_be_read_once_are_told_how_to_be_handed_over() -> None:

@@ -245,7 +245,8 @@ def _parts(item: Any, what: str) -> tuple[Any, Any, Any]:
     """Return images, labels and ids (or None) of a batch or a pair."""
     if isinstance(item, Mapping):
         found = [
-            [item[key] for key in keys if key in item] for keys in (IMAGE_KEYS, LABEL_KEYS, ID_KEYS)
+            [item[key] for key in keys if item.get(key) is not None]
+            for keys in (IMAGE_KEYS, LABEL_KEYS, ID_KEYS)
         ]
         if not found[0] or not found[1]:
             raise RobustsegError(
@@ -302,20 +303,26 @@ def read_again(
     Raises:
         RobustsegError: there are none any more, or others where several parts share them.
     """
-    said = False
-    number = -1
-    for number, batch in enumerate(batches):
-        if not said and before[number : number + 1] != [digest_of_batch(batch)]:
-            if parts > 1:
-                raise RobustsegError(f"{CHANGES}: shards would not be parts of one whole; {STEADY}")
-            said = True
-            say(f"{CHANGES}: this run cannot be resumed, doubted or compared by image; {STEADY}")
+    steady = True
+    number = 0
+    for number, batch in enumerate(batches, start=1):
+        if steady and before[number - 1 : number] != [digest_of_batch(batch)]:
+            steady = False
+            _say_changes(parts, say)
         yield batch
-    if before and number < 0:
+    if before and not number:
         raise RobustsegError(
             "the data can be read only once, and it is looked at before it is attacked; hand over "
             "something that can be read again, or iter(...) of it to do without the look"
         )
+    if steady and number < len(before):
+        _say_changes(parts, say)
+
+
+def _say_changes(parts: int, say: Callable[[str], None]) -> None:
+    if parts > 1:
+        raise RobustsegError(f"{CHANGES}: shards would not be parts of one whole; {STEADY}")
+    say(f"{CHANGES}: this run cannot be resumed, doubted or compared by image; {STEADY}")
 
 
 def without_repetition(batches: Iterable[Batch]) -> Iterator[Batch]:
