@@ -215,6 +215,20 @@ def test_training_mode_where_eval_does_not_reach(way: Callable[[nn.Module], Any]
     assert said(model, **one) == ""
 
 
+def test_no_alarm_of_losses_and_activations_that_a_module_keeps_in_a_list() -> None:
+    """They compute the same in either mode."""
+    assert said(Keeps([nn.CrossEntropyLoss(), nn.Sequential(nn.ReLU(), NET.eval())])) == ""
+
+
+@pytest.mark.parametrize(
+    "kept", [nn.Dropout2d(), nn.BatchNorm2d(8), nn.InstanceNorm2d(8), nn.RReLU(), nn.LSTM(8, 8)]
+)
+def test_modules_of_torch_that_heed_their_mode(kept: nn.Module) -> None:
+    assert f"keeps {type(kept).__name__} where its eval() does not reach it" in said(
+        Keeps([kept, NET])
+    )
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from inspect import isfunction
 from math import ceil
 from typing import Any
 
@@ -340,11 +341,23 @@ def _trains(module: torch.nn.Module) -> bool:
     """Return whether a module in which there are no others is in training mode.
 
     Modules around others do not matter; those of torch.export have but the mode of their export,
-    those of torch.jit.freeze none.
+    those of torch.jit.freeze none. Nor do torch's own that compute the same in either mode, such as
+    losses and activations.
     """
     return not is_exported(module) and any(
-        getattr(one, "training", False) for one in module.modules() if not list(one.children())
+        getattr(one, "training", False)
+        for one in module.modules()
+        if not list(one.children()) and _heeds_mode(type(one))
     )
+
+
+def _heeds_mode(kind: type[torch.nn.Module]) -> bool:
+    """Return whether modules of a class may compute something else in training mode."""
+    if not kind.__module__.startswith("torch.nn.modules."):
+        return True
+    own = kind.__mro__[: kind.__mro__.index(torch.nn.Module)]
+    codes = [one.__code__ for base in own for one in vars(base).values() if isfunction(one)]
+    return any("training" in code.co_names for code in codes)
 
 
 def _are_probabilities(logits: Tensor) -> bool:
