@@ -475,27 +475,37 @@ def _time_passes(model: WrappedModel, batch: Any, backward: bool) -> tuple[float
 
 def _attack(options: argparse.Namespace) -> None:
     """Attack a model inside each radius and keep the evidence, from which `report` makes tables."""
+    from robustseg.attacks.warning_signs import RobustsegWarning
     from robustseg.evaluation.evaluate import evaluate
 
     setup = _set_up(options)
-    result = evaluate(
-        setup.model,
-        setup.dataset,
-        options.eps,
-        ignore_index=None,
-        folder=options.out,
-        suites=options.suites,
-        iterations=options.iterations,
-        batch_size=options.batch_size,
-        images=options.images,
-        pictures=options.pictures,
-        seed=options.seed,
-        shard=options.shard,
-        name=options.name,
-        dataset=options.data[0].partition(":")[0] if len(options.data) == 1 else "data",
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RobustsegWarning)
+        warnings.showwarning = _say_early
+        result = evaluate(
+            setup.model,
+            setup.dataset,
+            options.eps,
+            ignore_index=None,
+            folder=options.out,
+            suites=options.suites,
+            iterations=options.iterations,
+            batch_size=options.batch_size,
+            images=options.images,
+            pictures=options.pictures,
+            seed=options.seed,
+            shard=options.shard,
+            name=options.name,
+            dataset=options.data[0].partition(":")[0] if len(options.data) == 1 else "data",
+        )
     _remember(options)
     print(result)
+
+
+def _say_early(message: Any, *_: Any, **__: Any) -> None:
+    """Print a warning that comes before the attack; the others are said with its result."""
+    if message.result is None:
+        print(f"robustseg: warning: {message}", file=sys.stderr)
 
 
 def _remember(options: argparse.Namespace) -> None:

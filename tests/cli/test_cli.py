@@ -186,6 +186,19 @@ def test_a_model_without_gradients_is_attacked(
     assert "Square (30 queries)" in Path("runs/both/tables/black_box.md").read_text()
 
 
+def test_a_warning_is_printed_before_the_attack_and_with_its_result(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An attack can take days, so that a wrong set-up is to be seen before."""
+    command = ["attack", "mymodels.py:second", *DATA, "--output", "0", "--eps", "8"]
+    assert main([*command, "--iterations", "3", "--out", "runs/net"]) == 0
+    said = capsys.readouterr()
+    _, *after = said.err.split("robustseg: warning: without an attack")
+    assert len(after) == 1
+    assert "[evaluate model]" in after[0]
+    assert said.out.count("Warning: without an attack") == 1
+
+
 def test_attack_and_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["attack", "mymodels.py:colours", *DATA, "--eps", "4", "8", "--iterations", "5"]
     assert main([*command, "--out", "runs/net"]) == 0
