@@ -474,6 +474,7 @@ def test_probabilities(outputs: Callable[[Tensor], Tensor], net: nn.Module) -> N
     "outputs",
     [
         lambda u: u,
+        lambda u: 0.25 + 0.1 * u.tanh(),
         lambda u: u.log_softmax(1),
         lambda u: u.tanh(),
         lambda u: u.relu(),

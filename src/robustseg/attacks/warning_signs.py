@@ -366,8 +366,10 @@ def _are_probabilities(logits: Tensor) -> bool:
     if low < 0 or high > 1:
         return False
     adds_up = bool((logits.sum(1) - 1).abs().max() < 1e-3)
-    # ReLU gives zeros, too; what a sigmoid gives is above 0 everywhere, or has reached both ends.
-    return adds_up or _is_one_channel(logits) or low > 0 or (low < 0.01 and high > 0.99)
+    # ReLU gives zeros, too, and cosines with texts stay below 0.5; what a sigmoid gives is above 0
+    # everywhere, or has reached both ends.
+    sigmoid = (low > 0 and high > 0.5) or (low < 0.01 and high > 0.99)
+    return adds_up or _is_one_channel(logits) or sigmoid
 
 
 def _is_one_channel(logits: Tensor) -> bool:
