@@ -187,12 +187,11 @@ class WarningSigns:
                 "its logits to their size"
             )
         if self.probabilities:
+            everywhere = ", and one channel counts as class 1 wherever it is above 0"
             said.append(
                 "the model returns probabilities (from 0 to 1): pass the logits before the "
                 "softmax or sigmoid, else gradients vanish and the model may look more robust than "
-                "it is"
-                + self._one_channel
-                * ", and one channel counts as class 1 wherever it is above 0"
+                f"it is{everywhere if self._one_channel else ''}"
             )
         if self._unexplained and (share := float(np.mean(self._unexplained))) > ZEROS_TOLERATED:
             said.append(

@@ -221,7 +221,7 @@ def _name(given: Any) -> str:
             f"where the data gives the id of an image there is a {type(given).__name__} "
             f"{shape}; let it give (image, label) alone, or a text or number as third part"
         )
-    return str(given.item() if _dimensions(given) == 0 and hasattr(given, "item") else given)
+    return str(given.item() if hasattr(given, "item") else given)
 
 
 def _pixels(one: Any, name: str, is_label: bool = False) -> Any:

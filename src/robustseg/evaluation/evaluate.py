@@ -229,7 +229,7 @@ def evaluate(
         warn(known)
         kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
         first = First(batches, pictures if folder and shard[0] == 0 else 0)
-        attacks.insert(0, Planned(clean_row(identity), look))
+        attacks = [Planned(clean_row(identity), look), *attacks]
         rows = _run(attacks, wrapped, first, source.total, kept, signs, told)
         classes = len(rows[0]["union"])
         names = list(class_names or source.class_names or ())
