@@ -1,7 +1,6 @@
 """The greedy worst case of mIoU and its bound, against all assignments and a literal loop."""
 
 import random
-import time
 from itertools import product
 
 import numpy as np
@@ -175,14 +174,13 @@ def test_seed_decides_the_order_and_with_it_the_result():
     assert greedy_miou(*counts).choice.tolist() == runs[0]
 
 
-def test_the_largest_evaluations_take_seconds():
+def test_the_largest_evaluations_end():
+    """1449 images, 151 classes and nine attacks, in about 2 s."""
     generator = np.random.default_rng(0)
     labelled = generator.integers(0, 2000, size=(1449, 151)) * (generator.random((1449, 151)) < 0.1)
     intersection = (labelled * generator.random((9, 1449, 151))).astype(np.int32)
     union = labelled + generator.integers(0, 300, size=(9, 1449, 151))
-    before = time.process_time()
     found = greedy_miou(intersection, union)
-    assert time.process_time() - before < 20  # About 2 s.
     assert found.lower_bound <= found.miou
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -98,9 +97,3 @@ def replace(config: dict[str, Any], key: str, value: Any) -> None:
     for part in parents:
         node = node[part]
     node[last] = value
-
-
-def processor_s() -> float:
-    """Return the processor time that finished subprocesses have taken, in seconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

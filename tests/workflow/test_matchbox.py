@@ -32,7 +32,6 @@ from tests.workflow.running import (
     environment,
     matchbox,
     planned,
-    processor_s,
     snakemake,
 )
 
@@ -185,11 +184,9 @@ def test_the_plan_tells_what_is_done(finished: Path) -> None:
 
 
 def test_a_second_run_does_nothing(finished: Path) -> None:
-    before = processor_s()
     run = snakemake(*CPU, "--configfile", MATCHBOX, "--", "all", folder=finished)
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout
-    assert processor_s() - before < 8  # wall-clock time depends on who else is busy
 
 
 def test_a_report_has_captions_and_needs_no_network(finished: Path, tmp_path: Path) -> None:
