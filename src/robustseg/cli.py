@@ -10,10 +10,9 @@ import os
 import re
 import signal
 import sys
-import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -337,140 +336,17 @@ def _open_data(options: argparse.Namespace) -> Dataset:
 
 def _check(options: argparse.Namespace) -> None:
     """Look at a model and its data without attacking: shapes, device, mode, clean score, cost."""
-    import torch
-
-    from robustseg.attacks.outcomes import Outcome
-    from robustseg.attacks.warning_signs import WarningSigns
-    from robustseg.data.batching import batches_of
-    from robustseg.evaluation.standard_suites import losses_of, named_suites
-    from robustseg.metrics import PixelCounts, mean_accuracy, miou
+    from robustseg.evaluation.first_look import first_look, passes_an_image
+    from robustseg.evaluation.standard_suites import named_suites
 
     suites = named_suites(options.suites, options.iterations, [])
-    passes_an_image = _passes_an_image(suites, options.eps)
+    passes_an_image(suites, options.eps)  # refuses too few iterations before a model is loaded
     setup = _set_up(options)
-    model, dataset = setup.model, setup.dataset
-    chosen = batches_of(dataset, range(setup.images), options.batch_size)
-    signs = WarningSigns(model, options.eps, losses=losses_of(suites))
-    device = torch.device(model.device or "cpu")
-    found: list[Outcome] = []
-    started = time.monotonic()
-    for indices in chosen:
-        images, labels, ids = dataset.batch(indices)
-        batch = (images.to(device), labels.to(device), ids)
-        if not found:
-            _say_shapes(setup, batch)
-            first = batch
-        found.append(signs.look(batch))
-        if time.monotonic() - started > CHECK_S:
-            break
-    counts = PixelCounts(*map(_joined, zip(*(one.counts for one in found), strict=True)))
-    counted, blank = int((counts.pixels > 0).sum()), int((counts.pixels == 0).sum())
-    if not counted:
-        raise RobustsegError(
-            f"all pixels of the {amount(blank, 'image')} looked at are ignored; check the masks, "
-            "--classes, --values and --ignore"
-        )
-    without = f"; {amount(blank, 'image has', 'images have')} no other pixels" if blank else ""
-    acc = mean_accuracy(counts.pixels, counts.pixels_correct)
-    print(
-        f"clean score   ACC {100 * acc:.2f} %, mIoU "
-        f"{100 * miou(counts.intersection, counts.union):.2f} % over {counted} of "
-        f"{amount(setup.images, 'image')} (ignored pixels in neither{without})"
+    lines = first_look(
+        setup.model, setup.dataset, setup.images, options.batch_size, suites, options.eps
     )
-    each_s, words = 0.0, []
-    for backward, passes in passes_an_image.items():
-        seconds, peak = _time_passes(model, first, backward)
-        how = "forward and backward" if backward else "forward"
-        print(f"one pass      {seconds:.3g} s an image, {how}{peak}")
-        each_s += seconds * passes
-        words.append(f"{passes:,} {how} passes an image")
-    print(
-        f"attack        {', '.join(suites)} at {amount(len(options.eps), 'radius', 'radii')} on "
-        f"{amount(setup.images, 'image')} "
-        f"will take about {_duration(each_s * setup.images / 3600)} ({', '.join(words)})"
-    )
-    for sentence in signs.found():
-        print(f"warning       {sentence}")
-    if not signs.found():
-        print("warnings      none")
-
-
-CHECK_S = 60.0
-"""`check` looks at images for about so long."""
-
-
-def _say_shapes(setup: _Setup, batch: Any) -> None:
-    from robustseg.attacks.outcomes import predict
-    from robustseg.data.interface import IGNORE_LABEL
-
-    images, labels, ids = batch
-    logits = predict(setup.model, images)
-    classes = setup.dataset.num_classes
-    more = logits.shape[1] - classes
-    extra = f" and {more} of no class" if more > 0 else ""
-    net = setup.model.net
-    print(f"model         {type(net).__name__}, {_parameters(net)} on {images.device}, eval mode")
-    print(f"images        {setup.images}, the first ({ids[0]}) {tuple(images.shape[1:])}, values "
-          f"{float(images.min()):.3f} to {float(images.max()):.3f}")  # fmt: skip
-    print(f"normalised    {_normalised(setup.model)}")
-    print(f"logits        {tuple(logits.shape[1:])} {str(logits.dtype).removeprefix('torch.')}, "
-          f"{float(logits.min()):.3g} to {float(logits.max()):.3g}: "
-          f"{classes} classes{extra}")  # fmt: skip
-    there = sorted(set(labels.unique().tolist()) - {IGNORE_LABEL})
-    ignored = float((labels == IGNORE_LABEL).float().mean())
-    print(f"labels        {100 * ignored:.1f} % ignored; in the first batch classes {there}")
-
-
-def _passes_an_image(suites: Mapping[str, Any], radii: Sequence[float]) -> dict[bool, int]:
-    """Return how many passes with and without a backward pass (the key) suites take."""
-    from robustseg.attacks.spec import SQUARE
-    from robustseg.evidence.enumerator import attacks_of, radius_of
-
-    passes: dict[bool, int] = {}
-    for suite in suites.values():
-        own = radius_of(suite)
-        for eps_255 in radii if own is None else [own]:
-            for attack in attacks_of(suite, eps_255):
-                backward = attack.optimizer != SQUARE
-                passes[backward] = passes.get(backward, 0) + attack.iterations
-    return passes
-
-
-def _time_passes(model: WrappedModel, batch: Any, backward: bool) -> tuple[float, str]:
-    """Return the seconds an image and pass, and what is known of the memory."""
-    import torch
-
-    from robustseg.attacks.attacked_model import AttackedModel, frozen
-    from robustseg.attacks.outcomes import predict
-
-    images, labels, ids = batch
-    attacked = AttackedModel(model, "ce", labels, ids)
-
-    def once() -> None:
-        if backward:
-            attacked(images)
-        else:
-            predict(model, images)
-
-    with frozen(model):
-        once()
-        if images.is_cuda:
-            torch.cuda.reset_peak_memory_stats(images.device)
-            torch.cuda.synchronize(images.device)
-        started, passes = time.monotonic(), 0
-        while passes < 1 or (time.monotonic() - started < 3 and passes < 20):
-            once()
-            passes += 1
-        if images.is_cuda:
-            torch.cuda.synchronize(images.device)
-    seconds = (time.monotonic() - started) / passes / len(images)
-    if images.is_cuda:
-        peak = torch.cuda.max_memory_allocated(images.device) / 2**30
-        return seconds, f"; {peak:.1f} GB of the GPU with {amount(len(images), 'image')} at a time"
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return seconds, f"; {peak:.1f} GB of memory with {amount(len(images), 'image')} at a time"
+    for line in lines:
+        print(line)
 
 
 def _attack(options: argparse.Namespace) -> None:
@@ -648,24 +524,6 @@ def _normalisation(how: str) -> dict[str, Any]:
     return {"mean": mean, "std": std}
 
 
-def _normalised(model: WrappedModel) -> str:
-    """Return what the network gets, as far as `wrap` knows: scale, mean and deviation."""
-    said = [f"times {model.scale:g}"] if model.scale != 1 else []
-    for what, buffer in (("mean", model.mean), ("deviation", model.std)):
-        if buffer is not None:
-            said.append(f"{what} {_listed(buffer.flatten().tolist())}")
-    own = getattr(model.net, "architecture", None)  # of this project's networks
-    if not said and isinstance(own, dict) and own.get("mean"):
-        return (
-            f"by the network itself: mean {_listed(own['mean'])}; deviation {_listed(own['std'])}"
-        )
-    return "; ".join(said) or "no: the network gets images in [0, 1]"
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{one:.4g}" for one in values)
-
-
 def _number_or_text(text: str | None) -> Any:
     return int(text) if text and re.fullmatch("-?[0-9]+", text) else text
 
@@ -729,20 +587,3 @@ def _shard(text: str) -> tuple[int, int]:
     if not 0 <= own < parts:
         raise argparse.ArgumentTypeError(f"shards of {parts} are 0/{parts} to {parts - 1}/{parts}")
     return own, parts
-
-
-def _joined(arrays: Any) -> Any:
-    import numpy as np
-
-    return np.concatenate(arrays)
-
-
-def _parameters(net: Any) -> str:
-    count = sum(one.numel() for one in getattr(net, "parameters", lambda: ())())
-    return f"{count / 1e6:.2f} million parameters" if count else "no parameters known"
-
-
-def _duration(hours: float) -> str:
-    if hours < 1 / 60:
-        return f"{3600 * hours:.0f} s"
-    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:.1f} h"

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from robustseg import __version__
-from robustseg.cli import _time_passes, main
+from robustseg.cli import main
+from robustseg.evaluation.first_look import _memory, _time_passes
 from robustseg.evaluation.run_folder import read_run
 from robustseg.models.build import build_segmentation_model
 from robustseg.models.checkpoints import save_weights
@@ -498,9 +499,11 @@ def test_check_waits_for_the_gpu_that_the_model_is_on(monkeypatch: pytest.Monkey
         monkeypatch.setattr(torch.cuda, name, ask)
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     images, labels = torch.rand(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64)
-    _, memory = _time_passes(wrap(torch.nn.Conv2d(3, 2, 1)), (images, labels, ["a"]), backward=True)
+    batch = images, labels, ["a"]
+    _time_passes(wrap(torch.nn.Conv2d(3, 2, 1)), batch, backward=True)
+    memory = _memory(batch)
     assert asked == [images.device] * 4
-    assert memory == "; 1.0 GB of the GPU with 1 image at a time"
+    assert memory == "1.0 GB of the GPU with 1 image at a time"
 
 
 def test_a_full_gpu_is_one_sentence(
