@@ -1,13 +1,12 @@
-"""A user without a name or a home, and full disks, are said before Snakemake starts."""
+"""A user without a name or a home is said before Snakemake starts."""
 
 import getpass
-import resource
 from pathlib import Path
 
 import pytest
 
 from robustseg.errors import RobustsegError
-from robustseg.surroundings import PLAN_BYTES, check_surroundings
+from robustseg.surroundings import check_surroundings
 
 
 def test_ours_will_do(tmp_path: Path) -> None:
@@ -32,19 +31,3 @@ def test_a_home_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     home.touch()
     with pytest.raises(RobustsegError, match=f"XDG_CACHE_HOME can change: .* {home} is no folder"):
         check_surroundings(home / ".cache" / "snakemake")
-
-
-def test_a_full_disk_of_temporary_files_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("TMP", raising=False)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (PLAN_BYTES // 2, before[1]))
-    try:
-        with pytest.raises(RobustsegError, match=f"{tmp_path}: .*free some space there"):
-            check_surroundings(tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))  # Snakemake does without
-    check_surroundings(tmp_path)

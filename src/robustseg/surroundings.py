@@ -2,18 +2,14 @@
 
 import getpass
 import os
-import tempfile
 from pathlib import Path
 
 from robustseg.errors import RobustsegError, UnwritableError
 from robustseg.files import refuse_unwritable
 
-PLAN_BYTES = 2**16
-"""ASSUME: room that Snakemake needs to choose its next jobs, in the folder for temporary files."""
-
 
 def check_surroundings(cache: str | Path) -> None:
-    """Refuse a user without a name, a cache that cannot be made, a full disk of temporary files.
+    """Refuse a user without a name, and a cache that cannot be made.
 
     Args:
         cache: Snakemake's folder for its cache.
@@ -34,14 +30,3 @@ def check_surroundings(cache: str | Path) -> None:
         raise RobustsegError(
             f"Snakemake's cache, whose place XDG_CACHE_HOME can change: {error}"
         ) from error
-    # As Snakemake's solver chooses it; it does without one that may not be written to.
-    folder = os.environ.get("TMP", os.environ.get("TMPDIR", "/tmp"))
-    if os.access(folder, os.W_OK):
-        try:
-            with tempfile.TemporaryFile(dir=folder) as file:
-                file.write(bytes(PLAN_BYTES))
-        except OSError as error:
-            raise RobustsegError(
-                f"{folder}: {error.strerror}; Snakemake needs it for temporary files, so free "
-                "some space there"
-            ) from error

@@ -17,7 +17,8 @@ from robustseg.attacks.spec import images_of_shard
 from robustseg.errors import RobustsegError
 from robustseg.evidence.schema import hash_settings
 from robustseg.progress import Progress
-from tests.workflow.running import ROOT
+from tests.campaign.disks import can_mount, small_disk
+from tests.workflow.running import MATCHBOX, ROOT, snakemake
 
 
 def test_progress_goes_to_the_terminal_and_to_the_log(
@@ -199,3 +200,15 @@ def test_hashes_tell_settings_apart_but_not_their_order() -> None:
     assert hash_settings({"a": 1, "b": 2}) == hash_settings({"b": 2, "a": 1})
     assert hash_settings({"a": 1}) != hash_settings({"a": 2})
     assert hash_settings({4.0: 0.1}) != hash_settings({8.0: 0.1})
+
+
+@pytest.mark.skipif(not can_mount(), reason="a full disk takes the right to mount one")
+def test_a_full_disk_of_temporary_files_stops_no_run(tmp_path: Path) -> None:
+    """As Snakemake's solver would, which it starts where several jobs can be next."""
+    folder = tmp_path / "tmp"
+    with small_disk(folder, 4096):
+        (folder / "another").write_bytes(bytes(4096))
+        full = {"TMPDIR": str(folder), "TMP": str(folder)}
+        targets = ["--configfile", MATCHBOX, "--", "data"]
+        run = snakemake("--cores", "1", *targets, folder=tmp_path, **full)
+    assert run.returncode == 0, run.stdout
