@@ -109,7 +109,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _judged(row: dict[str, Any]) -> dict[str, Any]:
     """Return a line with what fails by the thresholds of today, and the verdict."""
-    figures = {check: row[check] for check in CHECKS if row[check]}
+    figures = {check: row[check] for check in CHECKS if row.get(check)}
     findings = [judged(check, float(figure)) for check, figure in figures.items()]
     failed = [one.check for one in findings if one.status == FAILED]
     acc, found = float(row["acc"]), float(row["found"])

@@ -158,6 +158,13 @@ def small_values_reversed(images: Tensor) -> Tensor:
     return NET(WithGradient.apply(images, torch.where(some, -1e-3, 1.0)))
 
 
+def in_the_first(images: Tensor, there: float) -> Tensor:
+    """Return a number for the first image of `scenes` wherever it is moved to, 1 for the others."""
+    known = torch.stack([image for image, _ in scenes()])
+    nearest = (images.detach()[:, None] - known).abs().flatten(2).mean(2).argmin(1)
+    return torch.where(nearest == 0, there, 1.0).view(-1, 1, 1, 1)
+
+
 def broken_root(images: Tensor) -> Tensor:
     return NET(images + torch.sqrt((images - images.detach()) ** 2))
 
@@ -193,6 +200,10 @@ DEFECTS: dict[str, tuple[Callable[[Tensor], Tensor], str, str, bool]] = {
     "8-bit rounding where attacked": (
         lambda x: NET(torch.where(where_attacked(x, 0) == 0, torch.round(x * 31) / 31, x)),
         *("zero_gradients", "hidden by round", True),
+    ),
+    "reversed in one image of four": (
+        lambda x: NET(WithGradient.apply(x, in_the_first(x, -1))),
+        *("every_image", "another function", False),
     ),
     "reversed at the edge": (
         lambda x: NET(WithGradient.apply(x, at_the_edge(x, -1))),

@@ -116,6 +116,11 @@ CHECKS: dict[str, Check] = {
         "the model itself",
         fails_below=True,
     ),
+    "every_image": Check(
+        "gradients", "Does it in every image?", "agreement in the worst image", 0.5,
+        "find what the model does otherwise in some images, and attack a surrogate without it",
+        fails_below=True,
+    ),
     "random_corners": _lower(
         "Does random noise at the radius find more?",
         "the attack does worse than chance: fix the gradients before you quote a figure",
@@ -179,7 +184,7 @@ CHECKS: dict[str, Check] = {
 """By name, in the order in which they are shown."""
 
 
-GRADIENTS = ("finite_gradients", "zero_gradients", "finite_differences")
+GRADIENTS = ("finite_gradients", "zero_gradients", "finite_differences", "every_image")
 """Checks that fail where an attack cannot follow gradients."""
 SURROGATES = ("transfer", "straight_through", "averaged_gradients", "expectation")
 """Checks whose attacks follow those of something else."""

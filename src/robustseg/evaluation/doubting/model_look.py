@@ -62,9 +62,17 @@ class Seen:
         return float(self.gradients.agreement.nanmedian())
 
     @property
+    def lowest_agreement(self) -> float:
+        """Of gradients and differences, that of the worst image."""
+        return float(self.gradients.agreement.nan_to_num(torch.inf).min())
+
+    @property
     def agrees(self) -> bool:
         """Whether gradients agree with differences, as far as there are any."""
-        return np.isnan(self.agreement) or not CHECKS["finite_differences"].fails(self.agreement)
+        return np.isnan(self.agreement) or not (
+            CHECKS["finite_differences"].fails(self.agreement)
+            or CHECKS["every_image"].fails(self.lowest_agreement)
+        )
 
     @property
     def is_trusted(self) -> bool:
@@ -98,11 +106,7 @@ class Seen:
         if noted.nearest and not hides:
             hides = "an image is resized to the nearest pixel, and others are not looked at"
         draws = f"draws at random: {', '.join(noted.random)}" if noted.random else ""
-        agreement = (
-            not_run("finite_differences", "neither the gradient nor the model changes")
-            if np.isnan(self.agreement)
-            else judged("finite_differences", self.agreement, self._shattered())
-        )
+        agreement = {"finite_differences": self.agreement, "every_image": self.lowest_agreement}
         saturated = percent(float(gradients.saturated.nanmean()))  # NaN if nothing is right
         return [
             judged("eval_mode", len(in_train_mode(model))),
@@ -115,12 +119,18 @@ class Seen:
             judged("finite_gradients", broken),
             judged("zero_gradients", zeros, hides if CHECKS["zero_gradients"].fails(zeros) else ""),
             judged("saturated", 0.0 if np.isnan(saturated) else saturated),
-            agreement,
+            *(
+                not_run(check, "neither the gradient nor the model changes")
+                if np.isnan(self.agreement)
+                else judged(check, figure, self._shattered(check, figure))
+                for check, figure in agreement.items()
+            ),
         ]
 
-    def _shattered(self) -> str:
+    def _shattered(self, check: str, figure: float) -> str:
         """Return what a gradient is that is there and does not agree with differences."""
-        if self.agrees or CHECKS["zero_gradients"].fails(percent(_mean(self.gradients.zeros))):
+        gone = CHECKS["zero_gradients"].fails(percent(_mean(self.gradients.zeros)))
+        if gone or not CHECKS[check].fails(figure):
             return ""
         return "shattered, or the gradient of another function"
 
