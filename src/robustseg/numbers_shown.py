@@ -11,13 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustseg.evidence.numbers import (
-    LONG_COLUMNS,
-    Number,
-    Sources,
-    evidence_in,
-    outcome_numbers,
-)
+from robustseg.evidence.numbers import LONG_COLUMNS, Number, Sources, evidence_in, outcome_numbers
 from robustseg.evidence.runs import Models, Selection
 from robustseg.evidence.wording import (
     HALF_AT_NOTE,

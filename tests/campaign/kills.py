@@ -5,15 +5,7 @@ import signal
 from functools import partial
 from pathlib import Path
 
-from tests.campaign.cases import (
-    DAMAGED,
-    HUNG,
-    RIGHT,
-    SENTENCE,
-    TRACEBACK,
-    CaseClass,
-    Verdict,
-)
+from tests.campaign.cases import DAMAGED, HUNG, RIGHT, SENTENCE, TRACEBACK, CaseClass, Verdict
 from tests.campaign.jobs import JOBS, Job, Ready
 from tests.campaign.processes import Ended, Moment, run_forked
 from tests.campaign.trees import difference, half_written, tree_of

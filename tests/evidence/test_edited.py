@@ -11,11 +11,7 @@ import pytest
 
 from robustseg.errors import RobustsegError
 from robustseg.evidence.queries import Evidence
-from robustseg.evidence.reading import (
-    read_class_names,
-    read_opinions,
-    read_provenance,
-)
+from robustseg.evidence.reading import read_class_names, read_opinions, read_provenance
 from robustseg.evidence.schema import CLASSES_KEY, COUNTED, KEY, SCHEMA, SCHEMA_VERSION
 from robustseg.evidence.writing import write_evidence
 from tests.evidence.edited import EDITED, PLACE, edit, everything

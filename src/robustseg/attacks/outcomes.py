@@ -9,13 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robustseg.attacks.alma_prox import alma_prox
-from robustseg.attacks.attacked_model import (
-    Model,
-    data_classes,
-    device_of,
-    frozen,
-    full_precision,
-)
+from robustseg.attacks.attacked_model import Model, data_classes, device_of, frozen, full_precision
 from robustseg.attacks.pixel_losses import check_logits, refuse_images
 from robustseg.attacks.run import AttackResult, check_batch, run_attack
 from robustseg.attacks.search_model import exact

@@ -15,17 +15,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import FIGURES
-from robustseg.sections import (
-    ATTACK,
-    TAG,
-    Location,
-    Name,
-    Percent,
-    Section,
-    Text,
-    key_at,
-    problems,
-)
+from robustseg.sections import ATTACK, TAG, Location, Name, Percent, Section, Text, key_at, problems
 from robustseg.tables.registry import TABLES
 from robustseg.yaml_files import read_yaml
 

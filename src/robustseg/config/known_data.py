@@ -2,14 +2,7 @@
 
 from collections.abc import Sequence
 
-from robustseg.config.data import (
-    SEGMENTATION_KINDS,
-    Ade20k,
-    AnyData,
-    Downloaded,
-    Folder,
-    ImageNet,
-)
+from robustseg.config.data import SEGMENTATION_KINDS, Ade20k, AnyData, Downloaded, Folder, ImageNet
 from robustseg.data.interface import BACKGROUND
 from robustseg.errors import RobustsegError
 

@@ -7,13 +7,7 @@ from typing import Any
 
 from robustseg.data.ade20k import ade20k_entries, ade20k_lists, ade20k_objects
 from robustseg.data.labels import LabelPolicy, ade20k_policy, palette, voc_policy
-from robustseg.data.manifest import (
-    MANIFEST_SCHEMA,
-    Entry,
-    check_entries,
-    write_rows,
-    write_split,
-)
+from robustseg.data.manifest import MANIFEST_SCHEMA, Entry, check_entries, write_rows, write_split
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, Split
 from robustseg.data.voc import voc_entries, voc_lists
 from robustseg.errors import RobustsegError

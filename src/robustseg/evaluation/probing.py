@@ -13,13 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustseg.attacks.attacked_model import (
-    Model,
-    backward,
-    device_of,
-    frozen,
-    full_precision,
-)
+from robustseg.attacks.attacked_model import Model, backward, device_of, frozen, full_precision
 from robustseg.attacks.logit_distance import near_best, unit_of
 from robustseg.attacks.outcomes import predict
 from robustseg.attacks.search_model import exact

@@ -19,16 +19,7 @@ from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius, radius_o
 from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import hash_settings, provenance, said
 from robustseg.files import write_text
-from robustseg.sections import (
-    AtOnce,
-    Count,
-    Name,
-    RadiusOrZero,
-    Section,
-    Seed,
-    Typed,
-    read_section,
-)
+from robustseg.sections import AtOnce, Count, Name, RadiusOrZero, Section, Seed, Typed, read_section
 
 if TYPE_CHECKING:
     from robustseg.evidence.queries import Evidence

@@ -7,12 +7,7 @@ from typing import Any
 from torch import nn
 
 from robustseg.attacks.search_model import exact
-from robustseg.attacks.spec import (
-    SQUARE,
-    SquareSpec,
-    images_of_shard,
-    specs_of,
-)
+from robustseg.attacks.spec import SQUARE, SquareSpec, images_of_shard, specs_of
 from robustseg.data.interface import Dataset
 from robustseg.data.relabelled import background_class, without_background
 from robustseg.errors import RobustsegError

@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 
 from robustseg import intervals
 from robustseg.evidence.runs import Models, Run, Selection
-from robustseg.evidence.wording import (
-    listed,
-    percent,
-)
+from robustseg.evidence.wording import listed, percent
 from robustseg.names import amount
 
 if TYPE_CHECKING:

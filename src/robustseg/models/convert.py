@@ -18,12 +18,7 @@ from robustseg.models.build import build, classifier_architecture
 from robustseg.models.checkpoints import is_normalisation, load_strictly, save_weights
 from robustseg.models.inert_pickle import shown
 from robustseg.models.key_names import MEAN, STD, rename
-from robustseg.models.published import (
-    CLASSIFIERS,
-    MODELS,
-    SegmentationWeights,
-    Weights,
-)
+from robustseg.models.published import CLASSIFIERS, MODELS, SegmentationWeights, Weights
 from robustseg.models.unpickling import read_checkpoint
 from robustseg.names import IMAGENET_CLASSES
 

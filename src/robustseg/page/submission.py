@@ -25,16 +25,7 @@ from robustseg.evidence.numbers import Number
 from robustseg.evidence.reading import merged_provenance, read_opinions
 from robustseg.evidence.schema import PROVENANCE_KEYS, VERSION_KEY
 from robustseg.files import sha256, write_text
-from robustseg.sections import (
-    HASH,
-    Count,
-    Name,
-    Percent,
-    Radius,
-    Section,
-    Seed,
-    sentences,
-)
+from robustseg.sections import HASH, Count, Name, Percent, Radius, Section, Seed, sentences
 from robustseg.text_files import read_json
 
 if TYPE_CHECKING:

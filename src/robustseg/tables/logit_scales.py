@@ -4,14 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.spec import (
-    CHOICES,
-    DEFAULT_CHOICE,
-    OPTIMIZERS,
-    SCHEDULES,
-    TRANSFER,
-    Member,
-)
+from robustseg.attacks.spec import CHOICES, DEFAULT_CHOICE, OPTIMIZERS, SCHEDULES, TRANSFER, Member
 from robustseg.evidence.attack_sets import check_seeds
 from robustseg.evidence.numbers import Number, Sources, evidence_in, mean_number
 from robustseg.evidence.runs import Run, Runs, Selection
