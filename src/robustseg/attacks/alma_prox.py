@@ -19,7 +19,6 @@ from robustseg.attacks.attacked_model import (
     data_classes,
     frozen,
     full_precision,
-    is_finite,
     refuse_gradients,
 )
 from robustseg.attacks.pixel_losses import are_finite, check_logits, refuse_images
@@ -163,7 +162,7 @@ def _descend(
         w = (w / rate.to(w)).clamp_(o.w_min, o.w_max)
         slope = constraints.update((w * margin.detach()).double(), fooled, t, t / (steps - 1))
         gradient = _gradient(margin, adversarial, slope * w)
-        broken = ~is_finite(gradient)
+        broken = ~are_finite(gradient)
         if broken.any():
             nothing = ~are_finite(logits.detach())
             refuse_images(nothing, image_ids, "got logits that are not finite under attack")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks.attacked_model import is_finite
 from robustseg.attacks.coarse_logits import logits_for
 from robustseg.attacks.losses import Moment
+from robustseg.attacks.pixel_losses import are_finite
 from robustseg.attacks.projection import ball
 from robustseg.errors import RobustsegError
 from robustseg.training.inner_losses import attack_loss
@@ -81,7 +81,7 @@ def perturb(
                 logits = logits.float()
             loss = attack_loss(attack.loss, logits, labels, at)
             gradient = _gradient(loss * weight, point, attack.contaminates)
-            broken |= ~is_finite(gradient) & loss.isfinite()  # else the training says so itself
+            broken |= ~are_finite(gradient) & loss.isfinite()  # else the training says so itself
             perturbed = box.project(point.detach().add(gradient.sign(), alpha=attack.step_size))
     _refuse(broken)  # here alone: to ask is to wait for the device
     return perturbed.detach()

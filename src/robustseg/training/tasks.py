@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustseg.attacks.attacked_model import is_finite
 from robustseg.attacks.coarse_logits import Columns
+from robustseg.attacks.pixel_losses import are_finite
 from robustseg.data.interface import Dataset
 from robustseg.errors import RobustsegError
 from robustseg.metrics import PixelCounts, count_pixels, mean_accuracy, miou
@@ -93,7 +93,7 @@ def predict(
             perturbed = attack(images, labels)
             with torch.no_grad():
                 logits = task.model(perturbed)
-            if not is_finite(logits).all():  # no later loss would tell of the last update
+            if not are_finite(logits).all():  # no later loss would tell of the last update
                 raise RobustsegError(
                     "the network's outputs are not finite after this epoch's updates; lower the "
                     "learning_rate, or lengthen the warm-up"
