@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from robustseg.errors import RobustsegError
+from robustseg.names import amount
 from robustseg.progress import Progress
 
 SLOTS = "ROBUSTSEG_GPU_SLOTS"
@@ -64,7 +65,7 @@ def check_cluster(count: int, visible: bool) -> None:
     if count and not visible:
         listed = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
         raise RobustsegError(
-            f"this job asked for {count} GPU{'s' if count > 1 else ''} and torch sees none on "
+            f"this job asked for {amount(count, 'GPU')} and torch sees none on "
             f"{socket.gethostname()} (CUDA_VISIBLE_DEVICES is {listed or 'empty'}), so nothing was "
             "computed; choose a partition whose nodes have GPUs that this torch supports, or, to "
             f"compute on CPUs on purpose, give the rule `gpu: 0` or set {ALLOW_CPU}=1"
@@ -97,7 +98,7 @@ def check_shares(count: int, batch_size: int, images_per_pass: int) -> None:
         *(f"lower images_per_pass to {n}" for n in smaller[-1:]),
     ]
     raise RobustsegError(
-        f"{count} GPUs cannot share a batch of {passes} pass{'es' if passes > 1 else ''} of "
+        f"{count} GPUs cannot share a batch of {amount(passes, 'pass', 'passes')} of "
         f"{images_per_pass} images; {', or '.join(advice)}"
     )
 

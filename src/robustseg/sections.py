@@ -20,6 +20,7 @@ from robustseg.bounds import (
     fits_a_name,
 )
 from robustseg.errors import RobustsegError, shown
+from robustseg.names import amount
 from robustseg.text_files import MEND, parse_json, read_text
 
 Location: TypeAlias = tuple[str | int, ...]
@@ -217,9 +218,11 @@ def _explain(error: Any, file: type[Section]) -> str:
     if kind == "union_tag_not_found":
         return "needs a kind"
     if kind == "too_short":
-        return f"needs at least {_entries(error['ctx']['min_length'])}, not {shown(value)}"
+        least = amount(error["ctx"]["min_length"], "entry", "entries")
+        return f"needs at least {least}, not {shown(value)}"
     if kind == "too_long":
-        return f"has room for {_entries(error['ctx']['max_length'])}, not {shown(value)}"
+        most = amount(error["ctx"]["max_length"], "entry", "entries")
+        return f"has room for {most}, not {shown(value)}"
     message = PLAIN.get(kind) or PATTERNS.get(error.get("ctx", {}).get("pattern", ""))
     message = message or (
         error["msg"].replace("Input should", "should", 1).replace("String", "", 1).strip()
@@ -228,10 +231,6 @@ def _explain(error: Any, file: type[Section]) -> str:
     if kind == "float_type" and isinstance(value, str) and NUMBER.fullmatch(value):
         hint = " (write numbers without quotes, and 1e-3 as 1.0e-3)"
     return f"{message}, not {shown(value)}{hint}"
-
-
-def _entries(count: int) -> str:
-    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _known_keys(location: Location, file: type[Section]) -> list[str]:

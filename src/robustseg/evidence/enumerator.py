@@ -22,6 +22,7 @@ from robustseg.attacks.spec import (
     specs_of,
 )
 from robustseg.errors import RobustsegError
+from robustseg.names import amount
 
 CLEAN_SUITE = "clean"
 """The suite of the clean evaluation, which has no radius and is never divided into shards."""
@@ -259,9 +260,9 @@ def check_files(wanted_by: str, paths: Iterable[str | Path]) -> None:
 
 def missing_evidence(wanted_by: str, count: int, named: Iterable[str]) -> RobustsegError:
     """Return the error that names the jobs which must be run first."""
-    jobs = "1 job" if count == 1 else f"{count} jobs"
     return RobustsegError(
-        f"{wanted_by} misses evidence of {jobs}: {'; '.join(named)}; run them, then make it again"
+        f"{wanted_by} misses evidence of {amount(count, 'job')}: {'; '.join(named)}; run them, "
+        "then make it again"
     )
 
 

@@ -16,6 +16,7 @@ from robustseg.data.batching import batches_of, labelled_images
 from robustseg.data.interface import IGNORE_LABEL, Dataset
 from robustseg.errors import FullGpuError, RobustsegError, is_of_full_gpu
 from robustseg.gpus import check_shares
+from robustseg.names import amount
 from robustseg.progress import Progress
 from robustseg.seeds import derive_seed
 from robustseg.training.batch_norm import RunningStatistics
@@ -158,7 +159,7 @@ class Trainer:
         after = f", {turns} of them one after the other" if turns > 1 else ""
         self.progress.say(
             f"each update is of {recipe.batch_size} images, in {recipe.passes} passes of "
-            f"{recipe.images_per_pass} on {size} process{'es' if size > 1 else ''}{after}"
+            f"{recipe.images_per_pass} on {amount(size, 'process', 'processes')}{after}"
         )
 
     def _updates(self, asked: Callable[[], bool]) -> Iterator[None]:
