@@ -80,7 +80,7 @@ def source_of(
         return _of_dataset(data, batch_size, shard, images)
     if isinstance(data, tuple) and len(data) == 2 and not all(map(_is_pair, data)):
         refuse_swapped("the data", *data)
-        if _dimensions(data[0]) == 4:
+        if len(shape_of(data[0])) == 4:
             if len(data[0]) != len(data[1]):
                 raise RobustsegError(f"there are {len(data[0])} images and {len(data[1])} labels")
             data = list(zip(*data, strict=True))
@@ -150,7 +150,7 @@ def _of_batches(
     seen = 0
     for number, item in enumerate(_batches_of(data)):
         one, labels, ids = _parts(item, f"batch {number}")
-        if _dimensions(one) == 3 and not isinstance(one, list | tuple):
+        if len(shape_of(one)) == 3 and not isinstance(one, list | tuple):
             raise RobustsegError(
                 "the data gives single images one after the other; pass a list of (image, "
                 "label), or a loader with batches"
@@ -356,15 +356,7 @@ def _is_list_of_pairs(data: Any) -> bool:
         return False
     if not len(data):
         raise RobustsegError("there are no images in the data")
-    image = _parts(data[0], "image 0")[0]
-    return hasattr(image, "convert") or _dimensions(image) in (2, 3)
-
-
-def _dimensions(values: Any) -> int:
-    """Return the dimensions of a tensor or array, one more for a list of such."""
-    if isinstance(values, list | tuple):
-        return 1 + _dimensions(values[0]) if values else 1
-    return int(getattr(values, "ndim", 0))
+    return len(shape_of(_parts(data[0], "image 0")[0])) in (2, 3)
 
 
 def _classes_of(data: Any) -> list[str] | None:
