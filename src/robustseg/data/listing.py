@@ -228,12 +228,6 @@ def examples(names: Sequence[str]) -> str:
     return ", ".join(map(in_one_line, names[:EXAMPLES])) + (", …" if len(names) > EXAMPLES else "")
 
 
-def fingerprint(files: Iterable[Path], text: str = "") -> str:
-    """Return 16 hexadecimal digits that follow from some text, and files' names and sizes."""
-    states = sorted(f"{path.as_posix()} {_bytes(path)}" for path in files)
-    return hashlib.sha256("\n".join([text, *states]).encode()).hexdigest()[:16]
-
-
 def _bytes(path: Path) -> int:
     """Return the size of a file, 0 where a link leads nowhere, or where none can be seen."""
     with suppress(OSError):
@@ -242,7 +236,9 @@ def _bytes(path: Path) -> int:
 
 
 def settings_fingerprint(settings: Mapping[str, Any]) -> str:
-    """Return the fingerprint of all files that a section of kind `folder` is about.
+    """Return 16 hexadecimal digits that follow from what a section of kind `folder` is about.
+
+    They follow from the lists of ids, and the names and sizes of all files.
 
     Raises:
         RobustsegError: a folder or a list is missing.
@@ -257,7 +253,8 @@ def settings_fingerprint(settings: Mapping[str, Any]) -> str:
             there = files_by_id(folder)
             listed = there if wanted is None else there.keys() & set(wanted)
             files += [path for image_id in listed for path in there[image_id]]
-    return fingerprint(files, str(lists))
+    states = sorted(f"{path.as_posix()} {_bytes(path)}" for path in files)
+    return hashlib.sha256("\n".join([str(lists), *states]).encode()).hexdigest()[:16]
 
 
 @lru_cache

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,18 +88,6 @@ def read_list(path: Path) -> list[str]:
     return names
 
 
-def check_entries(
-    root: Path, entries: Sequence[Entry], policy: LabelPolicy, threads: int, progress: Progress
-) -> list[tuple[int, int]]:
-    """Read every image and mask once, and return heights and widths in the order of `entries`.
-
-    Raises:
-        RobustsegError: a file is missing or damaged, an image and its mask differ in size, or a
-            mask holds a value that is no class.
-    """
-    return check_each(partial(_check_entry, root, policy), entries, threads, progress)
-
-
 def check_each(
     check: Callable[[Checked], tuple[int, int]],
     entries: Sequence[Checked],
@@ -121,7 +108,13 @@ def check_each(
             raise
 
 
-def _check_entry(root: Path, policy: LabelPolicy, entry: Entry) -> tuple[int, int]:
+def check_entry(root: Path, policy: LabelPolicy, entry: Entry) -> tuple[int, int]:
+    """Read an image and its masks below `root`, and return height and width.
+
+    Raises:
+        RobustsegError: a file is missing or damaged, the image and a mask differ in size, or a
+            mask holds a value that is no class.
+    """
     image = read_image(root / entry.image)
     for path in filter(None, (entry.mask, entry.sbd_mask)):
         values = read_known_mask(policy, root / path)

@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from robustseg.data.ade20k import ade20k_entries, ade20k_lists, ade20k_objects
 from robustseg.data.labels import LabelPolicy, ade20k_policy, palette, voc_policy
-from robustseg.data.manifest import MANIFEST_SCHEMA, Entry, check_entries, write_rows, write_split
+from robustseg.data.manifest import (
+    MANIFEST_SCHEMA,
+    Entry,
+    check_each,
+    check_entry,
+    write_rows,
+    write_split,
+)
 from robustseg.data.splits import ADE20K_SPLITS, ADE20K_VAL, VOC_SPLITS, VOC_VAL, Split
 from robustseg.data.voc import voc_entries, voc_lists
 from robustseg.errors import RobustsegError
@@ -54,14 +62,15 @@ def prepare(
         progress: says how far it is.
 
     Raises:
-        RobustsegError: as `check_entries`; a list or folder is missing; a split is empty or has
+        RobustsegError: as `check_entry`; a list or folder is missing; a split is empty or has
             not the published number of images.
     """
     root = Path(root)
     source = _source(settings, root, folders)
     splits = _splits(settings, source)
     _check_counts(settings, source, splits, root)
-    sizes = check_entries(root, source.entries, source.policy, threads, progress)
+    check = partial(check_entry, root, source.policy)
+    sizes = check_each(check, source.entries, threads, progress)
     rows = _rows(source, splits, sizes)
     shared = _shared(settings, source.policy, root)
     write_rows(outputs["manifest"], rows, MANIFEST_SCHEMA, shared)

@@ -1,6 +1,6 @@
 """The splits of published data sets: for PASCAL-VOC and ADE20K sets of their archives' lists."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,47 +15,41 @@ class Split:
 
     Attributes:
         lists: names of the lists that it is made of.
-        members: ids of its images, from the lists.
         count: images that it has in the published data.
         own_masks: list whose images have the data set's own masks; the others have SBD's.
+        without: list whose images it leaves out.
     """
 
     lists: tuple[str, ...]
-    members: Callable[[Lists], set[str]]
     count: int
     own_masks: str | None = None
+    without: str | None = None
+
+    def members(self, lists: Lists) -> set[str]:
+        """Return the ids of its images."""
+        found = {image_id for name in self.lists for image_id in lists[name]}
+        return found - set(lists[self.without]) if self.without else found
 
 
 VOC_SPLITS = {
     # App. B.2: "8498 images"
-    "paper_8498": Split(("sbd_train",), lambda lists: set(lists["sbd_train"]), 8498),
+    "paper_8498": Split(("sbd_train",), 8498),
     # RELEASED CODE: SBD's training and validation images.
-    "released_11355": Split(
-        ("sbd_train", "sbd_val"),
-        lambda lists: {*lists["sbd_train"], *lists["sbd_val"]},
-        11355,
-    ),
+    "released_11355": Split(("sbd_train", "sbd_val"), 11355),
     # What most of the literature calls train_aug; no image of VOC val.
     # ASSUME: the images of VOC train keep VOC's finer masks, void included.
     "train_aug_10582": Split(
-        ("voc_train", "voc_val", "sbd_train", "sbd_val"),
-        lambda lists: (
-            {*lists["voc_train"], *lists["sbd_train"], *lists["sbd_val"]} - {*lists["voc_val"]}
-        ),
-        10582,
-        own_masks="voc_train",
+        ("voc_train", "sbd_train", "sbd_val"), 10582, own_masks="voc_train", without="voc_val"
     ),
     # SBD's training images without those of VOC 2012.
-    "noleak_5623": Split(("train_noval",), lambda lists: set(lists["train_noval"]), 5623),
+    "noleak_5623": Split(("train_noval",), 5623),
 }
 """Training splits of PASCAL-VOC; the number in the name is that of the images."""
-VOC_VAL = Split(("voc_val",), lambda lists: set(lists["voc_val"]), 1449, own_masks="voc_val")
+VOC_VAL = Split(("voc_val",), 1449, own_masks="voc_val")
 VOC_VAL_SPLITS = ("val", "val_in_training", "val_outside_training")
 """All of VOC val, and its images inside and outside the training split: the leak."""
-ADE20K_SPLITS = {
-    "train": Split(("train",), lambda lists: set(lists["train"]), 20210, own_masks="train"),
-}
-ADE20K_VAL = Split(("val",), lambda lists: set(lists["val"]), 2000, own_masks="val")
+ADE20K_SPLITS = {"train": Split(("train",), 20210, own_masks="train")}
+ADE20K_VAL = Split(("val",), 2000, own_masks="val")
 ADE20K_CLASSES = {"ignore": 150, "class": 151}
 """How many there are, by what becomes of the pixels of no object."""
 CAMVID_IMAGES = {"train": 367, "test": 233}
