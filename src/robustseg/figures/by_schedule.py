@@ -43,7 +43,7 @@ def draw(numbers: Numbers) -> Drawing:
     (model, settings), *_ = numbers.models.items()
     metrics = numbers.exhibit.metrics
     shown = [(eps_255, metric) for eps_255 in numbers.radii() for metric in metrics]
-    canvas, axes = panels(len(shown), 2.3, sharey=True)
+    canvas, axes = panels(len(shown), sharey=True)
     for axis, (eps_255, metric) in zip(axes, shown, strict=True):
         drawn = {
             (loss, schedule): numbers.get(model, f"{loss}/{schedule}", eps_255, metric)

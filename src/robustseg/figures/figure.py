@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WIDTH_INCHES = 5.5
 """Of a figure, like the text of a paper: there its letters are as large as they say here."""
+PANEL_INCHES = 2.3
+"""Height of one of several axes."""
 TITLE_LETTERS = 76
 """Letters of a title that fit across a figure."""
 
@@ -58,17 +60,15 @@ class Figure(Exhibit):
     draw: Callable[[Numbers], Drawing]
 
 
-def panels(
-    count: int, height_inches: float, columns: int = 2, **shared: Any
-) -> tuple[Canvas, list[Axes]]:
-    """Return a canvas with that many axes, in lines of at most `columns`."""
+def panels(count: int, sharey: bool = False) -> tuple[Canvas, list[Axes]]:
+    """Return a canvas with that many axes, two to a line."""
     import matplotlib.pyplot as plt
 
-    columns = min(count, columns)
+    columns = min(count, 2)
     rows = -(-count // columns)
-    size = (WIDTH_INCHES, height_inches * rows)
+    size = (WIDTH_INCHES, PANEL_INCHES * rows)
     canvas, axes = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False, **shared
+        rows, columns, figsize=size, layout="constrained", squeeze=False, sharey=sharey
     )
     for axis in axes.flat[count:]:
         axis.set_visible(False)

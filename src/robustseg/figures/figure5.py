@@ -30,7 +30,7 @@ def select(runs: Runs) -> Iterator[Selection]:
 def draw(numbers: Numbers) -> Drawing:
     """Draw a line a radius over the iterations."""
     model, *_ = numbers.models
-    canvas, axes = panels(2, 2.3)
+    canvas, axes = panels(2)
     budgets = sorted({one.runs[0].iterations for one in numbers.entries})
     for axis, metric in zip(axes, numbers.exhibit.metrics, strict=True):
         for index, eps_255 in enumerate(numbers.radii()):

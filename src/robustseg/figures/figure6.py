@@ -94,7 +94,7 @@ def scores(sources: Sources, one: Number) -> ImageScores:
 def draw(numbers: Numbers) -> Drawing:
     """Draw a line an attack over the radii, a panel a model."""
     models = dict.fromkeys(one.model for one in numbers.entries)
-    canvas, axes = panels(len(models), 2.3)
+    canvas, axes = panels(len(models))
     for axis, model in zip(axes, models, strict=True):
         _draw_model(axis, numbers, model)
         entitle(axis, numbers.trained(model))

@@ -45,7 +45,7 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
 def draw(numbers: Numbers) -> Drawing:
     """Draw a line a suite over its budgets; a panel a model and radius."""
     shown = [(model, eps_255) for model in numbers.models for eps_255 in numbers.radii(model)]
-    canvas, axes = panels(len(shown), 2.3)
+    canvas, axes = panels(len(shown))
     suites = list(dict.fromkeys(map(_suite, numbers.entries)))
     lines: dict[str, Any] = {}
     for axis, (model, eps_255) in zip(axes, shown, strict=True):

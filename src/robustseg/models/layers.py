@@ -5,6 +5,9 @@ from torch.nn import functional
 
 from robustseg.models.interpolation import pool
 
+POOL_SIZES = (1, 2, 3, 6)
+"""Regions a side of a pyramid's levels."""
+
 
 class ConvBlock(nn.Module):
     """Convolution, BatchNorm, ReLU."""
@@ -29,3 +32,10 @@ class Pool(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, regions, regions)."""
         return pool(features, self.regions)
+
+
+def pyramid(channels_in: int, channels: int) -> nn.ModuleList:
+    """Return averages over regions, one module for each of `POOL_SIZES`, `channels` each."""
+    return nn.ModuleList(
+        nn.Sequential(Pool(regions), ConvBlock(channels_in, channels, 1)) for regions in POOL_SIZES
+    )

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from robustseg.models.interpolation import resize
-from robustseg.models.layers import ConvBlock, Pool
+from robustseg.models.layers import POOL_SIZES, ConvBlock, pyramid
 from robustseg.models.registry import PSPNetSize
 from robustseg.models.segmentation import SegmentationModel
-
-POOL_SIZES = (1, 2, 3, 6)
 
 
 class PSPHead(nn.Module):
@@ -31,10 +29,7 @@ class PSPHead(nn.Module):
     def __init__(self, channels_in: int, size: PSPNetSize, num_classes: int) -> None:
         super().__init__()
         quarter = channels_in // len(POOL_SIZES)
-        self.pyramid = nn.ModuleList(
-            nn.Sequential(Pool(regions), ConvBlock(channels_in, quarter, 1))
-            for regions in POOL_SIZES
-        )
+        self.pyramid = pyramid(channels_in, quarter)
         self.classifier = classifier(2 * channels_in, size.channels, size.dropout, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -17,11 +17,9 @@ from torch import Tensor, nn
 
 from robustseg.models.convnext import LayerNorm2d
 from robustseg.models.interpolation import resize
-from robustseg.models.layers import ConvBlock, Pool
+from robustseg.models.layers import POOL_SIZES, ConvBlock, pyramid
 from robustseg.models.registry import UPerNetSize
 from robustseg.models.segmentation import SegmentationModel
-
-POOL_SIZES = (1, 2, 3, 6)
 
 
 class UPerHead(nn.Module):
@@ -36,9 +34,7 @@ class UPerHead(nn.Module):
     def __init__(self, dims: Sequence[int], size: UPerNetSize, num_classes: int) -> None:
         super().__init__()
         width = size.channels
-        self.psp_modules = nn.ModuleList(
-            nn.Sequential(Pool(regions), ConvBlock(dims[-1], width, 1)) for regions in POOL_SIZES
-        )
+        self.psp_modules = pyramid(dims[-1], width)
         self.bottleneck = ConvBlock(dims[-1] + len(POOL_SIZES) * width, width, 3)
         self.lateral_convs = nn.ModuleList(ConvBlock(channels, width, 1) for channels in dims[:-1])
         self.fpn_convs = nn.ModuleList(ConvBlock(width, width, 3) for _ in dims[:-1])

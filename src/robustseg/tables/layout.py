@@ -28,6 +28,11 @@ class Cell:
     note: str = ""
     reported: float | None = None
 
+    @property
+    def number(self) -> float:
+        """The number of "27.4" or of "27.4 ± 0.1"."""
+        return float(self.text.split()[0])
+
 
 @dataclass(frozen=True)
 class Row:
@@ -136,21 +141,13 @@ def _lines_beside(row: Row) -> tuple[Row, ...]:
     if all(cell.reported is None for cell in row.cells):
         return (row,)
     paper = (MISSING if c.reported is None else f"{c.reported:.1f}" for c in row.cells)
-    gaps = (
-        MISSING if c.reported is None else signed(_leading_number(c.text) - c.reported)
-        for c in row.cells
-    )
+    gaps = (MISSING if c.reported is None else signed(c.number - c.reported) for c in row.cells)
     rest = ("",) * (len(row.stub) - 1)
     return (
         row,
         Row(("paper", *rest), tuple(map(Cell, paper)), beside=True),
         Row(("difference", *rest), tuple(map(Cell, gaps)), beside=True),
     )
-
-
-def _leading_number(text: str) -> float:
-    """Return the number of "27.4" or of "27.4 ± 0.1"."""
-    return float(text.split()[0])
 
 
 def spans(texts: Sequence[str]) -> list[tuple[str, int]]:

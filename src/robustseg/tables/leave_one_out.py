@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from robustseg.evidence.numbers import Number, Sources, bounds, evidence_in, number, outcome_numbers
-from robustseg.evidence.runs import Run, Runs, Selection
+from robustseg.evidence.runs import Runs, Selection
 from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import LOSSES_NEEDED
 from robustseg.numbers_shown import Numbers
@@ -26,7 +26,7 @@ def select(runs: Runs) -> Iterator[Selection]:
             raise runs.refusal(f"reads no attack on {model}; name a suite that attacks it")
         for eps_255 in runs.radii(model):
             clean, found = runs.clean(model), runs.find(model=model, eps_255=eps_255)
-            losses = _losses(found)
+            losses = list(dict.fromkeys(run.loss for run in found))
             if len(losses) < 2:
                 raise runs.refusal(
                     f"needs attacks of at least two losses on {model} at {radius(eps_255)} and "
@@ -36,10 +36,6 @@ def select(runs: Runs) -> Iterator[Selection]:
             for loss in losses:
                 others = (run for run in found if run.loss != loss)
                 yield Selection(f"without_{loss}", (*others, clean), eps_255)
-
-
-def _losses(attacks: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.loss for run in attacks))
 
 
 def measure(sources: Sources, selection: Selection) -> list[Number]:

@@ -91,11 +91,7 @@ def best(some: Sequence[Cell], metrics: int = 1) -> list[Cell]:
         metrics: cells of one attack.
     """
     # ASSUME: bold as the captions of Tables 2 and 9 suggest; the text version carries no bold.
-    lowest = [min(map(_value, some[place::metrics])) for place in range(metrics)]
+    lowest = [min(one.number for one in some[place::metrics]) for place in range(metrics)]
     return [
-        replace(one, bold=_value(one) == lowest[place % metrics]) for place, one in enumerate(some)
+        replace(one, bold=one.number == lowest[place % metrics]) for place, one in enumerate(some)
     ]
-
-
-def _value(one: Cell) -> float:
-    return float(one.text.split()[0])

@@ -32,10 +32,7 @@ def measure(sources: Sources, selection: Selection) -> list[Number]:
     from robustseg.evidence.queries import score
 
     evidence = evidence_in(sources)
-    seeds = sorted({run.seed for run in selection.runs})
-    attacked = [
-        evidence.worst([run for run in selection.runs if run.seed == seed]) for seed in seeds
-    ]
+    attacked = evidence.worst_by_seed(selection.runs)
     values = tuple(percent(score(one).acc) for one in attacked)
     mean, std = mean_and_spread(values)
     images = len(attacked[0].image_ids)
