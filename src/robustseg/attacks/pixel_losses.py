@@ -73,7 +73,10 @@ def _chunks(logits: Tensor) -> Iterator[slice]:
 
 
 def is_on_cpu(logits: Tensor) -> bool:
-    """Return whether chunks are to suit a CPU's cache, and not another device's memory."""
+    """Return whether chunks are to suit a CPU's cache, and not another device's memory.
+
+    A benchmark of memory answers otherwise.
+    """
     return logits.device.type == "cpu"
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from robustseg.attacks import tolerances
 from robustseg.attacks.attacked_model import Model, data_classes, frozen, full_precision
 from robustseg.attacks.gradient_checks import saturated
 from robustseg.attacks.logit_distance import distance, lead, unit_of
@@ -35,13 +36,10 @@ WEIGHED_BY_EVALUATION = (
 )
 SMALL_EPS_255 = 0.1
 """Below, a radius is rather one in [0, 1]: 8/255 is 0.03."""
-REPEATS = 1e-3
-"""Two passes agree if their logits are at most so many units apart, see `logit_distance`."""
-ALONE = 0.03
-"""An image alone agrees with itself in its batch likewise."""
 FOLLOWED = 0.3
-"""A pass whose gradient is taken agrees with one without likewise: torch's attention takes other
-ways then, by which networks in bfloat16 differ by up to 0.11."""
+"""A pass whose gradient is taken agrees with one without if logits are at most so many units apart,
+see `logit_distance`: torch's attention takes other ways then, by which networks in bfloat16 differ
+by up to 0.11."""
 
 
 class RobustsegWarning(UserWarning):
@@ -149,7 +147,7 @@ class WarningSigns:
 
     def attacked(self, attack: str, acc: float, clean_acc: float) -> None:
         """Take in what an attack leaves right of some images, and what is right of them without."""
-        if acc > clean_acc + BETTER_TOLERATED:
+        if acc > clean_acc + tolerances.BETTER:
             self.said.append(
                 f"the attack {attack} leaves {100 * acc:.1f} % of the pixels right, and without it "
                 f"{100 * clean_acc:.1f} % are: its gradients lead nowhere, and the model may look "
@@ -163,9 +161,8 @@ class WarningSigns:
         if guess and right <= guess and right < 1:
             said.append(
                 f"without an attack {100 * right:.1f} % of the pixels are right, and "
-                f"always predicting class {label} would get {100 * guess:.1f} %: check "
-                "normalisation, channel order, the order of classes, whether values go to 1 or to "
-                "255 (scale), and the weights"
+                f"always predicting class {label} would get {100 * guess:.1f} %: "
+                f"{tolerances.CHECK_SET_UP}"
             )
         if self.ignored and np.count_nonzero(self.labels) == 1:
             said.append(
@@ -193,12 +190,12 @@ class WarningSigns:
                 "softmax or sigmoid, else gradients vanish and the model may look more robust than "
                 f"it is{everywhere if self._one_channel else ''}"
             )
-        if self._unexplained and (share := float(np.mean(self._unexplained))) > ZEROS_TOLERATED:
+        if self._unexplained and (share := float(np.mean(self._unexplained))) > tolerances.ZEROS:
             said.append(
                 f"{100 * share:.0f} % of the gradient's values are exactly 0 and no loss explains "
                 f"it: the model hides them ({self._hides()}), and may look more robust than it is"
             )
-        if self._saturated and (share := float(np.mean(self._saturated))) > SATURATED_TOLERATED:
+        if self._saturated and (share := float(np.mean(self._saturated))) > tolerances.SATURATED:
             said.append(
                 f"{100 * share:.0f} % of the right pixels have a probability "
                 "of 1 after rounding, where losses like cross-entropy have no gradient: divide the "
@@ -256,7 +253,7 @@ class WarningSigns:
                 distance(logits[at : at + 1], predict(self.model, images[at : at + 1]), unit)
                 for at in range(0, len(images), ceil(len(images) / SEEN_ALONE))
             )
-        if again > REPEATS:
+        if again > tolerances.REPEATS:
             return [
                 f"two passes over the same images differ (by up to {again:.2g} times what the best "
                 "class is ahead by): a random model, dropout in training mode, or one that keeps "
@@ -268,7 +265,7 @@ class WarningSigns:
                 f"{followed:.2g} times what the best class is ahead by): the attack follows "
                 "another model than the one that counts"
             ]
-        if self.apart["alone"] > ALONE:
+        if self.apart["alone"] > tolerances.ALONE:
             return [
                 "an image's logits depend on the others of its batch (by up to "
                 f"{self.apart['alone']:.2g} times what the best class is ahead by): BatchNorm in "
@@ -293,14 +290,8 @@ def _distance_when_followed(model: Model, images: Tensor, unit: float) -> float:
 
 SEEN_ALONE = 16
 """Images of the first batch that are seen alone, too, at most; from all over it."""
-ZEROS_TOLERATED = 0.05
-"""Share of the gradient's values that may be 0 without a reason."""
-SATURATED_TOLERATED = 0.5
-"""Share of the right pixels whose probability may be 1."""
 SMALL_LEAD = 0.1
 """By how much the best logit should be ahead of the second on average, see docs/attacks.md."""
-BETTER_TOLERATED = 0.005
-"""By how much accuracy may be higher under an attack than without, as a fraction."""
 
 
 def warn(sentences: list[str], result: object = None) -> None:

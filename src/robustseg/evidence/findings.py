@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite, nan
 from typing import Any
 
+from robustseg.attacks import tolerances
 from robustseg.evidence.wording import printed
 from robustseg.names import amount
 
@@ -76,13 +77,14 @@ CHECKS: dict[str, Check] = {
     ),
     "deterministic": Check(
         "model", "Do two passes over the same images agree?",
-        "times the lead of the best class between two passes", 1e-3,
+        "times the lead of the best class between two passes", tolerances.REPEATS,
         "switch off what is random or kept from pass to pass, or attack and report the expectation "
         "over draws",
     ),
     "alone": Check(
         "model", "Are an image's logits independent of its batch?",
-        "times the lead of the best class between an image alone and in its batch", 0.03,
+        "times the lead of the best class between an image alone and in its batch",
+        tolerances.ALONE,
         "BatchNorm must use its running statistics: call eval()",
     ),
     "logits": Check(
@@ -91,9 +93,7 @@ CHECKS: dict[str, Check] = {
     ),
     "clean_score": Check(
         "model", "Is it better than always saying the commonest class?",
-        "points above always saying the commonest class", 0,
-        "check normalisation, channel order, the order of classes, whether values go to 1 or to "
-        "255 (scale), and the weights",
+        "points above always saying the commonest class", 0, tolerances.CHECK_SET_UP,
         fails_below=True,
     ),
     "finite_gradients": Check(
@@ -101,12 +101,13 @@ CHECKS: dict[str, Check] = {
         "fix the operation whose derivative is infinite (a root or logarithm at 0, a division)",
     ),
     "zero_gradients": Check(
-        "gradients", "Is the gradient there at every pixel?", "% of the gradient's values are 0", 5,
+        "gradients", "Is the gradient there at every pixel?", "% of the gradient's values are 0",
+        100 * tolerances.ZEROS,
         "attack a copy without what hides the gradient, and count on the model itself",
     ),
     "saturated": Check(
         "gradients", "Are the scores of right pixels below certainty?",
-        "% of the right pixels have probability 1", 50,
+        "% of the right pixels have probability 1", 100 * tolerances.SATURATED,
         "add losses that scale the logits, like js@10 (suite sea_plus)",
     ),
     "finite_differences": Check(
@@ -177,7 +178,7 @@ CHECKS: dict[str, Check] = {
     ),
     "below_clean": Check(
         "figure", "Is accuracy under each attack below that without?",
-        "points above the clean score", 0.5,
+        "points above the clean score", 100 * tolerances.BETTER,
         "an attack that makes images better does not work: look at its loss and at the gradients",
     ),
 }  # fmt: skip
