@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from robustseg import metrics
 
-Floats: TypeAlias = NDArray[np.float64]
 Ends: TypeAlias = tuple[float, float]
 """Lower and upper end of an interval."""
 
@@ -33,7 +32,7 @@ def of_mean(values: NDArray[Any]) -> Ends | None:
     return _about(float(values.mean()), values, 0.0) if len(values) > 1 else None
 
 
-def of_difference(values: Floats) -> Ends | None:
+def of_difference(values: metrics.Floats) -> Ends | None:
     """Return the interval of the mean of one difference of fractions an image, (N,) in [-1, 1]."""
     return _about(float(values.mean()), values, -1.0) if len(values) > 1 else None
 
@@ -75,7 +74,7 @@ def of_share(part: metrics.Ints, whole: metrics.Ints) -> Ends | None:
     return _about(float(share), values, 0.0)
 
 
-def _about(estimate: float, values: Floats, least: float) -> Ends:
+def _about(estimate: float, values: metrics.Floats, least: float) -> Ends:
     """Return the interval about an estimate from `least` to 1, by the values (N,) of its images.
 
     Fractions that are all 0 or 1 count how many images something holds for. Where all images have
@@ -89,7 +88,7 @@ def _about(estimate: float, values: Floats, least: float) -> Ends:
     return max(least, estimate - below), min(1.0, estimate + above)
 
 
-def reach(pulls: Floats, q: float) -> tuple[float, float]:
+def reach(pulls: metrics.Floats, q: float) -> tuple[float, float]:
     """Return how far below and above its estimate a number may be, at q standard errors.
 
     Args:
@@ -109,7 +108,7 @@ def reach_of_share(share: float, images: int, q: float) -> tuple[float, float]:
     return share - center + half, center + half - share
 
 
-def contributions(values: Floats) -> Floats:
+def contributions(values: metrics.Floats) -> metrics.Floats:
     """Return what each of N images adds to the error of a number, (N,); their squares add up.
 
     Args:
@@ -118,7 +117,7 @@ def contributions(values: Floats) -> Floats:
     count = len(values)
     if count < 2:
         return np.zeros(count)
-    pulls: Floats = (values - values.mean()) / np.sqrt(count * (count - 1))
+    pulls: metrics.Floats = (values - values.mean()) / np.sqrt(count * (count - 1))
     return pulls
 
 

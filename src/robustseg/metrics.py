@@ -1,6 +1,6 @@
 """Accuracy, mIoU and the image-wise worst case, all from counts per image and class.
 
-PixelCounts come first and are reduced later, so that every score is a query over evidence.
+Counts come first and are reduced later, so that every score is a query over evidence.
 Definitions: arXiv 2306.12941, Sec. 2.1 "Metrics". Fractions in [0, 1] everywhere here.
 """
 

@@ -25,6 +25,11 @@ class NumberKey(NamedTuple):
     eps_255: float
     metric: str
 
+    @staticmethod
+    def of(row: Mapping[Any, Any]) -> "NumberKey":
+        """Return the key of a line of `numbers`."""
+        return NumberKey(*(row[name] for name in NumberKey._fields))
+
 
 class Cell(NamedTuple):
     """A number of a table or figure, by the role that its model plays.
@@ -164,16 +169,12 @@ def by_place(
     found = []
     for place in places:
         cells = [
-            Cell(_key(row), role, row["value"], row["std"], _attack_seeds(row))
+            Cell(NumberKey.of(row), role, row["value"], row["std"], _attack_seeds(row))
             for role, model in place.roles.items()
             for row in of_model.get((place.dataset, model), [])
         ]
         found.append((place, _by_seed(cells)))
     return found
-
-
-def _key(row: Mapping[Any, Any]) -> NumberKey:
-    return NumberKey(*(row[name] for name in NumberKey._fields))
 
 
 def _attack_seeds(row: Mapping[Any, Any]) -> int:

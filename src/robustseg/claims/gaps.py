@@ -10,15 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from robustseg.intervals import (
-    TAIL,
-    Ends,
-    Floats,
-    of_deviation,
-    reach,
-    reach_of_share,
-    student_quantile,
-)
+from robustseg.intervals import TAIL, Ends, of_deviation, reach, reach_of_share, student_quantile
+from robustseg.metrics import Floats
 
 K = TypeVar("K", bound=Hashable)
 

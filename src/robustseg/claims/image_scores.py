@@ -42,10 +42,7 @@ def image_scores(
     paths = list(evidence_paths)
     check_files("claims", paths)
     frame = read_evidence(paths, counts=False) if paths else None
-    by_key = {
-        NumberKey(*(row[name] for name in NumberKey._fields)): row
-        for row in numbers.to_dict("records")
-    }
+    by_key = {NumberKey.of(row): row for row in numbers.to_dict("records")}
 
     @lru_cache(KEPT_SOURCES)
     def sources(name: str, with_classes: bool) -> Sources:

@@ -18,6 +18,7 @@ from robustseg.evaluation.suite_kinds import OwnSuite
 from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius, radius_of
 from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import hash_settings, provenance, said
+from robustseg.evidence.wording import SAME_PERCENT
 from robustseg.files import write_text
 from robustseg.sections import AtOnce, Count, Name, RadiusOrZero, Section, Seed, Typed, read_section
 
@@ -58,8 +59,6 @@ class Record(Section):
     data: str | None = None  # of parts alone, and not of those of earlier versions
 
 
-SAME_PERCENT = 1e-6
-"""Two percentages are the same: libraries differ in the last digits of their sums."""
 AGAIN = "run the same command again, which continues from what is kept"
 COMMAND = "command.json"
 """How the model and data of a run of the command line are opened, in the run's folder."""
@@ -162,7 +161,7 @@ def read_records(folder: Path, only_shard: tuple[int, int] | None = None) -> lis
         if path.name != RECORD.format(**record):
             raise RobustsegError(
                 f"{path} is of shard {record['shard']} of {record['shards']}, not of what its name "
-                "says; run the same command again, which continues from what is kept"
+                f"says; {AGAIN}"
             )
     own = ("shard", "warnings", "runtime_s", "device")
     for record in records[1:]:
@@ -191,8 +190,7 @@ def _folders_near(folder: Path) -> Iterator[Path]:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    advice = "run the same command again, which continues from what is kept"
-    return read_section(path, Record, advice)
+    return read_section(path, Record, AGAIN)
 
 
 def refuse_to_hide(folder: Path, **asked: Sequence[Any]) -> None:

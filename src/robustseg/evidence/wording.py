@@ -14,6 +14,8 @@ from robustseg.names import SCHEME_LABELS
 METRIC_LABELS = {"acc": "ACC", "miou": "mIoU", "macc": "mAcc", "robust_images": "robust images"}
 MISSING = "–"
 """Printed where there is a place for a number that was not asked for."""
+SAME_PERCENT = 1e-6
+"""Two percentages are the same: libraries differ in the last digits of their sums."""
 
 DECODER_LABELS = {
     "upernet": "UPerNet",

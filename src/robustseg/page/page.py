@@ -16,7 +16,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import check_files
 from robustseg.evidence.numbers import LONG_COLUMNS
 from robustseg.evidence.reading import merged_provenance
-from robustseg.evidence.wording import radius
+from robustseg.evidence.wording import MISSING, radius
 from robustseg.exhibits import QUESTIONS, Shown
 from robustseg.figures.figure import GRID, INK
 from robustseg.figures.registry import EXHIBITS, FIGURES, PICTURES
@@ -308,11 +308,11 @@ def _model_row(name: str, model: Mapping[str, Any]) -> dict[str, str]:
         "Model": name,
         "Training": SCHEME_LABELS[model["scheme"]] + _by(model),
         "Data": str(model["dataset"]),
-        "Decoder": str(model["decoder"] or "–"),
+        "Decoder": str(model["decoder"] or MISSING),
         "Backbone": str(model["backbone"]),
-        "Epochs": str(model["epochs"] or "–"),
-        "Attack steps": str(model.get("steps") or "–"),
-        "Radius": radius(model["eps_255"]) if model.get("eps_255") else "–",
+        "Epochs": str(model["epochs"] or MISSING),
+        "Attack steps": str(model.get("steps") or MISSING),
+        "Radius": radius(model["eps_255"]) if model.get("eps_255") else MISSING,
     }
 
 
@@ -334,7 +334,7 @@ def _suite_row(name: str, suite: Mapping[str, Any]) -> dict[str, str]:
 def _listed(values: Any) -> str:
     """Return one value, or several, in words; a dash where a kind of suite has none."""
     if values is None:
-        return "–"
+        return MISSING
     return ", ".join(map(str, values)) if isinstance(values, Sequence) else str(values)
 
 

@@ -24,6 +24,7 @@ from robustseg.evidence.findings import DOUBTFUL, POINTS, SOUND, SUITE, TOO_HIGH
 from robustseg.evidence.numbers import Number
 from robustseg.evidence.reading import merged_provenance, read_opinions
 from robustseg.evidence.schema import PROVENANCE_KEYS, VERSION_KEY
+from robustseg.evidence.wording import SAME_PERCENT
 from robustseg.files import sha256, write_text
 from robustseg.sections import HASH, Count, Name, Percent, Radius, Section, Seed, sentences
 from robustseg.text_files import read_json
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path("report", "submissions")
 """Where the submissions of a run lie, below its folder."""
-CLOSE = 1e-6
-"""Two percentages are the same: libraries differ in the last digits of their sums."""
 
 LONGEST_LINE = 300
 """ASSUME: of a line of text; the longest warning of this code has fewer."""
@@ -91,7 +90,7 @@ class Figure(Section):
             raise ValueError("has one end of an interval and lacks the other")
         if self.low is None or self.high is None:
             return self
-        if not self.low - CLOSE <= self.value <= self.high + CLOSE:
+        if not self.low - SAME_PERCENT <= self.value <= self.high + SAME_PERCENT:
             raise ValueError(
                 f"has the value {self.value:g} outside its interval from {self.low:g} to "
                 f"{self.high:g}"
@@ -159,7 +158,7 @@ class Doubt(Section):
         if self.rating not in RATINGS:
             raise ValueError(f"has the rating {shown(self.rating)}; known are {', '.join(RATINGS)}")
         points = max(self.acc_percent - self.found_percent, 0.0)
-        if not isclose(self.overestimated_by_points, points, abs_tol=CLOSE):
+        if not isclose(self.overestimated_by_points, points, abs_tol=SAME_PERCENT):
             raise ValueError(
                 f"has overestimated_by_points {self.overestimated_by_points:g}, where acc_percent "
                 f"less found_percent is {points:g}"
@@ -239,7 +238,7 @@ class Submission(Section):
     @model_validator(mode="after")
     def _below_clean(self) -> Submission:
         worst, clean = self.worst.acc_percent.value, self.clean.acc_percent.value
-        if worst > clean + CLOSE:
+        if worst > clean + SAME_PERCENT:
             raise ValueError(
                 f"worst.acc_percent.value is {worst:g}, above clean.acc_percent.value, {clean:g}; "
                 "the clean image is a candidate of the worst case"
@@ -310,7 +309,7 @@ class Submission(Section):
         if self.doubt.images > self.images:
             raise ValueError(f"doubt.images is {self.doubt.images}, where images is {self.images}")
         acc, doubted = self.worst.acc_percent.value, self.doubt.acc_percent
-        if self.doubt.images == self.images and not isclose(acc, doubted, abs_tol=CLOSE):
+        if self.doubt.images == self.images and not isclose(acc, doubted, abs_tol=SAME_PERCENT):
             raise ValueError(
                 f"doubt.acc_percent is {doubted:g} on all images, where worst.acc_percent.value "
                 f"is {acc:g}"
@@ -437,7 +436,7 @@ def _difference(said: Any, found: Any, key: str = "") -> str:
         both = enumerate(zip(said, found, strict=True))
         pairs = ((f"{key}[{place}]", *two) for place, two in both)
     elif isinstance(said, float) and isinstance(found, float):
-        return "" if isclose(said, found, abs_tol=CLOSE) else key
+        return "" if isclose(said, found, abs_tol=SAME_PERCENT) else key
     else:
         return "" if said == found else key
     return next(filter(None, (_difference(one, other, name) for name, one, other in pairs)), "")
