@@ -25,7 +25,7 @@ PAGE_B = os.sysconf("SC_PAGE_SIZE")
 
 def run(command: list[str], output: IO[str]) -> tuple[float, float, float]:
     """Return seconds, processor seconds and peak memory (GB) of a command and its descendants."""
-    started, before, peak_b = time.perf_counter(), _processor_s(), 0
+    started, before, peak_b = time.perf_counter(), processor_s(), 0
     process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True)
     while True:
         peak_b = max(peak_b, memory_b(process.pid))
@@ -37,7 +37,7 @@ def run(command: list[str], output: IO[str]) -> tuple[float, float, float]:
     seconds = time.perf_counter() - started
     if status:
         sys.exit(f"the run failed: {' '.join(command)}")
-    return seconds, _processor_s() - before, peak_b / 1e9
+    return seconds, processor_s() - before, peak_b / 1e9
 
 
 def memory_b(root: int) -> int:
@@ -60,7 +60,7 @@ def memory_b(root: int) -> int:
     return total_b
 
 
-def _processor_s() -> float:
+def processor_s() -> float:
     """Return the processor time of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

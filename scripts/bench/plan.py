@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from demo import processor_s
 from made_up_evidence import DATASETS, models, write_job
 
 from robustseg.evidence.enumerator import EvidenceJob
@@ -94,19 +95,13 @@ def plan(snakefile: Path, config: Path, folder: Path) -> tuple[float, float, int
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
     command += ["--directory", str(folder), "--configfile", str(config), "--dry-run", "--quiet"]
     command += ["rules", "reason", "--", "all"]
-    started, before = time.perf_counter(), _processor_s()
+    started, before = time.perf_counter(), processor_s()
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seconds = time.perf_counter() - started
     total = re.search(r"^total +(\d+)", run.stdout, re.M)
     if run.returncode or total is None:
         sys.exit(run.stdout)
-    return seconds, _processor_s() - before, int(total[1])
-
-
-def _processor_s() -> float:
-    """Return the processor time of the processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return seconds, processor_s() - before, int(total[1])
 
 
 def write_bare(folder: Path) -> Path:

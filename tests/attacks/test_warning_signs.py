@@ -376,26 +376,26 @@ def test_what_a_model_keeps_is_not_written_over(keeps: Callable[[Tensor], Tensor
     np.testing.assert_array_equal(found.accuracy, expected.accuracy)
 
 
-def test_logits_of_another_image_than_the_first_that_depend_on_the_batch() -> None:
-    def film(images: Tensor) -> Tensor:
-        """Mix in the logits of the image before, which the first has not."""
-        logits = NET(images)
-        return torch.cat([logits[:1], (logits[1:] + logits[:-1]) / 2])
+def film(images: Tensor) -> Tensor:
+    """Mix in the logits of the image before, which the first has not."""
+    logits = NET(images)
+    return torch.cat([logits[:1], (logits[1:] + logits[:-1]) / 2])
 
+
+def test_logits_of_another_image_than_the_first_that_depend_on_the_batch() -> None:
     assert "an image's logits depend on the others of its batch" in said(film)
 
 
 def test_of_a_large_batch_some_images_are_seen_alone() -> None:
     alone = 0
 
-    def film(images: Tensor) -> Tensor:
+    def counted(images: Tensor) -> Tensor:
         nonlocal alone
         alone += len(images) == 1
-        logits = NET(images)
-        return torch.cat([logits[:1], (logits[1:] + logits[:-1]) / 2])
+        return film(images)
 
     images, labels = scenes(2 * SEEN_ALONE + 1, seed=1)
-    signs = WarningSigns(film, [])
+    signs = WarningSigns(counted, [])
     signs.look((images, labels, list(map(str, range(len(images))))))
     assert "depend on the others of its batch" in signs.found()[0]
     assert 1 < alone <= SEEN_ALONE

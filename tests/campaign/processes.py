@@ -81,6 +81,15 @@ def run_forked(
     return Ended(os.waitstatus_to_exitcode(ended), words, steps, time.monotonic() - began)
 
 
+def lives(group: int) -> bool:
+    """Return whether any process of a group lives."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _wait(process: int, seconds: float) -> None:
     """Wait, at most until a child has ended, and leave it to be waited for."""
     until = time.monotonic() + seconds

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.campaign.cases import DAMAGED, HUNG, RIGHT, TRACEBACK, CaseClass, Verdict
 from tests.campaign.kills import SIGNALS
+from tests.campaign.processes import lives
 from tests.campaign.trees import Tree, difference, tree_of
 from tests.workflow.running import MATCHBOX, command, environment
 
@@ -124,16 +125,8 @@ def _kill(process: subprocess.Popen[str], source: random.Random) -> str:
 def _wait_for_jobs(started: list[subprocess.Popen[str]]) -> None:
     """Wait for jobs that outlive the run that started them: what they write counts too."""
     until = time.monotonic() + 60
-    while time.monotonic() < until and any(_lives(one.pid) for one in started):
+    while time.monotonic() < until and any(lives(one.pid) for one in started):
         time.sleep(0.2)
-
-
-def _lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 CLASSES = [

@@ -4,6 +4,7 @@ import re
 import resource
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from robustseg.evidence.reading import (
 )
 from robustseg.evidence.schema import SCHEMA_VERSION, WORDS
 from robustseg.evidence.writing import write_evidence
+from tests.campaign.disks import can_mount, small_disk
 
 ROOT = Path(__file__).parents[2]
 PROVENANCE = {"robustseg": "1", "device": "cpu"}
@@ -274,26 +276,19 @@ def write_much(folder, limit):
     return result.stdout.splitlines()
 
 
-def mounted(folder):
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
-    return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
-
-
 @pytest.mark.parametrize("how", ["full disk", "file size limit"])
 def test_a_full_disk_is_one_sentence_and_no_half_file(tmp_path, how):
-    if how == "full disk" and not mounted(tmp_path):
+    if how == "full disk" and not can_mount():
         pytest.skip("a small file system cannot be mounted here; the size limit stands in for it")
-    try:
-        said = write_much(tmp_path, limit=100_000 if how == "file size limit" else 0)
-        names = sorted(path.name for path in tmp_path.iterdir())
+    folder = tmp_path / "disk"
+    with small_disk(folder, 300_000) if how == "full disk" else nullcontext(folder.mkdir()):
+        said = write_much(folder, limit=100_000 if how == "file size limit" else 0)
+        names = sorted(path.name for path in folder.iterdir())
         assert [line.split(":")[0] for line in said] == [
-            f"could not write {tmp_path / name}.parquet" for name in ("old", "new")
+            f"could not write {folder / name}.parquet" for name in ("old", "new")
         ]
         assert names == ["old.parquet"]
-        assert len(read_evidence([tmp_path / "old.parquet"])) == 3
-    finally:
-        if how == "full disk":
-            subprocess.run(["umount", str(tmp_path)], check=True)
+        assert len(read_evidence([folder / "old.parquet"])) == 3
 
 
 def test_provenance_names_versions_and_commit():

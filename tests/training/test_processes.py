@@ -30,6 +30,7 @@ from robustseg.training.launch import TrainingJob, _watch, run
 from robustseg.training.processes import join_processes
 from robustseg.training.train import Machine
 from tests.campaign.disks import can_mount, small_disk
+from tests.campaign.processes import lives
 from tests.training import tiny
 from tests.training.test_train import (
     BACKBONE,
@@ -283,18 +284,9 @@ def test_the_others_end_when_the_first_is_killed(data, tmp_path):
     process.wait()
     process.stderr.close()
     deadline = time.monotonic() + 60
-    while alive(process.pid):
+    while lives(process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def alive(group):
-    """Return whether any process of a group lives."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_sigterm_to_a_single_process_costs_nothing(data, tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from robustseg.training.train import (
     train_classifier,
     train_segmentation,
 )
+from tests.campaign.disks import can_mount, small_disk
 
 TRAINING = {
     "optimizer": "adamw",
@@ -395,18 +397,14 @@ assert load_checkpoint(sys.argv[1], "a")[0]["w"].shape == (1000,)
 """
 
 
-def mounted(folder):
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
-    return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
-
-
 @pytest.mark.parametrize("how", ["full disk", "file size limit"])
 def test_a_full_disk_is_one_sentence_and_keeps_the_old_checkpoint(tmp_path, how):
-    if how == "full disk" and not mounted(tmp_path):
+    if how == "full disk" and not can_mount():
         pytest.skip("a small file system cannot be mounted here; the size limit stands in for it")
-    path = tmp_path / "checkpoint.pt"
+    folder = tmp_path / "disk"
+    path = folder / "checkpoint.pt"
     reason = "No space left on device" if how == "full disk" else "File too large"
-    try:
+    with small_disk(folder, 300_000) if how == "full disk" else nullcontext(folder.mkdir()):
         limit = "100000" if how == "file size limit" else "0"
         command = [sys.executable, "-c", WRITE_MUCH, str(path), limit]
         environment = os.environ | {"PYTHONPATH": str(Path(robustseg.__file__).parents[1])}
@@ -416,10 +414,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_checkpoint(tmp_path, how)
             "run again"
             for name in (path, f"{path}.new")
         ]
-        assert list(tmp_path.iterdir()) == [path]
-    finally:
-        if how == "full disk":
-            subprocess.run(["umount", str(tmp_path)], check=True)
+        assert list(folder.iterdir()) == [path]
 
 
 def test_a_checkpoint_that_would_run_code_is_not_opened(data, tmp_path):
