@@ -20,7 +20,6 @@ from robustseg.evaluation.over_batches import (
     rows_of_dataset,
 )
 from robustseg.evaluation.resume import FinishedParts
-from robustseg.evidence.writing import write_evidence
 
 SPEC = AttackSpec("mask_ce", schedule="reduced", iterations=10)
 IDENTITY = {"dataset": "noise", "model": "target", "training_seed": 0, "suite": "transfer"}
@@ -70,12 +69,6 @@ def test_rows_are_counts_of_the_target_at_the_source_s_perturbation() -> None:
     assert [row["forward_passes"] for row in rows] == (found.forward_passes + 1).tolist()
     norms = (found.adversarial - images).abs().flatten(1).amax(1) * 255
     assert [row["linf_255"] for row in rows] == pytest.approx(norms.tolist(), abs=1e-4)
-
-
-def test_rows_are_evidence(tmp_path: Path) -> None:
-    dataset = labelled(model(1))
-    rows = transfer(model(0), model(1), dataset)
-    write_evidence(tmp_path / "rows.parquet", rows, {})
 
 
 def test_from_a_model_to_itself_is_the_white_box_attack() -> None:

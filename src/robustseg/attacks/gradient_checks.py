@@ -71,7 +71,7 @@ def look_at_gradients(
     inside = images.clamp(step, 1 - step)
 
     def draw(at: Tensor) -> Tensor:
-        with torch.random.fork_rng(_devices(at)):
+        with torch.random.fork_rng([at.device] if at.is_cuda else []):
             torch.manual_seed(0)
             return model(at)
 
@@ -137,7 +137,3 @@ def _corners(images: Tensor, image_ids: list[str], number: int) -> Tensor:
         generator = torch.Generator().manual_seed(derive_seed(image_id, number, "corner"))
         drawn.append(torch.randint(0, 2, images.shape[1:], generator=generator, device="cpu"))
     return (2 * torch.stack(drawn) - 1).to(images)
-
-
-def _devices(images: Tensor) -> list[torch.device]:
-    return [images.device] if images.is_cuda else []

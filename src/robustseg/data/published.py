@@ -4,13 +4,12 @@ from functools import partial
 from pathlib import Path
 
 from robustseg.data.ade20k import ade20k_entries, ade20k_lists, ade20k_objects
-from robustseg.data.archives import VOC
 from robustseg.data.disk import DiskDataset, read_by_policy
 from robustseg.data.labels import ade20k_policy, palette, voc_policy
-from robustseg.data.manifest import Entry, read_list
+from robustseg.data.manifest import read_list
 from robustseg.data.splits import ADE20K_CLASSES
 from robustseg.data.transforms import Whole
-from robustseg.data.voc import LISTS
+from robustseg.data.voc import LISTS, voc_entries
 from robustseg.errors import RobustsegError
 
 
@@ -41,7 +40,9 @@ def open_published(
         policy = voc_policy("ignore")
         if num_classes not in (None, len(policy.class_names)):
             raise RobustsegError(f"voc has {len(policy.class_names)} classes, not {num_classes}")
-        entries = [_of_voc(name) for name in read_list(top / LISTS["voc_val"][1])]
+        val = read_list(top / LISTS["voc_val"][1])
+        ids = {"voc_train": [], "voc_val": val, "sbd_train": [], "sbd_val": []}
+        entries = voc_entries({"voc2012": "", "sbd": ""}, ids)
     if not entries:
         raise RobustsegError(f"{root} holds no validation image of {kind}; unpack its archive")
     return DiskDataset(
@@ -53,11 +54,4 @@ def open_published(
         palette=palette(len(policy.class_names)),
         read_labels=partial(read_by_policy, policy),
         views=Whole(resize_px),
-    )
-
-
-def _of_voc(name: str) -> Entry:
-    folder = Path(VOC)
-    return Entry(
-        name, folder / "JPEGImages" / f"{name}.jpg", folder / "SegmentationClass" / f"{name}.png"
     )

@@ -57,6 +57,13 @@ IGNORE_COLOUR = (128, 128, 128)
 """Of pixels without a label, in pictures."""
 
 
+def colour_table(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the colour of each value that a map of classes may have, (256, 3)."""
+    table = np.full((256, 3), IGNORE_COLOUR, dtype=np.uint8)
+    table[: len(palette)] = palette
+    return table
+
+
 class AttackedImages(NamedTuple):
     """The arrays of one file, see ARRAYS."""
 

@@ -234,7 +234,7 @@ def merged_provenance(paths: Iterable[str | Path]) -> dict[str, list[str]]:
 def _check_unique_rows(where: str, frame: pd.DataFrame) -> None:
     """Refuse two rows with one key in a frame that is sorted by key."""
     columns = [frame[name] for name in KEY]
-    codes = [column.cat.codes if _is_named(column) else column for column in columns]
+    codes = [column.cat.codes if hasattr(column, "cat") else column for column in columns]
     same = np.logical_and.reduce([(c.to_numpy()[1:] == c.to_numpy()[:-1]) for c in codes])
     if same.any():
         raise twice(where, [column.iloc[int(np.argmax(same))] for column in columns])
@@ -488,10 +488,6 @@ def _add_places(frame: pd.DataFrame, lengths: Sequence[int], files: Sequence[Pat
     file, row = LOCATION
     frame[file] = pd.Categorical.from_codes(codes, categories=pd.Index(map(str, files)))
     frame[row] = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
-
-
-def _is_named(column: pd.Series) -> bool:
-    return hasattr(column, "cat")
 
 
 def _some(paths: Sequence[Path]) -> str:

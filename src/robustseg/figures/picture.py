@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robustseg.data.interface import IGNORE_BYTE
 from robustseg.errors import RobustsegError
-from robustseg.evidence.attacked_images import IGNORE_COLOUR
+from robustseg.evidence.attacked_images import IGNORE_COLOUR, colour_table
 from robustseg.evidence.runs import Models
 from robustseg.exhibits import Shown
 from robustseg.figures.figure import (
@@ -85,9 +85,7 @@ def make_picture(
 
 def colours(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a map of classes (H, W) in colours (H, W, 3)."""
-    table = np.full((256, 3), IGNORE_COLOUR, dtype=np.uint8)
-    table[: len(palette)] = palette
-    return np.asarray(table[classes])
+    return np.asarray(colour_table(palette)[classes])
 
 
 def grid(rows: int, columns: int, shape: Sequence[int]) -> tuple[Canvas, Any]:

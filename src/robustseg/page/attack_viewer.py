@@ -13,6 +13,7 @@ from robustseg.data.interface import IGNORE_BYTE
 from robustseg.evidence.attacked_images import (
     IGNORE_COLOUR,
     AttackedImages,
+    colour_table,
     perturbed,
     read_shots,
     to_bytes,
@@ -155,8 +156,6 @@ def _class_map(classes: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
     """Return an (H, W) map of classes as a data URI, with one byte a pixel before compression."""
     from PIL import Image
 
-    colours = np.full((256, 3), IGNORE_COLOUR, dtype=np.uint8)
-    colours[: len(palette)] = palette
     picture = Image.fromarray(classes)
-    picture.putpalette(colours.tobytes())
+    picture.putpalette(colour_table(palette).tobytes())
     return data_uri(picture, "PNG")
