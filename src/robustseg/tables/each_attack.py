@@ -7,7 +7,7 @@ from robustseg.evidence.wording import radius
 from robustseg.exhibits import LOSSES_NEEDED
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.table import Table, best, cells, columns
+from robustseg.tables.table import Table, best, cells, clean_scores, columns
 
 
 def select(runs: Runs) -> Iterator[Selection]:
@@ -29,7 +29,6 @@ def layout(numbers: Numbers) -> Layout:
     """Lay out a line an attack for each model and radius, the strongest in bold."""
     groups = []
     for model in numbers.models:
-        acc, miou = (one.text for one in cells(numbers, model, "clean", 0.0))
         for eps_255 in numbers.radii(model):
             found = (one.attack for one in numbers.find(model=model, eps_255=eps_255))
             attacks = [attack for attack in dict.fromkeys(found) if attack != "worst"]
@@ -39,7 +38,7 @@ def layout(numbers: Numbers) -> Layout:
                 for place, attack in enumerate(attacks)
             ]
             lines.append(Row(("worst case",), tuple(cells(numbers, model, "worst", eps_255))))
-            title = f"{numbers.title(model)}, {radius(eps_255)} (clean: ACC {acc}, mIoU {miou})"
+            title = f"{numbers.title(model)}, {radius(eps_255)} {clean_scores(numbers, model)}"
             groups.append(Group(title, tuple(lines)))
     return Layout(
         "Each attack by itself",

@@ -13,7 +13,7 @@ from robustseg.evidence.wording import percent, radius
 from robustseg.exhibits import HOW_ROBUST
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.table import Table, cell
+from robustseg.tables.table import Table, cell, clean_scores
 
 ECCV = "eccv"
 
@@ -56,7 +56,6 @@ def layout(numbers: Numbers) -> Layout:
     shown += [(ECCV, metric) for metric in ("acc", "greedy_miou", "miou_bound")]
     groups = []
     for model in numbers.models:
-        clean = [cell(numbers, numbers.get(model, "clean", 0.0, m)).text for m in ("acc", "miou")]
         rows = [
             Row(
                 (radius(eps_255),),
@@ -64,7 +63,7 @@ def layout(numbers: Numbers) -> Layout:
             )
             for eps_255 in numbers.radii(model)
         ]
-        title = f"{numbers.title(model)} (clean: ACC {clean[0]}, mIoU {clean[1]})"
+        title = f"{numbers.title(model)} {clean_scores(numbers, model)}"
         groups.append(Group(title, tuple(rows)))
     return Layout(
         "SEA and its version of ECCV 2024",

@@ -77,6 +77,12 @@ def cells(numbers: Numbers, model: str, attack: str, eps_255: float) -> list[Cel
     ]
 
 
+def clean_scores(numbers: Numbers, model: str) -> str:
+    """Return what a model gets right without an attack, in print."""
+    acc, miou = (cell(numbers, numbers.get(model, "clean", 0.0, m)).text for m in ("acc", "miou"))
+    return f"(clean: ACC {acc}, mIoU {miou})"
+
+
 def columns(numbers: Numbers, heads: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     """Return below each head a column for each metric."""
     metrics = [METRIC_LABELS[metric] for metric in numbers.exhibit.metrics]

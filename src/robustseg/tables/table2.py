@@ -8,7 +8,7 @@ from robustseg.evidence.wording import radius
 from robustseg.exhibits import LOSSES_NEEDED
 from robustseg.numbers_shown import Numbers
 from robustseg.tables.layout import Group, Layout, Row
-from robustseg.tables.table import Table, best, cells, columns
+from robustseg.tables.table import Table, best, cells, clean_scores, columns
 
 PRIOR, PROPOSED = ("ce", "bal_ce", "cossim_ce"), ("js", "mask_ce", "mask_sph")
 
@@ -30,13 +30,12 @@ def layout(numbers: Numbers) -> Layout:
     metrics = len(numbers.exhibit.metrics)
     groups = []
     for model in numbers.models:
-        acc, miou = (one.text for one in cells(numbers, model, "clean", 0.0))
         lines = []
         for eps_255 in numbers.radii(model):
             losses = [c for w in PRIOR + PROPOSED for c in cells(numbers, model, w, eps_255)]
             worst = cells(numbers, model, "worst", eps_255)
             lines.append(Row((radius(eps_255),), (*best(losses, metrics), *worst)))
-        title = f"{numbers.title(model)} (clean: ACC {acc}, mIoU {miou})"
+        title = f"{numbers.title(model)} {clean_scores(numbers, model)}"
         groups.append(Group(title, tuple(lines)))
     return Layout(
         "Attack performance of different losses",
