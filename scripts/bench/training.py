@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import yaml
 from attacks import timed
+from torch import Tensor
 
 from robustseg.config import load_config
 from robustseg.config.models import TrainedModel
@@ -71,9 +72,7 @@ def bare_update(one: Trainer, steps: int) -> Callable[[], None]:
     model, optimizer = one.task.model, one.optimizer
     assert isinstance(model, SegmentationModel)
     images, _, _ = one.train_set.batch(range(one.recipe.batch_size))
-    logits, auxiliary = model.forward_with_auxiliary(images)
-    assert auxiliary is not None
-    fixed = torch.randn_like(logits) * 1e-6, torch.randn_like(auxiliary) * 1e-6
+    fixed = [torch.randn_like(logits) * 1e-6 for logits in _both_logits(model, images)]
 
     def update() -> None:
         model.eval()
@@ -86,11 +85,16 @@ def bare_update(one: Trainer, steps: int) -> Callable[[], None]:
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         optimizer.zero_grad()
-        outputs = [output for output in model.forward_with_auxiliary(images) if output is not None]
-        torch.autograd.backward(outputs, fixed)
+        torch.autograd.backward(_both_logits(model, images), fixed)
         optimizer.step()
 
     return update
+
+
+def _both_logits(model: SegmentationModel, images: Tensor) -> list[Tensor]:
+    decoder, auxiliary = model.coarse_with_auxiliary(images)
+    assert auxiliary is not None
+    return [decoder.logits(), auxiliary.logits()]
 
 
 def measure(name: str, steps: int, updates: int, rounds: int) -> str:

@@ -87,9 +87,9 @@ def test_forward_is_the_segmenter_of_the_paper(model, size):
 
 def test_it_has_no_auxiliary_head(model):
     images = torch.rand(1, 3, 32, 32)
-    logits, auxiliary = model.forward_with_auxiliary(images)
+    decoder, auxiliary = model.coarse_with_auxiliary(images)
     assert auxiliary is None
-    assert torch.equal(logits, model(images))
+    assert torch.equal(decoder.logits(), model(images))
 
 
 def test_the_decoder_drops_in_training_alone(model):

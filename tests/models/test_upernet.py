@@ -114,7 +114,7 @@ def test_forward_is_the_decoder_of_the_paper():
 def test_logits_have_the_images_resolution_also_where_it_is_no_multiple_of_32():
     model = build_segmentation_model("convnext_demo", "upernet_demo", 4).eval()
     images = torch.rand(1, 3, 50, 65)
-    logits, auxiliary = model.forward_with_auxiliary(images)
+    logits, auxiliary = (one.logits() for one in model.coarse_with_auxiliary(images))
     assert logits.shape == auxiliary.shape == (1, 4, 50, 65)
     assert torch.equal(logits, model(images))
     assert logits.is_contiguous()
@@ -127,7 +127,7 @@ def test_auxiliary_head_reads_the_third_stage_and_gives_no_logits():
     before = model(images)
     torch.nn.init.ones_(model.auxiliary_head.classifier.bias)
     assert torch.equal(model(images), before)
-    model.forward_with_auxiliary(images)[1].sum().backward()
+    model.coarse_with_auxiliary(images)[1].logits().sum().backward()
     assert model.backbone.stages[2].blocks[0].gamma.grad is not None
     assert model.backbone.stages[3].blocks[0].gamma.grad is None
 

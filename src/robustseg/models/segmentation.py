@@ -35,16 +35,8 @@ class SegmentationModel(EnlargingModel):
         maps, _ = self.segment(self.normalise(images), auxiliary=False)
         return self._coarse(maps, images)
 
-    def forward_with_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the logits of the decoder and of the auxiliary head, both (B, K, H, W).
-
-        None instead of the latter if the architecture has no auxiliary head.
-        """
-        decoder, auxiliary = self.coarse_with_auxiliary(images)
-        return decoder.logits(), None if auxiliary is None else auxiliary.logits()
-
     def coarse_with_auxiliary(self, images: Tensor) -> tuple[Coarse, Coarse | None]:
-        """Return the same before they are made as large as the images."""
+        """Return the same, and those of the auxiliary head, None without one."""
         maps, more = self.segment(self.normalise(images), auxiliary=True)
         return self._coarse(maps, images), None if more is None else self._coarse(more, images)
 
