@@ -1,12 +1,15 @@
-"""The house: which file knows which, and that no arrow runs in a circle or back up."""
+"""The house: which file knows which, that no arrow runs in a circle or back up, what loads fast."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 LIBRARY = Path(__file__).parents[1] / "src" / "robustseg"
+MATCHBOX = Path(__file__).parent / "workflow" / "matchbox.yaml"
 
 FLOORS = [
     {"data", "models", "attacks"},
@@ -126,3 +129,28 @@ def test_no_folder_is_the_whole_house() -> None:
     for folder in set.union(*FLOORS):
         share = sum(n for name, n in lines.items() if name.startswith(f"{folder}.")) / whole
         assert share <= 0.15, f"{folder} has {share:.0%} of the library's lines"
+
+
+DRAWS = {"matplotlib", "seaborn", "jinja2"}
+WITHOUT = {
+    "import robustseg.attacks.spec, robustseg.evidence.findings": {"torch"},
+    "import robustseg.metrics, robustseg.evidence.reading": {"torch", "timm", "pandas"},
+    "import robustseg.tables.registry, robustseg.tables.making": {
+        *DRAWS, "torch", "pydantic", "snakemake", "pandas",
+    },
+    "import robustseg.page.page, robustseg.claims.report": {"torch", "timm", "snakemake"},
+    "from robustseg.config import load_config, read_yaml; "
+    f"load_config(read_yaml({str(MATCHBOX)!r}), [])": {
+        *DRAWS, "torch", "timm", "pandas", "pyarrow",
+    },
+}  # fmt: skip
+"""What is slow, and not loaded by some code: every job of the workflow reads the configuration."""
+
+
+@pytest.mark.parametrize("code", WITHOUT)
+def test_what_is_slow_is_loaded_where_it_is_used(code: str) -> None:
+    program = f"{code}; import sys; print({WITHOUT[code]!r} & set(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "set()"

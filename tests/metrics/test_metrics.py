@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -147,14 +144,3 @@ def test_miou_does_not_overflow_the_counts_type():
 def test_worst_case_takes_the_lowest_and_the_first_of_equals():
     accuracies = np.array([[0.5, 0.2, np.nan], [0.5, 0.1, np.nan], [0.4, 0.1, np.nan]])
     assert metrics.worst_case(accuracies).tolist() == [2, 1, 0]
-
-
-@pytest.mark.parametrize("module", ["metrics", "evidence.reading"])
-def test_imports_stay_light(module):
-    code = (
-        f"import robustseg.{module}, sys; print({{'torch', 'timm', 'pandas'}} & set(sys.modules))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "set()"

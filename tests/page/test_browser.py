@@ -1,8 +1,5 @@
 """The page in a real browser: nothing to complain, and everything that a reader can do."""
 
-import subprocess
-import sys
-
 import pytest
 
 from robustseg.claims.report import make_claims
@@ -453,15 +450,3 @@ def test_a_table_and_the_claims_are_read_by_themselves(tmp_path, window):
             server.pages, server.page = {path.name}, path.read_bytes()
             window.open(server.url(path.name))
             assert window.run(said, place) == [words, "CSS1Compat", "en", True]
-
-
-def test_a_browser_is_driven_without_the_workflow():
-    """The page needs neither torch nor snakemake."""
-    code = (
-        "import sys; import robustseg.page.page, robustseg.claims.report;"
-        "print([m for m in ('torch', 'timm', 'snakemake') if m in sys.modules])"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "[]"

@@ -2,8 +2,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -314,18 +312,6 @@ def test_unequal_budgets_and_single_seeds_are_refused(tmp_path):
         make("table7", tmp_path, write_jobs(tmp_path / "e", reads), reads)
     with pytest.raises(RobustsegError, match="at least two attack seeds of fake_pir_5"):
         make("table10", tmp_path, write_jobs(tmp_path / "f", READS["table9"]), READS["table9"])
-
-
-def test_a_table_needs_neither_torch_nor_drawing_nor_templates():
-    code = (
-        "import robustseg.tables.registry, robustseg.tables.making, sys; "
-        "print({'torch', 'matplotlib', 'seaborn', 'jinja2', 'pydantic', 'snakemake', 'pandas'} "
-        "& set(sys.modules))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("table", ["table2", "table3", "table4", "table8"])

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -920,19 +918,6 @@ def test_a_person_sees_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     assert f"{path}: attacks.suites.sea.losses[0] is not a loss: unknown loss dice" in run.stdout
     assert "Traceback" not in run.stdout
     assert not (tmp_path / "results").exists()
-
-
-def test_reading_a_configuration_imports_nothing_slow() -> None:
-    """Every job of the workflow reads it first."""
-    code = (
-        "import sys\n"
-        "from robustseg.config import load_config, read_yaml\n"
-        f"load_config(read_yaml({str(MATCHBOX)!r}), [])\n"
-        "slow = {'torch', 'timm', 'pandas', 'pyarrow', 'matplotlib', 'seaborn', 'jinja2'}\n"
-        "print(slow & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
 
 
 def test_every_pattern_is_said_in_words() -> None:
