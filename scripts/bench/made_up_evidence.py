@@ -147,13 +147,12 @@ def write_job(path: Path, job: EvidenceJob, index: int) -> None:
         strength = 60.0 if suite == "alma" else eps_255
         counts = _counts(draw, images, classes, strength)
         words: dict[str, Any] = {
-            **{"dataset": dataset, "model": model, "training_seed": 0, "suite": suite},
-            **{"attack": name, "loss": loss, "optimizer": optimizer, "schedule": schedule},
-            **{"iterations": iterations, "logit_margin": 0.0, "choice": "default"},
-            **{"eps_255": eps_255, "seed": seed},
-            **{"pixels": PIXELS, "forward_passes": iterations + 1},
-            **{"backward_passes": iterations},
-        }
+            "dataset": dataset, "model": model, "training_seed": 0, "suite": suite,
+            "attack": name, "loss": loss, "optimizer": optimizer, "schedule": schedule,
+            "iterations": iterations, "logit_margin": 0.0, "choice": "default",
+            "eps_255": eps_255, "seed": seed, "pixels": PIXELS,
+            "forward_passes": iterations + 1, "backward_passes": iterations,
+        }  # fmt: skip
         columns: dict[str, Any] = {word: [value] * images for word, value in words.items()}
         columns["image_id"] = [f"{dataset}_{number:06d}" for number in range(images)]
         columns["linf_255"] = (

@@ -149,9 +149,9 @@ class Config(Section):
         suite = self.attacks.suites[job.suite]
         assert isinstance(suite, Doubt)
         read = {
-            **{"model": job.model, "suites": [suite.of], "seeds": [job.seed]},
+            "model": job.model, "suites": [suite.of], "seeds": [job.seed],
             "eps_255": self.doubted_radii(job),
-        }
+        }  # fmt: skip
         return list(jobs_read(read, job.training_seed, lambda *what: self.cut_of(*what)[0]))
 
     @cached_property

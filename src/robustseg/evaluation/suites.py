@@ -121,9 +121,8 @@ def planned_attacks(
     """
     kind = suite["kind"]
     bounded: dict[str, Any] = {
-        **{"eps_255": eps_255, "seed": seed, "identity": identity},
-        "class_pixels": class_pixels,
-    }
+        "eps_255": eps_255, "seed": seed, "identity": identity, "class_pixels": class_pixels,
+    }  # fmt: skip
     if kind == "white_box":
         return on_itself(model, specs_of(suite, eps_255), **bounded)
     if kind == SQUARE:

@@ -29,9 +29,9 @@ NORMALISATIONS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
 """By name: mean and deviation for images in [0, 1]. `half` maps them to [-1, 1]."""
 
 UNSAID: dict[str, Any] = {
-    **{"normalise": "auto", "mean": None, "std": None, "scale": 1.0, "output": None},
-    **{"classes": None, "divisor": None, "size_px": None},
-}
+    "normalise": "auto", "mean": None, "std": None, "scale": 1.0, "output": None,
+    "classes": None, "divisor": None, "size_px": None,
+}  # fmt: skip
 """What may be said of how a model is wrapped, and the value of each that says nothing."""
 
 EXTRAS = {

@@ -24,9 +24,9 @@ from robustseg.evidence.reading import read_opinions
 from robustseg.evidence.wording import printed, radius
 
 SIGNS = {
-    **{SOUND: "✓", DOUBTFUL: "?", TOO_HIGH: "✗"},
-    **{PASSED: "✓", NOTED: "!", FAILED: "✗", NOT_RUN: "–"},
-}
+    SOUND: "✓", DOUBTFUL: "?", TOO_HIGH: "✗",
+    PASSED: "✓", NOTED: "!", FAILED: "✗", NOT_RUN: "–",
+}  # fmt: skip
 """Of verdicts and findings, beside words that say the same."""
 
 
