@@ -80,11 +80,7 @@ def run_suite(
         class_pixels=class_pixels,
     )
     kept = FinishedParts(parts, [model, *sources.values()], class_pixels, progress)
-    # Rows of attacks that are carried over lie source by source, all others batch by batch.
-    together = [[one] for one in attacks] if suite["kind"] == "transfer" else [attacks]
-    return [
-        row for some in together for row in rows_of_dataset(some, model, dataset, kept=kept, **over)
-    ]
+    return rows_of_dataset(attacks, model, dataset, kept=kept, **over)
 
 
 def random_images(image_ids: list[str], count: int | None) -> list[int]:
