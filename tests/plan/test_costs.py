@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 from robustseg.config import load_config
 from robustseg.config.data import Downloaded
@@ -18,7 +21,7 @@ from robustseg.evidence.enumerator import radii_of_path
 from robustseg.plan import costs
 from robustseg.plan.costs import PlannedJob, images_in, jobs_of, network_of
 from robustseg.plan.networks import Network, Work
-from robustseg.plan.passes import _seconds
+from robustseg.plan.passes import _built, _seconds
 from robustseg.plan.prices import passes, price, rows_of, to_markdown
 from robustseg.plan.throughput import Throughput, read_throughput, write_throughput
 from robustseg.progress import Progress
@@ -101,6 +104,12 @@ def test_attacks_are_counted(config: Config) -> None:
     assert total(doubt) == (2 * (20 + 3 + 1), 2 * (3 + 6 + 15 + 10 + 3), 0)
 
 
+def test_models_that_attacks_are_carried_over_from_are_trained_first(config: Config) -> None:
+    jobs = jobs_of(config, "table11")
+    trained = {dict(job.wildcards)["model"] for job in jobs if job.rule == "train_model"}
+    assert trained == {"pir_at_5", "clean", "at_5"}
+
+
 def test_jobs_of_a_target_are_there_once(config: Config) -> None:
     for name in [*config.tables, *config.figures, *config.pictures]:
         jobs = jobs_of(config, name)
@@ -150,6 +159,26 @@ def test_published_sizes() -> None:
     assert (data["scenes"].num_classes, data["shapes"].num_classes) == (10, 9)
 
 
+def test_photographs_are_counted_by_their_own_size_and_views_by_the_crops(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for name in "abcd":
+        Image.new("RGB", (128, 72)).save(tmp_path / "images" / f"{name}.png")
+    folders = {name: str(tmp_path / name) for name in ("images", "masks")}
+    train = {f"train_{name}": path for name, path in folders.items()}
+    mine = {"kind": "folder", "classes": 10, "base_px": 32, **folders, **train}
+    for data, evaluated in ((mine, 96), ({"kind": "camvid", "resize_px": 120}, 139)):
+        text = yaml.safe_load(MATCHBOX.read_text())
+        text["data"]["scenes"] = data | {"crop_px": 32}
+        for section in ("targeted", "pictures", "gallery", "tables", "figures", "seeds"):
+            text.pop(section, None)
+        text["models"] = {"clean": text["models"]["clean"]}
+        text["attacks"]["suites"] = {"sea": text["attacks"]["suites"]["sea"]}
+        config = load_config(text, [MATCHBOX])
+        sizes = [network_of(config, "clean", training).size_px for training in (False, True)]
+        assert sizes == [evaluated, 32]
+
+
 def test_a_kind_that_is_new_is_counted_by_what_its_section_says() -> None:
     """A class derived from `Downloaded` is all that the plan and the checks have to know."""
 
@@ -183,7 +212,10 @@ def test_prices_add_up(tmp_path: Path) -> None:
     assert (everything.jobs, everything.done, everything.hours) == (2, 1, 3)
     assert everything.million_passes == pytest.approx((3600 + 2 * 900 + 2 * 1800) / 1e6)
     text = to_markdown(list(rows.values()), "cpu")
-    assert "| table2 | 2 | 1 |" in text
+    assert "| table2 | 2 | 1 | 0.009 | 3 | 1 | 1 |" in text
+    hours = {"hours": 1234, "left_hours": 99.7, "new_hours": 9.97}
+    large = replace(everything, million_passes=2231.4, **hours)
+    assert "| 2 | 1 | 2231 | 1234 | 100 | 10 |" in to_markdown([large], "cpu")
     assert "Done is what has its file, also one of other settings" in text
     with pytest.raises(RobustsegError, match="no throughput of upernet_demo-convnext_demo-10"):
         price([shared], {}, "file")
@@ -199,6 +231,17 @@ def test_a_measurement_is_read_back(config: Config, tmp_path: Path) -> None:
     assert all(
         one.attack_s > 0 and one.forward_s > 0 and one.update_s > 0 for one in found.values()
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (Network("convnext_demo", "upernet_demo", 10, 32), (1, 10, 32, 32)),
+        (Network("convnext_demo", "", 9, 32), (1, 9)),
+    ],
+)
+def test_what_is_timed_is_the_network_itself(network: Network, shape: tuple[int, ...]) -> None:
+    assert _built(network).eval()(torch.rand(1, 3, 32, 32)).shape == shape
 
 
 def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:

@@ -110,8 +110,8 @@ HEADER = (
 def to_markdown(rows: Sequence[PriceRow], device: str) -> str:
     """Return the rows as a table with a sentence that says how to read it."""
     lines = [
-        f"| {row.target} | {row.jobs} | {row.done} | {row.million_passes:.3g} "
-        f"| {_hours(row.hours)} | {_hours(row.left_hours)} | {_hours(row.new_hours)} |"
+        f"| {row.target} | {row.jobs} | {row.done} | {_short(row.million_passes, 3)} "
+        f"| {_short(row.hours)} | {_short(row.left_hours)} | {_short(row.new_hours)} |"
         for row in rows
     ]
     about = (
@@ -125,6 +125,6 @@ def to_markdown(rows: Sequence[PriceRow], device: str) -> str:
     return "\n".join([HEADER, *lines, "", about, ""])
 
 
-def _hours(hours: float) -> str:
-    """Return hours with two digits, or 0."""
-    return f"{hours:.0f}" if hours >= 100 or hours == 0 else f"{hours:.2g}"
+def _short(value: float, digits: int = 2) -> str:
+    """Return a number with so many digits, or more before the point; never as 1e+02."""
+    return f"{value:.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"
