@@ -279,6 +279,7 @@ def test_table5_is_the_configuration(tmp_path):
     assert numbers["long", "warmup_epochs_long"] == 30
     assert numbers["short", "learning_rate"] == 1e-3
     assert ("short", "auxiliary_loss_weight") not in numbers.index
+    assert not {"gpus", "lr_ratio_decoder"} & set(numbers.index.get_level_values("metric"))
 
 
 def test_table5_shows_what_pspnet_is_trained_with(tmp_path):

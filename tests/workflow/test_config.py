@@ -141,6 +141,11 @@ WRONG = [
     ),
     ("tables.table6.0.suites", ["alma"], "names alma, which attacks no backbone: it is alma"),
     ("tables.table11.0.model", "at_5", "names transfer, one of whose sources is at_5 itself"),
+    (
+        "tables.leave_one_out.0.suites",
+        ["objects"],
+        "tables.leave_one_out reads no attack on pir_at_5; name a suite that attacks it",
+    ),
     ("attacks.suites.transfer.sources", ["vit"], "transfer.sources is 'vit', which is not one of"),
     ("attacks.suites.transfer.sources", ["at_5", "at_5"], "transfer.sources names at_5 twice"),
     ("attacks.suites.transfer.loss", 1, "transfer.loss is not a known key; known here: kind, sour"),
@@ -346,7 +351,10 @@ def test_pictures_are_kept_of_at_most_255_classes(mine: dict[str, Any]) -> None:
 def test_shards_are_no_more_than_a_folder_has_batches(mine: dict[str, Any]) -> None:
     mine["data"]["scenes"] = FOLDER | TRAIN | {"classes": SHOWN}
     mine["attacks"] |= {"shards": 8, "batch_size": 2}
-    assert load(mine, Path("right.yaml")).cut_of("sea", "pir_at_5") == (3, 2)
+    mine["attacks"]["suites"]["alma"]["images"] = 3
+    config = load(mine, Path("right.yaml"))
+    assert config.cut_of("sea", "pir_at_5") == (3, 2)
+    assert config.cut_of("alma", "pir_at_5") == (2, 2)
 
 
 ON_A_FOLDER = [
@@ -422,15 +430,17 @@ def test_what_a_published_data_set_lacks_is_said_before_anything_starts(
     assert sentence in str(refusal.value)
 
 
-def test_published_numbers_of_training_images_are_known(tmp_path: Path) -> None:
+def test_published_numbers_of_images_are_known(tmp_path: Path) -> None:
     config = yaml.safe_load(MATCHBOX.read_text())
     config["data"] |= {"voc": VOC, "ade20k": {"kind": "ade20k", "check_counts": False}}
     config["training"]["upernet"]["batch_size"] = 20_211
+    config["gallery"] = {**config["gallery"], "images": 1450, "eps_255": {"clean": [4]}}
     for name, model in config["models"].items():
         model["dataset"] = "voc" if name == "clean" else "ade20k"
     with pytest.raises(RobustsegError) as refusal:
         load(config, tmp_path / "wrong.yaml")
     assert "is 20211, more than the 5623 training images of voc" in str(refusal.value)
+    assert "is 1450, more than the 1449 validation images of voc" in str(refusal.value)
     assert "training images of ade20k" not in str(refusal.value)
 
 
