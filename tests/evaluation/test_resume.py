@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -134,6 +135,20 @@ def test_a_change_in_one_image_of_a_batch_is_another_model() -> None:
 
     assert not same(probe(net, images), probe(other, images))
     assert same(probe(net, images[:1]), probe(other, images[:1]))
+
+
+@pytest.mark.parametrize("change", ["shifted", "here up and there down", "at random"])
+def test_a_sketch_differs_by_as_much_as_the_logits_do(change: str) -> None:
+    logits = torch.rand(1, 2, 32, 32) + torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
+    by = {
+        "shifted": torch.ones_like(logits),
+        "here up and there down": torch.ones_like(logits).view(-1, 2).mul(torch.tensor([1, -1])),
+        "at random": torch.randn_like(logits),
+    }[change].view_as(logits)
+    images = torch.rand(1, 3, 32, 32)
+    kept, now = (probe(lambda _, x=x: x, images)["logits"] for x in (logits, logits + 0.01 * by))
+    apart = np.sqrt(np.square(np.subtract(kept, now)).mean())
+    assert 0.005 < apart < 0.02
 
 
 def test_what_is_far_below_the_best_may_be_rounded() -> None:
