@@ -213,6 +213,20 @@ def test_a_zip_whose_table_of_contents_has_lost_a_member(tmp_path: Path) -> None
     refused(archive, "its table of contents has 2 members, not 3")
 
 
+def test_a_folder_of_a_zip_that_is_a_file(tmp_path: Path) -> None:
+    archive = raw_zip(tmp_path / "set.zip", b"set/")
+    refused(archive, r"truncated or no archive at 'set/' \(it is a folder and has 7 bytes\)")
+
+
+def test_a_zip_of_more_members_than_its_end_can_say(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "set.zip", FILES)
+    content = bytearray(archive.read_bytes())
+    struct.pack_into("<HH", content, content.rindex(b"PK\5\6") + 8, 65_535, 65_535)
+    archive.write_bytes(content)
+    unpack(archive, tmp_path / "f", limit_bytes=10**6, progress=PROGRESS)
+    assert found(tmp_path / "f") == FILES
+
+
 def nameless_zip(path: Path) -> Path:
     """Write a zip of an empty file without a name, which Python does not write."""
     head = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -255,7 +269,8 @@ def test_names_of_a_tar_that_are_no_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["set.tar", "set.zip"])
 @pytest.mark.parametrize(
-    ("first", "second"), [("a", "a"), ("a", "./a"), ("a", "a/b"), ("a/b", "a"), ("b", MARKER)]
+    ("first", "second"),
+    [("a", "a"), ("a", "./a"), ("a", "a/b"), ("a", "a/b/c"), ("a/b", "a"), ("b", MARKER)],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_members_in_one_place(tmp_path: Path, kind: str, first: str, second: str) -> None:

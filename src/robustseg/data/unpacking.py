@@ -277,7 +277,7 @@ def _zip_members(path: Path, limit_bytes: int) -> Iterator[_Entry]:
 
 
 def _check_member(raw: IO[bytes], info: zipfile.ZipInfo) -> None:
-    """Refuse a member that is packed in an unknown way, or of another size than the table says.
+    """Refuse a member packed in an unknown way, of another size than said, or a folder with bytes.
 
     Raises:
         zipfile.BadZipFile: it is.
@@ -289,10 +289,10 @@ def _check_member(raw: IO[bytes], info: zipfile.ZipInfo) -> None:
         raise zipfile.BadZipFile("it is encrypted")
     raw.seek(info.header_offset)
     (said,) = ZIP_SIZE.unpack(raw.read(ZIP_SIZE.size))
-    if said not in (info.file_size, 0, ZIP_LARGE) or (
-        info.filename.endswith("/") and info.file_size
-    ):
+    if said not in (info.file_size, 0, ZIP_LARGE):
         raise zipfile.BadZipFile(f"it has {said} bytes, not {info.file_size}")
+    if info.filename.endswith("/") and info.file_size:
+        raise zipfile.BadZipFile(f"it is a folder and has {info.file_size} bytes")
 
 
 def _check_count(path: Path, comment_bytes: int, found: int) -> None:
