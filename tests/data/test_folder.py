@@ -488,10 +488,12 @@ def test_masks_that_are_refused(
     refused(lambda: dataset.batch([0]), f"{tmp_path}/masks/{sentence}")
 
 
-def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
-    dataset = one(tmp_path, picture((20, 30)), labels((7, 9)))
+@pytest.mark.parametrize("size", [(7, 9), (30, 20)])
+def test_a_mask_of_another_size_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
+    dataset = one(tmp_path, picture((20, 30)), labels(size))
     mask, image = tmp_path / "masks" / "x.png", tmp_path / "images" / "x.png"
-    refused(lambda: dataset.batch([0]), f"{mask} has 9x7 pixels, but its image {image} 30x20; rest")
+    has = f"{mask} has {size[1]}x{size[0]} pixels, but its image {image} 30x20; restore the pair"
+    refused(lambda: dataset.batch([0]), has)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
