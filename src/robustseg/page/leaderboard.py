@@ -387,8 +387,8 @@ def _placed(place: int, ranking: Ranking) -> str:
 
 
 def _paper_row(model: str, figures: Mapping[tuple[str, str], float]) -> Row:
-    found = [figures.get((attack, metric)) for attack in ("sea", "clean") for metric in METRICS]
-    acc, miou, *clean = (Cell(MISSING if value is None else printed(value)) for value in found)
+    found = [figures[attack, metric] for attack in ("sea", "clean") for metric in METRICS]
+    acc, miou, *clean = (Cell(printed(value)) for value in found)
     missing = Cell(MISSING)
     cells = (acc, miou, missing, missing, *clean, Cell("SEA (paper)"), missing)
     return Row((f"paper: {reported_label(model)}",), cells)
