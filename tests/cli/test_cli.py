@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from robustseg import __version__
+from robustseg import __version__, cli
 from robustseg.cli import main
+from robustseg.evaluation import first_look
 from robustseg.evaluation.first_look import _memory, _time_passes
 from robustseg.evaluation.run_folder import read_run
 from robustseg.models.build import build_segmentation_model
@@ -149,6 +150,30 @@ def test_the_place_of_the_logits_may_be_a_number(
 ) -> None:
     assert main(["check", "mymodels.py:second", *DATA, "--output", "1"]) == 0
     assert "ACC 100.00 %" in capsys.readouterr().out
+
+
+def test_check_prices_all_passes_of_all_images(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cost = {True: 3.0, False: 1.0}
+    monkeypatch.setattr(first_look, "_time_passes", lambda model, first, backward: cost[backward])
+    command = ["check", "mymodels.py:net", *DATA, "--eps", "8", "--iterations", "10"]
+    assert main([*command, "--suites", "sea", "blackbox"]) == 0
+    said = capsys.readouterr().out
+    assert "(40 forward and backward passes an image, 10 forward passes an image)" in said
+    assert f"will take about {4 * (40 * 3 + 10) / 60:.0f} min" in said
+
+
+def test_a_number_in_brackets_in_a_help_is_the_default() -> None:
+    (commands,) = (one for one in cli.parser()._actions if isinstance(one.choices, dict))
+    found = 0
+    for action in (one for command in commands.choices.values() for one in command._actions):
+        said = re.search(r"\(([\d. ]+)\)", action.help or "")
+        if said and action.default is not None:
+            default = action.default if isinstance(action.default, list) else [action.default]
+            assert [*map(float, said[1].split())] == default, action.help
+            found += 1
+    assert found > 5
 
 
 def test_check_prices_forward_passes_by_themselves(
@@ -543,8 +568,8 @@ def test_check_says_how_images_are_normalised(
     assert main([*command, "imagenet"]) == 0
     known = "mean 0.485, 0.456, 0.406; deviation 0.229, 0.224, 0.225"
     assert f"normalised    {known}" in capsys.readouterr().out
-    assert main([*command, "9,8,7/6,5,4", "--scale", "255"]) == 0
-    assert "normalised    times 255; mean 9, 8, 7; deviation 6, 5, 4" in capsys.readouterr().out
+    assert main([*command, "9,8,7/6,5,0.4", "--scale", "255"]) == 0
+    assert "normalised    times 255; mean 9, 8, 7; deviation 6, 5, 0.4" in capsys.readouterr().out
 
 
 def test_check_says_how_a_network_of_this_project_normalises_images(
