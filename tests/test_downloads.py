@@ -605,9 +605,10 @@ def test_to_delete_the_line_that_is_named_is_enough(
 
 def test_what_is_no_record_is_said(server: Server, path: Path, tmp_path: Path) -> None:
     record = tmp_path / "hashes.json"
-    record.write_text("[]")
-    with pytest.raises(RobustsegError, match=r"hashes.json is not a record of hashes"):
-        fetch(path, [server.url("file.bin")], record=record, progress=PROGRESS)
+    for content in ("[]", '{"file.bin": '):
+        record.write_text(content)
+        with pytest.raises(RobustsegError, match=r"hashes.json is not a record of hashes \("):
+            fetch(path, [server.url("file.bin")], record=record, progress=PROGRESS)
     record.write_text(json.dumps({"file.bin": "a" * 5000}))
     with pytest.raises(RobustsegError, match=r"that of file\.bin is 'a{199}…; delete its line"):
         verify(record, record=record)

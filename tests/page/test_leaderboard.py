@@ -204,6 +204,7 @@ def test_the_second_opinion_is_that_of_the_run(made: Path) -> None:
         (45.0, 40.0, "too high", 40.0),  # on harder images than the others
         (80.0, 75.0, "too high", 55.0),  # on easier ones
         (62.0, 61.0, "may be too high", 60.0),
+        (62.0, 60.0, "may be too high", 60.0),  # by no more than POINTS
         (62.0, 62.0, "no sign", 60.0),
     ],
 )
@@ -578,6 +579,10 @@ def test_the_paper_is_left_out_where_it_is_of_something_else(runs: Path, key: st
             lambda one: one["worst"]["acc_percent"].update(low=1.0, value=2.0),
         ),
         ("clean.miou_percent.low", lambda one: one["clean"]["miou_percent"].update(low=1.0)),
+        (
+            "worst.acc_percent.low",
+            lambda one: one["worst"]["acc_percent"].update(low=None, high=None),
+        ),
         ("attack", lambda one: one["attack"].update(iterations=[300])),
         (
             "attack.passes_an_image.forward",
@@ -610,6 +615,35 @@ def test_evidence_that_is_gone_or_another_is_found_out(runs: Path) -> None:
     sea.unlink()
     with pytest.raises(RobustsegError, match=r"evidence\[1\].path is .*, which is gone"):
         rank([file_of("rounds")])
+
+
+def test_evidence_at_a_radius_that_its_run_has_not_is_found_out(runs: Path) -> None:
+    (sea,) = runs.glob("colours/attacks/sea/**/eps40/*.parquet")
+    shutil.copytree(sea.parent, sea.parent.with_name("eps9"))
+    path = spoil(file_of("colours"), lambda one: at_radius(one, 9.0))
+    with pytest.raises(RobustsegError, match=r"colours_eps40\.json: eps_255 is 9, no radius of"):
+        rank([path])
+
+
+def test_a_second_opinion_is_one_file_beside_any_number_of_shards(runs: Path) -> None:
+    def cut(one: Any) -> None:
+        one["evidence"] += [
+            {"path": file["path"].replace("shard0", "shard1"), "sha256": f"{place:064}"}
+            for place, file in enumerate(one["evidence"])
+            if "/doubt/" not in file["path"]
+        ]
+
+    one = read_submission(spoil(file_of("rounds"), cut, Path("cut.json")))
+    assert len(one.evidence) == 5
+
+
+def test_attacks_without_a_radius_are_nothing_to_rank(tmp_path: Path) -> None:
+    evaluate(
+        colours, DATA, EPS_255, folder=tmp_path, suites=["alma"], iterations=3, pictures=0,
+        progress=False,
+    )  # fmt: skip
+    with pytest.raises(RobustsegError, match="holds no attack with a radius, so there is nothing"):
+        make_submissions(tmp_path)
 
 
 def test_a_warning_taken_out_of_the_record_is_found_out(runs: Path) -> None:
