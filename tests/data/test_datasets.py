@@ -1,15 +1,18 @@
 """Reading a split back, and what is said about files that cannot be read."""
 
+import json
 import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from count_classes import count_classes
 
 from robustseg.data.arrays import ArrayDataset, save_split
 from robustseg.data.opening import load_split
 from robustseg.errors import RobustsegError
+from robustseg.progress import Progress
 
 
 def small(labels=None):
@@ -111,3 +114,17 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, change, words):
     save_split(tmp_path / "s.npz", replace(small(), **change))
     with pytest.raises(RobustsegError, match=words):
         load_split(tmp_path / "s.npz")
+
+
+def test_pixels_of_each_class_are_counted_where_there_are_images(tmp_path, monkeypatch):
+    labels = np.array([[[0, 1, 1, 255]], [[2, 255, 1, 255]]], np.uint8)
+    images, names, colours = np.zeros((2, 1, 4, 3), np.uint8), list("abcd"), [(0, 0, 0)] * 4
+    splits = {
+        name: ArrayDataset(images[:count], labels[:count], list("xy")[:count], names, colours)
+        for name, count in (("none", 0), ("train", 2), ("val", 1))
+    }
+    monkeypatch.setattr("count_classes.load_split", splits.__getitem__)
+    out = tmp_path / "pixels.json"
+    for first, counts in (("train", [1, 3, 1, 0]), ("none", [1, 2, 0, 0])):
+        count_classes([first, "val"], out, Progress("test"))
+        assert json.loads(out.read_text()) == counts
