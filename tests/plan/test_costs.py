@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 import torch
 import yaml
+from make_plan import make_plan
 from PIL import Image
 
 from robustseg.config import load_config
@@ -219,6 +220,16 @@ def test_prices_add_up(tmp_path: Path) -> None:
     assert "Done is what has its file, also one of other settings" in text
     with pytest.raises(RobustsegError, match="no throughput of upernet_demo-convnext_demo-10"):
         price([shared], {}, "file")
+
+
+def test_the_plan_that_is_printed_is_the_one_written(tmp_path: Path) -> None:
+    network = Network("convnext_demo", "upernet_demo", 10, 32)
+    throughput, plan = tmp_path / "throughput.json", tmp_path / "plan.md"
+    throughput.write_text(json.dumps({"device": "a", "networks": {str(network): PASS}}))
+    job = PlannedJob("train_model", (), (Work(network, update=36_000),))
+    printed = make_plan({"table1": [(job, str(tmp_path / "none"))]}, str(throughput), str(plan))
+    assert printed == plan.read_text()
+    assert "| table1 | 1 | 0 | 0.072 | 3 | 3 | 3 |" in printed
 
 
 def test_a_measurement_is_read_back(config: Config, tmp_path: Path) -> None:
