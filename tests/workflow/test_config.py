@@ -65,6 +65,11 @@ WRONG = [
     ),
     ("data.scenes", {"size_px": 32}, "data.scenes needs a kind"),
     ("data.scenes.object_radius_px", [9, 8], "has object_radius_px [9, 8], which should be the sm"),
+    (
+        "data.camvid",
+        {"kind": "camvid", "resize_px": 361},
+        "camvid.resize_px should be less than or equal to 360, not 361",
+    ),
     ("data.shapes.object_radius_px", [8, 9], "has object_radius_px, which only scenes have"),
     (
         "data.voc",
@@ -873,6 +878,31 @@ def test_the_default_is_the_papers_protocol() -> None:
 def test_the_documentation_is_the_schema() -> None:
     same = (ROOT / "docs" / "config.md").read_text() == describe()
     assert same, "docs/config.md is out of date: run `make docs`"
+
+
+def test_published_weights_alone_are_fetched_for_a_model_of_one_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_yaml(ROOT / "config" / "street.yaml")
+    monkeypatch.chdir(tmp_path)
+    loads = Path("examples/espnet_camvid/espnet.py")
+    loads.parent.mkdir(parents=True)
+    loads.write_text("loads")
+    published, mine = Path("data/weights/espnet_p_2_q_8_camvid.pth"), Path("data/weights/mine.pth")
+    for weights, is_there, fetched, known in (
+        (published, False, published.name, [loads]),
+        (published, True, published.name, [loads]),
+        (Path("elsewhere", published.name), True, None, [loads, "weights"]),
+        (mine, True, None, [loads, "weights"]),
+    ):
+        config["models"]["espnet"]["weights"] = str(weights)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        if is_there:
+            weights.write_text("weights")
+        read = load(config, tmp_path / "street.yaml")
+        assert read.fetched_of("espnet") == fetched
+        contents = {str(weights if one == "weights" else one) for one in known}
+        assert set((read.own_of("espnet") or {})["contents"]) == contents
 
 
 def test_what_a_page_shows_leaves_out_where_copies_lie() -> None:

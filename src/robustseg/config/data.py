@@ -327,9 +327,8 @@ class Camvid(Section):
     check_pixels: bool = Field(
         True, description="whether photographs and masks must be the published ones to the pixel"
     )
-    resize_px: Pixels = Field(
+    resize_px: Annotated[Pixels, Field(le=CAMVID_SIZE_PX[0])] = Field(
         CAMVID_SIZE_PX[0],
-        le=CAMVID_SIZE_PX[0],
         description="short side to which photographs are resized for evaluation, pixels; 360 is "
         "their own",
     )
