@@ -14,6 +14,7 @@ from robustseg.claims.language import ClaimsFile
 from robustseg.config import Config, describe, json_schema, load_config, read_yaml
 from robustseg.errors import RobustsegError
 from robustseg.figures.registry import EXHIBITS, FIGURES
+from robustseg.models.published import MODELS
 from robustseg.names import ADVERSARIAL_SHARE
 from robustseg.page.submission import Submission
 from robustseg.sections import PATTERNS
@@ -761,6 +762,26 @@ def test_released_weights_have_one_training_seed(tmp_path: Path) -> None:
     says = r"seeds\.table4\[0\]\.model is 'vit_s', whose released weights"
     with pytest.raises(RobustsegError, match=says):
         load(config, tmp_path / "wrong.yaml")
+
+
+def test_released_weights_must_come_near_their_published_accuracy(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["data"]["ade20k"] = {"kind": "ade20k"}
+    for own, least in (
+        ({}, MODELS[VIT_S["weights"]].clean_accuracy),
+        ({"min_clean_accuracy": 0}, 0),
+    ):
+        config["models"]["vit_s"] = VIT_S | {"dataset": "ade20k"} | own
+        found = load(config, tmp_path / "right.yaml").min_clean_accuracy_of("vit_s")
+        assert found is not None
+        assert least - 5 <= found <= least
+
+
+def test_a_throughput_that_was_measured_is_taken(tmp_path: Path) -> None:
+    config = yaml.safe_load(MATCHBOX.read_text())
+    config["throughput"] = str(tmp_path / "throughput.json")
+    Path(config["throughput"]).touch()
+    assert load(config, tmp_path / "right.yaml").throughput == config["throughput"]
 
 
 def test_missing_keys_are_named(tmp_path: Path) -> None:
