@@ -290,6 +290,8 @@ def test_bad_input_is_one_sentence() -> None:
         alma_prox(linear_model, images, labels, threshold=1.5)
     with pytest.raises(RobustsegError, match="3 classes"):
         alma_prox(lambda x: linear_model(x)[:, :2], images, labels.clamp(max=1))
+    with pytest.raises(RobustsegError, match="carry no gradient"):
+        alma_prox(lambda x: linear_model(x).detach(), images, labels)
 
 
 def test_rows_are_evidence_and_say_what_is_flipped(tmp_path: Path) -> None:

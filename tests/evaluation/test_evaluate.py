@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -749,6 +750,22 @@ def test_alma_alone_says_what_it_found(tmp_path: Path) -> None:
     assert median.strip(" |") in page
 
 
+def test_the_largest_radius_is_not_taken_for_that_of_an_attack_without_one(tmp_path: Path) -> None:
+    data = pairs()
+    found = evaluate(
+        network(), data, [4, 255], suites=["sea_fast", "alma"], iterations=4, folder=tmp_path
+    )
+    report(tmp_path)
+    for table in ("worst_miou", "by_size"):
+        numbers = pd.read_csv(tmp_path / "tables" / f"{table}.csv")
+        assert set(numbers["eps_255"]) == {0, 4, 255}, table
+    numbers = pd.read_csv(tmp_path / "tables" / "worst_miou.csv")
+    by_acc = numbers[(numbers["metric"] == "miou") & (numbers["eps_255"] == 255)]
+    assert by_acc["value"].item() == pytest.approx(100 * found.robust[255.0].miou)
+    opinion = robustseg.doubt(network(), data, 255, folder=tmp_path, images=2, progress=False)
+    assert opinion.opinions[0].eps_255 == 255
+
+
 def test_numbers_of_numpy_are_kept_as_numbers(tmp_path: Path) -> None:
     one = np.int64(1)
     given = {"iterations": 3 * one, "seed": one, "images": 3 * one, "pictures": one}
@@ -851,6 +868,7 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"suites": None}, "suites must be names"),
         ({"suites": {}}, "no suite"),
         ({"suites": {"clean": {}}}, "may not be called clean"),
+        ({"suites": {"doubt": OWN}}, "may not be called doubt"),
         ({"suites": {"own": ["ce"]}}, "suites.own should be a section"),
         ({"suites": {"own": {"loses": ["ce"]}}}, "suites.own.losses is missing"),
         ({"suites": {"own": {"kind": "square", "iterations": 5}}}, "suites.own.p_init is missing"),

@@ -151,6 +151,8 @@ def backward(outputs: Tensor, images: Tensor, weights: Tensor | None = None) -> 
         GradientError: the model's backward pass fails.
         FullGpuError: it runs out of memory.
     """
+    if not outputs.requires_grad:
+        return None
     try:
         return torch.autograd.grad(outputs, images, weights, allow_unused=True)[0]
     except RuntimeError as error:

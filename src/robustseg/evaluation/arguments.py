@@ -17,6 +17,7 @@ from robustseg.bounds import (
 from robustseg.errors import RobustsegError, shown
 from robustseg.evaluation.standard_suites import Suite
 from robustseg.evidence.enumerator import CLEAN_SUITE
+from robustseg.evidence.findings import SUITE
 from robustseg.sections import NAME
 
 FLOAT32_NOISE = 2.0**-23
@@ -135,8 +136,9 @@ def names_or_suites(
     """
     if isinstance(suites, Mapping):
         check_names(**{f"suite {name}": name for name in suites})
-        if CLEAN_SUITE in suites:
-            raise RobustsegError(f"a suite may not be called {CLEAN_SUITE}; choose another name")
+        for name in (CLEAN_SUITE, SUITE):  # folders of other evidence of the run
+            if name in suites:
+                raise RobustsegError(f"a suite may not be called {name}; choose another name")
         return suites
     if not isinstance(suites, Iterable):
         raise RobustsegError(f"suites must be names, or a dict of suites by name; got {suites!r}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from robustseg.attacks.outcomes import Attack, Batch, Outcome, look_and_count
-from robustseg.attacks.spec import UNBOUNDED_255, ask_for_class_pixels
+from robustseg.attacks.spec import ask_for_class_pixels
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.anybodys_data import (
@@ -43,7 +43,7 @@ from robustseg.evaluation.resume import (
 from robustseg.evaluation.run_folder import PICTURES, read_run, refuse_to_hide, write_run
 from robustseg.evaluation.standard_suites import Suite, losses_of, named_suites
 from robustseg.evaluation.suites import planned_attacks
-from robustseg.evidence.enumerator import CLEAN_SUITE, radius_of
+from robustseg.evidence.enumerator import ALMA_PROX, CLEAN_SUITE, radius_of
 from robustseg.evidence.schema import device_name
 from robustseg.files import refuse_unwritable
 from robustseg.models.wrap import WrappedModel, with_num_classes, wrap
@@ -392,7 +392,7 @@ def _means(rows: Sequence[EvidenceRow]) -> Iterator[tuple[str, float, float]]:
     """Yield of each attack with a radius its name, and the accuracy with and without it."""
     shares: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row["pixels"] and row["eps_255"] < UNBOUNDED_255:
+        if row["pixels"] and row["optimizer"] != ALMA_PROX:
             name = f"{row['attack']} at {row['eps_255']:g}/255" if row["eps_255"] else CLEAN_SUITE
             shares.setdefault(name, {})[row["image_id"]] = row["pixels_correct"] / row["pixels"]
     clean = shares.pop(CLEAN_SUITE)

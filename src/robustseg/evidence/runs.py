@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from robustseg.attacks.losses import SEA_LOSSES
-from robustseg.attacks.spec import DEFAULT_CHOICE, UNBOUNDED_255, Member
+from robustseg.attacks.spec import DEFAULT_CHOICE, Member
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import (
+    ALMA_PROX,
     CLEAN,
     CLEAN_SUITE,
     EvidenceJob,
@@ -167,10 +168,17 @@ class Runs:
         Raises:
             RobustsegError: there is none.
         """
-        radii = [eps_255 for eps_255 in self.radii(model) if eps_255 != UNBOUNDED_255]
+        radii = sorted({run.eps_255 for run in self._bounded(model) if run.eps_255})
         if not radii:
             raise self.refusal(f"reads no attack on {model} at a radius; name a suite with one")
         return radii
+
+    def at_radius(self, model: str, eps_255: float) -> list[Run]:
+        """Return the runs of attacks that have this radius: not of ALMA prox, which has none."""
+        return [run for run in self._bounded(model) if run.eps_255 == eps_255]
+
+    def _bounded(self, model: str) -> list[Run]:
+        return [run for run in self.find(model=model) if run.optimizer != ALMA_PROX]
 
     def suites(self, model: str, eps_255: float) -> list[str]:
         """Return the suites that attack a model at a radius, as the configuration lists them."""
@@ -210,7 +218,7 @@ def clean_and_worst(runs: Runs) -> Iterator[Selection]:
         radii, clean = runs.bounded_radii(model), runs.clean(model)
         yield Selection("clean", (clean,))
         for eps_255 in radii:
-            yield Selection("worst", (*runs.find(model=model, eps_255=eps_255), clean))
+            yield Selection("worst", (*runs.at_radius(model, eps_255), clean))
 
 
 def planned_runs(

@@ -48,9 +48,7 @@ def select(runs: Runs) -> Iterator[Selection]:
         clean = runs.clean(model)
         yield Selection("clean", (clean,))
         for eps_255 in runs.radii(model):
-            found = [
-                run for run in runs.find(model=model, eps_255=eps_255) if run.optimizer != ALMA_PROX
-            ]
+            found = runs.at_radius(model, eps_255)
             for run in found:
                 yield Selection(f"{run.suite}: {run.attack}", (run,))
             if found:

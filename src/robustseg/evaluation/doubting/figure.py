@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from robustseg.attacks.losses import LOSSES
-from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec
+from robustseg.attacks.spec import TRANSFER, AttackSpec
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.suites import random_images
 from robustseg.evidence.enumerator import CLEAN_SUITE
@@ -54,14 +54,14 @@ class Figure:
         Args:
             frame: rows of one model and seed, see `reading.read_evidence`: of the clean
                 evaluation, and of `suites` at all radii that are there.
-            suites: whose worst case is doubted.
+            suites: whose worst case is doubted; each has attacks at a radius.
             eps_255: at this radius.
 
         Raises:
             RobustsegError: nothing was attacked at this radius.
         """
         clean = frame[frame["suite"] == CLEAN_SUITE]
-        attacked = frame[frame["suite"].isin(suites) & (frame["eps_255"] < UNBOUNDED_255)]
+        attacked = frame[frame["suite"].isin(suites)]
         here = attacked[attacked["eps_255"] == eps_255]
         if here.empty:
             there = ", ".join(f"{eps:g}/255" for eps in sorted(set(attacked["eps_255"])))
