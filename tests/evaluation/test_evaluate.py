@@ -32,6 +32,7 @@ from tests.workflow.running import ROOT
 pytestmark = pytest.mark.filterwarnings("ignore::robustseg.RobustsegWarning")
 SQUARE = {"kind": "square", "iterations": 5, "p_init": 0.8}
 ALMA = {"kind": "alma", "threshold": 0.9, "iterations": 5}
+OWN_ITERATIONS = {"iterations": None}
 OWN = {"losses": ["ce"], "schedules": ["constant"]}
 FEW = {"iterations": 4, "progress": False}
 UNEQUAL = [(torch.zeros(3, px, 4), torch.zeros(px, 4, dtype=torch.int64)) for px in (4, 6)]
@@ -869,6 +870,12 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"suites": {}}, "no suite"),
         ({"suites": {"clean": {}}}, "may not be called clean"),
         ({"suites": {"doubt": OWN}}, "may not be called doubt"),
+        ({"suites": {"sea": OWN}}, r"suites\.sea\.losses is not that of the standard suite sea"),
+        ({"suites": {"sea_fast": SQUARE}}, r"suites\.sea_fast\.kind is not that of"),
+        (
+            {"suites": {"sea": {**STANDARD_SUITES["sea"], "iterations": [3, 4]}}} | OWN_ITERATIONS,
+            r"suites\.sea\.iterations is not that of",
+        ),
         ({"suites": {"own": ["ce"]}}, "suites.own should be a section"),
         ({"suites": {"own": {"loses": ["ce"]}}}, "suites.own.losses is missing"),
         ({"suites": {"own": {"kind": "square", "iterations": 5}}}, "suites.own.p_init is missing"),

@@ -76,12 +76,14 @@ def named_suites(
         sources: models that "transfer" carries its attacks over from.
 
     Raises:
-        RobustsegError: an unknown name, or none at all, or sources that nothing attacks.
+        RobustsegError: an unknown name, or none at all, sources that nothing attacks, or a suite of
+            one's own that has the name of another.
     """
     known: dict[str, Suite] = STANDARD_SUITES | {"transfer": {**TRANSFER, "sources": sources}}
     if isinstance(suites, Mapping):
         own = {name: _with_iterations(suite, iterations) for name, suite in suites.items()}
         chosen = _checked(own)
+        _refuse_misnamed(chosen)
     else:
         unknown = [name for name in suites if name not in known]
         if unknown:
@@ -135,6 +137,26 @@ def _checked(suites: Mapping[str, Any]) -> dict[str, Suite]:
     except ValidationError as error:
         raise RobustsegError("\n".join(sentences(error, OwnSuites))) from None
     return dict(checked.model_dump()["suites"])
+
+
+def _refuse_misnamed(own: Mapping[str, Suite]) -> None:
+    """Refuse a suite that is not what its name says: tables and rankings show it by its name.
+
+    Raises:
+        RobustsegError: one has the name of a standard suite, and differs in more than how many
+            iterations its attacks have.
+    """
+    for name in STANDARD_SUITES.keys() & own.keys():
+        standard, given = _checked({name: STANDARD_SUITES[name]})[name], own[name]
+        keys = [key for key in standard if key != "iterations"]
+        differs = [key for key in keys if given.get(key) != standard[key]]
+        if not differs and given["kind"] not in ALONE:
+            differs = ["iterations"] * (len(given["iterations"]) > len(standard["iterations"]))
+        if differs:
+            raise RobustsegError(
+                f"suites.{name}.{differs[0]} is not that of the standard suite {name}, for which "
+                "tables and rankings would take it; choose another name"
+            )
 
 
 def _plain(value: Any) -> Any:
