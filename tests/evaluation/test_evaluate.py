@@ -315,6 +315,33 @@ def test_shards_are_the_whole(tmp_path: Path) -> None:
         read_evaluation(tmp_path / "parts")
 
 
+def test_a_part_without_a_label_is_one_of_the_whole(tmp_path: Path) -> None:
+    data = pairs()
+    data[1] = (data[1][0], torch.full_like(data[1][1], 255))
+    parts = len(data)
+    settings: dict[str, Any] = {"suites": ["sea_fast"], "batch_size": 1, **FEW}
+    whole = evaluate(network(), data, 8, **settings)
+    for own in range(parts):
+        part = evaluate(network(), data, 8, shard=(own, parts), folder=tmp_path, **settings)
+        assert math.isnan(part.clean.acc) == (own == 1)
+    assert "no pixel of this part is labelled" in str(
+        evaluate(network(), data, 8, shard=(1, parts), folder=tmp_path, **settings)
+    )
+    together = read_evaluation(str(tmp_path))
+    assert (together.clean, together.robust) == (whole.clean, whole.robust)
+
+
+def test_parts_of_which_none_has_a_label_are_refused_together(tmp_path: Path) -> None:
+    data = [(image, torch.full_like(label, 255)) for image, label in pairs()]
+    for own in range(2):
+        evaluate(network(), data, 8, shard=(own, 2), folder=tmp_path, batch_size=1, **FEW)
+    for read in (read_evaluation, report):
+        with pytest.raises(RobustsegError, match="no image of model has a labelled pixel"):
+            read(tmp_path)
+    with pytest.raises(RobustsegError, match="no image of the run has a labelled pixel"):
+        robustseg.doubt(network(), data, folder=tmp_path, progress=False)
+
+
 def test_a_run_that_is_cut_otherwise_takes_the_place_of_the_last_whatever_clocks_say(
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 from robustseg.attacks.losses import LOSSES, TSALLIS_Q
 from robustseg.bounds import LARGEST_NUMBER, SMALLEST_Q
 from robustseg.errors import RobustsegError
+from robustseg.names import amount
 
 TRANSFER = "transfer-"
 """Begins the name of an attack that was found on another model."""
@@ -289,7 +290,7 @@ def images_of_shard(images: int, shard: int, shards: int, unit: int = 1) -> rang
     units = -(-images // unit)
     if shards > units:
         raise RobustsegError(
-            f"{images} images in batches of {unit} cannot be cut into {shards} shards; "
+            f"{amount(images, 'image')} in batches of {unit} cannot be cut into {shards} shards; "
             f"ask for {units} or fewer (--shard; attacks.shards of a configuration)"
         )
     start, stop = (units * part // shards * unit for part in (shard, shard + 1))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -222,7 +223,7 @@ def evaluate(
         told = Progress(f"evaluate {name}") if progress else None
         look: Attack = signs.look
         if can_be_read_again:
-            before = _look_at_all(batches, wrapped, source.total, signs, told)
+            before = _look_at_all(batches, wrapped, source.total, shard[1], signs, told)
             batches = read_again(opened(shard=shard).batches, before, shard[1], say_now)
             look = partial(look_and_count, wrapped)
         known += signs.found() if can_be_read_again else signs.said
@@ -230,7 +231,7 @@ def evaluate(
         kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
         first = First(batches, pictures if folder and shard[0] == 0 else 0)
         attacks = [Planned(clean_row(identity), look), *attacks]
-        rows = _run(attacks, wrapped, first, source.total, kept, signs, told)
+        rows = _run(attacks, wrapped, first, source.total, shard[1], kept, signs, told)
         classes = len(rows[0]["union"])
         names = list(class_names or source.class_names or ())
         if len(names) != classes:
@@ -267,13 +268,14 @@ def evaluate(
             called = names or list(map(str, range(classes)))
             keep_pictures(path, wrapped, first.batches, called, attack, radii, seed, kept, told)
         write_run(root, rows, record)
-        result = read_evaluation(root, only_shard=shard)
+        labelled = any(row["pixels"] for row in rows)
+        result = read_evaluation(root, only_shard=shard) if labelled else _without_label(record)
         result.folder = Path(folder) if folder else None
     warn([sentence for sentence in result.warnings if sentence not in known], result)
     return result
 
 
-def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> Evaluation:
+def read_evaluation(folder: str | Path, only_shard: tuple[int, int] | None = None) -> Evaluation:
     """Return what the evidence in a run's folder says.
 
     Args:
@@ -285,12 +287,13 @@ def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> 
     """
     from robustseg.evidence.queries import Score
 
+    folder = Path(folder)
     run = read_run(folder, only_shard)
     name = run.records[0]["name"]
 
     def score(attack: str, eps_255: float) -> Score:
         found = [run.numbers.get(name, attack, eps_255, metric) for metric in ("acc", "miou")]
-        return Score(*(one.value / 100 if one else float("nan") for one in found))
+        return Score(*(one.value / 100 if one else nan for one in found))
 
     return Evaluation(
         folder=folder,
@@ -303,10 +306,29 @@ def read_evaluation(folder: Path, only_shard: tuple[int, int] | None = None) -> 
     )
 
 
+def _without_label(record: dict[str, Any]) -> Evaluation:
+    """Return what a part without a labelled pixel says by itself: no figure."""
+    from robustseg.evidence.queries import Score
+    from robustseg.numbers_shown import Numbers
+    from robustseg.tables.robustness import TABLE
+
+    nothing = "no pixel of this part is labelled, so it has no figures by itself"
+    return Evaluation(
+        folder=None,
+        name=record["name"],
+        numbers=Numbers(TABLE, {}, (), {record["dataset"]: 0}),
+        clean=Score(nan, nan),
+        robust={},
+        warnings=[nothing, *record["warnings"]],
+        runtime_s=record["runtime_s"],
+    )
+
+
 def _look_at_all(
     batches: Iterable[Batch],
     model: WrappedModel,
     total: int | None,
+    parts: int,
     signs: WarningSigns,
     progress: Progress | None,
 ) -> list[str]:
@@ -326,7 +348,7 @@ def _look_at_all(
     for batch in once:
         digests.append(digest_of_batch(batch))
         signs.look(next(on_device([batch], model)))
-    if digests and not signs.labels.any():
+    if digests and parts == 1 and not signs.labels.any():
         raise RobustsegError(ALL_IGNORED)
     return digests
 
@@ -368,6 +390,7 @@ def _run(
     model: WrappedModel,
     batches: Iterable[Batch],
     total: int | None,
+    parts: int,
     kept: FinishedParts,
     signs: WarningSigns,
     progress: Progress | None,
@@ -380,8 +403,11 @@ def _run(
     once = without_repetition(batches)
     rows = rows_of_batches(attacks, model, once, total, kept, progress, watch)
     if not rows:
-        raise RobustsegError("there are no images in the data, or none in this shard")
-    if not any(row["pixels"] for row in rows):
+        raise RobustsegError(
+            "there are no images in the data, or none in this shard; with fewer shards, a run "
+            "continues from what is kept"
+        )
+    if parts == 1 and not any(row["pixels"] for row in rows):
         raise RobustsegError(ALL_IGNORED)
     for name, acc, clean_acc in _means(rows):
         signs.attacked(name, acc, clean_acc)
@@ -395,7 +421,7 @@ def _means(rows: Sequence[EvidenceRow]) -> Iterator[tuple[str, float, float]]:
         if row["pixels"] and row["optimizer"] != ALMA_PROX:
             name = f"{row['attack']} at {row['eps_255']:g}/255" if row["eps_255"] else CLEAN_SUITE
             shares.setdefault(name, {})[row["image_id"]] = row["pixels_correct"] / row["pixels"]
-    clean = shares.pop(CLEAN_SUITE)
+    clean = shares.pop(CLEAN_SUITE, {})
     for name, of_image in shares.items():
         yield name, fmean(of_image.values()), fmean(clean[one] for one in of_image)
 

@@ -58,7 +58,7 @@ class Figure:
             eps_255: at this radius.
 
         Raises:
-            RobustsegError: nothing was attacked at this radius.
+            RobustsegError: nothing was attacked at this radius, or no image has a label.
         """
         clean = frame[frame["suite"] == CLEAN_SUITE]
         attacked = frame[frame["suite"].isin(suites)]
@@ -68,6 +68,10 @@ class Figure:
             raise RobustsegError(
                 f"the evidence has no attack at {eps_255:g}/255 that could be doubted; it has "
                 f"{'some at ' + there if there else 'none with a radius'}"
+            )
+        if not clean["pixels"].any():
+            raise RobustsegError(
+                "no image of the run has a labelled pixel; check the labels, and which is ignored"
             )
         pixels = clean["pixels"].tolist(), clean["pixels_correct"].tolist()
         found = dict(zip(clean["image_id"].tolist(), zip(*pixels, strict=True), strict=True))
