@@ -65,6 +65,9 @@ def report(folder: str | Path) -> Path:
         clean, read = evidence_files(root, records, []), reads_of(records, [])[0]
         doubted = {**read, "suites": [SUITE], "eps_255": list(doubts)}
         add(DOUBTS_SHOWN, [*clean, *doubts.values()], [doubted])
+    else:  # one may be left from a run that was here before
+        for path in (root / "tables").glob(f"{DOUBTS_SHOWN}.*"):
+            path.unlink()
     config = {
         "run": first["name"],
         "models": models,

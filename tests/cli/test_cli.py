@@ -325,6 +325,7 @@ def test_a_report_shows_second_opinions_where_there_are_some(
         path.unlink()
     assert main(["report", "runs/net"]) == 0
     assert page.read_text() == before
+    assert not table.exists()
 
 
 def test_shards_of_several_jobs_are_merged(here: Path) -> None:

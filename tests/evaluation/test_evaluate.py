@@ -367,6 +367,8 @@ def test_a_run_that_is_cut_otherwise_takes_the_place_of_the_last_whatever_clocks
         read_evaluation(folder)
     evaluate(network(), data, 8, **where, **FEW)
     assert read_evaluation(folder).robust == whole.robust
+    evidence = read_evidence((folder / "attacks").rglob("*.parquet"))  # no part of before is left
+    assert len(evidence) == len(data) * (1 + len(STANDARD_SUITES["sea"]["losses"]))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from robustseg.errors import RobustsegError
 from robustseg.evaluation.over_batches import EvidenceRow
 from robustseg.evaluation.suite_kinds import OwnSuite
-from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius, radius_of
+from robustseg.evidence.enumerator import EvidenceJob, Read, by_radius, jobs_of_file, radius_of
 from robustseg.evidence.findings import SUITE
 from robustseg.evidence.schema import hash_settings, provenance, said
 from robustseg.evidence.wording import SAME_PERCENT
@@ -321,13 +321,17 @@ def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]
     """Write the rows, a file for each suite and radius, then what was run.
 
     Records of a run that was cut into another number of parts are removed first: its files have the
-    same names, and no clock says which of both they are, where machines share a folder.
+    same names, and no clock says which of both they are, where machines share a folder. Removed is
+    also the evidence of parts that this run has not, or who reads all of a suite counts it too.
     """
     from robustseg.evidence.writing import write_evidence
 
     made_by = provenance(_hash_of(record), record["device"], "float32") | said(record["warnings"])
     for path, shards in _records_in(root).items():
         if shards != record["shards"]:
+            path.unlink(missing_ok=True)
+    for path in root.glob("attacks/**/*.parquet"):
+        if any((job.shard or 0) >= record["shards"] for job in jobs_of_file(path)):
             path.unlink(missing_ok=True)
     by_job: dict[EvidenceJob, list[EvidenceRow]] = {}
     for row in rows:
