@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 from robustseg.attacks import run
 from robustseg.attacks.attacked_model import FIRST, Evaluation, frozen
+from robustseg.attacks.corners import random_corners
 from robustseg.attacks.losses import LOSSES, Moment
 from robustseg.attacks.pgd import Pgd
 from robustseg.attacks.projection import ball
 from robustseg.attacks.run import AttackResult
-from robustseg.attacks.spec import SCHEDULES, AttackSpec
+from robustseg.attacks.spec import SCHEDULES, AttackSpec, SquareSpec
+from robustseg.attacks.square import square
+from robustseg.attacks.targeted import targeted_attack
 from robustseg.errors import RobustsegError
 from tests.attacks.toys import Counting, Linear, Pointwise, corners
 
@@ -422,6 +425,24 @@ def test_a_module_is_left_as_it_was() -> None:
     assert [p.requires_grad for p in model.parameters()] == [True, False, True, True]
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_autocast_around_an_attack_does_not_make_its_passes_coarser() -> None:
+    noted = []
+
+    class Noting(Pointwise):
+        def forward(self, images: Tensor) -> Tensor:
+            noted.append(torch.is_autocast_enabled("cpu"))
+            return super().forward(images)
+
+    model, given = Noting(), (*scene(), names(5))
+    with torch.autocast("cpu", torch.bfloat16):
+        attack(AttackSpec("js@10", "apgd", "reduced", 3), model)
+        square(model, *given, SquareSpec(3, 0.8), EPS_255, 0)
+        random_corners(model, *given, 3, EPS_255, 0)
+        targeted_attack(model, given[0], 1, given[2], eps_255=EPS_255, seed=0, iterations=3)
+    assert noted
+    assert not any(noted)
 
 
 def test_logits_of_any_memory_layout_give_the_same() -> None:

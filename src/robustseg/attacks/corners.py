@@ -36,7 +36,7 @@ def random_corners(
     counted = labels != IGNORE_LABEL
     draw = partial(torch.randint, 0, 2, device="cpu")
     everywhere = torch.arange(len(images), device=images.device)
-    with frozen(model), torch.no_grad():
+    with frozen(model), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         for _ in range(draws):
             drawn = [draw(size=images.shape[1:], generator=one) for one in generators]
             signs = torch.stack(drawn).to(images.device)

@@ -113,7 +113,8 @@ def run_attack(
     previous = found.images
     passes = torch.zeros((2, len(images)), dtype=torch.int64, device=images.device)
     zeros = torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
-    with frozen(model):
+    # Evidence says in which precision the model searches; a caller's autocast would change it.
+    with frozen(model), torch.autocast(images.device.type, enabled=False):
         scale = None
         if spec.margin is not None:
             scale = logit_scale(model, images, labels, image_ids, spec.margin)

@@ -58,7 +58,7 @@ def square(
     stripes, squares = _draws(images, image_ids, spec, seed)
     found = Found(images if start is None else start)
     passes = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    with frozen(model), torch.no_grad():
+    with frozen(model), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         for query in range(spec.iterations):
             position = found.unfinished()
             if not len(position):

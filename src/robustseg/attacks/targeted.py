@@ -81,7 +81,7 @@ def targeted_attack(
     Raises:
         RobustsegError: input that does not fit, an unknown class, or logits that are not finite.
     """
-    with frozen(model):
+    with frozen(model), torch.autocast(images.device.type, enabled=False):
         targets = _targets(model, images, target_class, image_ids, eps_255)
         attacked = TargetedModel(model, targets, image_ids)
         found, clean = Found(images), attacked.look(images).correct

@@ -139,17 +139,21 @@ def _checked(suites: Mapping[str, Any]) -> dict[str, Suite]:
     return dict(checked.model_dump()["suites"])
 
 
+TOLD_BY_NAME = ("kind", "losses", "optimizer", "schedules", "choices")
+"""What a standard suite is known for; steps and numbers of iterations may be others."""
+
+
 def _refuse_misnamed(own: Mapping[str, Suite]) -> None:
     """Refuse a suite that is not what its name says: tables and rankings show it by its name.
 
     Raises:
-        RobustsegError: one has the name of a standard suite, and differs in more than how many
-            iterations its attacks have.
+        RobustsegError: one has the name of a standard suite, and other attacks or more of them.
     """
-    for name in STANDARD_SUITES.keys() & own.keys():
-        standard, given = _checked({name: STANDARD_SUITES[name]})[name], own[name]
-        keys = [key for key in standard if key != "iterations"]
-        differs = [key for key in keys if given.get(key) != standard[key]]
+    for name, given in own.items():
+        if name not in STANDARD_SUITES:
+            continue
+        standard = _checked({name: STANDARD_SUITES[name]})[name]
+        differs = [key for key in TOLD_BY_NAME if given.get(key) != standard.get(key)]
         if not differs and given["kind"] not in ALONE:
             differs = ["iterations"] * (len(given["iterations"]) > len(standard["iterations"]))
         if differs:
