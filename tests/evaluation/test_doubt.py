@@ -82,6 +82,13 @@ def test_an_honest_model_raises_no_alarm() -> None:
     assert found.found <= found.acc
 
 
+def test_autocast_around_a_doubt_changes_nothing() -> None:
+    data = scenes()
+    alone = doubt(NET, data, 8, **FEW)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert doubt(NET, data, 8, **FEW) == alone
+
+
 def one_hot(images: Tensor) -> Tensor:
     return functional.one_hot(NET(images).argmax(1), 4).permute(0, 3, 1, 2).float()
 
