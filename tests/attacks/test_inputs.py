@@ -473,6 +473,14 @@ def test_names_of_images() -> None:
         )
     for ids in (5, "abc"):
         assert "image_ids must be a list" in sentence(lambda ids=ids: attack(image_ids=ids))
+    assert "is not UTF-8" in sentence(lambda: attack(image_ids=["a", "b", "\udcff"]))
+
+
+def test_pixels_of_classes() -> None:
+    for pixels in ([0, 0], [0.5, 1], "12", 3, [-1, 2]):
+        said = sentence(lambda pixels=pixels: attack(class_pixels=pixels))
+        assert "class_pixels must be a list" in said
+    assert "class_pixels has 1 number, and" in sentence(lambda: attack(class_pixels=[1]))
 
 
 @pytest.mark.parametrize(

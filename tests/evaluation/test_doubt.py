@@ -89,6 +89,19 @@ def test_autocast_around_a_doubt_changes_nothing() -> None:
         assert doubt(NET, data, 8, **FEW) == alone
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (lambda images: NET(images).detach(), "the model's logits carry no gradient"),
+        (lambda images: NET(images)[:, :2], "which is none of the classes"),
+        (nn.Conv2d(1, 4, 1), "the model failed"),
+    ],
+)
+def test_what_is_wrong_with_a_source_is_not_taken_for_the_model_s(source: Any, says: str) -> None:
+    with pytest.raises(RobustsegError, match=f"the source s cannot be attacked: .*{says}"):
+        opinion(NET, sources={"s": source})
+
+
 def one_hot(images: Tensor) -> Tensor:
     return functional.one_hot(NET(images).argmax(1), 4).permute(0, 3, 1, 2).float()
 

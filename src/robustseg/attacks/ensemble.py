@@ -12,12 +12,14 @@ from torch import Tensor
 
 from robustseg.attacks.attacked_model import device_of
 from robustseg.attacks.inputs import (
+    as_class_pixels,
     as_ids,
     as_images,
     as_labels,
     check_counts,
     is_whole,
     number_of,
+    refuse_few_class_pixels,
     refuse_swapped,
 )
 from robustseg.attacks.losses import SEA_LOSSES
@@ -174,6 +176,8 @@ def sea(
                 f"all pixels are ignored: every label is {ignore_index}; check labels and "
                 "ignore_index"
             )
+        class_pixels = as_class_pixels(class_pixels)
+        refuse_few_class_pixels(class_pixels, int(labels.max()) + 1)
         device = device_of(wrapped, images.device)
         slices = [slice(at, at + batch_size) for at in range(0, len(images), batch_size)]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from robustseg.attacks.pixel_losses import refuse_images
 from robustseg.bounds import MOST_ITEMS
 from robustseg.data.interface import IGNORE_LABEL
-from robustseg.errors import RobustsegError
+from robustseg.errors import RobustsegError, shown
+from robustseg.names import amount
 
 ROUNDING = 1e-4
 """How far a pixel may lie outside [0, 1] and be put back: resizing and half precision do that."""
@@ -131,13 +132,58 @@ def as_ids(image_ids: Sequence[Any] | None, count: int) -> list[str]:
     """
     if not isinstance(image_ids, Iterable | None) or isinstance(image_ids, str):
         raise RobustsegError(f"image_ids must be a list of {count} names; got {image_ids!r}")
-    ids = list(map(str, range(count) if image_ids is None else image_ids))
+    ids = [as_id(one) for one in (range(count) if image_ids is None else image_ids)]
     if len(ids) != count or len(set(ids)) != count:
         raise RobustsegError(
             f"{count} images need as many different image_ids; got {len(ids)}, of which "
             f"{len(set(ids))} are different"
         )
     return ids
+
+
+def as_id(given: Any) -> str:
+    """Return a name of an image as text; 3 is "3" as a number of NumPy or torch too.
+
+    Raises:
+        RobustsegError: no file of evidence could hold it.
+    """
+    name = str(given.item() if hasattr(given, "item") else given)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # names of files that are not UTF-8 are read so
+        raise RobustsegError(f"the image id {shown(name)} is not UTF-8; rename it") from None
+    return name
+
+
+def as_class_pixels(class_pixels: Any) -> list[int] | None:
+    """Return how many pixels each class has in a training set; None if nobody said so.
+
+    Raises:
+        RobustsegError: not a list of whole numbers of at least 0, one of them above.
+    """
+    if class_pixels is None:
+        return None
+    plain = class_pixels.tolist() if hasattr(class_pixels, "tolist") else class_pixels
+    counts = list(plain) if isinstance(plain, list | tuple) else []
+    if not any(counts) or not all(is_whole(count) and count >= 0 for count in counts):
+        raise RobustsegError(
+            "class_pixels must be a list with the number of pixels of each class, not all 0; got "
+            f"{shown(class_pixels)}"
+        )
+    return list(map(int, counts))
+
+
+def refuse_few_class_pixels(class_pixels: Sequence[int] | None, classes: int) -> None:
+    """Refuse pixels of fewer classes than are labelled: the others would weigh as the rarest.
+
+    Raises:
+        RobustsegError: with both numbers.
+    """
+    if class_pixels is not None and len(class_pixels) < classes:
+        raise RobustsegError(
+            f"class_pixels has {amount(len(class_pixels), 'number')}, and labels go up to "
+            f"{classes - 1}; give the pixels of all classes"
+        )
 
 
 def number_of(images: Any) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustseg.attacks.inputs import as_images, as_labels, refuse_swapped, shape_of
+from robustseg.attacks.inputs import as_id, as_images, as_labels, refuse_swapped, shape_of
 from robustseg.attacks.outcomes import Batch
 from robustseg.attacks.spec import images_of_shard
 from robustseg.data.batching import batches_of
@@ -221,7 +221,7 @@ def _name(given: Any) -> str:
             f"where the data gives the id of an image there is a {type(given).__name__} "
             f"{shape}; let it give (image, label) alone, or a text or number as third part"
         )
-    return str(given.item() if hasattr(given, "item") else given)
+    return as_id(given)
 
 
 def _pixels(one: Any, name: str, is_label: bool = False) -> Any:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from math import nan
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from robustseg.attacks.inputs import as_class_pixels, refuse_few_class_pixels
 from robustseg.attacks.outcomes import Attack, Batch, Outcome, look_and_count
 from robustseg.attacks.spec import ask_for_class_pixels
 from robustseg.attacks.warning_signs import WEIGHED_BY_EVALUATION, WarningSigns, warn
@@ -26,7 +28,7 @@ from robustseg.evaluation.anybodys_data import (
     source_of,
     without_repetition,
 )
-from robustseg.evaluation.arguments import check_arguments, names_or_suites, radii_of
+from robustseg.evaluation.arguments import check_arguments, check_names, names_or_suites, radii_of
 from robustseg.evaluation.first_pictures import First, attack_to_show, keep_pictures
 from robustseg.evaluation.over_batches import (
     EvidenceRow,
@@ -34,6 +36,7 @@ from robustseg.evaluation.over_batches import (
     clean_row,
     on_device,
     rows_of_batches,
+    try_sources,
 )
 from robustseg.evaluation.resume import (
     FinishedParts,
@@ -181,9 +184,12 @@ def evaluate(
     images, iterations = (None if one is None else int(one) for one in (images, iterations))
     shard = (int(shard[0]), int(shard[1]))
     class_names = None if class_names is None else list(map(str, class_names))
+    class_pixels = as_class_pixels(class_pixels)
     wrapped = with_num_classes(wrap(model), num_classes)
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")
+    for key in sources or ():
+        check_names(**{"the name of a source": key})
     others = {key: wrap(one) for key, one in (sources or {}).items()}
     # Before any pass: some networks count them, in a buffer.
     weights = digest_of_weights([wrapped])
@@ -223,9 +229,11 @@ def evaluate(
         told = Progress(f"evaluate {name}") if progress else None
         look: Attack = signs.look
         if can_be_read_again:
+            try_sources(others, islice(opened(shard=shard).batches, 1 if others else 0))
             before = _look_at_all(batches, wrapped, source.total, shard[1], signs, told)
             batches = read_again(opened(shard=shard).batches, before, shard[1], say_now)
             look = partial(look_and_count, wrapped)
+        refuse_few_class_pixels(class_pixels, len(signs.labels))
         known += signs.found() if can_be_read_again else signs.said
         warn(known)
         kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
@@ -253,7 +261,7 @@ def evaluate(
             "eps_255": radii,
             "suites": chosen,
             "images": images,
-            "class_pixels": None if class_pixels is None else [int(n) for n in class_pixels],
+            "class_pixels": class_pixels,
             "batch_size": batch_size,
             "seed": seed,
             "device": device_name(str(signs.device)),

@@ -2,9 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from robustseg.attacks.attacked_model import Model, device_of
+from robustseg.attacks.attacked_model import (
+    AttackedModel,
+    Model,
+    device_of,
+    frozen,
+    refuse_gradients,
+)
 from robustseg.attacks.outcomes import (
     Attack,
     Batch,
@@ -17,6 +24,7 @@ from robustseg.attacks.outcomes import (
 )
 from robustseg.attacks.spec import TRANSFER, UNBOUNDED_255, AttackSpec, Spec
 from robustseg.data.batching import batches_of
+from robustseg.errors import FullGpuError, RobustsegError
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.enumerator import CLEAN, CLEAN_SUITE, alma_in_words, attack_in_words
 from robustseg.progress import Progress
@@ -123,6 +131,23 @@ def minimal_norm(
 def clean_row(identity: Mapping[str, str | int]) -> EvidenceRow:
     """Return what rows without an attack share."""
     return {**identity, "suite": CLEAN_SUITE, **CLEAN._asdict(), "eps_255": 0.0, "seed": 0}
+
+
+def try_sources(sources: Mapping[str, Model], batches: Iterable[Batch]) -> None:
+    """Refuse a source that cannot be attacked: what is wrong with it would pass for the model's.
+
+    Raises:
+        RobustsegError: naming the first such source.
+    """
+    for batch, (name, source) in product(batches, sources.items()):
+        for images, labels, ids in on_device([batch], source):
+            try:
+                with frozen(source):
+                    refuse_gradients(~AttackedModel(source, "ce", labels, ids)(images).finite, ids)
+            except FullGpuError:
+                raise
+            except RobustsegError as error:
+                raise RobustsegError(f"the source {name} cannot be attacked: {error}") from error
 
 
 # Running it.

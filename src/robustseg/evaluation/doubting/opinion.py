@@ -16,7 +16,7 @@ from robustseg.errors import RobustsegError
 from robustseg.evaluation.doubting.attacks import DRAWS, SHIFTS, Doubter
 from robustseg.evaluation.doubting.figure import Figure
 from robustseg.evaluation.doubting.model_look import Seen, look
-from robustseg.evaluation.over_batches import EvidenceRow, on_device
+from robustseg.evaluation.over_batches import EvidenceRow, on_device, try_sources
 from robustseg.evaluation.resume import FinishedParts
 from robustseg.evidence.enumerator import doubt_passes
 from robustseg.evidence.findings import CHECKS, FAILED, Finding, Opinion, judged, not_run
@@ -53,8 +53,10 @@ def second_opinion(
         Evidence of its attacks, and the opinion.
 
     Raises:
-        RobustsegError: labels or predictions that are not those of the evidence.
+        RobustsegError: labels or predictions that are not those of the evidence, or a source that
+            cannot be attacked.
     """
+    try_sources(sources, batches)
     seen = look(model, batches, figure.eps_255)
     if not seen.is_random:
         _check_same_model(seen, figure)
