@@ -429,7 +429,8 @@ def _doubt(options: argparse.Namespace) -> None:
             raise RobustsegError(
                 f"{options.folder} was made from {kept['model']} and {' '.join(kept['data'])} in "
                 f"{kept['cwd']}, which cannot be opened: {error}. If they have moved, say where "
-                "they are with --model, --weights or --data"
+                "they are with --model, --weights or --data; files that --classes and --ids named "
+                "must be where they were"
             ) from error
         others = {
             f"source_{number}": own_model(

@@ -570,7 +570,9 @@ def test_what_is_not_of_the_run_is_one_sentence(tmp_path: Path) -> None:
             RobustsegError, match=r"run-shard0-of-1\.json: .*; run the same command"
         ):
             doubt(NET, scenes(), folder=tmp_path, progress=False)
-    with pytest.raises(RobustsegError, match="eps_255 is missing"):
+    with pytest.raises(RobustsegError, match="nowhere holds no run, and eps_255 is missing"):
+        doubt(NET, scenes(), folder=tmp_path / "nowhere", progress=False)
+    with pytest.raises(RobustsegError, match=r"^eps_255 is missing"):
         doubt(NET, scenes(), progress=False)
 
 

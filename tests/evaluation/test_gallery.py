@@ -12,7 +12,7 @@ from robustseg.workflow_job import job
 from robustseg.data.disk import DiskDataset
 from robustseg.data.folder import open_folder
 from robustseg.errors import RobustsegError
-from robustseg.evaluation.gallery import attack_gallery, attack_targeted
+from robustseg.evaluation.gallery import _perturbations, attack_gallery, attack_targeted
 from robustseg.evaluation.over_batches import evaluate_clean
 from robustseg.evidence.attacked_images import (
     ARRAYS,
@@ -148,3 +148,11 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(b"PK")
     with pytest.raises(RobustsegError, match=r"cut\.npz cannot be read"):
         read_targeted(tmp_path / "cut.npz")
+
+
+def test_a_perturbation_too_small_for_half_precision_is_no_error() -> None:
+    """Where a caller lets NumPy raise on underflow, a whole run would end in it."""
+    image = torch.full((1, 3, 2, 2), 0.5, dtype=torch.float64)
+    with np.errstate(all="raise"):
+        found = _perturbations([image + 1e-8], [(image, torch.zeros(1, 2, 2), ["a"])])
+    assert found.max() < 1e-5

@@ -253,7 +253,9 @@ def _perturbations(attacked: Sequence[Tensor], batches: Sequence[Batch]) -> NDAr
         (one.double() - images.double()) * 255
         for one, (images, _, _) in zip(attacked, batches, strict=True)
     ]
-    values = [one.permute(0, 2, 3, 1).cpu().numpy().astype(np.float16) for one in differences]
+    moved = [one.permute(0, 2, 3, 1).cpu().numpy() for one in differences]
+    with np.errstate(under="ignore"):  # a caller may have made it an error
+        values = [one.astype(np.float16) for one in moved]
     return _stacked(values, 0)
 
 

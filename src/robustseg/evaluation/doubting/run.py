@@ -131,7 +131,9 @@ def doubt(
         is_there = bool(list(root.glob(RECORD.format(shard="*", shards="*"))))
         if not is_there:
             if eps_255 is None:
-                raise RobustsegError("eps_255 is missing: name the radius to doubt, in 1/255")
+                no_run = f"{folder} holds no run, and " if folder else ""
+                advice = "name the radius to doubt, in 1/255"
+                raise RobustsegError(f"{no_run}eps_255 is missing: {advice}")
             first: dict[str, Any] = {
                 **{"ignore_index": ignore_index, "folder": root, "batch_size": batch_size},
                 **{"images": images, "pictures": 0, "seed": seed, "progress": progress},
