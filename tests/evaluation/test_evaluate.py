@@ -594,6 +594,23 @@ def test_alma_and_transfer_on_an_own_model(tmp_path: Path) -> None:
     report(tmp_path)
 
 
+def test_a_single_attack_that_helps_is_no_worst_case_in_any_table(tmp_path: Path) -> None:
+    def bright(images: Tensor) -> Tensor:
+        over = images.mean(1, keepdim=True) - 0.5
+        return torch.cat([-over, over], 1)
+
+    data = [(torch.full((3, 4, 4), grey), torch.ones(4, 4).long()) for grey in (0.49, 0.9)]
+    helps: dict[str, Any] = {"opposite": lambda images: -bright(images)}
+    found = evaluate(bright, data, 8, suites=["transfer"], sources=helps, folder=tmp_path, **FEW)
+    assert found.clean.acc == found.robust[8.0].acc == 0.5
+    report(tmp_path)
+    for table in ("robustness", "each_attack"):
+        numbers = pd.read_csv(tmp_path / "tables" / f"{table}.csv").query("metric == 'acc'")
+        by_attack = numbers.set_index("attack")["value"]
+        assert by_attack["transfer: transfer-opposite-apgd-mask_ce-reduced-4"] == 100
+        assert by_attack["worst"] == 50, table
+
+
 def test_a_loader_that_leaves_images_out_is_told() -> None:
     for loader, told in (
         (DataLoader(Mapped(pairs()), 2, drop_last=True), True),

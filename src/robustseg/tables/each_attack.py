@@ -15,14 +15,15 @@ def select(runs: Runs) -> Iterator[Selection]:
     for model in runs.models():
         if not runs.radii(model):
             raise runs.refusal(f"reads no attack on {model}; name a suite that attacks it")
-        yield Selection("clean", (runs.clean(model),))
+        clean = runs.clean(model)
+        yield Selection("clean", (clean,))
         for eps_255 in runs.radii(model):
             found = runs.find(model=model, eps_255=eps_255)
             several = len({run.seed for run in found}) > 1
             for run in found:
                 seed = f", attack seed {run.seed}" if several else ""
                 yield Selection(f"{run.suite}: {run.attack}{seed}", (run,))
-            yield Selection("worst", tuple(found))
+            yield Selection("worst", (*found, clean))
 
 
 def layout(numbers: Numbers) -> Layout:
