@@ -7,7 +7,7 @@ rule make_page:
         figures=expand(rules.make_figure.output.svg, figure=SHOWN_FIGURES),
         words=expand(rules.make_figure.output.json, figure=SHOWN_FIGURES),
         numbers=numbers_of(*claimed(), *(name for name in SHOWN_TABLES if TABLES[name].tell)),
-        findings=CLAIMS_FILE if claimed() else [],
+        headlines=CLAIMS_FILE if claimed() else [],
         claims=rules.make_claims.output.parquet if claimed() else [],
         gallery=expand(
             rules.attack_gallery.output.shots,
@@ -51,7 +51,7 @@ use rule make_page as make_page_over_seeds with:
         figures=expand(rules.make_figure_over_seeds.output.svg, figure=FIGURES_OVER_SEEDS),
         words=expand(rules.make_figure_over_seeds.output.json, figure=FIGURES_OVER_SEEDS),
         numbers=numbers_of(*claimed(over_seeds=True), over_seeds=True),
-        findings=CLAIMS_FILE,
+        headlines=CLAIMS_FILE,
         claims=rules.make_claims_over_seeds.output.parquet,
         gallery=[],
         evidence=lambda wildcards: evidence_of(*CONFIG.seeds, over_seeds=True),

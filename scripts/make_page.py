@@ -27,6 +27,6 @@ if __name__ == "__main__":
             dict(zip(snakemake.params.gallery, snakemake.input.gallery, strict=True)),
             snakemake.params.over_seeds,
             snakemake.input.numbers,
-            snakemake.input.findings or None,
+            snakemake.input.headlines or None,
         )
         progress.say(f"written to {snakemake.output.page}")

@@ -94,7 +94,7 @@ def build_page(folder: Path) -> None:
         folder / "out" / "claims.parquet",
         {m: path for one in untargeted for m, path in shots_of(folder, one).items()},
         numbers=_files(folder, "parquet", [*tables, *figures]).values(),
-        findings=CONFIG / "claims.yaml",
+        headlines=CONFIG / "claims.yaml",
     )
 
 

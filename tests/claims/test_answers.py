@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustseg.claims.answers import Answered, answer_findings
-from robustseg.claims.language import parse_file, read_claims, read_findings
+from robustseg.claims.answers import Answered, answer_headlines
+from robustseg.claims.language import parse_file, read_claims, read_headlines
 from robustseg.claims.verdicts import evaluate_claims
 from robustseg.errors import RobustsegError
 from robustseg.evidence.reported import read_reported
@@ -49,10 +49,10 @@ def numbers(
 
 
 def answer(found: pd.DataFrame, *answers: dict[str, Any], question: str = "?") -> list[Answered]:
-    finding = {"question": question, "answers": [*answers] or [ANSWER]}
-    parsed = parse_file({"places": PLACES, "claims": [CLAIM], "findings": [finding]}, "c.yaml")
+    headline = {"question": question, "answers": [*answers] or [ANSWER]}
+    parsed = parse_file({"places": PLACES, "claims": [CLAIM], "headlines": [headline]}, "c.yaml")
     results = evaluate_claims(parsed.claims, parsed.places, found)
-    return answer_findings(parsed.findings, parsed.places, found, results)
+    return answer_headlines(parsed.headlines, parsed.places, found, results)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_the_first_answer_counts_that_can_be_given() -> None:
     absent = {**ANSWER, "at": AT | {"table": "table4"}, "sentence": "never said"}
     absent |= {"claim": "other_claim"}
     claims = [CLAIM, CLAIM | {"id": "other_claim", "predicate": _of_table4()}]
-    finding = {"question": "?", "answers": [absent, ANSWER]}
-    parsed = parse_file({"places": PLACES, "claims": claims, "findings": [finding]}, "c.yaml")
+    headline = {"question": "?", "answers": [absent, ANSWER]}
+    parsed = parse_file({"places": PLACES, "claims": claims, "headlines": [headline]}, "c.yaml")
     found = numbers(SEA, dict.fromkeys(SEA, 50.0))
     results = evaluate_claims(parsed.claims, parsed.places, found)
-    (one,) = answer_findings(parsed.findings, parsed.places, found, results)
+    (one,) = answer_headlines(parsed.headlines, parsed.places, found, results)
     assert one.claim == "sea_is_lower"
     assert one.sentence.startswith("At 8/255")
 
@@ -161,22 +161,22 @@ def test_a_verdict_without_the_figures_says_what_decided_it() -> None:
 
 
 def test_an_undecided_verdict_is_handed_on() -> None:
-    finding = {"question": "?", "answers": [ANSWER]}
-    parsed = parse_file({"places": PLACES, "claims": [CLAIM], "findings": [finding]}, "c.yaml")
+    headline = {"question": "?", "answers": [ANSWER]}
+    parsed = parse_file({"places": PLACES, "claims": [CLAIM], "headlines": [headline]}, "c.yaml")
     found = numbers(SEA, dict.fromkeys(SEA, 50.0))
     results = evaluate_claims(parsed.claims, parsed.places, found).assign(verdict="undecided")
-    (one,) = answer_findings(parsed.findings, parsed.places, found, results)
+    (one,) = answer_headlines(parsed.headlines, parsed.places, found, results)
     assert one.verdict == "undecided"
     assert one.sentence.startswith("At 8/255")
 
 
 def test_the_questions_on_the_papers_own_numbers() -> None:
     """Table 1, 8/255: SEA 71.2, SegPGD 75.3; Table 2: Mask-CE 74.6, Bal-CE 74.2; Table 3: 64.6."""
-    findings, places = read_findings(CLAIMS_FILE)
+    headlines, places = read_headlines(CLAIMS_FILE)
     found = read_reported(PAPER)
     found["training_seed"] = np.nan
     results = evaluate_claims(*read_claims(CLAIMS_FILE), found)
-    answers = answer_findings(findings, places, found, results)
+    answers = answer_headlines(headlines, places, found, results)
     voc = [one for one in answers if one.place == "PASCAL-VOC, UPerNet + ConvNeXt-T"]
     assert [one.verdict for one in voc] == ["supported"] * 7
     said = " ".join(one.sentence for one in voc)
@@ -218,4 +218,4 @@ def test_the_questions_on_the_papers_own_numbers() -> None:
 def test_a_slip_ends_in_a_sentence(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RobustsegError, match=sentence) as raised:
         answer(numbers(SEA, SEA), {**ANSWER, **changes})
-    assert str(raised.value).startswith("c.yaml, finding 1: answers[0].")
+    assert str(raised.value).startswith("c.yaml, headline 1: answers[0].")

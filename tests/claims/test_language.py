@@ -249,7 +249,7 @@ def test_no_slip_ends_in_a_traceback(seed: int) -> None:
     for _ in range(draw.choice([1, 1, 1, 2, 5])):
         mutate(content, draw)
     for line in said_of(lambda: parse_claims(content, "claims.yaml")):
-        assert re.match(r"claims\.yaml(, (claim|place|finding) .+)?: \S.* \S", line)
+        assert re.match(r"claims\.yaml(, (claim|place|headline) .+)?: \S.* \S", line)
 
 
 @pytest.mark.parametrize("seed", range(40))

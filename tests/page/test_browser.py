@@ -21,11 +21,11 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browsed")
     names = ("table1", "table2", "table3", "table4", "table7", "table9", "figure2", "figure5")
     parts = make_parts(folder, *names)
-    findings, claims = claims_of_tests(folder / "claims.yaml"), folder / "claims.parquet"
-    make_claims(findings, parts.long, parts.evidence, READS, PAPER, {"parquet": claims})
+    headlines, claims = claims_of_tests(folder / "claims.yaml"), folder / "claims.parquet"
+    make_claims(headlines, parts.long, parts.evidence, READS, PAPER, {"parquet": claims})
     shots = {name: write(folder / f"{name}.npz") for name in ("fake_clean", "fake_pir_5")}
     out = folder / "index.html"
-    more = {"numbers": parts.long, "findings": findings}
+    more = {"numbers": parts.long, "headlines": headlines}
     make_page(parts.tables, parts.figures, CONFIG, parts.evidence, [], out, claims, shots, **more)
     return out
 
@@ -437,8 +437,8 @@ def test_a_table_and_the_claims_are_read_by_themselves(tmp_path, window):
     long, claims = tmp_path / "table2.parquet", tmp_path / "claims.html"
     files = {"html": tmp_path / "table2.html", "parquet": long}
     make_table(TABLES["table2"], evidence, READS["table2"], MODELS, files)
-    findings = claims_of_tests(tmp_path / "claims.yaml")
-    make_claims(findings, [long], evidence, READS, PAPER, {"html": claims})
+    headlines = claims_of_tests(tmp_path / "claims.yaml")
+    make_claims(headlines, [long], evidence, READS, PAPER, {"html": claims})
     said = "return [document.querySelector(arguments[0]).textContent, document.compatMode,"
     said += "document.documentElement.lang, document.title !== '']"
     with serve(tmp_path) as server:

@@ -264,10 +264,10 @@ def answered(made, tmp_path_factory):
     """Return the page with the answers to the paper's questions, and the claims' results."""
     _, parts = made
     folder = tmp_path_factory.mktemp("answered")
-    findings, claims = claims_of_tests(folder / "claims.yaml"), folder / "claims.parquet"
-    make_claims(findings, parts.long, parts.evidence, READS, PAPER, {"parquet": claims})
+    headlines, claims = claims_of_tests(folder / "claims.yaml"), folder / "claims.parquet"
+    make_claims(headlines, parts.long, parts.evidence, READS, PAPER, {"parquet": claims})
     out = folder / "index.html"
-    more = {"claims": claims, "numbers": parts.long, "findings": findings}
+    more = {"claims": claims, "numbers": parts.long, "headlines": headlines}
     make_page(parts.tables, parts.figures, CONFIG, parts.evidence, [], out, **more)
     return out.read_text(encoding="utf-8"), pd.read_parquet(claims)
 

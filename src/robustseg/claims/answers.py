@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from robustseg.claims.language import RADIUS, SLOT, Answer, Cells, Finding, Place, figures_in
+from robustseg.claims.language import RADIUS, SLOT, Answer, Cells, Headline, Place, figures_in
 from robustseg.claims.verdicts import NOT_EVALUATED
 from robustseg.evidence.wording import mean_and_spread, printed, radius
 
@@ -44,8 +44,8 @@ class Answered(NamedTuple):
     bars: Mapping[str, float] = {}
 
 
-def answer_findings(
-    findings: Iterable[Finding],
+def answer_headlines(
+    headlines: Iterable[Headline],
     places: Sequence[Place],
     numbers: pd.DataFrame,
     results: pd.DataFrame,
@@ -53,19 +53,19 @@ def answer_findings(
     """Answer each question at each place that has the numbers, or say once why none has.
 
     Args:
-        findings, places: from `language.read_findings`.
+        headlines, places: from `language.read_headlines`.
         numbers: as for `verdicts.evaluate_claims`, which has made `results` of them.
         results: the verdicts.
     """
     at_places = [(place, here) for place in places if len(here := _numbers_at(place, numbers))]
     answered: list[Answered] = []
-    for finding in findings:
+    for headline in headlines:
         found = [
             one
             for place, here in at_places
-            if (one := _first_answer(finding, place, here, results))
+            if (one := _first_answer(headline, place, here, results))
         ]
-        answered += found or [_unanswered(finding, results)]
+        answered += found or [_unanswered(headline, results)]
     return answered
 
 
@@ -77,26 +77,26 @@ def _numbers_at(place: Place, numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first_answer(
-    finding: Finding, place: Place, numbers: pd.DataFrame, results: pd.DataFrame
+    headline: Headline, place: Place, numbers: pd.DataFrame, results: pd.DataFrame
 ) -> Answered | None:
     """Return the first answer with a verdict at a place, or else the first with its figures."""
-    found = list(_answers(finding, place, numbers, results))
+    found = list(_answers(headline, place, numbers, results))
     judged = (one for one in found if one.verdict != NOT_EVALUATED)
     return next(judged, found[0] if found else None)
 
 
 def _answers(
-    finding: Finding, place: Place, numbers: pd.DataFrame, results: pd.DataFrame
+    headline: Headline, place: Place, numbers: pd.DataFrame, results: pd.DataFrame
 ) -> Iterator[Answered]:
     """Yield the answers that can be given at a place: with a verdict, with figures, or both."""
-    for answer in finding.answers:
+    for answer in headline.answers:
         judged = results[(results["claim"] == answer.claim) & (results["place"] == place.title)]
         eps_255, figures = _figures_of(answer, numbers)
         if not len(judged) and not figures:
             continue
         result: dict[Any, Any] = judged.iloc[0].to_dict() if len(judged) else UNJUDGED
         yield Answered(
-            finding.question,
+            headline.question,
             place.title,
             _sentence(answer, eps_255, figures) if figures else f"Decided by {result['detail']}.",
             result["verdict"],
@@ -107,12 +107,12 @@ def _answers(
         )
 
 
-def _unanswered(finding: Finding, results: pd.DataFrame) -> Answered:
-    claim = finding.answers[0].claim
+def _unanswered(headline: Headline, results: pd.DataFrame) -> Answered:
+    claim = headline.answers[0].claim
     reasons = results["detail"][results["claim"] == claim]
     reason = reasons.iloc[0] if len(reasons) else "the claim has not been checked"
     sentence = f"These numbers do not tell: {reason}."
-    return Answered(finding.question, "", sentence, NOT_EVALUATED, claim)
+    return Answered(headline.question, "", sentence, NOT_EVALUATED, claim)
 
 
 def _figures_of(answer: Answer, numbers: pd.DataFrame) -> tuple[float, dict[str, BySeed]]:

@@ -244,7 +244,7 @@ class Answer(Words):
         return {name: self.at.with_words_of(cells) for name, cells in self.figures.items()}
 
 
-class Finding(Words):
+class Headline(Words):
     """A question of the paper's, which the page answers first."""
 
     question: Text
@@ -266,7 +266,7 @@ class ClaimsFile(Words):
 
     places: list[Place]
     claims: list[Claim]
-    findings: list[Finding] = Field([], description="what the page says first")
+    headlines: list[Headline] = Field([], description="what the page says first")
 
 
 def read_claims(path: str | Path) -> tuple[list[Claim], list[Place]]:
@@ -291,18 +291,18 @@ def parse_claims(content: Any, file: str) -> tuple[list[Claim], list[Place]]:
     return parsed.claims, parsed.places
 
 
-def read_findings(path: str | Path) -> tuple[list[Finding], list[Place]]:
+def read_headlines(path: str | Path) -> tuple[list[Headline], list[Place]]:
     """Read and check the questions that the page answers first, and the places.
 
     Raises:
         RobustsegError: as `read_claims`.
     """
     parsed = parse_file(read_yaml(path), str(path))
-    return parsed.findings, parsed.places
+    return parsed.headlines, parsed.places
 
 
 def parse_file(content: Any, file: str) -> ClaimsFile:
-    """Return what a mapping with the keys `places`, `claims` and `findings` says.
+    """Return what a mapping with the keys `places`, `claims` and `headlines` says.
 
     Raises:
         RobustsegError: a sentence for each key that is unknown, missing or of a wrong type, each
@@ -317,7 +317,7 @@ def parse_file(content: Any, file: str) -> ClaimsFile:
         wrong = [
             *_problems_of_places(parsed.places),
             *_problems_of_claims(parsed),
-            *_problems_of_findings(parsed),
+            *_problems_of_headlines(parsed),
         ]
         if not wrong:
             return parsed
@@ -357,12 +357,12 @@ def _problems_of_claims(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
             yield from _problems_of_predicate(predicate, known, (*at, "predicate", *place))
 
 
-def _problems_of_findings(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
-    yield from _twice("findings", "question", [one.question for one in parsed.findings])
+def _problems_of_headlines(parsed: ClaimsFile) -> Iterator[tuple[Location, str]]:
+    yield from _twice("headlines", "question", [one.question for one in parsed.headlines])
     known, claims = _known_words(parsed.places), [claim.id for claim in parsed.claims]
-    for number, finding in enumerate(parsed.findings):
-        for index, answer in enumerate(finding.answers):
-            at: Location = ("findings", number, "answers", index)
+    for number, headline in enumerate(parsed.headlines):
+        for index, answer in enumerate(headline.answers):
+            at: Location = ("headlines", number, "answers", index)
             yield from _unknown([answer.claim], claims, (*at, "claim"))
             yield from _problems_of_words(answer.at, known, (*at, "at"))
             for name, cells in answer.figures.items():

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from robustseg.claims.answers import Answered, answer_findings
-from robustseg.claims.language import read_findings
+from robustseg.claims.answers import Answered, answer_headlines
+from robustseg.claims.language import read_headlines
 from robustseg.data.interface import IGNORE_BYTE
 from robustseg.evidence.wording import printed, radius
 from robustseg.names import SCHEME_LABELS
@@ -28,7 +28,7 @@ MOST_COLOURS = 12
 def answers_of(
     numbers: pd.DataFrame,
     results: pd.DataFrame | None,
-    findings: str | Path | None,
+    headlines: str | Path | None,
     models: Mapping[str, Mapping[str, Any]],
 ) -> list[list[Answered]]:
     """Return the answers of a run, those to one question together.
@@ -39,15 +39,15 @@ def answers_of(
     Args:
         numbers: long forms of tables that tell something and of those that claims are about.
         results: verdicts on these numbers; None where no claims are checked.
-        findings: config/claims.yaml; None: no questions of the paper's.
+        headlines: config/claims.yaml; None: no questions of the paper's.
         models: settings by name.
 
     Raises:
-        RobustsegError: a finding is wrong; it names file and key.
+        RobustsegError: a headline is wrong; it names file and key.
     """
     found: list[Answered] = []
-    if results is not None and findings is not None:
-        found = answer_findings(*read_findings(findings), numbers, results)
+    if results is not None and headlines is not None:
+        found = answer_headlines(*read_headlines(headlines), numbers, results)
     questions = dict.fromkeys(one.question for one in found)
     grouped = [[one for one in found if one.question == question] for question in questions]
     answered = [answers for answers in grouped if answers[0].place]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robustseg import __version__
-from robustseg.claims.language import read_findings
+from robustseg.claims.language import read_headlines
 from robustseg.errors import RobustsegError
 from robustseg.evidence.enumerator import check_files
 from robustseg.evidence.numbers import LONG_COLUMNS
@@ -76,7 +76,7 @@ def make_page(
     gallery: Mapping[str, str | Path] | None = None,
     over_seeds: bool = False,
     numbers: Iterable[str | Path] = (),
-    findings: str | Path | None = None,
+    headlines: str | Path | None = None,
 ) -> None:
     """Write the page of a run; it needs no other file and no network.
 
@@ -93,11 +93,11 @@ def make_page(
         over_seeds: whether it is the page over all training seeds.
         numbers: what the first screen is made from: the long forms (make_table's and make_figure's
             `parquet`) of tables that tell something and of those that claims are about.
-        findings: config/claims.yaml, whose questions are answered first; needs `claims`.
+        headlines: config/claims.yaml, whose questions are answered first; needs `claims`.
 
     Raises:
         RobustsegError: evidence is missing, a file of the gallery or a second opinion damaged, or a
-            finding wrong; it says which.
+            headline wrong; it says which.
     """
     import pandas as pd
 
@@ -114,8 +114,8 @@ def make_page(
     provenance = merged_provenance(paths)
     results = pd.read_parquet(claims) if claims else None
     of_run = None if results is None else results[results["numbers"] == MEASURED]
-    answers = answers_of(_long_form(numbers), of_run, findings, config["models"])
-    names = _names(of_run, findings, config["models"])
+    answers = answers_of(_long_form(numbers), of_run, headlines, config["models"])
+    names = _names(of_run, headlines, config["models"])
     said = [line for text in provenance.pop("warnings", []) for line in text.splitlines()]
     page = render(
         TEMPLATE,
@@ -152,12 +152,12 @@ def make_page(
 
 
 def _names(
-    results: pd.DataFrame | None, findings: str | Path | None, models: Mapping[str, Any]
+    results: pd.DataFrame | None, headlines: str | Path | None, models: Mapping[str, Any]
 ) -> list[dict[str, str]]:
     """Return the key to the names in the verdicts of a run."""
-    if results is None or findings is None:
+    if results is None or headlines is None:
         return []
-    _, places = read_findings(findings)
+    _, places = read_headlines(headlines)
     return key_of(results["detail"], places, models)
 
 
