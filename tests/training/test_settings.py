@@ -11,7 +11,7 @@ from robustseg.data.arrays import save_split
 from robustseg.errors import RobustsegError
 from robustseg.models.build import build_backbone
 from robustseg.models.registry import BACKBONES, least_px
-from robustseg.training.settings import OF_OTHERS, SUBJECT, TRAINING, settings_of
+from robustseg.training.settings import OF_OTHERS, REQUIRED, SUBJECT, TRAINING, settings_of
 from robustseg.training.train import train_segmentation
 from tests.training import tiny
 from tests.training.test_train import MODEL, PIR_AT, data, files, quiet, train
@@ -24,6 +24,12 @@ def test_the_keys_are_those_of_configurations():
     assert set(TRAINING) == set(Training.model_fields)
     subject = {*TrainedModel.model_fields, *TrainedBackbone.model_fields, "architecture"}
     assert set(SUBJECT) | OF_OTHERS == subject
+
+
+def test_what_is_left_out_is_what_configurations_say():
+    fields = Training.model_fields
+    said = {key: REQUIRED if one.is_required() else one.default for key, one in fields.items()}
+    assert {key: default for key, (_, default) in TRAINING.items()} == said
 
 
 WRONG = [
