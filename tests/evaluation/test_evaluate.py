@@ -23,6 +23,7 @@ from robustseg.evaluation import gallery
 from robustseg.evaluation.evaluate import read_evaluation
 from robustseg.evaluation.standard_suites import STANDARD_SUITES
 from robustseg.evidence.attacked_images import read_shots
+from robustseg.evidence.enumerator import EvidenceJob
 from robustseg.evidence.reading import read_evidence, read_provenance
 from robustseg.own_run import report
 from robustseg.yaml_files import read_yaml
@@ -369,6 +370,19 @@ def test_a_run_that_is_cut_otherwise_takes_the_place_of_the_last_whatever_clocks
     assert read_evaluation(folder).robust == whole.robust
     evidence = read_evidence((folder / "attacks").rglob("*.parquet"))  # no part of before is left
     assert len(evidence) == len(data) * (1 + len(STANDARD_SUITES["sea"]["losses"]))
+
+
+def test_a_run_in_the_folder_of_others_leaves_their_evidence(tmp_path: Path) -> None:
+    other = EvidenceJob("sea", "upernet", 0, 8.0, 0, 3)
+    same_name = other._replace(suite="baselines", model="model")
+    paths = [tmp_path / one.path for one in (other, same_name)]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    evaluate(network(), pairs(), 8, folder=tmp_path, **FEW)
+    assert [path.exists() for path in paths] == [True, True]
+    evaluate(network(), pairs(), 8, folder=tmp_path, shard=(0, 2), batch_size=2, **FEW)
+    assert paths[0].exists()
 
 
 @pytest.mark.parametrize(

@@ -321,18 +321,20 @@ def write_run(root: Path, rows: Sequence[EvidenceRow], record: Mapping[str, Any]
     """Write the rows, a file for each suite and radius, then what was run.
 
     Records of a run that was cut into another number of parts are removed first: its files have the
-    same names, and no clock says which of both they are, where machines share a folder. Removed is
-    also the evidence of parts that this run has not, or who reads all of a suite counts it too.
+    same names, and no clock says which of both they are, where machines share a folder. Before them
+    goes its evidence of parts that this run has not, or who reads all of a suite counts it too;
+    without such a record, evidence is of others, like a workflow whose folder this is.
     """
     from robustseg.evidence.writing import write_evidence
 
     made_by = provenance(_hash_of(record), record["device"], "float32") | said(record["warnings"])
-    for path, shards in _records_in(root).items():
-        if shards != record["shards"]:
-            path.unlink(missing_ok=True)
-    for path in root.glob("attacks/**/*.parquet"):
+    others = [path for path, cut in _records_in(root).items() if cut != record["shards"]]
+    own = root.glob(f"attacks/*/{record['name']}/seed0/*/*.parquet") if others else ()
+    for path in own:
         if any((job.shard or 0) >= record["shards"] for job in jobs_of_file(path)):
             path.unlink(missing_ok=True)
+    for path in others:
+        path.unlink(missing_ok=True)
     by_job: dict[EvidenceJob, list[EvidenceRow]] = {}
     for row in rows:
         job = EvidenceJob(
