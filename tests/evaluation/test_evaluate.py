@@ -941,6 +941,7 @@ def test_the_standard_suites_are_those_of_the_paper_s_configuration() -> None:
         ({"suites": {"clean": {}}}, "may not be called clean"),
         ({"suites": {"doubt": OWN}}, "may not be called doubt"),
         ({"suites": {"sea": OWN}}, r"suites\.sea\.losses is not that of the standard suite sea"),
+        ({"suites": {"transfer": OWN}}, "the suite transfer needs `sources`"),
         ({"suites": {"sea_fast": SQUARE}}, r"suites\.sea_fast\.kind is not that of"),
         (
             {"suites": {"sea": {**STANDARD_SUITES["sea"], "iterations": [3, 4]}}} | OWN_ITERATIONS,
@@ -982,6 +983,13 @@ def test_bad_input_is_one_sentence(changes: dict, match: str) -> None:
     arguments = {"model": network(), "data": pairs(), "eps_255": 8, **FEW} | changes
     with pytest.raises(RobustsegError, match=match):
         evaluate(**arguments)
+
+
+def test_a_standard_suite_in_another_order_is_the_same() -> None:
+    sea_suite = STANDARD_SUITES["sea"]
+    turned = {"sea": {**sea_suite, "losses": [*reversed(sea_suite["losses"])]}}
+    standard = evaluate(network(), pairs(), 8, **FEW)
+    assert evaluate(network(), pairs(), 8, suites=turned, **FEW).robust == standard.robust
 
 
 def test_losses_by_class_weigh_by_what_is_given_or_by_the_evaluation_labels(tmp_path: Path) -> None:

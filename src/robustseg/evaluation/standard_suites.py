@@ -98,7 +98,7 @@ def named_suites(
             f"only the suite transfer attacks `sources`, and the suites are {', '.join(chosen)}; "
             "add transfer, or leave out the sources"
         )
-    if "transfer" in chosen and not chosen["transfer"]["sources"]:
+    if "transfer" in chosen and not chosen["transfer"].get("sources"):
         raise RobustsegError("the suite transfer needs `sources`: models by name to attack instead")
     return chosen
 
@@ -153,7 +153,7 @@ def _refuse_misnamed(own: Mapping[str, Suite]) -> None:
         if name not in STANDARD_SUITES:
             continue
         standard = _checked({name: STANDARD_SUITES[name]})[name]
-        differs = [key for key in TOLD_BY_NAME if given.get(key) != standard.get(key)]
+        differs = [key for key in TOLD_BY_NAME if not _alike(given.get(key), standard.get(key))]
         if not differs and given["kind"] not in ALONE:
             differs = ["iterations"] * (len(given["iterations"]) > len(standard["iterations"]))
         if differs:
@@ -161,6 +161,12 @@ def _refuse_misnamed(own: Mapping[str, Suite]) -> None:
                 f"suites.{name}.{differs[0]} is not that of the standard suite {name}, for which "
                 "tables and rankings would take it; choose another name"
             )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two settings say the same: the order of losses and schedules is none."""
+    lists = isinstance(one, list) and isinstance(other, list)
+    return sorted(one) == sorted(other) if lists else bool(one == other)
 
 
 def _plain(value: Any) -> Any:
