@@ -178,6 +178,22 @@ def small_values_reversed(images: Tensor) -> Tensor:
     return NET(WithGradient.apply(images, torch.where(some, -1e-3, 1.0)))
 
 
+def test_autocast_around_an_evaluation_does_not_spoil_a_source() -> None:
+    first, data = NET[0], scenes()
+
+    def large(images: Tensor) -> Tensor:
+        """Have sums on the way that are beyond half precision."""
+        return first(images * 1e6)[:, :4] / 1e6
+
+    def found() -> Any:
+        settings: dict[str, Any] = {"suites": ["transfer"], "iterations": 3, "progress": False}
+        return evaluate(NET, data, 8, sources={"s": large}, **settings).robust
+
+    alone = found()
+    with torch.autocast("cpu", torch.float16):
+        assert found() == alone
+
+
 def in_the_first(images: Tensor, there: float) -> Tensor:
     """Return a number for the first image of `scenes` wherever it is moved to, 1 for the others."""
     known = torch.stack([image for image, _ in scenes()])

@@ -10,6 +10,7 @@ from robustseg.attacks.attacked_model import (
     Model,
     device_of,
     frozen,
+    full_precision,
     refuse_gradients,
 )
 from robustseg.attacks.outcomes import (
@@ -142,7 +143,7 @@ def try_sources(sources: Mapping[str, Model], batches: Iterable[Batch]) -> None:
     for batch, (name, source) in product(batches, sources.items()):
         for images, labels, ids in on_device([batch], source):
             try:
-                with frozen(source):
+                with frozen(source), full_precision(images.device.type):
                     refuse_gradients(~AttackedModel(source, "ce", labels, ids)(images).finite, ids)
             except FullGpuError:
                 raise
