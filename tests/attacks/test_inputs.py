@@ -476,8 +476,19 @@ def test_names_of_images() -> None:
     assert "is not UTF-8" in sentence(lambda: attack(image_ids=["a", "b", "\udcff"]))
 
 
+def test_names_of_images_that_are_arrays() -> None:
+    rows = np.arange(6).reshape(3, 2)
+    assert attack(image_ids=rows).image_ids == ["[0 1]", "[2 3]", "[4 5]"]
+
+
 def test_pixels_of_classes() -> None:
-    for pixels in ([0, 0], [0.5, 1], "12", 3, [-1, 2]):
+    counts = [5, 0, 3, 2]
+    known = attack(class_pixels=counts, losses=["bal_ce"])
+    for same in (np.array(counts, float), torch.tensor(counts), list(torch.tensor(counts))):
+        again = attack(class_pixels=same, losses=["bal_ce"])
+        assert torch.equal(again.adversarial, known.adversarial)
+    arrays = [np.array([1, 2])] * 4
+    for pixels in ([0, 0], [0.5, 1], "12", 3, [-1, 2], [np.nan, 1], [np.inf, 1], arrays, {0: 4}):
         said = sentence(lambda pixels=pixels: attack(class_pixels=pixels))
         assert "class_pixels must be a list" in said
     assert "class_pixels has 1 number, and" in sentence(lambda: attack(class_pixels=[1]))

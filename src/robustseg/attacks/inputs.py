@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def as_id(given: Any) -> str:
     Raises:
         RobustsegError: no file of evidence could hold it.
     """
-    name = str(given.item() if hasattr(given, "item") else given)
+    name = str(given.item() if getattr(given, "ndim", None) == 0 else given)
     try:
         name.encode()
     except UnicodeEncodeError:  # names of files that are not UTF-8 are read so
@@ -164,11 +165,15 @@ def as_class_pixels(class_pixels: Any) -> list[int] | None:
     if class_pixels is None:
         return None
     plain = class_pixels.tolist() if hasattr(class_pixels, "tolist") else class_pixels
-    counts = list(plain) if isinstance(plain, list | tuple) else []
-    if not any(counts) or not all(is_whole(count) and count >= 0 for count in counts):
+    counts = []
+    with suppress(TypeError, ValueError):  # of what is no array
+        array = np.asarray(plain)
+        if array.ndim == 1 and array.dtype.kind in "iuf":  # sums are often kept as floats
+            counts = array.tolist()
+    if not any(counts) or not all(float(one).is_integer() and one >= 0 for one in counts):
         raise RobustsegError(
-            "class_pixels must be a list with the number of pixels of each class, not all 0; got "
-            f"{shown(class_pixels)}"
+            "class_pixels must be a list with the number of pixels of each class, whole numbers "
+            f"from 0 and not all 0; got {shown(class_pixels)}"
         )
     return list(map(int, counts))
 
