@@ -74,6 +74,12 @@ def named(found: Opinion) -> set[str]:
     return {one.check for one in found.failed}
 
 
+def test_what_is_wrong_in_most_images_is_not_said_of_some() -> None:
+    found = opinion(lambda images: NET((images * 8).round() / 8))
+    assert "finite_differences" in named(found)
+    assert "every_image" not in named(found)
+
+
 def test_an_honest_model_raises_no_alarm() -> None:
     found = opinion(NET)
     assert found.verdict == "no sign of overestimation", str(found)

@@ -118,7 +118,8 @@ CHECKS: dict[str, Check] = {
         fails_below=True,
     ),
     "every_image": Check(
-        "gradients", "Does it in every image?", "agreement in the worst image", 0.5,
+        "gradients", "Does the gradient agree with differences in every image?",
+        "agreement in the worst image", 0.5,
         "find what the model does otherwise in some images, and attack a surrogate without it",
         fails_below=True,
     ),

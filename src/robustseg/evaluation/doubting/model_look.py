@@ -106,7 +106,6 @@ class Seen:
         if noted.nearest and not hides:
             hides = "an image is resized to the nearest pixel, and others are not looked at"
         draws = f"draws at random: {', '.join(noted.random)}" if noted.random else ""
-        agreement = {"finite_differences": self.agreement, "every_image": self.lowest_agreement}
         saturated = percent(float(gradients.saturated.nanmean()))  # NaN if nothing is right
         return [
             judged("eval_mode", len(in_train_mode(model))),
@@ -119,20 +118,28 @@ class Seen:
             judged("finite_gradients", broken),
             judged("zero_gradients", zeros, hides if CHECKS["zero_gradients"].fails(zeros) else ""),
             judged("saturated", 0.0 if np.isnan(saturated) else saturated),
-            *(
-                not_run(check, "neither the gradient nor the model changes")
-                if np.isnan(self.agreement)
-                else judged(check, figure, self._shattered(check, figure))
-                for check, figure in agreement.items()
-            ),
+            *self._of_agreement(),
         ]
 
-    def _shattered(self, check: str, figure: float) -> str:
-        """Return what a gradient is that is there and does not agree with differences."""
+    def _of_agreement(self) -> list[Finding]:
+        """Return how gradients agree with differences: in most images and, if so, in each."""
+        most, every = "finite_differences", "every_image"
+        if np.isnan(self.agreement):
+            return [
+                not_run(one, "neither the gradient nor the model changes") for one in (most, every)
+            ]
+        if CHECKS[most].fails(self.agreement):
+            return [
+                self._judged(most, self.agreement),
+                not_run(every, "it does not in most of them"),
+            ]
+        return [self._judged(most, self.agreement), self._judged(every, self.lowest_agreement)]
+
+    def _judged(self, check: str, agreement: float) -> Finding:
         gone = CHECKS["zero_gradients"].fails(percent(_mean(self.gradients.zeros)))
-        if gone or not CHECKS[check].fails(figure):
-            return ""
-        return "shattered, or the gradient of another function"
+        shattered = CHECKS[check].fails(agreement) and not gone
+        note = "shattered, or the gradient of another function" if shattered else ""
+        return judged(check, agreement, note)
 
 
 def look(model: Model, batches: Sequence[Batch], eps_255: float) -> Seen:
