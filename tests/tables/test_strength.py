@@ -160,6 +160,21 @@ def test_the_clean_image_is_a_candidate_beside_a_single_attack(tmp_path: Path) -
     assert found == pytest.approx(mean(accuracies(attacked)))
 
 
+def test_an_attack_without_a_radius_is_no_set_at_the_largest(tmp_path: Path) -> None:
+    sea = synthetic_rows(MODEL, "sea", 255.0, seed=0)
+    words = {"suite": "alma", "attack": "alma_prox-0.99-50", "optimizer": "alma_prox"}
+    alma = [row | words for row in sea if row["loss"] == "js"]
+    at = {"model": MODEL, "suites": ["sea", "alma"], "eps_255": [255.0], "seeds": [0]}
+    rows = {("sea", 255.0, 0): sea, ("alma", 255.0, 0): alma}
+    frame = made_of(rows, "strength", tmp_path, [at])
+    assert {attack for _, attack, _, _ in frame.index} == {"sea/30", "all"}
+    assert (
+        frame.loc[(MODEL, "all", 255.0, "passes"), "value"]
+        == frame.loc[(MODEL, "sea/30", 255.0, "passes"), "value"]
+    )
+    assert frame.loc[(MODEL, "all", 255.0, "acc_difference"), "value"] == 0
+
+
 def test_the_first_suite_that_is_listed_is_the_reference(tmp_path: Path) -> None:
     """At its largest budget: not the last in the order of names, nor the first."""
     _, printed = make("strength", tmp_path / "a")
@@ -295,11 +310,16 @@ def test_losses_that_all_scales_have_are_taken_together(tmp_path: Path) -> None:
         assert found == pytest.approx(mean(accuracies(attacked)))
 
 
-def made_of(rows: dict[tuple[str, float, int], Rows], name: str, folder: Path) -> pd.DataFrame:
+def made_of(
+    rows: dict[tuple[str, float, int], Rows],
+    name: str,
+    folder: Path,
+    reads: list[dict[str, Any]] | None = None,
+) -> pd.DataFrame:
     """Return the long form of a table of these rows and the clean ones."""
     from robustseg.evidence.writing import write_evidence
 
-    reads = reads_of(*dict.fromkeys(suite for suite, _, _ in rows))
+    reads = reads or reads_of(*dict.fromkeys(suite for suite, _, _ in rows))
     paths = []
     every = {**rows, ("clean", 0.0, 0): synthetic_rows(MODEL, "clean", 0.0)}
     for (suite, eps_255, seed), some in every.items():

@@ -181,8 +181,8 @@ class Runs:
         return [run for run in self.find(model=model) if run.optimizer != ALMA_PROX]
 
     def suites(self, model: str, eps_255: float) -> list[str]:
-        """Return the suites that attack a model at a radius, as the configuration lists them."""
-        found = {run.suite for run in self.find(model=model, eps_255=eps_255)}
+        """Return the suites with attacks at a radius, in the order of the configuration."""
+        found = {run.suite for run in self.at_radius(model, eps_255)}
         listed = (
             suite
             for read in self._reads

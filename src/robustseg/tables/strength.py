@@ -20,7 +20,7 @@ def select(runs: Runs) -> Iterator[Selection]:
     for model in runs.models():
         for eps_255 in runs.bounded_radii(model):
             yield from sets_at(runs, model, eps_255)
-            every = runs.find(model=model, eps_255=eps_255)
+            every = runs.at_radius(model, eps_255)
             yield Selection(ALL, (*every, runs.clean(model)), eps_255)
 
 
