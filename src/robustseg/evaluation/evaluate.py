@@ -356,8 +356,10 @@ def _look_at_all(
     for batch in once:
         digests.append(digest_of_batch(batch))
         signs.look(next(on_device([batch], model)))
-    if digests and parts == 1 and not signs.labels.any():
-        raise RobustsegError(ALL_IGNORED)
+    if digests and not signs.labels.any():
+        if parts == 1:
+            raise RobustsegError(ALL_IGNORED)
+        warn([f"{ALL_IGNORED}; unless that is so in this part alone, stop it"])
     return digests
 
 
