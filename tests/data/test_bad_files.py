@@ -215,6 +215,15 @@ def test_a_header_that_lies_is_noticed(
     assert read_mask(path).shape == (20, 30)
 
 
+def test_pixels_with_the_checksum_of_others_are_refused(tmp_path: Path) -> None:
+    """As a flipped bit may leave them: unpacked, they can have zlib's checksum all the same."""
+    path = tmp_path / "x.png"
+    others = png_of(30, 20, bytes([0, 1]) * (len(LINES) // 2))
+    path.write_bytes(others.replace(others[-16:-12], png_of(30, 20, LINES)[-16:-12]))
+    for read in (read_image, read_any_mask, read_mask):
+        refused(lambda read=read: read(path), "its data have another checksum than it says")
+
+
 def test_what_is_compressed_a_thousandfold_does_not_go_off(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(png_of(30, 20, bytes(2**28)))

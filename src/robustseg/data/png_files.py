@@ -24,7 +24,8 @@ def check_png(file: IO[bytes]) -> None:
     """Read a PNG to its end, and leave the file where it was.
 
     Raises:
-        ValueError: it has another number of pixels than its header says, or ends early.
+        ValueError: it has another number of pixels than its header says, or another checksum, or
+            ends early.
         zlib.error: its data are damaged.
         struct.error: its header is.
     """
@@ -52,7 +53,10 @@ def _chunks(file: IO[bytes]) -> Iterator[Chunk]:
     while kind != b"IEND":
         length, kind = struct.unpack(">I4s", _exactly(file, 8))
         content = _exactly(file, length)
-        _exactly(file, 4)  # its checksum, which Pillow compares where zlib has none of its own
+        (checksum,) = struct.unpack(">I", _exactly(file, 4))
+        # Pillow compares those of other chunks, and zlib's own can be right where pixels are not.
+        if kind == b"IDAT" and checksum != zlib.crc32(content, zlib.crc32(kind)):
+            raise ValueError("its data have another checksum than it says")
         yield kind, content
 
 
