@@ -11,6 +11,7 @@ from robustseg.attacks.attacked_model import Model, frozen
 from robustseg.attacks.projection import ball
 from robustseg.attacks.run import AttackResult, Found, check_batch
 from robustseg.data.interface import IGNORE_LABEL
+from robustseg.models.interpolation import as_precise_as
 from robustseg.seeds import derive_seed
 
 
@@ -36,7 +37,7 @@ def random_corners(
     counted = labels != IGNORE_LABEL
     draw = partial(torch.randint, 0, 2, device="cpu")
     everywhere = torch.arange(len(images), device=images.device)
-    with frozen(model), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+    with frozen(model), torch.no_grad(), as_precise_as(images):
         for _ in range(draws):
             drawn = [draw(size=images.shape[1:], generator=one) for one in generators]
             signs = torch.stack(drawn).to(images.device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from robustseg.attacks.attacked_model import Model, backward, frozen
 from robustseg.attacks.search_model import exact
 from robustseg.data.interface import IGNORE_LABEL
+from robustseg.models.interpolation import as_precise_as
 from robustseg.seeds import derive_seed
 
 STEP_255 = 0.7
@@ -78,7 +79,7 @@ def look_at_gradients(
     def margin(at: Tensor) -> Tensor:
         return (draw(at).double() * weights).flatten(1).sum(1)
 
-    with frozen(model):
+    with frozen(model), as_precise_as(images):
         with torch.no_grad():
             logits = draw(inside)
             weights = _margin_weights(logits)

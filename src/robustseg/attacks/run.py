@@ -24,6 +24,7 @@ from robustseg.attacks.schedules import Slot, slots
 from robustseg.attacks.spec import AttackSpec, ask_for_class_pixels, check_radius
 from robustseg.data.interface import IGNORE_LABEL
 from robustseg.errors import RobustsegError
+from robustseg.models.interpolation import as_precise_as
 
 Optimizer = Apgd | Pgd
 
@@ -114,7 +115,7 @@ def run_attack(
     passes = torch.zeros((2, len(images)), dtype=torch.int64, device=images.device)
     zeros = torch.full((len(images),), torch.nan, dtype=torch.float64, device=images.device)
     # Evidence says in which precision the model searches; a caller's autocast would change it.
-    with frozen(model), torch.autocast(images.device.type, enabled=False):
+    with frozen(model), as_precise_as(images):
         scale = None
         if spec.margin is not None:
             scale = logit_scale(model, images, labels, image_ids, spec.margin)

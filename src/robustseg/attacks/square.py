@@ -17,6 +17,7 @@ from robustseg.attacks.pixel_losses import check_logits
 from robustseg.attacks.projection import Box, ball
 from robustseg.attacks.run import AttackResult, Found, check_batch
 from robustseg.attacks.spec import SquareSpec
+from robustseg.models.interpolation import as_precise_as
 from robustseg.seeds import derive_seed
 
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -58,7 +59,7 @@ def square(
     stripes, squares = _draws(images, image_ids, spec, seed)
     found = Found(images if start is None else start)
     passes = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    with frozen(model), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+    with frozen(model), torch.no_grad(), as_precise_as(images):
         for query in range(spec.iterations):
             position = found.unfinished()
             if not len(position):

@@ -14,6 +14,7 @@ from robustseg.attacks.projection import ball, random_start
 from robustseg.attacks.run import Found, check_batch
 from robustseg.attacks.schedules import Slot, slots
 from robustseg.errors import RobustsegError
+from robustseg.models.interpolation import as_precise_as
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def targeted_attack(
     Raises:
         RobustsegError: input that does not fit, an unknown class, or logits that are not finite.
     """
-    with frozen(model), torch.autocast(images.device.type, enabled=False):
+    with frozen(model), as_precise_as(images):
         targets = _targets(model, images, target_class, image_ids, eps_255)
         attacked = TargetedModel(model, targets, image_ids)
         found, clean = Found(images), attacked.look(images).correct

@@ -48,7 +48,7 @@ class Coarse:
 
 
 def as_precise_as(maps: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which no autocast makes products of maps less precise than these are."""
+    """Return a context in which no autocast makes products less precise than maps or images are."""
     device = maps.device.type
     known = torch.amp.is_autocast_available(device)
     return torch.autocast(device, enabled=False) if known else nullcontext()

@@ -124,9 +124,7 @@ def doubt(
     if not isinstance(sources, Mapping | None):
         raise RobustsegError("sources must be a dict: models by name")
     others = {name: wrap(one) for name, one in (sources or {}).items()}
-    kind = (wrapped.device or torch.device("cpu")).type
-    exactly = torch.autocast(kind, enabled=False)  # as evidence says, whatever is around it
-    with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False), exactly:
+    with tempfile.TemporaryDirectory() as temporary, torch.inference_mode(False):
         root = Path(folder or temporary)
         is_there = bool(list(root.glob(RECORD.format(shard="*", shards="*"))))
         if not is_there:
