@@ -336,15 +336,13 @@ def _open_data(options: argparse.Namespace) -> Dataset:
 
 def _check(options: argparse.Namespace) -> None:
     """Look at a model and its data without attacking: shapes, device, mode, clean score, cost."""
-    from robustseg.evaluation.first_look import first_look, passes_an_image
+    from robustseg.evaluation.check import check, passes_an_image
     from robustseg.evaluation.standard_suites import named_suites
 
     suites = named_suites(options.suites, options.iterations, [])
     passes_an_image(suites, options.eps)  # refuses too few iterations before a model is loaded
     setup = _set_up(options)
-    lines = first_look(
-        setup.model, setup.dataset, setup.images, options.batch_size, suites, options.eps
-    )
+    lines = check(setup.model, setup.dataset, setup.images, options.batch_size, suites, options.eps)
     for line in lines:
         print(line)
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from robustseg import __version__, cli
 from robustseg.cli import main
-from robustseg.evaluation import first_look
-from robustseg.evaluation.first_look import _memory, _time_passes
+from robustseg.evaluation import check
+from robustseg.evaluation.check import _memory, _time_passes
 from robustseg.evaluation.run_folder import read_run
 from robustseg.models.build import build_segmentation_model
 from robustseg.models.checkpoints import save_weights
@@ -156,7 +156,7 @@ def test_check_prices_all_passes_of_all_images(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cost = {True: 3.0, False: 1.0}
-    monkeypatch.setattr(first_look, "_time_passes", lambda model, first, backward: cost[backward])
+    monkeypatch.setattr(check, "_time_passes", lambda model, first, backward: cost[backward])
     command = ["check", "mymodels.py:net", *DATA, "--eps", "8", "--iterations", "10"]
     assert main([*command, "--suites", "sea", "blackbox"]) == 0
     said = capsys.readouterr().out

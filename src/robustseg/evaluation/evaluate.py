@@ -239,7 +239,10 @@ def evaluate(
         kept = FinishedParts(root / "parts", [wrapped, *others.values()], class_pixels, told)
         first = First(batches, pictures if folder and shard[0] == 0 else 0)
         attacks = [Planned(clean_row(identity), look), *attacks]
-        rows = _run(attacks, wrapped, first, source.total, shard[1], kept, signs, told)
+        rows = _run(attacks, wrapped, first, source.total, kept, signs, told)
+        is_labelled = any(row["pixels"] for row in rows)
+        if shard[1] == 1 and not is_labelled:
+            raise RobustsegError(ALL_IGNORED)
         classes = len(rows[0]["union"])
         names = list(class_names or source.class_names or ())
         if len(names) != classes:
@@ -276,8 +279,7 @@ def evaluate(
             called = names or list(map(str, range(classes)))
             keep_pictures(path, wrapped, first.batches, called, attack, radii, seed, kept, told)
         write_run(root, rows, record)
-        labelled = any(row["pixels"] for row in rows)
-        result = read_evaluation(root, only_shard=shard) if labelled else _without_label(record)
+        result = read_evaluation(root, only_shard=shard) if is_labelled else _without_label(record)
         result.folder = Path(folder) if folder else None
     warn([sentence for sentence in result.warnings if sentence not in known], result)
     return result
@@ -400,7 +402,6 @@ def _run(
     model: WrappedModel,
     batches: Iterable[Batch],
     total: int | None,
-    parts: int,
     kept: FinishedParts,
     signs: WarningSigns,
     progress: Progress | None,
@@ -417,8 +418,6 @@ def _run(
             "there are no images in the data, or none in this shard; with fewer shards, a run "
             "continues from what is kept"
         )
-    if parts == 1 and not any(row["pixels"] for row in rows):
-        raise RobustsegError(ALL_IGNORED)
     for name, acc, clean_acc in _means(rows):
         signs.attacked(name, acc, clean_acc)
     return rows

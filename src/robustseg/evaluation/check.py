@@ -45,7 +45,7 @@ def passes_an_image(suites: Mapping[str, Suite], radii: Sequence[float]) -> dict
     return passes
 
 
-def first_look(
+def check(
     model: WrappedModel,
     dataset: Dataset,
     images: int,
